@@ -1,0 +1,68 @@
+"""The model card that travels with a checkpoint."""
+
+from __future__ import annotations
+
+from biglearn_gan.config import Config
+
+_CARD = """---
+license: mit
+library_name: biglearn_gan
+pipeline_tag: unconditional-image-generation
+tags: [biglearn-gan, image-inpainting, gan, transformer]
+---
+
+# BigLearn-GAN on {data}
+
+One transformer generator for every joint, marginal and conditional distribution of the images:
+draw an image from nothing, or complete any part given any other, in one forward pass.
+
+```python
+from biglearn_gan import BigLearnGAN
+
+model = BigLearnGAN.from_pretrained("path/of/this/folder")
+images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) in [-1, 1]
+```
+
+| | |
+|---|---|
+| data | {data}, {height} x {width} pixels, {channels} channel(s) |
+| tokens | {tokens} patches of {patch} x {patch} pixels |
+| generator | width {g_width}, depth {g_depth}; the moving average of training is what is kept |
+| critic | width {d_width}, depth {d_depth}; trained against the live generator; {scores} |
+| images seen | {images_seen} |
+| training time | {minutes} |
+| seed | {seed} |
+| licence | MIT (weights and code); the data have their own |
+"""
+
+
+def card_text(
+    config: Config, *, images_seen: int | None = None, seconds: float | None = None
+) -> str:
+    """Markdown with Hugging Face's metadata block.
+
+    Args:
+        config: of the trained model.
+        images_seen: real images shown in training, if known.
+        seconds: wall time of training, if known.
+    """
+    height, width = config.data.image_size
+    generator, discriminator = config.model.generator, config.model.discriminator
+    return _CARD.format(
+        data=config.data.name,
+        height=height,
+        width=width,
+        channels=config.data.channels,
+        tokens=config.token_count,
+        patch=config.model.patch_size,
+        g_width=generator.width,
+        g_depth=generator.depth,
+        d_width=discriminator.width,
+        d_depth=discriminator.depth,
+        scores="its logit is a log density ratio"
+        if config.absolute_scores
+        else "its logits rank candidates of one source and are no absolute scores",
+        images_seen="not recorded" if images_seen is None else f"{images_seen:,}",
+        minutes="not recorded" if seconds is None else f"{seconds / 60:.1f} minutes",
+        seed=config.train.seed,
+    )

@@ -1,0 +1,322 @@
+"""The command line: parsing, progress, messages and exit codes; everything else is imported by the
+command that needs it, so that ``--help`` answers at once.
+
+Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. A user's mistake is one sentence.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from biglearn_gan.config import ConfigError, load_config
+
+app = typer.Typer(
+    name="biglearn-gan",
+    help="One adversarially trained transformer for every joint, marginal and conditional "
+    "distribution of images.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, see experiments/.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.max_minutes=2")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
+DataRoot = Annotated[
+    str | None, typer.Option("--data-root", help="Where data sets are (default: data).")
+]
+
+
+class HoleColour(StrEnum):
+    """Which colour of a mask file is generated."""
+
+    white = "white"
+    black = "black"
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Run folder (default: runs/NAME-OF-CONFIG).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print configuration, sizes and memory, and stop.")
+    ] = False,
+) -> None:
+    """Train a model, or go on with a run that was interrupted: the same command line resumes."""
+    settings = load_config(config, overrides or ())
+    if dry_run:
+        from biglearn_gan.fit import describe
+
+        typer.echo(settings.to_yaml())
+        typer.echo(describe(settings, device))
+        return
+    from biglearn_gan.fit import fit
+
+    folder = output if output is not None else Path("runs") / config.stem
+    with _training_progress() as on_progress:
+        outcome = fit(settings, folder, device=device, on_progress=on_progress)
+    if outcome.interrupted:
+        _fail(
+            f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; "
+            "the same command goes on from there"
+        )
+    if outcome.is_main:
+        typer.echo(
+            f"{outcome.images_seen:,} images seen in {outcome.seconds / 60:.1f} minutes; "
+            f"the model is in {outcome.checkpoint}"
+        )
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    output: Annotated[Path, typer.Option(help="Folder for grid.png, samples/ and samples.npz.")],
+    mask: Annotated[
+        str,
+        typer.Option(
+            help="What to generate: joint, left-half, right-half, top-half, bottom-half, center, "
+            "border, checkerboard, strokes, random:R[:BLOCK], or an image file (white = generate)."
+        ),
+    ] = "joint",
+    images: Annotated[
+        str | None,
+        typer.Option(help="What to complete: a file, a folder or dataset:split (mnist:test)."),
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="Rows: source images, or joint samples.")] = 16,
+    variations: Annotated[int, typer.Option(min=1, help="Samples for each row.")] = 1,
+    seed: Seed = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
+    ] = 256,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    mask_hole: Annotated[
+        HoleColour, typer.Option(help="Which colour of a mask file is generated.")
+    ] = HoleColour.white,
+    data_root: DataRoot = None,
+) -> None:
+    """Generate images from nothing, or complete the hole of given ones."""
+    import torch
+
+    from biglearn_gan.sampling import Sources, draw, load_hole, load_sources, write_samples
+
+    if mask == "joint" and images is not None:
+        _fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
+    model = _load_model(checkpoint, device)
+    data = model.config.data
+    if data_root is not None:
+        data = data.model_copy(update={"root": data_root})
+    if mask == "joint":
+        black = torch.zeros(num, data.channels, *data.image_size, dtype=torch.uint8)
+        sources = Sources(black)
+    else:
+        load_hole(mask, model, 1, seed, mask_hole.value)
+        sources = load_sources(data, images, num)
+    for note in sources.notes:
+        typer.echo(note)
+    rows = len(sources.images)
+    hole = load_hole(mask, model, rows, seed, mask_hole.value)
+    typer.echo(f"the hole is {hole.float().mean():.1%} of the image")
+    output.mkdir(parents=True, exist_ok=True)
+    with _bar(rows, "image") as bar:
+        samples = draw(
+            model,
+            sources.images,
+            hole,
+            variations=variations,
+            seed=seed,
+            batch_size=batch_size,
+            on_rows=bar,
+        )
+    write_samples(samples, output)
+    typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    classifier: Annotated[str, typer.Option(help="Folder of a classifier of the same images.")],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json and metrics.csv.")],
+    num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
+    variations: Annotated[int, typer.Option(min=1, help="Completions of each image.")] = 8,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    data_root: DataRoot = None,
+) -> None:
+    """Measure joint samples and completions: distances with floor, label agreement, diversity."""
+    from biglearn_gan.data import load_dataset
+    from biglearn_gan.evaluation import protocol
+    from biglearn_gan.evaluation.classifier import ImageClassifier
+
+    model = _load_model(checkpoint, device)
+    ruler = ImageClassifier.from_pretrained(classifier).to(device)
+    data = model.config.data
+    if data_root is not None:
+        data = data.model_copy(update={"root": data_root})
+    output.mkdir(parents=True, exist_ok=True)
+    train_data, test_data = load_dataset(data, "train"), load_dataset(data, "test")
+    with _task_bars() as progress:
+        records = protocol.evaluate(
+            model,
+            ruler,
+            train_data,
+            test_data,
+            num=num,
+            seed=seed,
+            variations=variations,
+            progress=progress,
+        )
+    protocol.write_records(records, output)
+    typer.echo(protocol.table(records))
+
+
+@app.command("train-classifier")
+def train_classifier(
+    config: ConfigFile,
+    output: Annotated[Path, typer.Option(help="Folder of the classifier.")],
+    overrides: Overrides = None,
+    seed: Seed = 0,
+) -> None:
+    """Train the small classifier that ``evaluate`` measures with, on the data set's labels."""
+    from biglearn_gan.evaluation.classifier import train_and_save_classifier
+
+    settings = load_config(config, overrides or ())
+    with _task_bars() as progress:
+        measured = train_and_save_classifier(
+            settings.data,
+            config.as_posix(),
+            output,
+            seed=seed,
+            progress=lambda done, total: progress("classifier", done, total),
+        )
+    typer.echo(f"accuracy on the test split {measured:.4f}; the classifier is in {output}")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(prog_name="biglearn-gan", standalone_mode=False)
+    except Exception as error:
+        _exit_for(error)
+    except KeyboardInterrupt:
+        _fail("interrupted")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_for(error: Exception) -> NoReturn:
+    """One sentence and a code for a mistake; anything else is a bug and keeps its traceback."""
+    import_names = {cls.__name__ for cls in type(error).__mro__}
+    if "ClickException" in import_names:
+        _fail(error.format_message(), code=2)  # type: ignore[attr-defined]
+    if isinstance(error, ConfigError) or "HoleError" in import_names:
+        _fail(str(error), code=2)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    if import_names & set(FAILURES):
+        _fail(str(error))
+    raise error
+
+
+FAILURES = ("DataError", "CheckpointError", "RunFolderError", "TrainingError", "ClassifierError")
+"""Failures by name, so that their modules (and torch) are not imported to recognise them."""
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    for line in message.splitlines():
+        typer.echo(f"biglearn-gan: {line}", err=True)
+    sys.exit(code)
+
+
+def _load_model(checkpoint: str, device: str) -> Any:
+    import torch
+
+    from biglearn_gan.model import BigLearnGAN
+
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError):
+        _fail(f"--device: {device!r} is not a device of this machine", code=2)
+    return BigLearnGAN.from_pretrained(checkpoint).to(place)
+
+
+@contextmanager
+def _bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty()) as bar:
+        yield lambda done: bar.update(done) and None
+
+
+@contextmanager
+def _task_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per task on a terminal, a line per task in a log."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+    terminal = sys.stderr.isatty()
+
+    def report(task: str, done: int, total: int) -> None:
+        if task not in bars:
+            bars[task] = tqdm(total=total, desc=task, unit="image", disable=not terminal)
+        bars[task].update(done - bars[task].n)
+        if not terminal and done >= total:
+            typer.echo(f"{task}: {done:,} images", err=True)
+
+    try:
+        yield report
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+@contextmanager
+def _training_progress() -> Iterator[Callable[[Any], None]]:
+    """A bar with speed and losses on a terminal, a line per logging interval in a log."""
+    from tqdm import tqdm
+
+    terminal = sys.stderr.isatty()
+    bar: Any = None
+
+    def report(progress: Any) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=progress.total_images, unit="image", disable=not terminal)
+        bar.desc = "warm start" if progress.warm else "game"
+        shown = {
+            name.rpartition("/")[2]: f"{value:.3f}"
+            for name, value in progress.metrics.items()
+            if name.startswith(("loss/", "warm_start/"))
+        }
+        if shown:
+            bar.set_postfix(shown, refresh=False)
+        bar.update(progress.images_seen - bar.n)
+        if progress.metrics and not terminal:
+            speed = progress.metrics["images_per_second"]
+            losses = "  ".join(f"{name} {value}" for name, value in shown.items())
+            typer.echo(
+                f"{progress.images_seen:>10,} / {progress.total_images:,} images  "
+                f"{speed:.0f} images/s  {losses}",
+                err=True,
+            )
+
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.close()

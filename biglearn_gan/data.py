@@ -1,0 +1,394 @@
+"""Image data sets with fixed, named splits, and the order in which training visits them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torchvision import datasets as torchvision_datasets
+
+from biglearn_gan.config import DataConfig
+from biglearn_gan.images import (
+    IMAGE_SUFFIXES,
+    DataError,
+    LazyPixels,
+    fit_image,
+    for_each,
+    image_files,
+    open_image,
+    to_unit_range,
+)
+
+SPLITS = ("train", "validation", "test")
+SPLIT_SEED = 2023
+DIGITS_TRAIN_SIZE = 1400
+FOLDER_TEST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a data set.
+
+    Attributes:
+        images: (B, C, H, W), in [-1, 1].
+        labels: (B,) class numbers, or None for a data set without labels.
+        observed: (B, H, W), True where a pixel is known; all True for complete data.
+    """
+
+    images: Float[Tensor, "B C H W"]
+    labels: Int64[Tensor, " B"] | None
+    observed: Bool[Tensor, "B H W"]
+
+
+class ImageDataset:
+    """The images of one named split, random access by index.
+
+    Args:
+        name: data set and split, such as ``digits:train``.
+        pixels: uint8 (N, C, H, W), a tensor or files decoded on demand.
+        labels: int64 (N,) class numbers in [0, num_classes), or None.
+        num_classes: the number of classes, None without labels.
+        skipped: the broken image files that were left out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pixels: UInt8[Tensor, "N C H W"] | LazyPixels,
+        labels: Int64[Tensor, " N"] | None = None,
+        num_classes: int | None = None,
+        skipped: tuple[str, ...] = (),
+    ):
+        self.name = name
+        self.labels = labels
+        self.num_classes = num_classes
+        self.skipped = skipped
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return self._pixels.shape[0]
+
+    @property
+    def channels(self) -> int:
+        return self._pixels.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        _, _, height, width = self._pixels.shape
+        return height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches come out."""
+        return torch.device(self._pixels.device)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all pixels are held as uint8; otherwise each batch is decoded when asked for."""
+        return isinstance(self._pixels, Tensor)
+
+    def to(self, device: torch.device | str) -> ImageDataset:
+        """The same data set, its labels, batches and, where in memory, its pixels on ``device``."""
+        labels = None if self.labels is None else self.labels.to(device)
+        pixels = self._pixels.to(device)
+        return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped)
+
+    def images_uint8(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
+        """Images as stored, in [0, 255]; ``indices`` may stay on the CPU, whatever the device.
+
+        Raises:
+            DataError: a file decoded on demand has gone or broken since it was checked.
+        """
+        return self._pixels[indices]
+
+    def batch(self, indices: Int64[Tensor, " B"], flips: Bool[Tensor, " B"] | None = None) -> Batch:
+        """The images of ``indices`` (each in [0, N)), mirrored left to right where ``flips``.
+
+        Raises:
+            DataError: a file decoded on demand has gone or broken since it was checked.
+            ValueError: ``flips`` is not one bool for every index.
+        """
+        pixels = self.images_uint8(indices)
+        if flips is not None:
+            if flips.shape != indices.shape or flips.dtype != torch.bool:
+                raise ValueError(
+                    f"flips must be bool of shape {tuple(indices.shape)}, "
+                    f"not {flips.dtype} of shape {tuple(flips.shape)}"
+                )
+            pixels = torch.where(
+                flips.to(self.device)[:, None, None, None], pixels.flip(-1), pixels
+            )
+        count, _, height, width = pixels.shape
+        return Batch(
+            images=to_unit_range(pixels),
+            labels=None if self.labels is None else self.labels[indices],
+            observed=torch.ones(count, height, width, dtype=torch.bool, device=self.device),
+        )
+
+
+def load_dataset(
+    config: DataConfig, split: str, device: torch.device | str = "cpu"
+) -> ImageDataset:
+    """One split of the configured data set, always the same images in the same order.
+
+    ``validation`` is the last ``validation_share`` of train under a fixed permutation, which train
+    then lacks; at share 0 it is the data set's own validation split (CelebA, or a folder with
+    ``validation/``). Digits have 1,400 images to train and 397 to test. A folder without ``train/``
+    and ``test/`` keeps the last tenth of a fixed permutation of its files for test; its class
+    subfolders give labels, numbered in the order of their names in train. CelebA has none.
+
+    A split of at most ``memory_limit_mb`` MiB as uint8 is held on ``device``. Of a larger one, each
+    file is decoded once here to find the broken ones, and again by every batch that asks for it.
+
+    Raises:
+        DataError: the data are missing or cannot be downloaded, the split is empty, or more than
+            ``max_broken_images`` of its files are broken (fewer are skipped with a warning).
+        ValueError: ``split`` is none of ``SPLITS``.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    name = f"{config.name}:{split}"
+    held_out = split == "validation" and config.validation_share > 0
+    own_split = "train" if held_out else split
+    records = _Records([])
+    if own_split != "validation" or config.name in _WITH_OWN_VALIDATION:
+        records = _READERS[config.name](config, own_split)
+    if config.validation_share > 0 and split != "test":
+        size = len(records.images)
+        kept, last = _seeded_parts(size, round(config.validation_share * size))
+        records = records.take(last if held_out else kept)
+    dataset = _decode(config, name, records)
+    if len(dataset) == 0:
+        hint = {
+            "train": "lower data.validation_share (now {share}) or add images to data.root",
+            "validation": "set data.validation_share (now {share}) to hold out a part of train",
+            "test": "add images to data.root",
+        }[split].format(share=config.validation_share)
+        raise DataError(f"{name} is empty: {hint}")
+    return dataset.to(device)
+
+
+class EpochOrder:
+    """The endless order in which training visits ``size`` images, a pure function of the seed.
+
+    Epoch ``e`` is a permutation drawn from (seed, e); position ``p`` lies in epoch ``p // size``. A
+    run resumes by asking for the position where it stopped.
+
+    Raises:
+        ValueError: ``size`` is below 1 or ``seed`` below 0.
+    """
+
+    def __init__(self, size: int, seed: int):
+        if size < 1 or seed < 0:
+            raise ValueError(f"size must be above 0 and seed not below 0, not {size} and {seed}")
+        self.size = size
+        self.seed = seed
+
+    def indices(self, start: int, count: int) -> Int64[Tensor, " count"]:
+        """Image numbers at the global positions start, ..., start + count - 1, on the CPU.
+
+        Raises:
+            ValueError: ``start`` or ``count`` is below 0.
+        """
+        if start < 0 or count < 0:
+            raise ValueError(f"start and count must not be below 0, not {start} and {count}")
+        parts = [torch.empty(0, dtype=torch.int64)]
+        while count > 0:
+            epoch, offset = divmod(start, self.size)
+            part = _permutation(self.size, self.seed, epoch)[offset : offset + count]
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Undecoded images of a split: files, or a uint8 array (N, h, w) or (N, h, w, 3)."""
+
+    images: Sequence[Path] | np.ndarray
+    labels: np.ndarray | None = None
+    num_classes: int | None = None
+
+    def take(self, indices: np.ndarray | list[int]) -> _Records:
+        indices = np.asarray(indices, dtype=np.int64)
+        images = self.images
+        images = images[indices] if isinstance(images, np.ndarray) else [images[i] for i in indices]
+        labels = None if self.labels is None else self.labels[indices]
+        return _Records(images, labels, self.num_classes)
+
+
+def _seeded_parts(size: int, last_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint parts of range(size), each ascending: the rest, and the last of a permutation.
+
+    NumPy froze the stream of ``RandomState`` for good (NEP 19), so splits outlive its versions.
+    """
+    order = np.random.RandomState(SPLIT_SEED).permutation(size)
+    return np.sort(order[: size - last_count]), np.sort(order[size - last_count :])
+
+
+@lru_cache(maxsize=4)
+def _permutation(size: int, seed: int, epoch: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(size))
+
+
+def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
+    """Decode everything once: into memory if it fits, else only to find the broken files."""
+    lazy = LazyPixels(records.images, config.channels, config.image_size, config.workers)
+    fits = math.prod(lazy.shape) <= config.memory_limit_mb * 2**20
+    pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
+    broken: dict[int, str] = {}
+
+    def decode(position: int, source: Path | np.ndarray) -> None:
+        try:
+            image = open_image(source, config.channels, check_only=pixels is None)
+        except DataError as error:
+            broken[position] = str(error)
+        else:
+            if pixels is not None:
+                pixels[position] = fit_image(image, config.image_size)
+
+    files = not isinstance(records.images, np.ndarray)
+    for_each(decode, list(enumerate(records.images)), config.workers if files else 0)
+    skipped = tuple(str(records.images[position]) for position in sorted(broken))
+    if broken:
+        _report_broken(config, name, [broken[position] for position in sorted(broken)])
+        sound = [i for i in range(len(records.images)) if i not in broken]
+        records = records.take(sound)
+        lazy = replace(lazy, images=records.images)
+        pixels = None if pixels is None else pixels[sound]
+    stored = lazy if pixels is None else torch.from_numpy(pixels)
+    labels = None if records.labels is None else torch.from_numpy(records.labels)
+    return ImageDataset(name, stored, labels, records.num_classes, skipped)
+
+
+def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:
+    named = "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
+    if len(reasons) > config.max_broken_images:
+        raise DataError(
+            f"{name} has {len(reasons)} broken image files, more than data.max_broken_images "
+            f"({config.max_broken_images}); repair or remove them: {named}"
+        )
+    warnings.warn(f"{name}: skipped {len(reasons)} broken image files: {named}", stacklevel=4)
+
+
+def _read_digits(config: DataConfig, split: str) -> _Records:
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    train, test = _seeded_parts(len(images), len(images) - DIGITS_TRAIN_SIZE)
+    records = _Records(images, digits.target.astype(np.int64), num_classes=10)
+    return records.take(train if split == "train" else test)
+
+
+def _read_mnist(config: DataConfig, split: str) -> _Records:
+    kind = "MNIST" if config.name == "mnist" else "FashionMNIST"
+    layout = f"{kind}/raw/{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte"
+    data = _torchvision(config, kind, layout, train=split == "train")
+    return _Records(data.data.numpy(), data.targets.numpy().astype(np.int64), num_classes=10)
+
+
+def _read_cifar10(config: DataConfig, split: str) -> _Records:
+    data = _torchvision(config, "CIFAR10", "cifar-10-batches-py", train=split == "train")
+    return _Records(data.data, np.asarray(data.targets, dtype=np.int64), num_classes=10)
+
+
+def _read_celeba(config: DataConfig, split: str) -> _Records:
+    layout = "celeba/{img_align_celeba/*.jpg,list_*.txt,identity_CelebA.txt}"
+    own_name = "valid" if split == "validation" else split
+    data = _torchvision(config, "CelebA", layout, split=own_name, target_type=[])
+    folder = _root(config) / "celeba" / "img_align_celeba"
+    return _Records([folder / name for name in data.filename])
+
+
+def _torchvision(config: DataConfig, kind: str, layout: str, **arguments: Any) -> Any:
+    """The torchvision data set ``kind``, downloaded where the configuration allows it."""
+    root = _root(config)
+    try:
+        return getattr(torchvision_datasets, kind)(root, download=config.download, **arguments)
+    except (RuntimeError, OSError, ValueError, AssertionError, KeyError, IndexError) as error:
+        raise DataError(
+            f"{config.name} could not be loaded from {root}: it needs {root / layout}, which "
+            f"data.download=true fetches where the network allows it (data.download is "
+            f"{str(config.download).lower()}; torchvision said: {' '.join(str(error).split())})"
+        ) from error
+
+
+def _read_folder(config: DataConfig, split: str) -> _Records:
+    root = _root(config)
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is no folder: data.root must name one that holds image files, class "
+            f"subfolders of image files, or train/ and test/ with either"
+        )
+    has_train, has_test = ((root / name).is_dir() for name in ("train", "test"))
+    if has_train and has_test:
+        classes = _classes(_scan(root / "train"))
+        folder = root / split
+        return _folder_records(folder, classes) if folder.is_dir() else _Records([])
+    if has_train and any(entry.is_dir() for entry in (root / "train").iterdir()):
+        raise DataError(f"{root} has train/ but no test/: add test/, or name {root / 'train'}")
+    if split == "validation":
+        return _Records([])
+    records = _folder_records(root, _classes(_scan(root)))
+    size = len(records.images)
+    train, test = _seeded_parts(size, max(1, round(FOLDER_TEST_SHARE * size)))
+    return records.take(train if split == "train" else test)
+
+
+def _folder_records(folder: Path, classes: list[str]) -> _Records:
+    """The folder's own image files without labels, or those of its class subfolders."""
+    files = _scan(folder)
+    found = _classes(files)
+    plain = files[""]
+    if plain and found:
+        raise DataError(
+            f"{folder} holds image files ({plain[0].name}, ...) beside folders of them "
+            f"({found[0]}, ...); keep one of the two"
+        )
+    if not plain and not found:
+        raise DataError(f"{folder} holds no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    if plain:
+        return _Records(plain)
+    unknown = [name for name in found if name not in classes]
+    if unknown:
+        raise DataError(f"{folder} has the classes {', '.join(unknown)}, which train/ lacks")
+    number = {name: label for label, name in enumerate(classes)}
+    labels = [number[name] for name in found for _ in files[name]]
+    images = [file for name in found for file in files[name]]
+    return _Records(images, np.asarray(labels, dtype=np.int64), len(classes))
+
+
+def _scan(folder: Path) -> dict[str, list[Path]]:
+    """Image files directly in ``folder`` (under "") and at any depth of each of its subfolders."""
+    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    files = {entry.name: image_files(entry, "**/*") for entry in subfolders}
+    return {"": image_files(folder)} | files
+
+
+def _classes(files: dict[str, list[Path]]) -> list[str]:
+    return [name for name in sorted(files) if name and files[name]]
+
+
+def _root(config: DataConfig) -> Path:
+    return Path(config.root).expanduser()
+
+
+_WITH_OWN_VALIDATION = ("celeba", "folder")
+_READERS: dict[str, Callable[[DataConfig, str], _Records]] = {
+    "digits": _read_digits,
+    "mnist": _read_mnist,
+    "fashion_mnist": _read_mnist,
+    "cifar10": _read_cifar10,
+    "celeba": _read_celeba,
+    "folder": _read_folder,
+}

@@ -1,0 +1,1 @@
+"""How good a model is: a classifier, the Fréchet distance in its features, and the protocol."""

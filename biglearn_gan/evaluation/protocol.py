@@ -1,0 +1,379 @@
+"""What is measured of a model, on which images, and under which name.
+
+Every Fréchet distance is to the *training* split, in the classifier's features, and stands beside
+its floor: the distance of as many real test images to the same reference. Completions are of test
+images, so the reference never holds a source itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from biglearn_gan.config import Config
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.evaluation.classifier import FEATURES, INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
+from biglearn_gan.holes import named_hole
+from biglearn_gan.randomness import Stream, generator_for
+
+DEFAULT_TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
+
+SOURCES_AT_ONCE = 250
+"""Test images completed in one call, which bounds memory; it is part of the protocol's seeds."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (task, images done, images of this task)."""
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What is measured; ``BigLearnGAN`` is one."""
+
+    @property
+    def config(self) -> Config: ...
+
+    def sample(self, num: int, *, seed: int = 0) -> Float[Tensor, "N C H W"]: ...
+
+    def complete(
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"],
+        *,
+        variations: int = 1,
+        seed: int = 0,
+    ) -> Float[Tensor, "N K C H W"]: ...
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured number.
+
+    Attributes:
+        metric: its name and protocol, from :func:`metric_name`.
+        task: the hole's name, ``joint``, or ``originals`` for the unmasked test images.
+        value: the number.
+        floor: what real images score where lower is better, or None.
+        ceiling: the best possible value where higher is better, or None.
+        samples: generated images that entered it (real ones for ``originals``).
+        seed: of sampling, holes and the choice of test images.
+    """
+
+    metric: str
+    task: str
+    value: float
+    floor: float | None
+    ceiling: float | None
+    samples: int
+    seed: int
+
+
+def evaluate(
+    model: Sampler,
+    classifier: ImageClassifier,
+    train_data: ImageDataset,
+    test_data: ImageDataset,
+    *,
+    num: int,
+    seed: int,
+    variations: int = 8,
+    tasks: Sequence[str] = DEFAULT_TASKS,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Measure a model on each task; the same arguments give the same records to the bit.
+
+    ``joint`` draws ``num`` images from nothing and gives
+
+    - ``fd``: Fréchet distance to ``train_data``. If ``test_data`` has fewer than ``num`` images,
+      of as many samples as it has, beside their floor, and of all ``num`` once more without one,
+      because the distance depends on the count.
+    - ``entropy``: of the histogram of the classes read, in nats, at most ln(number of classes).
+
+    Every other task is the name of a hole and completes ``variations`` times each of ``num`` test
+    images (all of them if there are fewer), chosen by ``seed``, and gives
+
+    - ``fd``: the completion distance, of the first variation of each source, with the unmasked
+      originals of the same sources as its floor.
+    - ``agreement``: share of all completions in which the classifier reads the source's true
+      label. The record of task ``originals`` has the same for the unmasked images. Both are left
+      out for data without labels.
+    - ``diversity``: standard deviation over the variations (unbiased), in units of the pixels'
+      range [-1, 1], averaged over channels and the pixels of the hole; left out for one variation.
+    - ``changed``: share of pixels outside of the hole that came back with other bits; 0 is right.
+
+    Raises:
+        ValueError: ``num``, ``variations`` or ``seed`` out of range, no tasks, an unknown task, a
+            classifier for other images, or fewer test images than features.
+    """
+    if num < 1 or variations < 1 or seed < 0 or not tasks:
+        raise ValueError(
+            "num and variations must be at least 1, seed at least 0 and tasks not empty, "
+            f"not {num}, {variations}, {seed} and {list(tasks)}"
+        )
+    for data in (train_data, test_data):
+        classifier.check_images_of(data)
+    for task in tasks:
+        named_hole(task, test_data.image_size, model.config.model.patch_size, 1, seed)
+    classifier.eval()
+    sources = torch.randperm(len(test_data), generator=generator_for(Stream.SAMPLE, seed))[:num]
+    reference = dataset_statistics(classifier, train_data)
+    originals = dataset_statistics(classifier, test_data, sources)
+    bench = _Bench(
+        model=model,
+        classifier=classifier,
+        reference=reference,
+        floor=frechet_distance(originals, reference),
+        test_data=test_data,
+        sources=sources,
+        split=test_data.name.rpartition(":")[2],
+        seed=seed,
+        progress=progress or (lambda task, done, total: None),
+    )
+    records = _originals_records(bench)
+    for task in tasks:
+        if task == "joint":
+            records += _joint_records(bench, num)
+        else:
+            records += _completion_records(bench, task, variations)
+    return records
+
+
+def dataset_statistics(
+    classifier: ImageClassifier,
+    dataset: ImageDataset,
+    indices: Int64[Tensor, " N"] | None = None,
+) -> GaussianStatistics:
+    """Moments of the classifier's features over a data set, or over those of its images."""
+    statistics = GaussianStatistics(FEATURES)
+    if indices is None:
+        indices = torch.arange(len(dataset))
+    for part in indices.split(INFERENCE_ROWS):
+        features, _ = _read(classifier, dataset.batch(part).images)
+        statistics.update(features)
+    return statistics
+
+
+def metric_name(measure: str, count: int, features: str, split: str | None, task: str) -> str:
+    """A name that carries its protocol, such as ``fd10k_classifier_test_random75``.
+
+    Args:
+        measure: what is measured, ``fd``.
+        count: source images, or samples where there is no source; ``k`` for full thousands.
+        features: what it is measured in, ``classifier`` or ``pixels``.
+        split: where the source images come from; None where nothing is given.
+        task: name of the hole; shares become per cents, and a block of n pixels ``xn``.
+    """
+    number = f"{count // 1000}k" if count % 1000 == 0 else str(count)
+    if task.startswith("random:"):
+        share, *block = task.split(":")[1:]
+        task = f"random{100 * float(share):g}" + "".join(f"x{size}" for size in block)
+    return "_".join(part for part in (f"{measure}{number}", features, split, task) if part)
+
+
+def write_records(records: Sequence[Record], folder: str | Path) -> None:
+    """Write ``metrics.json`` (a list of records) and ``metrics.csv`` into a folder.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+        ValueError: a value is not finite, so JSON cannot hold it.
+    """
+    rows = [asdict(record) for record in records]
+    table_file = io.StringIO()
+    writer = csv.DictWriter(table_file, [field.name for field in fields(Record)])
+    writer.writeheader()
+    writer.writerows(rows)
+    document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("metrics.json", document), ("metrics.csv", table_file.getvalue())):
+        temporary = folder / f"{name}.tmp"
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, folder / name)
+
+
+def table(records: Sequence[Record]) -> str:
+    """The records as a Markdown table."""
+    lines = [
+        "| metric | task | value | floor | ceiling | samples | seed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        numbers = (record.value, record.floor, record.ceiling)
+        value, floor, ceiling = ("–" if x is None else f"{x:.4g}" for x in numbers)
+        lines.append(
+            f"| {record.metric} | {record.task} | {value} | {floor} | {ceiling} "
+            f"| {record.samples} | {record.seed} |"
+        )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all tasks share: the model, the ruler, the reference and the sources."""
+
+    model: Sampler
+    classifier: ImageClassifier
+    reference: GaussianStatistics
+    floor: float
+    test_data: ImageDataset
+    sources: Int64[Tensor, " N"]
+    split: str
+    seed: int
+    progress: Progress
+
+    def record(
+        self,
+        measure: str,
+        features: str,
+        task: str,
+        value: float,
+        *,
+        count: int,
+        samples: int,
+        floor: float | None = None,
+        ceiling: float | None = None,
+    ) -> Record:
+        split = None if task == "joint" else self.split
+        name = metric_name(measure, count, features, split, task)
+        return Record(name, task, value, floor, ceiling, samples, self.seed)
+
+
+def _originals_records(bench: _Bench) -> list[Record]:
+    """Label agreement of the unmasked test images, which is the classifier's accuracy on them."""
+    truth = bench.test_data.labels
+    if truth is None:
+        return []
+    right = 0
+    for part in bench.sources.split(INFERENCE_ROWS):
+        _, labels = _read(bench.classifier, bench.test_data.batch(part).images)
+        right += int((labels == truth.cpu()[part]).sum())
+    count = len(bench.sources)
+    value = right / count
+    return [bench.record("agreement", "classifier", "originals", value, count=count, samples=count)]
+
+
+def _joint_records(bench: _Bench, num: int) -> list[Record]:
+    comparable = len(bench.sources)
+    first, everything = GaussianStatistics(FEATURES), GaussianStatistics(FEATURES)
+    histogram = torch.zeros(bench.classifier.num_classes, dtype=torch.int64)
+    bench.progress("joint", 0, num)
+    for part in bench.model.sample(num, seed=bench.seed).split(INFERENCE_ROWS):
+        features, labels = _read(bench.classifier, part)
+        first.update(features[: max(0, comparable - first.count)])
+        everything.update(features)
+        histogram += torch.bincount(labels, minlength=len(histogram))
+        bench.progress("joint", everything.count, num)
+    records = []
+    for statistics, floor in ((first, bench.floor), (everything, None)):
+        if statistics is everything and num == comparable:
+            continue
+        value = frechet_distance(statistics, bench.reference)
+        count = statistics.count
+        records.append(
+            bench.record(
+                "fd", "classifier", "joint", value, count=count, samples=count, floor=floor
+            )
+        )
+    shares = histogram.double() / num
+    records.append(
+        bench.record(
+            "entropy",
+            "classifier",
+            "joint",
+            float(torch.special.entr(shares).sum()),
+            count=num,
+            samples=num,
+            ceiling=math.log(len(histogram)),
+        )
+    )
+    return records
+
+
+def _completion_records(bench: _Bench, task: str, variations: int) -> list[Record]:
+    count = len(bench.sources)
+    holes = named_hole(
+        task,
+        bench.test_data.image_size,
+        bench.model.config.model.patch_size,
+        count,
+        bench.seed,
+    )
+    statistics = GaussianStatistics(FEATURES)
+    agreeing = changed = 0
+    deviation = 0.0
+    for start in range(0, count, SOURCES_AT_ONCE):
+        batch = bench.test_data.batch(bench.sources[start : start + SOURCES_AT_ONCE])
+        hole = holes[start : start + SOURCES_AT_ONCE]
+        images = batch.images.cpu()
+        completions = bench.model.complete(
+            images, hole, variations=variations, seed=_seed_of(bench.seed, task, start)
+        ).cpu()  # (N, K, C, H, W)
+        features, labels = _read(bench.classifier, completions.flatten(0, 1))
+        statistics.update(features[::variations])
+        if batch.labels is not None:
+            truth = batch.labels.cpu().repeat_interleave(variations)
+            agreeing += int((labels == truth).sum())
+        if variations > 1:
+            spread = completions.double().std(dim=1).mean(dim=1)  # (N, H, W)
+            deviation += float(spread[hole].sum())
+        differs = (completions != images[:, None]).any(dim=2)  # (N, K, H, W)
+        changed += int((differs & ~hole[:, None]).sum())
+        bench.progress(task, statistics.count, count)
+    hidden = int(holes.sum())
+    observed = holes.numel() - hidden
+    samples = count * variations
+    records = [
+        bench.record(
+            "fd",
+            "classifier",
+            task,
+            frechet_distance(statistics, bench.reference),
+            count=count,
+            samples=count,
+            floor=bench.floor,
+        )
+    ]
+    if bench.test_data.labels is not None:
+        value = agreeing / samples
+        records.append(
+            bench.record("agreement", "classifier", task, value, count=count, samples=samples)
+        )
+    if variations > 1:
+        value = deviation / hidden
+        records.append(
+            bench.record("diversity", "pixels", task, value, count=count, samples=samples)
+        )
+    value = changed / max(observed * variations, 1)
+    records.append(bench.record("changed", "pixels", task, value, count=count, samples=samples))
+    return records
+
+
+def _seed_of(seed: int, task: str, start: int) -> int:
+    """A seed for the completions from source ``start`` on, unrelated to that of any other part."""
+    numbers = [seed, zlib.crc32(task.encode()), start]
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+@torch.inference_mode()
+def _read(
+    classifier: ImageClassifier, images: Float[Tensor, "N C H W"]
+) -> tuple[Float[Tensor, "N 64"], Int64[Tensor, " N"]]:
+    """Features and labels of images, on the CPU."""
+    features, labels = [], []
+    for part in images.split(INFERENCE_ROWS):
+        features.append(classifier.features(part.to(classifier.device)))
+        labels.append(classifier.head(features[-1]).argmax(dim=1))
+    return torch.cat(features).cpu(), torch.cat(labels).cpu()

@@ -1,0 +1,266 @@
+"""Spending a budget on a ``Trainer``: devices, minutes into images, logs, files, Ctrl-C."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from PIL import Image
+
+from biglearn_gan.config import Config, ConfigError
+from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.figures import completion_grid
+from biglearn_gan.game import METRIC_NAMES
+from biglearn_gan.holes import named_hole
+from biglearn_gan.images import to_uint8
+from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.run_folder import RunFolder
+from biglearn_gan.trainer import Trainer, TrainingError
+
+CALIBRATION_SECONDS = 4.0
+"""How long each phase is timed to turn a budget in minutes into one in images."""
+
+GRID_HOLES = ("joint", "random:0.5", "right-half", "center")
+GRID_ROWS_PER_HOLE = 3
+GRID_VARIATIONS = 6
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display needs; ``metrics`` is empty except where a logging interval ended."""
+
+    images_seen: int
+    total_images: int
+    warm: bool
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How :func:`fit` ended; when ``interrupted``, the same call goes on from here."""
+
+    images_seen: int
+    total_images: int
+    seconds: float
+    interrupted: bool
+    checkpoint: Path
+    is_main: bool
+
+
+def fit(
+    config: Config,
+    output: Path,
+    *,
+    device: str = "auto",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Train until the budget is spent or Ctrl-C, or go on with a run that was interrupted.
+
+    Args:
+        config: of the run.
+        output: the run's folder, see :mod:`biglearn_gan.run_folder`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        on_progress: called after every step.
+
+    Raises:
+        ConfigError: the device is not there, or the batch does not divide among the processes.
+        TrainingError: a loss is not finite (the last good state is kept).
+        DataError: the images cannot be had.
+        RunFolderError: the folder cannot be written or holds another run.
+    """
+    accelerator = make_accelerator(device, config.train.precision)
+    try:
+        return _fit(config, output, accelerator, on_progress)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def make_accelerator(device: str, precision: str = "float32") -> Accelerator:
+    """accelerate's view of the device, the precision and the processes.
+
+    Raises:
+        ConfigError: the device is not on this machine.
+    """
+    there = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device not in there:
+        raise ConfigError([f"unknown device {device!r}: choose one of {', '.join(there)}"])
+    if not there[device]:
+        raise ConfigError([f"this machine has no device {device!r}"])
+    mixed_precision = "bf16" if precision == "bfloat16" else "no"
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+
+
+def _fit(
+    config: Config,
+    output: Path,
+    accelerator: Accelerator,
+    on_progress: Callable[[Progress], None],
+) -> Outcome:
+    dataset = load_dataset(config.data, "train", accelerator.device)
+    folder = RunFolder(output, config, METRIC_NAMES)
+    state = folder.load_state(accelerator.device)
+    if state is not None:
+        max_images = state["max_images"]
+    else:
+        max_images = config.train.max_images or images_in_minutes(config, dataset, accelerator)
+    trainer = Trainer(config, dataset, accelerator, max_images)
+    if state is not None:
+        trainer.load_state_dict(state["trainer"])
+    if accelerator.is_main_process:
+        folder.start_metrics(trainer.images_seen)
+
+    with _interrupts(accelerator) as interrupted:
+        stop = False
+        while not trainer.finished and not stop:
+            before = trainer.images_seen
+            try:
+                trainer.step()
+            except TrainingError as error:
+                raise TrainingError(f"{error}; the last good state is in {folder.path}") from None
+            stop = interrupted()
+            metrics = {}
+            if _passed(config.logging.log_images, before, trainer):
+                metrics = trainer.take_metrics()
+                if accelerator.is_main_process:
+                    folder.log({"images": trainer.images_seen, **metrics})
+            total = trainer.schedule.total_images
+            on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
+            if accelerator.is_main_process:
+                if _passed(config.logging.grid_images, before, trainer):
+                    folder.save_grid(training_grid(trainer.model(), dataset), trainer.images_seen)
+                if stop or _passed(config.logging.checkpoint_images, before, trainer):
+                    _save(folder, trainer, dataset)
+    folder.close()
+    return Outcome(
+        trainer.images_seen,
+        trainer.schedule.total_images,
+        trainer.seconds,
+        not trainer.finished,
+        folder.checkpoint,
+        accelerator.is_main_process,
+    )
+
+
+def describe(config: Config, device: str = "auto") -> str:
+    """Sizes and memory of a run, measured by a few steps on random images; no data are needed."""
+    accelerator = make_accelerator(device, config.train.precision)
+    shape = (config.train.batch_size, config.data.channels, *config.data.image_size)
+    noise = torch.randint(256, shape, dtype=torch.uint8, device=accelerator.device)
+    trainer = Trainer(config, ImageDataset("noise", noise), accelerator, max_images=10**9)
+    trainer.images_seen = trainer.schedule.warm_images
+    for _ in range(config.loss.penalty.interval):
+        trainer.step()
+    players = trainer.players
+    generator, discriminator = (
+        sum(p.numel() for p in network.parameters())
+        for network in (players.generator, players.discriminator)
+    )
+    if accelerator.device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(accelerator.device)
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (
+        f"generator {generator:,} parameters, discriminator {discriminator:,} parameters\n"
+        f"{config.token_count} tokens of {config.token_dim} values an image\n"
+        f"{memory / 2**20:.0f} MiB of memory at most in the first steps, data set not counted"
+    )
+
+
+def images_in_minutes(config: Config, dataset: ImageDataset, accelerator: Accelerator) -> int:
+    """Turn ``train.max_minutes`` into images by timing both phases on a throw-away trainer.
+
+    All processes get the main process's answer.
+    """
+    assert config.train.max_minutes is not None
+    share = config.train.warm_start.share
+    cost = (1 - share) * _seconds_per_image(config, dataset, accelerator, warm=False)
+    if share:
+        cost += share * _seconds_per_image(config, dataset, accelerator, warm=True)
+    images = [max(1, int(60 * config.train.max_minutes / cost))]
+    broadcast_object_list(images)
+    return images[0]
+
+
+def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
+    """Joint samples and completions of the data set's first images, with their input columns."""
+    indices = torch.arange(GRID_ROWS_PER_HOLE) % len(dataset)
+    images = dataset.batch(indices).images.cpu()
+    data, patch_size = model.config.data, model.config.model.patch_size
+    holes = torch.cat(
+        [named_hole(name, data.image_size, patch_size, len(images), 0) for name in GRID_HOLES]
+    )
+    images = images.repeat(len(GRID_HOLES), 1, 1, 1)
+    completions = model.complete(images, holes, variations=GRID_VARIATIONS, seed=0)
+    return completion_grid(to_uint8(images), holes, to_uint8(completions))
+
+
+def _seconds_per_image(
+    config: Config, dataset: ImageDataset, accelerator: Accelerator, warm: bool
+) -> float:
+    trainer = Trainer(config, dataset, accelerator, max_images=10**9)
+    if not warm:
+        trainer.images_seen = trainer.schedule.warm_images
+    cycle = config.loss.penalty.interval
+    for _ in range(cycle):
+        trainer.step()
+    images, started = trainer.images_seen, time.perf_counter()
+    while True:
+        for _ in range(cycle):
+            trainer.step()
+        elapsed = [time.perf_counter() - started]
+        broadcast_object_list(elapsed)
+        if elapsed[0] >= CALIBRATION_SECONDS:
+            return elapsed[0] / (trainer.images_seen - images)
+
+
+def _passed(interval: int, before: int, trainer: Trainer) -> bool:
+    """Whether the last step crossed a multiple of the interval or was the last of all."""
+    return trainer.images_seen // interval > before // interval or trainer.finished
+
+
+def _save(folder: RunFolder, trainer: Trainer, dataset: ImageDataset) -> None:
+    model = trainer.model()
+    folder.save_model(
+        model,
+        training_grid(model, dataset),
+        images_seen=trainer.images_seen,
+        seconds=trainer.seconds,
+    )
+    state = {"trainer": trainer.state_dict(), "max_images": trainer.schedule.max_images}
+    folder.save_state(state)
+
+
+@contextmanager
+def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a question that is answered between steps, alike on every process."""
+    pressed = False
+
+    def note(signum: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    def ask() -> bool:
+        if accelerator.num_processes == 1:
+            return pressed
+        flag = torch.tensor(float(pressed), device=accelerator.device)
+        return accelerator.reduce(flag, "sum").item() > 0
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield ask
+    finally:
+        signal.signal(signal.SIGINT, previous)

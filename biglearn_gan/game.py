@@ -1,0 +1,252 @@
+"""The adversarial game: the players, and one step of the warm start and of the game itself.
+
+Nothing here knows of data sets, files or budgets; a step is a pure function of the players, a batch
+of real tokens with their tasks, and the noise that was drawn for it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from biglearn_gan import losses
+from biglearn_gan.config import Config
+from biglearn_gan.masks import TokenSequence
+from biglearn_gan.networks import Discriminator, Generator
+from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.transformer import twice_differentiable_attention
+
+ADAM_BETAS = (0.0, 0.99)
+"""No momentum, as in every recent GAN (R3GAN, arXiv 2501.05441, table 6)."""
+
+METRIC_NAMES = (
+    "warm_start/squared_error",
+    "loss/discriminator",
+    "loss/generator",
+    "loss/energy_score",
+    "loss/communication",
+    "logits/real",
+    "logits/fake",
+    "penalty/real",
+    "penalty/fake",
+)
+"""Every name that a step's metrics can have."""
+
+
+@dataclass(frozen=True)
+class GameBatch:
+    """One step's real tokens, tasks and noise; K = ``loss.fakes_per_real`` fakes for each real.
+
+    ``second`` is another split of the same unions, for the communication game.
+    """
+
+    real: Float[Tensor, "B M P"]
+    sequence: TokenSequence
+    z: Float[Tensor, "K B Z"]
+    token_noise: Float[Tensor, "K B M N"]
+    perturbation: Float[Tensor, "KB M P"] | None = None
+    second: TokenSequence | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Scalars to log, and the sum of both players' losses for each real image."""
+
+    metrics: dict[str, Tensor]
+    per_sample: Float[Tensor, "B"]
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """What the schedules say for one step."""
+
+    generator: float
+    discriminator: float
+    penalty_factor: float
+    ema_decay: float
+
+
+class Players:
+    """Generator, discriminator, the generator's moving average, and both optimisers."""
+
+    def __init__(self, config: Config, accelerator: Accelerator):
+        self.config = config
+        self.accelerator = accelerator
+        shape = (config.token_count, config.token_dim)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator_for(Stream.WEIGHTS, config.train.seed).initial_seed())
+            generator = Generator(*shape, config.model.generator)
+            discriminator = Discriminator(*shape, config.model.discriminator)
+        self.generator = generator.to(accelerator.device)
+        self.discriminator = discriminator.to(accelerator.device)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.optimizers = {
+            "generator": Adam(self.generator.parameters(), betas=ADAM_BETAS, fused=True),
+            "discriminator": Adam(self.discriminator.parameters(), betas=ADAM_BETAS, fused=True),
+        }
+
+    def warm_step(self, batch: GameBatch, sizes: StepSizes) -> StepResult:
+        """Masked autoencoding: the generator alone, squared error on the targets."""
+        with self.accelerator.autocast():
+            predicted = self._generate(batch, batch.sequence, batch.z[:1], batch.token_noise[:1])
+            error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
+        self._update("generator", error.mean(), sizes.generator)
+        self._move_average(sizes.ema_decay)
+        return StepResult({"warm_start/squared_error": error.mean()}, error)
+
+    def hand_over(self) -> None:
+        """Start the discriminator from what the warm start taught the generator."""
+        self.discriminator.start_from(self.generator, self.config.train.warm_start.hand_over)
+
+    def game_step(self, batch: GameBatch, sizes: StepSizes, penalise: bool) -> StepResult:
+        """One update of the discriminator, then one of the generator, on the same fakes."""
+        loss = self.config.loss
+        rows, k = len(batch.real), loss.fakes_per_real
+        with self.accelerator.autocast():
+            fakes = self._generate(batch, batch.sequence, batch.z, batch.token_noise)  # (K B, M, P)
+            second = self._second_fakes(batch)  # (B, M, P) or None
+
+        samples = torch.cat([batch.real, fakes.detach()])  # ((1 + K) B, M, P)
+        repeated = batch.sequence.repeat(1 + k)
+        exact = penalise and loss.penalty.kind == "exact"
+        # Penalties are taken in float32, whatever the precision of the rest.
+        with twice_differentiable_attention() if exact else self.accelerator.autocast():
+            logits = self._score(samples.requires_grad_(exact), repeated)
+            real_logits, fake_logits = logits[:rows], logits[rows:]
+            paired = real_logits.repeat(k)  # (K B,)
+            critic_loss = loss.logistic * losses.logistic_discriminator(
+                paired, fake_logits
+            ) + loss.relativistic * losses.relativistic_discriminator(paired, fake_logits)
+            objective = critic_loss.mean()
+            if penalise:
+                penalty = self._penalty(logits, samples, repeated, batch.perturbation)
+                strength = loss.penalty.interval * sizes.penalty_factor
+                objective = objective + strength * (
+                    loss.penalty.r1 * penalty[:rows].mean()
+                    + loss.penalty.r2 * penalty[rows:].mean()
+                )
+            if second is not None:
+                agreement = self._communication(batch, fakes[:rows].detach(), second.detach())
+                objective = objective - loss.communication * agreement.mean()
+        self._update("discriminator", objective, sizes.discriminator)
+
+        with self.accelerator.autocast():
+            new_logits = self._score(fakes, batch.sequence.repeat(k))
+            generator_loss = loss.logistic * losses.logistic_generator(
+                new_logits
+            ) + loss.relativistic * losses.relativistic_generator(paired.detach(), new_logits)
+            objective = generator_loss.mean()
+            if loss.energy_score > 0:
+                energy = losses.energy_score(
+                    batch.real, fakes[:rows], fakes[rows : 2 * rows], batch.sequence.is_target
+                )
+                objective = objective + loss.energy_score * energy.mean()
+            if second is not None:
+                agreement = self._communication(batch, fakes[:rows], second)
+                objective = objective + loss.communication * agreement.mean()
+        self._update("generator", objective, sizes.generator)
+        self._move_average(sizes.ema_decay)
+
+        metrics = {
+            "loss/discriminator": critic_loss.mean(),
+            "loss/generator": generator_loss.mean(),
+            "logits/real": real_logits.mean(),
+            "logits/fake": fake_logits.mean(),
+        }
+        if penalise:
+            metrics["penalty/real"] = penalty[:rows].mean()
+            metrics["penalty/fake"] = penalty[rows:].mean()
+        if loss.energy_score > 0:
+            metrics["loss/energy_score"] = energy.mean()
+        if second is not None:
+            metrics["loss/communication"] = agreement.mean()
+        per_sample = (critic_loss + generator_loss).view(k, rows).mean(dim=0)
+        return StepResult({name: value.detach() for name, value in metrics.items()}, per_sample)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimiser states, for :meth:`load_state_dict`."""
+        return {
+            **{name: network.state_dict() for name, network in self._networks().items()},
+            **{f"{name}_optimizer": o.state_dict() for name, o in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where :meth:`state_dict` was taken."""
+        for name, network in self._networks().items():
+            network.load_state_dict(state[name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[f"{name}_optimizer"])
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average,
+        }
+
+    def _generate(
+        self, batch: GameBatch, sequence: TokenSequence, z: Tensor, token_noise: Tensor
+    ) -> Tensor:
+        times = len(z)
+        repeated = sequence.repeat(times)
+        return self.generator(
+            batch.real.repeat(times, 1, 1),
+            repeated.positions,
+            repeated.is_target,
+            z.flatten(0, 1),
+            token_noise.flatten(0, 1),
+        )
+
+    def _second_fakes(self, batch: GameBatch) -> Tensor | None:
+        if batch.second is None:
+            return None
+        return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])
+
+    def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
+        return self.discriminator(tokens, sequence.positions, sequence.is_target).float()
+
+    def _penalty(
+        self, logits: Tensor, samples: Tensor, sequence: TokenSequence, perturbation: Tensor | None
+    ) -> Tensor:
+        penalty = self.config.loss.penalty
+        if perturbation is None:
+            return losses.exact_penalty(logits, samples, sequence.is_target)
+        moved = losses.perturb_targets(samples, sequence.is_target, perturbation, penalty.sigma)
+        return losses.finite_difference_penalty(logits, self._score(moved, sequence), penalty.sigma)
+
+    def _communication(self, batch: GameBatch, first: Tensor, second: Tensor) -> Tensor:
+        assert batch.second is not None
+        samples = torch.cat([first, second])
+        by_first_task = self._score(samples, batch.sequence.repeat(2)).chunk(2)
+        by_second_task = self._score(samples, batch.second.repeat(2)).chunk(2)
+        return losses.communication(
+            by_first_task[0], by_second_task[0], by_first_task[1], by_second_task[1]
+        )
+
+    def _update(self, player: str, objective: Tensor, learning_rate: float) -> None:
+        """One Adam step on gradients averaged over all processes."""
+        optimizer = self.optimizers[player]
+        (group,) = optimizer.param_groups
+        gradients = torch.autograd.grad(objective, group["params"])
+        if self.accelerator.num_processes > 1:
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            flat = self.accelerator.reduce(flat, reduction="mean")
+            pieces = flat.split([gradient.numel() for gradient in gradients])
+            gradients = tuple(p.view_as(g) for p, g in zip(pieces, gradients, strict=True))
+        for parameter, gradient in zip(group["params"], gradients, strict=True):
+            parameter.grad = gradient
+        group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _move_average(self, decay: float) -> None:
+        ours = [parameter.detach() for parameter in self.average.parameters()]
+        theirs = [parameter.detach() for parameter in self.generator.parameters()]
+        torch._foreach_lerp_(ours, theirs, 1 - decay)

@@ -1,0 +1,159 @@
+"""Holes that people ask for: True (white) = generate, False (black) = keep, per pixel.
+
+A hole is named (``right-half``, ``random:0.5``) or read from an image file. Named holes are drawn
+from (seed, image number) alone, so image *i* gets the same hole however many are asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from biglearn_gan.masks import first_in_order, pattern_scores
+from biglearn_gan.randomness import Stream, generator_for
+
+HOLE_NAMES = (
+    "joint",
+    "left-half",
+    "right-half",
+    "top-half",
+    "bottom-half",
+    "center",
+    "border",
+    "checkerboard",
+    "strokes",
+    "random:R[:BLOCK]",
+)
+
+STROKE_SHARE = 0.3
+"""Share of the pixels that a ``strokes`` hole covers, between MAT's and LaMa's usual sizes."""
+
+GREY_TOLERANCE = 32
+"""A mask file's grey values must be within this distance of 0 or of 255."""
+
+
+class HoleError(ValueError):
+    """A hole that cannot be used, in one sentence."""
+
+
+def named_hole(
+    name: str, image_size: tuple[int, int], patch_size: int, count: int, seed: int
+) -> Bool[Tensor, "N H W"]:
+    """Draw ``count`` holes of one name; the random ones differ from image to image.
+
+    Args:
+        name: ``joint`` (everything), ``left-half`` (the left is generated) and the other halves,
+            ``center`` (the middle half of both axes), ``border`` (all but that), ``checkerboard``
+            (of patches), ``strokes`` (brush lines over 30% of the pixels), or ``random:R[:BLOCK]``
+            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``).
+        image_size: height and width in pixels.
+        patch_size: the model's, in pixels.
+        count: number of holes.
+        seed: seed of the random ones.
+
+    Raises:
+        HoleError: an unknown name, a share outside (0, 1], or blocks that do not divide the image.
+    """
+    height, width = image_size
+    y, x = torch.arange(height)[:, None], torch.arange(width)[None]
+    middle = (
+        (y >= height // 4)
+        & (y < height - height // 4)
+        & (x >= width // 4)
+        & (x < width - width // 4)
+    )
+    fixed = {
+        "joint": torch.ones(height, width, dtype=torch.bool),
+        "left-half": (x < width // 2).expand(height, width),
+        "right-half": (x >= width // 2).expand(height, width),
+        "top-half": (y < height // 2).expand(height, width),
+        "bottom-half": (y >= height // 2).expand(height, width),
+        "center": middle,
+        "border": ~middle,
+        "checkerboard": (y // patch_size + x // patch_size) % 2 == 0,
+    }
+    if name in fixed:
+        return fixed[name].repeat(count, 1, 1)
+    if name == "strokes":
+        return _random_holes("strokes", image_size, 1, STROKE_SHARE, count, seed)
+    if name.startswith("random:"):
+        share, block = _parse_random(name, image_size, patch_size)
+        return _random_holes("iid", image_size, block, share, count, seed)
+    raise HoleError(f"unknown mask {name!r}: give an image file or one of {', '.join(HOLE_NAMES)}")
+
+
+def read_hole(
+    path: Path, image_size: tuple[int, int], hole_colour: str = "white"
+) -> Bool[Tensor, "H W"]:
+    """Read a hole from an image file: its ``hole_colour`` (white or black) is generated.
+
+    An image with an alpha channel is read from that channel alone, transparent = generate.
+
+    Raises:
+        HoleError: the file cannot be read, has another size, is not black and white, or has no
+            hole in it.
+    """
+    try:
+        with Image.open(path) as image:
+            has_alpha = "A" in image.getbands()
+            grey = np.asarray(image.getchannel("A") if has_alpha else image.convert("L"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
+    if grey.shape != image_size:
+        raise HoleError(
+            f"the mask {path} has {grey.shape[0]} x {grey.shape[1]} pixels (height x width), "
+            f"but the model's images have {image_size[0]} x {image_size[1]}"
+        )
+    unclear = (grey > GREY_TOLERANCE) & (grey < 255 - GREY_TOLERANCE)
+    if unclear.any():
+        raise HoleError(
+            f"the mask {path} is not black and white: {unclear.mean():.0%} of its values lie "
+            f"between {GREY_TOLERANCE} and {255 - GREY_TOLERANCE}"
+        )
+    white_is_hole = (hole_colour == "white") != has_alpha
+    hole = torch.from_numpy((grey > 127) == white_is_hole)
+    if not hole.any():
+        what = "transparent" if has_alpha else hole_colour
+        raise HoleError(f"the mask {path} has no hole: no pixel of it is {what}")
+    return hole
+
+
+def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tuple[float, int]:
+    parts = name.split(":")[1:]
+    try:
+        share = float(parts[0])
+        block = int(parts[1]) if len(parts) > 1 else patch_size
+    except ValueError:
+        share, block = 0.0, 0
+    if len(parts) > 2 or not 0 < share <= 1 or block < 1:
+        raise HoleError(
+            f"mask {name!r}: expected random:R or random:R:BLOCK with a share R above 0 and at "
+            "most 1 and a block of at least 1 pixel"
+        )
+    if image_size[0] % block or image_size[1] % block:
+        raise HoleError(
+            f"mask {name!r}: blocks of {block} do not divide images of "
+            f"{image_size[0]} x {image_size[1]} pixels"
+        )
+    return share, block
+
+
+def _random_holes(
+    pattern: str, image_size: tuple[int, int], block: int, share: float, count: int, seed: int
+) -> Bool[Tensor, "N H W"]:
+    grid_size = (image_size[0] // block, image_size[1] // block)
+    cells = grid_size[0] * grid_size[1]
+    scores = torch.cat(
+        [
+            pattern_scores(pattern, grid_size, 1, generator_for(Stream.HOLES, seed, index))  # type: ignore[arg-type]
+            for index in range(count)
+        ]
+    )
+    chosen = torch.full((count,), max(1, round(share * cells)))
+    blocks = first_in_order(scores, torch.ones(count, cells, dtype=torch.bool), chosen)
+    return blocks.view(count, *grid_size).repeat_interleave(block, 1).repeat_interleave(block, 2)

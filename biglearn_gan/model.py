@@ -1,0 +1,260 @@
+"""``BigLearnGAN``: a trained generator with its critic and configuration, loaded and used.
+
+    model = BigLearnGAN.from_pretrained("checkpoints/mnist")
+    images = model.sample(num=16, seed=0)
+    completions = model.complete(images, hole, variations=4, seed=0)
+
+Sample *i*, variation *k* depends on (seed, i, k) and nothing else: its noise has a generator of its
+own, and the networks always run on chunks of one fixed size, so neither the number of images asked
+for nor the order of the work changes a bit of it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from biglearn_gan.card import card_text
+from biglearn_gan.config import Config, ConfigError, parse_config
+from biglearn_gan.masks import TokenMasks
+from biglearn_gan.networks import Discriminator, Generator
+from biglearn_gan.patches import (
+    gather_tokens,
+    patchify,
+    scatter_tokens,
+    tokens_touched,
+    unpatchify,
+)
+from biglearn_gan.randomness import Stream, generator_for
+
+CHUNK_ROWS = 64
+"""Rows of every inference pass; fewer are padded."""
+
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be found, read or used, in one sentence."""
+
+
+class BigLearnGAN(nn.Module, ModelHubMixin):
+    """The averaged generator p(x_T | x_S) and the critic f(x; S, T) that was trained with it.
+
+    Args:
+        config: the configuration it was (or will be) trained with.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        shape = (config.token_count, config.token_dim)
+        self.generator = Generator(*shape, config.model.generator)
+        self.discriminator = Discriminator(*shape, config.model.discriminator)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, **options: Any
+    ) -> BigLearnGAN:
+        """Load a folder written by ``save_pretrained``, or a model of that name from the hub.
+
+        Args:
+            pretrained_model_name_or_path: folder, or ``owner/name`` on the Hugging Face hub.
+            options: those of huggingface_hub's ``from_pretrained`` (``revision``, ``token``, ...).
+
+        Raises:
+            CheckpointError: nothing is there, or the weights do not fit the configuration.
+        """
+        name = str(pretrained_model_name_or_path)
+        if Path(name).is_dir() and not (Path(name) / CONFIG_NAME).is_file():
+            raise CheckpointError(f"{name}: this folder holds no {CONFIG_NAME}, so no checkpoint")
+        try:
+            return super().from_pretrained(name, **options)
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            if isinstance(error, json.JSONDecodeError) or Path(name).is_dir():
+                raise CheckpointError(f"{name}: cannot be read ({error})") from None
+            raise CheckpointError(
+                f"{name!r} is neither a folder here nor a model that can be reached on the "
+                "Hugging Face hub"
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{name}/{CONFIG_NAME}: is not valid JSON ({error})") from None
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> BigLearnGAN:
+        weights: str | Path = Path(model_id) / WEIGHTS_NAME
+        if not Path(model_id).is_dir():
+            weights = hf_hub_download(
+                model_id,
+                WEIGHTS_NAME,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                token=token,
+                local_files_only=local_files_only,
+            )
+        elif not Path(weights).is_file():
+            raise CheckpointError(f"{model_id}: this folder holds no {WEIGHTS_NAME}")
+        try:
+            model = cls(parse_config(model_kwargs.get("config", {})))
+        except ConfigError as error:
+            problems = "; ".join(error.problems)
+            raise CheckpointError(f"{model_id}/{CONFIG_NAME}: {problems}") from None
+        try:
+            model.load_state_dict(load_file(weights), strict=True)
+        except SafetensorError as error:
+            raise CheckpointError(f"{weights}: is not a safetensors file ({error})") from None
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise CheckpointError(
+                f"{weights}: the weights do not fit {CONFIG_NAME}: {first}"
+            ) from None
+        return model.eval()
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(state, save_directory / WEIGHTS_NAME)
+        text = json.dumps(self.config.portable().to_dict(), indent=2)
+        (save_directory / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+
+    def generate_model_card(self, **details: Any) -> ModelCard:
+        """The card of this model; ``details`` are those of :func:`biglearn_gan.card.card_text`."""
+        return ModelCard(card_text(self.config.portable(), **details))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def sample(self, num: int, *, seed: int = 0) -> Float[Tensor, "N C H W"]:
+        """Draw whole images from nothing, in [-1, 1].
+
+        Args:
+            num: how many, at least 1.
+            seed: at least 0; image i depends on (seed, i) alone.
+        """
+        height, width = self.config.data.image_size
+        empty = torch.zeros(num, self.config.data.channels, height, width)
+        hole = torch.ones(num, height, width, dtype=torch.bool)
+        return self.complete(empty, hole, seed=seed)[:, 0]
+
+    def complete(
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"],
+        *,
+        absent: Bool[Tensor, "N H W"] | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Float[Tensor, "N K C H W"]:
+        """Fill the hole of each image, given everything outside of it.
+
+        Args:
+            images: in [-1, 1]; what they hold inside the hole is ignored.
+            hole: True = generate. A patch touched by it is generated whole, and its kept pixels
+                are pasted back, so pixels outside of the hole come back bit for bit.
+            absent: True = neither given nor generated. A patch touched by it and not by the hole
+                is not shown to the model; its pixels come back as they were.
+            variations: K, completions of each image, at least 1.
+            seed: at least 0; completion k of image i depends on (seed, i, k) alone.
+            first_image: the number i of the first image, so that a long job can be cut in parts.
+
+        Raises:
+            ValueError: sizes differ from the model's, or an image has no hole.
+        """
+        data = self.config.data
+        expected = (len(images), data.channels, *data.image_size)
+        if tuple(images.shape) != expected or hole.shape != images[:, 0].shape:
+            raise ValueError(
+                f"images of shape (N, C, H, W) = (N, {', '.join(map(str, expected[1:]))}) and a "
+                f"hole (N, H, W) are expected, not {tuple(images.shape)} and {tuple(hole.shape)}"
+            )
+        if variations < 1:
+            raise ValueError(f"variations must be at least 1, not {variations}")
+        patch_size = self.config.model.patch_size
+        target = tokens_touched(hole, patch_size)
+        source = ~target
+        if absent is not None:
+            source &= ~tokens_touched(absent, patch_size)
+        tokens = self.generate(
+            patchify(images, patch_size),
+            TokenMasks(source, target),
+            variations=variations,
+            seed=seed,
+            first_image=first_image,
+        )
+        drawn = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
+        drawn = drawn.view(len(images), variations, *images.shape[1:])
+        return torch.where(hole[:, None, None], drawn, images[:, None])
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        tokens: Float[Tensor, "N L P"],
+        masks: TokenMasks,
+        *,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Float[Tensor, "N K L P"]:
+        """Draw the target tokens given the source tokens; all others come back as they were.
+
+        Args:
+            tokens: the images' tokens; values at targets are ignored.
+            masks: source and target tokens of each image; rows may differ in their counts.
+            variations: K, draws for each image.
+            seed: at least 0; draw k of image i depends on (seed, i, k) alone.
+            first_image: the number i of the first image.
+        """
+        results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
+        counts = masks.union.sum(dim=1)
+        for count in counts.unique().tolist():
+            images = (counts == count).nonzero()[:, 0]
+            pairs = torch.cartesian_prod(images, torch.arange(variations)).view(-1, 2)
+            for chunk in pairs.split(CHUNK_ROWS):
+                image, variation = chunk.T
+                drawn = self._generate_chunk(tokens, masks, chunk, seed, first_image)
+                results[image, variation] = drawn
+        return results
+
+    def _generate_chunk(
+        self, tokens: Tensor, masks: TokenMasks, pairs: Tensor, seed: int, first_image: int
+    ) -> Float[Tensor, "R L P"]:
+        """Draw for up to ``CHUNK_ROWS`` pairs (image, variation) of equal counts."""
+        padding = pairs[-1:].expand(CHUNK_ROWS - len(pairs), -1)
+        image, _ = torch.cat([pairs, padding]).T
+        sequence = TokenMasks(masks.source[image], masks.target[image]).sequence()
+        length = sequence.positions.shape[1]
+        noises = [
+            self.generator.draw_noise(
+                1, length, generator_for(Stream.SAMPLE, seed, first_image + number, variation)
+            )
+            for number, variation in pairs.tolist()
+        ]
+        noises += noises[-1:] * len(padding)
+        z, token_noise = (torch.cat(parts).to(self.device) for parts in zip(*noises, strict=True))
+        present = gather_tokens(tokens[image], sequence.positions).to(self.device)
+        moved = sequence.to(self.device)
+        drawn = self.generator(present, moved.positions, moved.is_target, z, token_noise)
+        whole = scatter_tokens(tokens[image], drawn.to(tokens.device), sequence.positions)
+        return whole[: len(pairs)]

@@ -1,0 +1,152 @@
+"""The generator and the discriminator: both read the tokens of S ∪ T, their places and their roles.
+
+Absent tokens never enter a network: callers gather the M present tokens of each row (any order,
+see ``TokenMasks.sequence``), so cost follows ``|S| + |T|``.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from biglearn_gan.config import GeneratorConfig, NetworkConfig
+from biglearn_gan.transformer import Transformer, rms_norm
+
+EMBEDDING_STD = 0.5
+"""Initial standard deviation of positions, roles, mask and class token: at the usual 0.02,
+completions ignore where and what they are for a long time (measured on MNIST and digits)."""
+
+
+class PatchEmbedding(nn.Module):
+    """The input side of image patches, one kind of token: value + position + role.
+
+    Given values are embedded linearly; a token that is still to be generated is the learned mask
+    token instead. Another kind of token is another module with this call.
+    """
+
+    def __init__(self, token_count: int, token_dim: int, width: int):
+        super().__init__()
+        self.value = nn.Linear(token_dim, width)
+        self.position = nn.Parameter(EMBEDDING_STD * torch.randn(token_count, width))
+        self.role = nn.Parameter(EMBEDDING_STD * torch.randn(2, width))
+        self.unknown = nn.Parameter(EMBEDDING_STD * torch.randn(width))
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B M P"],
+        positions: Int64[Tensor, "B M"],
+        is_target: Bool[Tensor, "B M"],
+    ) -> Float[Tensor, "B M D"]:
+        return self._placed(self.value(tokens), positions, is_target)
+
+    def hiding_targets(
+        self,
+        tokens: Float[Tensor, "B M P"],
+        positions: Int64[Tensor, "B M"],
+        is_target: Bool[Tensor, "B M"],
+    ) -> Float[Tensor, "B M D"]:
+        """The same with every target's value replaced by the mask token."""
+        values = torch.where(is_target[..., None], self.unknown, self.value(tokens))
+        return self._placed(values, positions, is_target)
+
+    def _placed(self, values: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
+        return values + self.position[positions] + self.role[is_target.long()]
+
+
+class Generator(nn.Module):
+    """p(x_T | x_S): target tokens from source tokens and noise, in one forward pass.
+
+    Args:
+        token_count: L, tokens of an image.
+        token_dim: P, values of a token.
+        config: width, depth, heads, noise sizes and the output's range.
+    """
+
+    def __init__(self, token_count: int, token_dim: int, config: GeneratorConfig):
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.embedding = PatchEmbedding(token_count, token_dim, width)
+        self.token_noise = nn.Linear(config.token_noise_dim, width, bias=False)
+        self.latent = nn.Sequential(
+            nn.Linear(config.latent_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
+        self.trunk = Transformer(width, config.depth, config.heads, conditioning_dim=width)
+        self.head = nn.Linear(width, token_dim)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B M P"],
+        positions: Int64[Tensor, "B M"],
+        is_target: Bool[Tensor, "B M"],
+        z: Float[Tensor, "B Z"],
+        token_noise: Float[Tensor, "B M N"],
+    ) -> Float[Tensor, "B M P"]:
+        """Generate the targets; source tokens are returned untouched.
+
+        Whatever ``tokens`` holds at target places is ignored. ``z`` and ``token_noise`` are
+        standard normal. With the ``tanh`` output values lie in [-1, 1].
+        """
+        hidden = is_target[..., None]
+        x = self.embedding.hiding_targets(tokens, positions, is_target)  # (B, M, D)
+        x = x + hidden * (self.config.token_noise_scale * self.token_noise(token_noise))
+        x = self.trunk(x, self.latent(z))  # (B, M, D)
+        generated = self.head(x)  # (B, M, P)
+        if self.config.output == "tanh":
+            generated = generated.tanh()
+        return torch.where(hidden, generated, tokens)
+
+    def draw_noise(
+        self, rows: int, length: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Standard normal ``z`` (rows, Z) and ``token_noise`` (rows, length, N), on its device."""
+        device = generator.device
+        shape = (rows, length, self.config.token_noise_dim)
+        z = torch.randn(rows, self.config.latent_dim, generator=generator, device=device)
+        return z, torch.randn(shape, generator=generator, device=device)
+
+
+class Discriminator(nn.Module):
+    """f(x; S, T): one logit for the tokens of S ∪ T and their roles.
+
+    Args:
+        token_count: L, tokens of an image.
+        token_dim: P, values of a token.
+        config: width, depth and heads.
+    """
+
+    def __init__(self, token_count: int, token_dim: int, config: NetworkConfig):
+        super().__init__()
+        width = config.width
+        self.embedding = PatchEmbedding(token_count, token_dim, width)
+        del self.embedding.unknown
+        self.class_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
+        self.trunk = Transformer(width, config.depth, config.heads)
+        self.head = nn.Linear(2 * width, 1)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B M P"],
+        positions: Int64[Tensor, "B M"],
+        is_target: Bool[Tensor, "B M"],
+    ) -> Float[Tensor, "B"]:
+        x = self.embedding(tokens, positions, is_target)  # (B, M, D)
+        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + M, D)
+        x = self.trunk(x)
+        summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)
+        return self.head(summary).squeeze(-1)  # (B,)
+
+    def start_from(self, generator: Generator, hand_over: str) -> None:
+        """Take over what the generator has learned of reading tokens.
+
+        Args:
+            generator: a generator of the same width (and heads, for the trunk).
+            hand_over: ``embedding`` for values, positions and roles; ``trunk`` for these and the
+                transformer's blocks, as many as both networks have; ``nothing``.
+        """
+        if hand_over in ("embedding", "trunk"):
+            self.embedding.load_state_dict(generator.embedding.state_dict(), strict=False)
+        if hand_over == "trunk":
+            for ours, theirs in zip(self.trunk.blocks, generator.trunk.blocks, strict=False):
+                ours.load_state_dict(theirs.state_dict(), strict=False)

@@ -1,0 +1,159 @@
+"""What ``biglearn-gan sample`` does: find the sources, draw, and write grid, images and arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import Image
+from torch import Tensor
+
+from biglearn_gan.config import DataConfig, DataSetName
+from biglearn_gan.data import SPLITS, load_dataset
+from biglearn_gan.figures import completion_grid, image_grid
+from biglearn_gan.holes import HoleError, named_hole, read_hole
+from biglearn_gan.images import load_images, to_uint8, to_unit_range
+from biglearn_gan.model import BigLearnGAN
+
+GRID_ROWS = 32
+"""Rows shown in ``grid.png``; the other files hold all."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Images to complete, and what a user should know about them."""
+
+    images: UInt8[Tensor, "N C H W"]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Everything that was drawn; K variations for each of N rows.
+
+    For joint samples the sources are black and the holes are everything.
+    """
+
+    images: UInt8[Tensor, "N K C H W"]
+    sources: UInt8[Tensor, "N C H W"]
+    hole: Bool[Tensor, "N H W"]
+    seed: int
+
+
+def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
+    """The first ``num`` source images.
+
+    Args:
+        data: the model's data, for its size and channels.
+        images: an image file, a folder of image files, ``dataset:split`` (such as
+            ``mnist:test``), or None for the test images of the model's own data set.
+        num: how many at most.
+
+    Raises:
+        DataError: they cannot be had or read.
+    """
+    name, _, split = (images or f"{data.name}:test").partition(":")
+    if name in get_args(DataSetName) and split in SPLITS and not Path(str(images)).exists():
+        dataset = load_dataset(data.model_copy(update={"name": name}), split)
+        count = min(num, len(dataset))
+        return Sources(dataset.images_uint8(torch.arange(count)), _fewer(num, count))
+    pixels, _, resized = load_images(Path(str(images)), data.image_size, data.channels)
+    notes = _fewer(num, len(pixels))
+    if resized:
+        height, width = data.image_size
+        notes += (
+            f"{resized} of {len(pixels)} images had another size and were resized and "
+            f"centre-cropped to {height} x {width}",
+        )
+    return Sources(pixels[:num], notes)
+
+
+def load_hole(
+    mask: str, model: BigLearnGAN, count: int, seed: int, hole_colour: str
+) -> Bool[Tensor, "N H W"]:
+    """Holes for ``count`` rows, from a pattern's name or an image file (True = generate).
+
+    Raises:
+        HoleError: neither a name nor a usable file.
+    """
+    image_size, patch_size = model.config.data.image_size, model.config.model.patch_size
+    if Path(mask).is_file():
+        return read_hole(Path(mask), image_size, hole_colour).repeat(count, 1, 1)
+    if Path(mask).suffix and not mask.startswith("random:"):
+        raise HoleError(f"the mask {mask} does not exist")
+    return named_hole(mask, image_size, patch_size, count, seed)
+
+
+def draw(
+    model: BigLearnGAN,
+    sources: UInt8[Tensor, "N C H W"],
+    hole: Bool[Tensor, "N H W"],
+    *,
+    variations: int,
+    seed: int,
+    batch_size: int,
+    on_rows: Callable[[int], None] = lambda rows: None,
+) -> Samples:
+    """Complete all rows, ``batch_size`` at a time; ``on_rows`` hears how many were done."""
+    parts = []
+    for first in range(0, len(sources), batch_size):
+        rows = slice(first, first + batch_size)
+        drawn = model.complete(
+            to_unit_range(sources[rows]),
+            hole[rows],
+            variations=variations,
+            seed=seed,
+            first_image=first,
+        )
+        parts.append(to_uint8(drawn))
+        on_rows(len(drawn))
+    return Samples(torch.cat(parts), sources, hole, seed)
+
+
+def sample_grid(samples: Samples) -> Image.Image:
+    """Input, masked input and variations per row; joint samples alone, in a square."""
+    images, rows = samples.images, slice(GRID_ROWS)
+    if not samples.hole.all():
+        return completion_grid(samples.sources[rows], samples.hole[rows], images[rows])
+    variations = images.shape[1]
+    if variations > 1:
+        return image_grid(images[rows].flatten(0, 1), variations)
+    shown = images[: GRID_ROWS**2, 0]
+    return image_grid(shown, math.ceil(math.sqrt(len(shown))))
+
+
+def write_samples(samples: Samples, output: Path) -> None:
+    """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    (output / "samples").mkdir(parents=True, exist_ok=True)
+    sample_grid(samples).save(output / "grid.png")
+    images = _channels_last(samples.images)  # (N, K, H, W, C)
+    for row, variations in enumerate(images):
+        for variation, image in enumerate(variations):
+            path = output / "samples" / f"{row:05d}_{variation:02d}.png"
+            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
+    rows, variations = np.indices(images.shape[:2])
+    np.savez_compressed(
+        output / "samples.npz",
+        images=images,
+        sources=_channels_last(samples.sources),
+        masks=samples.hole.numpy(),
+        seeds=np.stack([np.full_like(rows, samples.seed), rows, variations], axis=-1),
+    )
+
+
+def _channels_last(images: Tensor) -> np.ndarray:
+    return images.movedim(-3, -1).contiguous().numpy()
+
+
+def _fewer(wanted: int, there: int) -> tuple[str, ...]:
+    return (f"only {there} images are there of the {wanted} asked for",) if there < wanted else ()

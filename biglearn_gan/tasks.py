@@ -1,0 +1,213 @@
+"""The task distribution q(S, T): a weighted mixture of components, and the sampler that draws it.
+
+A task says which tokens are source (given), target (generated) and absent. A component draws it in
+two selections, each a pattern and a law of its size: the *union* S ∪ T out of the observed tokens
+O (the rest is absent), then the *target* T out of the union (the rest is source).
+
+Networks read dense batches, so all rows of a batch share one number of present tokens
+``n = |S ∪ T|`` and nothing else. It is drawn first, by the law that the mixture induces; then each
+row draws its component given ``n``, and its own patterns and target size. The distribution of a
+row's task is exactly the mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from scipy import stats
+from torch import Tensor
+
+from biglearn_gan.config import RatioLaw, Selection, TaskComponent, TasksConfig
+from biglearn_gan.masks import TokenMasks, first_in_order, pattern_scores
+
+
+def _select(pattern: str, *, inverted: bool = False, **law: object) -> Selection:
+    return Selection.model_validate({"pattern": pattern, "ratio": law, "inverted": inverted})
+
+
+PRESETS: dict[str, tuple[TaskComponent, ...]] = {
+    # A plain GAN: all tokens from nothing.
+    "joint": (TaskComponent(name="joint", weight=1.0),),
+    # Masked language modelling: few scattered targets, nearly all is given.
+    "bert": (TaskComponent(name="bert", weight=1.0, target=_select("iid", fixed=0.15)),),
+    # Masked autoencoding: many scattered targets, a quarter is given.
+    "mae": (TaskComponent(name="mae", weight=1.0, target=_select("iid", fixed=0.75)),),
+    # Autoregression in raster order: the next token given all before it, the future absent.
+    "causal": (
+        TaskComponent(
+            name="causal",
+            weight=1.0,
+            union=_select("raster_prefix", uniform=[0.0, 1.0]),
+            target=_select("raster_prefix", inverted=True, count=1),
+        ),
+    ),
+    # Autoregression in any order: one token given any others, the rest absent.
+    "permutation": (
+        TaskComponent(
+            name="permutation",
+            weight=1.0,
+            union=_select("iid", uniform=[0.0, 1.0]),
+            target=_select("iid", count=1),
+        ),
+    ),
+    # Free-form holes of up to half of the image (hole sizes as LaMa's), everything else given.
+    "inpainting": (
+        TaskComponent(name="strokes", weight=0.5, target=_select("strokes", uniform=[0.1, 0.5])),
+        TaskComponent(name="boxes", weight=0.5, target=_select("rectangle", uniform=[0.1, 0.5])),
+    ),
+    # Big learning: joint, marginals, conditionals and marginal conditionals in one mixture.
+    "big": (
+        TaskComponent(name="joint", weight=0.3),
+        TaskComponent(name="scattered", weight=0.24, target=_select("iid", uniform=[0.1, 1.0])),
+        TaskComponent(name="box", weight=0.12, target=_select("rectangle", uniform=[0.1, 1.0])),
+        TaskComponent(
+            name="outside_box",
+            weight=0.08,
+            target=_select("rectangle", inverted=True, uniform=[0.1, 1.0]),
+        ),
+        TaskComponent(name="side", weight=0.1, target=_select("half_plane", uniform=[0.1, 1.0])),
+        TaskComponent(name="marginal", weight=0.04, union=_select("iid", uniform=[0.25, 1.0])),
+        TaskComponent(
+            name="scattered_of_part",
+            weight=0.06,
+            union=_select("iid", uniform=[0.25, 1.0]),
+            target=_select("iid", uniform=[0.1, 1.0]),
+        ),
+        TaskComponent(
+            name="side_of_part",
+            weight=0.06,
+            union=_select("rectangle", uniform=[0.25, 1.0]),
+            target=_select("half_plane", uniform=[0.1, 1.0]),
+        ),
+    ),
+}
+
+
+def components_of(tasks: TasksConfig) -> tuple[TaskComponent, ...]:
+    """The mixture that a configuration asks for, without components of weight 0."""
+    components = PRESETS[tasks.preset] if tasks.preset is not None else tasks.components or ()
+    return tuple(component for component in components if component.weight > 0)
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """A batch of tasks, and which component of the mixture each row was drawn from."""
+
+    masks: TokenMasks
+    components: Int64[Tensor, "B"]
+
+
+class TaskSampler:
+    """Draws batches of tasks from a mixture on a grid of tokens."""
+
+    def __init__(self, components: Sequence[TaskComponent], grid_size: tuple[int, int]):
+        if not components:
+            raise ValueError("a task distribution needs at least one component")
+        self.components = tuple(components)
+        self.grid_size = grid_size
+        self._weights = torch.tensor([c.weight for c in components], dtype=torch.float64)
+        self._union_law = cache(self._tabulate_union)
+        self._target_law = cache(self._tabulate_target)
+
+    def sample(self, observed: Bool[Tensor, "B L"], generator: torch.Generator) -> Tasks:
+        """Draw one task per row, inside the row's observed tokens.
+
+        Sizes are shares of the smallest number of observed tokens in the batch.
+
+        Raises:
+            ValueError: a row has no observed token.
+        """
+        most = int(observed.sum(dim=1).min())
+        if most == 0:
+            raise ValueError("every row needs at least one observed token")
+        sizes, components_given_size = self._union_law(most)
+        count = 1 + int(torch.multinomial(sizes, 1, generator=generator))
+        components = _draw(components_given_size[count - 1], len(observed), generator)
+        counts = torch.full((len(observed),), count)
+        union = self._choose("union", components, observed, counts, generator)
+        return self._split(union, components, count, generator)
+
+    def resplit(
+        self, tasks: Tasks, observed: Bool[Tensor, "B L"], generator: torch.Generator
+    ) -> Tasks:
+        """Draw another split into source and target of the same unions.
+
+        Components are drawn anew given the count, so a joint task may meet a conditional one.
+        """
+        union = tasks.masks.union
+        count, most = int(union[0].sum()), int(observed.sum(dim=1).min())
+        components = _draw(self._union_law(most)[1][count - 1], len(union), generator)
+        return self._split(union, components, count, generator)
+
+    def conditional(self) -> TaskSampler:
+        """The same mixture without the components that have no source (joint and marginals)."""
+        kept = [c for c in self.components if c.target.pattern != "everything"]
+        return TaskSampler(kept, self.grid_size)
+
+    def _split(
+        self, union: Tensor, components: Tensor, count: int, generator: torch.Generator
+    ) -> Tasks:
+        uniform = torch.rand(len(union), 1, generator=generator, dtype=torch.float64)
+        counts = 1 + (uniform > self._target_law(count)[components]).sum(dim=1)
+        target = self._choose("target", components, union, counts, generator)
+        return Tasks(TokenMasks(union & ~target, target), components)
+
+    def _choose(
+        self,
+        role: str,
+        components: Int64[Tensor, "B"],
+        eligible: Bool[Tensor, "B L"],
+        counts: Int64[Tensor, "B"],
+        generator: torch.Generator,
+    ) -> Bool[Tensor, "B L"]:
+        """In each row, the first ``counts`` eligible tokens of its component's pattern."""
+        rows_of: dict[tuple[str, bool], list[int]] = {}
+        for row, component in enumerate(components.tolist()):
+            selection = getattr(self.components[component], role)
+            if selection.pattern != "everything":
+                rows_of.setdefault((selection.pattern, selection.inverted), []).append(row)
+        if not rows_of:
+            return eligible
+        scores = torch.zeros(eligible.shape)
+        for (pattern, inverted), rows in rows_of.items():
+            drawn = pattern_scores(pattern, self.grid_size, len(rows), generator)  # type: ignore[arg-type]
+            scores[rows] = -drawn if inverted else drawn
+        return first_in_order(scores, eligible, counts)
+
+    def _tabulate_union(self, most: int) -> tuple[Float64[Tensor, "N"], Float64[Tensor, "N K"]]:
+        """P(n) for n = 1 to ``most``, and P(component given n)."""
+        laws = torch.stack([count_law(c.union, most) for c in self.components], dim=1)
+        joint = laws.diff(dim=0, prepend=torch.zeros(1, laws.shape[1])) * self._weights
+        return joint.sum(dim=1), joint
+
+    def _tabulate_target(self, count: int) -> Float64[Tensor, "K N"]:
+        return torch.stack([count_law(c.target, count)[:-1] for c in self.components])
+
+
+def _draw(weights: Tensor, rows: int, generator: torch.Generator) -> Tensor:
+    return torch.multinomial(weights, rows, replacement=True, generator=generator)
+
+
+def count_law(selection: Selection, most: int) -> Float64[Tensor, "most"]:
+    """Cumulative distribution of a selection's size: P(size <= k) for k = 1 to ``most``.
+
+    A share r of ``most`` tokens is rounded to the nearest count, and to at least one.
+    """
+    ratio = selection.ratio
+    if selection.pattern == "everything" or ratio is None:
+        ratio = RatioLaw(fixed=1.0)
+    sizes = torch.arange(1, most + 1, dtype=torch.float64)
+    if ratio.count is not None:
+        return (sizes >= min(ratio.count, most)).double()
+    upper = (sizes + 0.5) / most
+    if ratio.beta is not None:
+        law = torch.from_numpy(stats.beta(*ratio.beta).cdf(upper.numpy()))
+    else:
+        low, high = ratio.uniform or (ratio.fixed or 0.0,) * 2
+        law = ((upper - low) / (high - low)).clamp(0, 1) if high > low else (upper > low).double()
+    law[-1] = 1.0
+    return law

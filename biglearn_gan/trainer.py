@@ -1,0 +1,200 @@
+"""Training: one state object that takes steps, saves itself and goes on.
+
+Every step draws what it needs for the whole global batch from (seed, images seen) and each process
+takes its slice, so a resumed run equals one that never stopped, and several processes equal one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from biglearn_gan.config import Config, ConfigError
+from biglearn_gan.data import EpochOrder, ImageDataset
+from biglearn_gan.game import GameBatch, Players, StepResult
+from biglearn_gan.masks import TokenMasks, TokenSequence
+from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.patches import gather_tokens, patchify, tokens_covered
+from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.schedule import Schedule
+from biglearn_gan.tasks import Tasks, TaskSampler, components_of
+
+
+class TrainingError(Exception):
+    """Training cannot go on, in one sentence."""
+
+
+class Trainer:
+    """The state of a run: players and images seen; :meth:`step` moves it on by one batch.
+
+    Args:
+        config: of the run.
+        dataset: training images.
+        accelerator: device, precision and processes.
+        max_images: the budget.
+
+    Raises:
+        ConfigError: the batch does not divide among the processes.
+    """
+
+    def __init__(
+        self, config: Config, dataset: ImageDataset, accelerator: Accelerator, max_images: int
+    ):
+        processes = accelerator.num_processes
+        if config.train.batch_size % processes:
+            raise ConfigError(
+                [
+                    f"train.batch_size: {config.train.batch_size} images do not divide among "
+                    f"{processes} processes"
+                ]
+            )
+        self.config = config
+        self.accelerator = accelerator
+        self.dataset = dataset
+        self.schedule = Schedule(config, max_images)
+        self.players = Players(config, accelerator)
+        self.images_seen = 0
+        self.seconds = 0.0
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._reported = (0, 0.0)
+        self._order = EpochOrder(len(dataset), config.train.seed)
+        self._game_tasks = TaskSampler(components_of(config.tasks), config.grid_size)
+        self._warm_tasks = self._game_tasks
+        if config.train.warm_start.tasks == "conditional" and self.schedule.warm_images:
+            self._warm_tasks = self._game_tasks.conditional()
+        share = config.train.batch_size // processes
+        start = accelerator.process_index * share
+        self._slice = slice(start, start + share)
+
+    @property
+    def warm(self) -> bool:
+        """Whether the next step belongs to the warm start."""
+        return self.images_seen < self.schedule.warm_images
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent."""
+        return self.images_seen >= self.schedule.total_images
+
+    def step(self) -> None:
+        """Sample a batch of images, tasks and noise, and let the players move.
+
+        Raises:
+            TrainingError: a loss is not finite; it names the step and the tasks of the batch.
+        """
+        started = time.perf_counter()
+        sizes = self.schedule.at(self.images_seen)
+        if self.warm:
+            batch, tasks = self._draw(self._warm_tasks, penalise=False)
+            result = self.players.warm_step(batch, sizes)
+        else:
+            played = self.images_seen - self.schedule.warm_images
+            if played == 0 and self.schedule.warm_images:
+                self.players.hand_over()
+            step = played // self.config.train.batch_size
+            penalise = step % self.config.loss.penalty.interval == 0
+            batch, tasks = self._draw(self._game_tasks, penalise)
+            result = self.players.game_step(batch, sizes, penalise)
+        self._record(result, tasks)
+        self.images_seen += self.config.train.batch_size
+        self.seconds += time.perf_counter() - started
+
+    def take_metrics(self) -> dict[str, float]:
+        """Means of everything recorded since the last call, with the speed in images per second."""
+        images, seconds = self._reported
+        speed = (self.images_seen - images) / max(self.seconds - seconds, 1e-9)
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        self._sums = {}
+        self._reported = (self.images_seen, self.seconds)
+        return {"seconds": self.seconds, "images_per_second": speed, **means}
+
+    def model(self) -> BigLearnGAN:
+        """The model for use as it stands: the averaged generator and the critic, on the CPU."""
+        model = BigLearnGAN(self.config)
+        model.generator.load_state_dict(self.players.average.state_dict())
+        model.discriminator.load_state_dict(self.players.discriminator.state_dict())
+        return model.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, but for the configuration and the data."""
+        return {
+            "players": self.players.state_dict(),
+            "images_seen": self.images_seen,
+            "seconds": self.seconds,
+            "sums": self._sums,
+            "reported": self._reported,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where :meth:`state_dict` was taken."""
+        self.players.load_state_dict(state["players"])
+        self.images_seen = state["images_seen"]
+        self.seconds = state["seconds"]
+        self._sums = state["sums"]
+        self._reported = state["reported"]
+
+    def _draw(self, sampler: TaskSampler, penalise: bool) -> tuple[GameBatch, Tasks]:
+        """Everything random in one step, for the global batch; this process's slice of it."""
+        config, seed, seen = self.config, self.config.train.seed, self.images_seen
+        size, device = config.train.batch_size, self.accelerator.device
+        indices = self._order.indices(seen, size)
+        flips = None
+        if config.data.horizontal_flip:
+            flips = torch.rand(size, generator=generator_for(Stream.FLIPS, seed, seen)) < 0.5
+            flips = flips[self._slice]
+        images = self.dataset.batch(indices[self._slice], flips)
+        observed = tokens_covered(images.observed, config.model.patch_size)
+        observed = self.accelerator.gather(observed).cpu()
+
+        task_generator = generator_for(Stream.TASKS, seed, seen)
+        tasks = sampler.sample(observed, task_generator)
+        sequence = self._mine(tasks.masks)
+        second = None
+        if config.loss.communication > 0 and not self.warm:
+            second = self._mine(sampler.resplit(tasks, observed, task_generator).masks)
+
+        noise_generator = generator_for(Stream.NOISE, seed, seen, device=device)
+        fakes, length = config.loss.fakes_per_real, sequence.positions.shape[1]
+        z, token_noise = self.players.generator.draw_noise(fakes * size, length, noise_generator)
+        perturbation = None
+        if penalise and config.loss.penalty.kind == "finite_difference":
+            shape = (1 + fakes, size, length, config.token_dim)
+            drawn = torch.randn(shape, generator=noise_generator, device=device)
+            perturbation = drawn[:, self._slice].flatten(0, 1)
+        real = patchify(images.images, config.model.patch_size)
+        batch = GameBatch(
+            gather_tokens(real, sequence.positions),
+            sequence,
+            z.view(fakes, size, -1)[:, self._slice],
+            token_noise.view(fakes, size, length, -1)[:, self._slice],
+            perturbation,
+            second,
+        )
+        return batch, tasks
+
+    def _mine(self, masks: TokenMasks) -> TokenSequence:
+        own = TokenMasks(masks.source[self._slice], masks.target[self._slice])
+        return own.sequence().to(self.accelerator.device)
+
+    def _record(self, result: StepResult, tasks: Tasks) -> None:
+        """Add the step's metrics, averaged over processes, to the sums."""
+        values = self.accelerator.reduce(torch.stack(list(result.metrics.values())), "mean")
+        for name, value in zip(result.metrics, values.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(self._describe_divergence(name, result, tasks))
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
+
+    def _describe_divergence(self, name: str, result: StepResult, tasks: Tasks) -> str:
+        bad = (~result.per_sample.isfinite()).nonzero()[:, 0] + self._slice.start
+        components = {self._game_tasks.components[tasks.components[row]].name for row in bad.cpu()}
+        return (
+            f"{name} is not finite at {self.images_seen:,} images (step "
+            f"{self.images_seen // self.config.train.batch_size:,}; tasks: "
+            f"{', '.join(sorted(components)) or 'of another process'}); "
+            "lower train.learning_rate or raise loss.penalty"
+        )

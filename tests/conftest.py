@@ -1,0 +1,119 @@
+"""What the tests of the networks, the game and its training share: small models, data and tasks.
+
+Sizes of different axes are distinct primes wherever they can be, so that a swapped axis cannot pass.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from biglearn_gan.config import Config, parse_config
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.masks import TokenMasks
+
+TINY: dict[str, Any] = {
+    "data": {"name": "digits", "image_size": 8, "channels": 1},
+    "tasks": {"preset": "big"},
+    "model": {
+        "patch_size": 2,
+        "generator": {
+            "width": 8,
+            "depth": 1,
+            "heads": 2,
+            "latent_dim": 5,
+            "token_noise_dim": 3,
+        },
+        "discriminator": {"width": 8, "depth": 1, "heads": 2},
+    },
+    "train": {
+        "batch_size": 4,
+        "max_images": 48,
+        "warm_start": {"share": 0.25},
+        "learning_rate": {"warmup_images": 8},
+        "ema_half_life_images": 23.0,
+    },
+    "logging": {
+        "log_images": 8,
+        "grid_images": 1000,
+        "checkpoint_images": 1000,
+        "tensorboard": False,
+    },
+}
+"""digits in 4 x 4 tokens of 2 x 2 pixels, 12 steps of 4 images, of which 3 are the warm start."""
+
+
+@pytest.fixture(autouse=True)
+def reproducible() -> None:
+    """Every test starts from the same global seed, on one thread (faster, for tiny networks)."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Numbers, weights and noise of the test are in double precision."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def tiny_values() -> Callable[..., dict[str, Any]]:
+    """The plain values of a tiny configuration, after changes such as ``{"loss.logistic": 1.0}``."""
+
+    def values(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = copy.deepcopy(TINY)
+        for key, value in (changes or {}).items():
+            *parents, last = key.split(".")
+            here = result
+            for parent in parents:
+                here = here.setdefault(parent, {})
+            here[last] = value
+        return result
+
+    return values
+
+
+@pytest.fixture
+def tiny_config(tiny_values: Callable[..., dict[str, Any]]) -> Callable[..., Config]:
+    """A tiny configuration after changes."""
+    return lambda changes=None: parse_config(tiny_values(changes))
+
+
+@pytest.fixture
+def oblong_config(tiny_config: Callable[..., Config]) -> Config:
+    """RGB images of 6 x 10 pixels in 3 x 5 tokens of 12 values."""
+    return tiny_config(
+        {"data": {"name": "folder", "root": "/home/somebody/x", "image_size": [6, 10], "channels": 3}}
+    )
+
+
+@pytest.fixture
+def tiny_dataset() -> ImageDataset:
+    """37 images of 8 x 8 pixels, each with a bright half of its own."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 80, (37, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    pixels[::2, :, :4] += 150
+    pixels[1::2, :, 4:] += 150
+    return ImageDataset("tiny:train", pixels)
+
+
+@pytest.fixture
+def draw_masks() -> Callable[..., TokenMasks]:
+    """Draw masks of ``rows`` x ``length`` tokens with ``present`` present tokens in every row."""
+
+    def draw(rows: int, length: int, present: int, seed: int = 0) -> TokenMasks:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.rand(rows, length, generator=generator).argsort(dim=1)
+        union = order < present
+        target = union & (torch.rand(rows, length, generator=generator) < 0.5)
+        target |= order == 0  # at least one target
+        target &= order != 1  # and, where two are present, one source
+        return TokenMasks(union & ~target, target)
+
+    return draw

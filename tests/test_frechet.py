@@ -1,0 +1,151 @@
+"""The Fréchet distance against closed forms, pytorch-fid and its own properties."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
+
+
+def random_features(count: int, dimensions: int, seed: int) -> torch.Tensor:
+    """Correlated features with means of about 3 and variances from 0.01 to 100."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dimensions, dimensions, generator=generator, dtype=torch.float64)
+    scales = torch.logspace(-1, 1, dimensions, dtype=torch.float64)
+    features = torch.randn(count, dimensions, generator=generator, dtype=torch.float64)
+    return 3 + (features * scales) @ mixing / dimensions**0.5
+
+
+def statistics_of(features: torch.Tensor) -> GaussianStatistics:
+    statistics = GaussianStatistics(features.shape[1])
+    statistics.update(features)
+    return statistics
+
+
+def test_moments_are_those_of_numpy() -> None:
+    features = random_features(101, 7, seed=0)
+    statistics = statistics_of(features)
+    assert statistics.count == 101
+    np.testing.assert_allclose(statistics.mean, features.numpy().mean(axis=0), rtol=1e-12)
+    covariance = np.cov(features.numpy(), rowvar=False)
+    np.testing.assert_allclose(statistics.covariance, covariance, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 101, [50, 51], [0, 3, 98, 0], [100, 1]])
+def test_any_chunking_gives_the_statistics_of_all_at_once(sizes: list[int]) -> None:
+    features = random_features(101, 7, seed=1)
+    at_once = statistics_of(features)
+    streamed, merged = GaussianStatistics(7), GaussianStatistics(7)
+    for part in features.split(sizes):
+        streamed.update(part)
+        merged.merge(statistics_of(part))
+    for statistics in (streamed, merged):
+        assert statistics.count == at_once.count
+        torch.testing.assert_close(statistics.mean, at_once.mean, rtol=1e-12, atol=0)
+        torch.testing.assert_close(statistics.scatter, at_once.scatter, rtol=1e-11, atol=1e-11)
+
+
+def test_a_large_common_offset_costs_no_digits() -> None:
+    features = random_features(101, 7, seed=2)
+    moved = statistics_of(features + 1e5)
+    torch.testing.assert_close(
+        moved.covariance, statistics_of(features).covariance, rtol=1e-8, atol=1e-9
+    )
+
+
+def test_hand_computed_distances() -> None:
+    # One dimension: (m1 - m2)² + (σ1 - σ2)² = 2² + (3 - 5)²
+    a = GaussianStatistics.from_moments(torch.tensor([1.0]), torch.tensor([[9.0]]), count=10)
+    b = GaussianStatistics.from_moments(torch.tensor([3.0]), torch.tensor([[25.0]]), count=20)
+    assert frechet_distance(a, b) == pytest.approx(8.0, rel=1e-12)
+    # Covariances [[2, 1], [1, 2]] (eigenvalues 3, 1) and the identity: (√3 - 1)² + (1 - 1)²
+    zero = torch.zeros(2)
+    c = GaussianStatistics.from_moments(zero, torch.tensor([[2.0, 1.0], [1.0, 2.0]]), count=5)
+    d = GaussianStatistics.from_moments(zero, torch.eye(2), count=5)
+    assert frechet_distance(c, d) == pytest.approx((3**0.5 - 1) ** 2, rel=1e-12)
+
+
+def test_gaussians_with_commuting_covariances() -> None:
+    generator = torch.Generator().manual_seed(3)
+    random = torch.randn(31, 31, generator=generator, dtype=torch.float64)
+    rotation, _ = torch.linalg.qr(random)
+    first, second, mean = torch.rand(3, 31, generator=generator, dtype=torch.float64)
+    a = GaussianStatistics.from_moments(mean, rotation @ first.diag() @ rotation.T, count=99)
+    b = GaussianStatistics.from_moments(-mean, rotation @ second.diag() @ rotation.T, count=99)
+    expected = 4 * mean.square().sum() + (first.sqrt() - second.sqrt()).square().sum()
+    assert frechet_distance(a, b) == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_covariances_that_do_not_commute_agree_with_the_matrix_root() -> None:
+    a, b = (statistics_of(random_features(211, 13, seed)) for seed in (4, 5))
+    root = scipy.linalg.sqrtm(a.covariance.numpy() @ b.covariance.numpy())
+    shift = (a.mean - b.mean).square().sum()
+    traces = a.covariance.trace() + b.covariance.trace()
+    expected = float(shift + traces) - 2 * float(np.trace(root).real)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_equals_pytorch_fid() -> None:
+    fid_score = pytest.importorskip("pytorch_fid.fid_score")
+    a, b = (statistics_of(random_features(401, 61, seed)) for seed in (6, 7))
+    moments = (a.mean, a.covariance, b.mean, b.covariance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            expected = fid_score.calculate_frechet_distance(*(x.numpy() for x in moments))
+        except TypeError as error:
+            pytest.skip(f"this SciPy no longer has what pytorch-fid calls: {error}")
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_identical_sets_have_distance_zero() -> None:
+    features = random_features(401, 61, seed=8)
+    shuffled = features[torch.randperm(401, generator=torch.Generator().manual_seed(8))]
+    a, b = statistics_of(features), statistics_of(shuffled)
+    assert frechet_distance(a, b) <= 1e-9 * float(a.covariance.trace())
+
+
+def test_rank_deficient_sets_have_distance_zero_to_themselves() -> None:
+    flat = random_features(101, 3, seed=9) @ random_features(3, 17, seed=10)
+    a = statistics_of(flat)
+    b = GaussianStatistics(17)
+    b.update(flat[:37])
+    b.update(flat[37:])
+    assert frechet_distance(a, b) <= 1e-9 * float(a.covariance.trace())
+
+
+def test_symmetric_and_growing_with_the_shift() -> None:
+    features, other = random_features(101, 7, seed=11), random_features(103, 7, seed=12)
+    a, b = statistics_of(features), statistics_of(other)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-10)
+    distances = [frechet_distance(a, statistics_of(features + shift)) for shift in (0.1, 0.2, 0.4)]
+    assert distances == pytest.approx([7 * 0.1**2, 7 * 0.2**2, 7 * 0.4**2], rel=1e-8)
+
+
+def test_fewer_samples_than_dimensions_are_refused_unless_allowed() -> None:
+    enough, few = statistics_of(random_features(7, 7, 13)), statistics_of(random_features(6, 7, 14))
+    frechet_distance(enough, enough)
+    for pair in ((enough, few), (few, enough)):
+        with pytest.raises(ValueError, match="6 samples are too few for features of 7 dimensions"):
+            frechet_distance(*pair)
+        assert frechet_distance(*pair, allow_few=True) > 0
+
+
+def test_wrong_features_are_named() -> None:
+    statistics = GaussianStatistics(7)
+    with pytest.raises(ValueError, match=r"expected features of shape \(N, 7\), not \(3, 5\)"):
+        statistics.update(torch.zeros(3, 5))
+    with pytest.raises(ValueError, match="not finite"):
+        statistics.update(torch.full((3, 7), float("nan")))
+    assert statistics.count == 0
+    with pytest.raises(ValueError, match="at least 2 feature vectors, not 0"):
+        _ = statistics.covariance
+    with pytest.raises(ValueError, match="5 dimensions cannot be merged into 7"):
+        statistics.merge(GaussianStatistics(5))
+    with pytest.raises(ValueError, match="of 7 and of 5 dimensions"):
+        frechet_distance(statistics, GaussianStatistics(5))
