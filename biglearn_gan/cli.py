@@ -169,16 +169,19 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     train_data, test_data = load_dataset(data, "train"), load_dataset(data, "test")
     with _task_bars() as progress:
-        records = protocol.evaluate(
-            model,
-            ruler,
-            train_data,
-            test_data,
-            num=num,
-            seed=seed,
-            variations=variations,
-            progress=progress,
-        )
+        try:
+            records = protocol.evaluate(
+                model,
+                ruler,
+                train_data,
+                test_data,
+                num=num,
+                seed=seed,
+                variations=variations,
+                progress=progress,
+            )
+        except ValueError as error:
+            _fail(str(error), code=2)
     protocol.write_records(records, output)
     typer.echo(protocol.table(records))
 

@@ -6,12 +6,13 @@ from (seed, image number) alone, so image *i* gets the same hole however many ar
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.masks import first_in_order, pattern_scores
@@ -35,6 +36,19 @@ STROKE_SHARE = 0.3
 
 GREY_TOLERANCE = 32
 """A mask file's grey values must be within this distance of 0 or of 255."""
+
+
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for a broken file, by format."""
 
 
 class HoleError(ValueError):
@@ -92,7 +106,8 @@ def read_hole(
 ) -> Bool[Tensor, "H W"]:
     """Read a hole from an image file: its ``hole_colour`` (white or black) is generated.
 
-    An image with an alpha channel is read from that channel alone, transparent = generate.
+    An image with an alpha channel (or a transparent colour) is read from that channel alone,
+    transparent = generate, whatever ``hole_colour`` is.
 
     Raises:
         HoleError: the file cannot be read, has another size, is not black and white, or has no
@@ -100,9 +115,9 @@ def read_hole(
     """
     try:
         with Image.open(path) as image:
-            has_alpha = "A" in image.getbands()
-            grey = np.asarray(image.getchannel("A") if has_alpha else image.convert("L"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            has_alpha = image.has_transparency_data
+            grey = _alpha(image) if has_alpha else _grey(image)
+    except _UNREADABLE as error:
         raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
     if grey.shape != image_size:
         raise HoleError(
@@ -115,12 +130,22 @@ def read_hole(
             f"the mask {path} is not black and white: {unclear.mean():.0%} of its values lie "
             f"between {GREY_TOLERANCE} and {255 - GREY_TOLERANCE}"
         )
-    white_is_hole = (hole_colour == "white") != has_alpha
+    white_is_hole = hole_colour == "white" and not has_alpha
     hole = torch.from_numpy((grey > 127) == white_is_hole)
     if not hole.any():
         what = "transparent" if has_alpha else hole_colour
         raise HoleError(f"the mask {path} has no hole: no pixel of it is {what}")
     return hole
+
+
+def _alpha(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGBA").getchannel("A"))
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 255, not scale them
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    return np.asarray(image.convert("L"))
 
 
 def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tuple[float, int]:

@@ -75,12 +75,12 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             CheckpointError: nothing is there, or the weights do not fit the configuration.
         """
         name = str(pretrained_model_name_or_path)
-        if Path(name).is_dir() and not (Path(name) / CONFIG_NAME).is_file():
-            raise CheckpointError(f"{name}: this folder holds no {CONFIG_NAME}, so no checkpoint")
         try:
+            if Path(name).is_dir():
+                _check_config_file(Path(name))
             return super().from_pretrained(name, **options)
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            if isinstance(error, json.JSONDecodeError) or Path(name).is_dir():
+            if Path(name).is_dir():
                 raise CheckpointError(f"{name}: cannot be read ({error})") from None
             raise CheckpointError(
                 f"{name!r} is neither a folder here nor a model that can be reached on the "
@@ -184,10 +184,12 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         """
         data = self.config.data
         expected = (len(images), data.channels, *data.image_size)
-        if tuple(images.shape) != expected or hole.shape != images[:, 0].shape:
+        masks = [hole] if absent is None else [hole, absent]
+        if tuple(images.shape) != expected or any(m.shape != images[:, 0].shape for m in masks):
             raise ValueError(
                 f"images of shape (N, C, H, W) = (N, {', '.join(map(str, expected[1:]))}) and a "
-                f"hole (N, H, W) are expected, not {tuple(images.shape)} and {tuple(hole.shape)}"
+                "hole (and absent pixels) of (N, H, W) are expected, not "
+                f"{' and '.join(str(tuple(given.shape)) for given in [images, *masks])}"
             )
         if variations < 1:
             raise ValueError(f"variations must be at least 1, not {variations}")
@@ -258,3 +260,13 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         drawn = self.generator(present, moved.positions, moved.is_target, z, token_noise)
         whole = scatter_tokens(tokens[image], drawn.to(tokens.device), sequence.positions)
         return whole[: len(pairs)]
+
+
+def _check_config_file(folder: Path) -> None:
+    """Refuse what the hub's mixin would fail on without a word of its own."""
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: this folder holds no {CONFIG_NAME}, so no checkpoint")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: holds a JSON {type(values).__name__}, not an object")

@@ -111,7 +111,7 @@ class RunFolder:
         if self._use_tensorboard:
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=images_seen + 1)
 
-    def log(self, values: Mapping[str, float]) -> None:
+    def log(self, values: Mapping[str, int | float]) -> None:
         """Append one line; ``values`` holds ``images`` and any of the other columns."""
         with (self.path / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, restval="")
@@ -154,10 +154,10 @@ def _flat(section: str, config: Config) -> dict[str, Any]:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # every process writes its own
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
-def _shortest(value: float) -> str:
+def _shortest(value: int | float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -116,7 +116,8 @@ class TaskSampler:
     def sample(self, observed: Bool[Tensor, "B L"], generator: torch.Generator) -> Tasks:
         """Draw one task per row, inside the row's observed tokens.
 
-        Sizes are shares of the smallest number of observed tokens in the batch.
+        Sizes are shares of the smallest number of observed tokens in the batch. Where everything
+        is asked of a row that has more, the ones too many are absent, at random.
 
         Raises:
             ValueError: a row has no observed token.
@@ -166,10 +167,14 @@ class TaskSampler:
     ) -> Bool[Tensor, "B L"]:
         """In each row, the first ``counts`` eligible tokens of its component's pattern."""
         rows_of: dict[tuple[str, bool], list[int]] = {}
+        too_many = (eligible.sum(dim=1) > counts).tolist()
         for row, component in enumerate(components.tolist()):
             selection = getattr(self.components[component], role)
-            if selection.pattern != "everything":
-                rows_of.setdefault((selection.pattern, selection.inverted), []).append(row)
+            pattern = selection.pattern
+            if pattern == "everything" and too_many[row]:  # an observed mask larger than others
+                pattern = "iid"
+            if pattern != "everything":
+                rows_of.setdefault((pattern, selection.inverted), []).append(row)
         if not rows_of:
             return eligible
         scores = torch.zeros(eligible.shape)

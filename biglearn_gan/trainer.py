@@ -88,8 +88,9 @@ class Trainer:
         """
         started = time.perf_counter()
         sizes = self.schedule.at(self.images_seen)
+        sampler = self._warm_tasks if self.warm else self._game_tasks
         if self.warm:
-            batch, tasks = self._draw(self._warm_tasks, penalise=False)
+            batch, tasks = self._draw(sampler, penalise=False)
             result = self.players.warm_step(batch, sizes)
         else:
             played = self.images_seen - self.schedule.warm_images
@@ -97,9 +98,9 @@ class Trainer:
                 self.players.hand_over()
             step = played // self.config.train.batch_size
             penalise = step % self.config.loss.penalty.interval == 0
-            batch, tasks = self._draw(self._game_tasks, penalise)
+            batch, tasks = self._draw(sampler, penalise)
             result = self.players.game_step(batch, sizes, penalise)
-        self._record(result, tasks)
+        self._record(result, tasks, sampler)
         self.images_seen += self.config.train.batch_size
         self.seconds += time.perf_counter() - started
 
@@ -180,18 +181,20 @@ class Trainer:
         own = TokenMasks(masks.source[self._slice], masks.target[self._slice])
         return own.sequence().to(self.accelerator.device)
 
-    def _record(self, result: StepResult, tasks: Tasks) -> None:
+    def _record(self, result: StepResult, tasks: Tasks, sampler: TaskSampler) -> None:
         """Add the step's metrics, averaged over processes, to the sums."""
         values = self.accelerator.reduce(torch.stack(list(result.metrics.values())), "mean")
         for name, value in zip(result.metrics, values.tolist(), strict=True):
             if not math.isfinite(value):
-                raise TrainingError(self._describe_divergence(name, result, tasks))
+                raise TrainingError(self._describe_divergence(name, result, tasks, sampler))
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (total + value, count + 1)
 
-    def _describe_divergence(self, name: str, result: StepResult, tasks: Tasks) -> str:
+    def _describe_divergence(
+        self, name: str, result: StepResult, tasks: Tasks, sampler: TaskSampler
+    ) -> str:
         bad = (~result.per_sample.isfinite()).nonzero()[:, 0] + self._slice.start
-        components = {self._game_tasks.components[tasks.components[row]].name for row in bad.cpu()}
+        components = {sampler.components[tasks.components[row]].name for row in bad.cpu()}
         return (
             f"{name} is not finite at {self.images_seen:,} images (step "
             f"{self.images_seen // self.config.train.batch_size:,}; tasks: "

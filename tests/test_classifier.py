@@ -57,11 +57,11 @@ def test_it_learns_stripes_and_counts_progress() -> None:
     seen: list[tuple[int, int]] = []
     dataset = striped(channels=3)
     classifier = train_classifier(
-        dataset, seed=0, images=1300, progress=lambda done, total: seen.append((done, total))
+        dataset, seed=0, images=3900, progress=lambda done, total: seen.append((done, total))
     )
     assert not classifier.training
     assert accuracy(classifier, dataset) == 1.0
-    assert seen[0] == (64, 1300) and seen[-1] == (1280, 1300)
+    assert seen[0] == (64, 3900) and seen[-1] == (3840, 3900)
     swapped = ImageDataset(
         "toy:test", dataset.images_uint8(torch.arange(128)), 1 - dataset.labels, 2
     )
@@ -96,7 +96,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     assert_not_loadable(folder)
     (folder / "model.safetensors").write_bytes(whole)
-    (folder / "config.json").write_text(json.dumps(config | {"width": 8}))
+    (folder / "config.json").write_text(json.dumps(config | {"width": 16}))
     assert_not_loadable(folder, "size mismatch")
     (folder / "config.json").write_text("{")
     assert_not_loadable(folder)

@@ -247,9 +247,9 @@ def test_attention_against_the_formula(float64: None) -> None:
     width, heads = 6, 2
     attention = Attention(width, heads)
     x = torch.randn(B, M, width)
-    query, key, value = (x @ attention.query_key_value.weight.T + attention.query_key_value.bias).split(
-        width, dim=-1
-    )
+    query, key, value = (
+        x @ attention.query_key_value.weight.T + attention.query_key_value.bias
+    ).split(width, dim=-1)
     mixed = []
     for head in range(heads):
         own = slice(head * 3, head * 3 + 3)
@@ -286,7 +286,12 @@ def test_each_modulation_has_its_own_place(float64: None) -> None:
     torch.testing.assert_close(block(x, conditioning), expected)
 
 
-EMBEDDING = {"embedding.position", "embedding.role", "embedding.value.weight", "embedding.value.bias"}
+EMBEDDING = {
+    "embedding.position",
+    "embedding.role",
+    "embedding.value.weight",
+    "embedding.value.bias",
+}
 BLOCK = {
     f"{layer}.{kind}"
     for layer in (
@@ -352,7 +357,9 @@ def test_a_ragged_batch_equals_one_image_at_a_time(
     drawn = model.generate(tokens, masks, variations=2, seed=7)  # (5, 2, 15, 12)
     assert drawn.dtype == torch.float64
     for image in range(5):
-        own = TokenMasks(masks.source[image : image + 1], masks.target[image : image + 1]).sequence()
+        own = TokenMasks(
+            masks.source[image : image + 1], masks.target[image : image + 1]
+        ).sequence()
         present = tokens[image, own.positions[0]][None]
         for variation in range(2):
             numbers = generator_for(Stream.SAMPLE, 7, image, variation)
@@ -406,7 +413,9 @@ def test_a_completion_does_not_depend_on_the_holes_beside_it(oblong_config: Conf
         [0.0, 0.05, 0.1, 0.2, 0.5]
     ).view(5, 1, 1)
     completed = model.complete(images, hole, absent=absent, seed=3)
-    counts = patchify((patches_touching(absent) & ~patches_touching(hole))[:, None], 2).any(-1).sum(1)
+    counts = (
+        patchify((patches_touching(absent) & ~patches_touching(hole))[:, None], 2).any(-1).sum(1)
+    )
     assert sorted(counts.tolist()) == [0, 1, 3, 3, 9]
     for image in range(5):
         others = torch.arange(5) != image

@@ -45,23 +45,50 @@ class Perfect:
         generator = torch.Generator().manual_seed(seed)
         return TRAIN.batch(torch.randint(len(TRAIN), (num,), generator=generator)).images
 
-    def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, seed: int = 0):
+    def complete(
+        self,
+        images: Tensor,
+        hole: Tensor,
+        *,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ):
         return images[:, None].repeat(1, variations, 1, 1, 1)
 
 
 class Noise(Perfect):
     """Fills holes with uniform noise, a function of the seed."""
 
-    def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, seed: int = 0):
+    def complete(
+        self,
+        images: Tensor,
+        hole: Tensor,
+        *,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ):
         whole = super().complete(images, hole, variations=variations)
-        noise = torch.rand(whole.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        noise = (
+            torch.rand(whole.shape, generator=torch.Generator().manual_seed(seed + first_image)) * 2
+            - 1
+        )
         return torch.where(hole[:, None, None], noise, whole)
 
 
 class Shuffled(Perfect):
     """Right images in wrong rows."""
 
-    def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, seed: int = 0):
+    def complete(
+        self,
+        images: Tensor,
+        hole: Tensor,
+        *,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ):
         return super().complete(images.roll(1, 0), hole, variations=variations)
 
 
@@ -127,7 +154,15 @@ def test_noise_is_far_away_and_diverse(classifier: ImageClassifier) -> None:
 
 def test_diversity_is_the_deviation_inside_the_hole_alone(classifier: ImageClassifier) -> None:
     class Alternating(Perfect):
-        def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, seed: int = 0):
+        def complete(
+            self,
+            images: Tensor,
+            hole: Tensor,
+            *,
+            variations: int = 1,
+            seed: int = 0,
+            first_image: int = 0,
+        ):
             whole = super().complete(images, hole, variations=variations)
             fill = torch.tensor([-0.5, 0.5])[:, None, None, None].expand(whole.shape)
             return torch.where(hole[:, None, None], fill, whole)
@@ -141,16 +176,24 @@ def test_diversity_is_the_deviation_inside_the_hole_alone(classifier: ImageClass
 
 def test_a_changed_observed_pixel_is_counted(classifier: ImageClassifier) -> None:
     class Careless(Perfect):
-        def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, seed: int = 0):
+        def complete(
+            self,
+            images: Tensor,
+            hole: Tensor,
+            *,
+            variations: int = 1,
+            seed: int = 0,
+            first_image: int = 0,
+        ):
             whole = super().complete(images, hole, variations=variations)
             whole[:, 1, :, 0, 0] += 1e-6  # observed: the left half is given
             whole[:, :, :, 0, 7] += 0.5  # inside the hole
             return whole
 
-    record = by_metric(Careless(), classifier, tasks=["right-half"])[
-        "changed130_pixels_test_right-half"
-    ]
-    assert record.value == pytest.approx(1 / (32 * 3))
+    records = by_metric(Careless(), classifier, tasks=["right-half"])
+    changed = records["changed130_pixels_test_right-half"]
+    assert changed.value == pytest.approx(1 / (32 * 3))
+    assert records["diversity130_pixels_test_right-half"].value == 0
 
 
 def test_joint_samples(classifier: ImageClassifier) -> None:
@@ -223,7 +266,15 @@ def test_impossible_requests_are_refused_before_sampling(classifier: ImageClassi
         def sample(self, num: int, *, seed: int = 0) -> Tensor:
             raise AssertionError("sampled")
 
-        def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, seed: int = 0):
+        def complete(
+            self,
+            images: Tensor,
+            hole: Tensor,
+            *,
+            variations: int = 1,
+            seed: int = 0,
+            first_image: int = 0,
+        ):
             raise AssertionError("completed")
 
     for options, message in (

@@ -12,13 +12,11 @@ import io
 import json
 import math
 import os
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -33,7 +31,7 @@ from biglearn_gan.randomness import Stream, generator_for
 DEFAULT_TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
 
 SOURCES_AT_ONCE = 250
-"""Test images completed in one call, which bounds memory; it is part of the protocol's seeds."""
+"""Test images completed in one call, which bounds memory."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (task, images done, images of this task)."""
@@ -55,6 +53,7 @@ class Sampler(Protocol):
         *,
         variations: int = 1,
         seed: int = 0,
+        first_image: int = 0,
     ) -> Float[Tensor, "N K C H W"]: ...
 
 
@@ -319,7 +318,7 @@ def _completion_records(bench: _Bench, task: str, variations: int) -> list[Recor
         hole = holes[start : start + SOURCES_AT_ONCE]
         images = batch.images.cpu()
         completions = bench.model.complete(
-            images, hole, variations=variations, seed=_seed_of(bench.seed, task, start)
+            images, hole, variations=variations, seed=bench.seed, first_image=start
         ).cpu()  # (N, K, C, H, W)
         features, labels = _read(bench.classifier, completions.flatten(0, 1))
         statistics.update(features[::variations])
@@ -359,12 +358,6 @@ def _completion_records(bench: _Bench, task: str, variations: int) -> list[Recor
     value = changed / max(observed * variations, 1)
     records.append(bench.record("changed", "pixels", task, value, count=count, samples=samples))
     return records
-
-
-def _seed_of(seed: int, task: str, start: int) -> int:
-    """A seed for the completions from source ``start`` on, unrelated to that of any other part."""
-    numbers = [seed, zlib.crc32(task.encode()), start]
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @torch.inference_mode()

@@ -1,0 +1,356 @@
+"""The command line: what it writes, and one sentence with the right exit code for every mistake."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from biglearn_gan.cli import main
+from biglearn_gan.config import Config
+from biglearn_gan.model import BigLearnGAN
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["biglearn-gan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, tiny_config: Callable[..., Config]) -> Path:
+    """An untrained model of 8 x 8 digits."""
+    folder = tmp_path / "checkpoint"
+    BigLearnGAN(tiny_config()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, tiny_values: Callable[..., dict[str, Any]]) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_values()))
+    return path
+
+
+def save_grey(path: Path, array: np.ndarray) -> Path:
+    Image.fromarray(array.astype(np.uint8)).save(path)
+    return path
+
+
+def test_sample_writes_what_it_says(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    code, out, _ = run(
+        *("sample", "--checkpoint", checkpoint, "--output", output),
+        *("--mask", "right-half", "--num", 3, "--variations", 2, "--seed", 7),
+    )
+    assert code == 0
+    assert "50.0%" in out
+    arrays = np.load(output / "samples.npz")
+    assert arrays["images"].shape == (3, 2, 8, 8, 1)
+    assert arrays["images"].dtype == np.uint8
+    assert arrays["sources"].shape == (3, 8, 8, 1)
+    assert arrays["masks"].shape == (3, 8, 8)
+    assert arrays["masks"].dtype == bool
+    assert arrays["masks"][:, :, 4:].all()
+    assert not arrays["masks"][:, :, :4].any()
+    assert arrays["seeds"][2, 1].tolist() == [7, 2, 1]
+    kept = ~arrays["masks"]
+    for variation in range(2):
+        assert (arrays["images"][:, variation][kept] == arrays["sources"][kept]).all()
+    names = sorted(path.name for path in (output / "samples").iterdir())
+    assert names == [f"{row:05d}_{variation:02d}.png" for row in range(3) for variation in range(2)]
+    written = np.asarray(Image.open(output / "samples" / "00002_01.png"))
+    assert (written == arrays["images"][2, 1, :, :, 0]).all()
+    # 3 rows of input, masked input and 2 variations, 8 pixels enlarged 7 times, 2 pixels between
+    assert Image.open(output / "grid.png").size == (4 * 58 + 2, 3 * 58 + 2)
+
+
+def test_samples_depend_on_seed_row_and_variation_alone(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    def images(name: str, *options: object) -> np.ndarray:
+        folder = tmp_path / name
+        code, *_ = run("sample", "--checkpoint", checkpoint, "--output", folder, *options)
+        assert code == 0
+        return np.load(folder / "samples.npz")["images"]
+
+    base = ("--mask", "random:0.5", "--seed", 3)
+    many = images("many", *base, "--num", 7, "--variations", 3)
+    few = images("few", *base, "--num", 5, "--variations", 2, "--batch-size", 2)
+    assert (many[:5, :2] == few).all()
+    assert (images("again", *base, "--num", 7, "--variations", 3) == many).all()
+    other = images("other", "--mask", "random:0.5", "--seed", 4, "--num", 7, "--variations", 3)
+    assert (other != many).any()
+    assert (images("joint", "--num", 5)[:3] == images("joint3", "--num", 3)).all()
+
+
+def test_sample_reads_masks_and_images_from_files(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    image = save_grey(tmp_path / "image.png", np.arange(64).reshape(8, 8) * 3)
+    hole = np.zeros((8, 8))
+    hole[2, 3] = 255
+    mask = save_grey(tmp_path / "mask.png", hole)
+    common = ("sample", "--checkpoint", checkpoint, "--images", image)
+    code, out, _ = run(*common, "--mask", mask, "--output", tmp_path / "white")
+    assert code == 0
+    assert "1.6%" in out
+    assert "only 1 images are there" in out
+    arrays = np.load(tmp_path / "white" / "samples.npz")
+    assert (arrays["masks"][0] == (hole > 0)).all()
+    changed = arrays["images"][0, 0, :, :, 0] != np.asarray(Image.open(image))
+    assert not changed[hole == 0].any()
+    code, *_ = run(*common, "--mask", mask, "--mask-hole", "black", "--output", tmp_path / "black")
+    assert code == 0
+    assert (np.load(tmp_path / "black" / "samples.npz")["masks"][0] == (hole == 0)).all()
+
+
+def test_images_of_another_size_are_fitted_and_it_is_said(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    image = save_grey(tmp_path / "large.png", np.zeros((20, 30)))
+    code, out, _ = run(
+        *("sample", "--checkpoint", checkpoint, "--images", image),
+        *("--mask", "center", "--output", tmp_path / "out"),
+    )
+    assert code == 0
+    assert "1 of 1 images had another size and were resized and centre-cropped to 8 x 8" in out
+
+
+def test_data_set_and_split_as_images(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    common = ("sample", "--checkpoint", checkpoint, "--mask", "center", "--num", 4)
+    assert run(*common, "--output", tmp_path / "default")[0] == 0
+    assert run(*common, "--images", "digits:test", "--output", tmp_path / "test")[0] == 0
+    assert run(*common, "--images", "digits:train", "--output", tmp_path / "train")[0] == 0
+
+    def sources(name: str) -> np.ndarray:
+        return np.load(tmp_path / name / "samples.npz")["sources"]
+
+    assert (sources("default") == sources("test")).all()
+    assert (sources("default") != sources("train")).any()
+
+
+def test_training_resumes_and_ends(
+    run: Callable[..., tuple[int, str, str]], config_file: Path, tmp_path: Path
+) -> None:
+    command = ("train", "--config", config_file, "--output", tmp_path / "run", "--device", "cpu")
+    code, out, err = run(*command)
+    assert code == 0
+    assert "48 images seen" in out
+    assert "48 / 48 images" in err
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").is_file()
+    before = (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes()
+    code, out, _ = run(*command)
+    assert code == 0
+    assert "48 images seen" in out
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
+
+
+def test_dry_run_prints_and_writes_nothing(
+    run: Callable[..., tuple[int, str, str]],
+    config_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ("train", "--config", config_file, "--dry-run", "data.name=mnist", "train.seed=5")
+    code, out, _ = run(*command)
+    assert code == 0
+    resolved = yaml.safe_load(out.split("\n\n")[0])
+    assert resolved["train"]["seed"] == 5
+    assert resolved["data"]["name"] == "mnist"
+    assert "16 tokens of 4 values" in out
+    assert "parameters" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]
+
+
+def test_train_classifier_and_evaluate(
+    run: Callable[..., tuple[int, str, str]],
+    config_file: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from biglearn_gan.evaluation import classifier
+
+    short = classifier.train_and_save_classifier
+    monkeypatch.setattr(
+        classifier,
+        "train_and_save_classifier",
+        lambda *args, **options: short(*args, **options, images=1280),
+    )
+    ruler = tmp_path / "ruler"
+    code, out, _ = run("train-classifier", "--config", config_file, "--output", ruler)
+    assert code == 0
+    assert "accuracy on the test split" in out
+    code, out, _ = run(
+        *("evaluate", "--checkpoint", checkpoint, "--classifier", ruler),
+        *("--num", 100, "--variations", 2, "--output", tmp_path / "metrics"),
+    )
+    assert code == 0
+    assert "fd100_classifier_test_random50" in out
+    assert (tmp_path / "metrics" / "metrics.json").is_file()
+
+
+def truncated_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    whole = save_grey(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (8, 8)))
+    (folder / "half.png").write_bytes(whole.read_bytes()[:60])
+    return folder
+
+
+def corrupt(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"not weights at all")
+
+
+def shrink(checkpoint: Path) -> None:
+    text = (checkpoint / "config.json").read_text()
+    (checkpoint / "config.json").write_text(text.replace('"width": 20', '"width": 24'))
+
+
+SAMPLE = ("sample", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out")
+TRAIN = ("train", "--config", "{config}", "--output", "{tmp}/run", "--device", "cpu")
+
+MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "unknown key": ((*TRAIN, "train.sped=3"), 2, "train.sped: unknown key"),
+    "wrong type": ((*TRAIN, "train.seed=abc"), 2, "train.seed: 'abc'"),
+    "missing config": (("train", "--config", "{tmp}/no.yaml"), 2, "no.yaml: there is no such file"),
+    "missing data": (
+        (*TRAIN, "data.name=mnist", f"data.root={'{tmp}'}/nowhere", "data.download=false"),
+        1,
+        "nowhere",
+    ),
+    "unknown device": ((*TRAIN[:-1], "abacus"), 2, "unknown device 'abacus'"),
+    "unwritable run": (
+        ("train", "--config", "{config}", "--output", "{tmp}/file/run", "--device", "cpu"),
+        1,
+        "cannot be written",
+    ),
+    "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
+    "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
+    "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "--seed"),
+    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "unknown mask 'middle'"),
+    "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
+    "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
+    "black mask": ((*SAMPLE, "--mask", "{tmp}/black.png"), 2, "has no hole"),
+    "grey mask": ((*SAMPLE, "--mask", "{tmp}/grey.png"), 2, "not black and white"),
+    "share above 1": ((*SAMPLE, "--mask", "random:1.5"), 2, "random:1.5"),
+    "images without mask": ((*SAMPLE, "--images", "{tmp}/grey.png"), 2, "--mask"),
+    "truncated image": (
+        (*SAMPLE, "--mask", "center", "--images", "{tmp}/broken"),
+        1,
+        "half.png",
+    ),
+    "missing images": (
+        (*SAMPLE, "--mask", "center", "--images", "{tmp}/nothing"),
+        1,
+        "nothing does not exist",
+    ),
+    "unwritable output": (
+        (*SAMPLE[:-1], "{tmp}/file/out"),
+        1,
+        "file/out",
+    ),
+    "no such checkpoint": (
+        ("sample", "--checkpoint", "{tmp}/none", "--output", "{tmp}/out"),
+        1,
+        "neither a folder here nor a model",
+    ),
+    "not a device": ((*SAMPLE, "--device", "abacus"), 2, "'abacus' is not a device"),
+    "not a classifier": (
+        (
+            "evaluate",
+            "--checkpoint",
+            "{checkpoint}",
+            "--classifier",
+            "{tmp}",
+            "--output",
+            "{tmp}/m",
+        ),
+        1,
+        "no classifier can be loaded",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(
+    mistake: str,
+    run: Callable[..., tuple[int, str, str]],
+    checkpoint: Path,
+    config_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "file").write_text("a file, where a folder is asked for")
+    save_grey(tmp_path / "wide.png", np.full((8, 9), 255))
+    save_grey(tmp_path / "black.png", np.zeros((8, 8)))
+    save_grey(tmp_path / "grey.png", np.full((8, 8), 128))
+    truncated_folder(tmp_path)
+    arguments, expected, words = MISTAKES[mistake]
+    names = {"checkpoint": checkpoint, "config": config_file, "tmp": tmp_path}
+    code, _, err = run(*(argument.format(**names) for argument in arguments))
+    assert code == expected
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith("biglearn-gan: ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(corrupt, "is not a safetensors file"), (shrink, "do not fit")]
+)
+def test_a_damaged_checkpoint_is_one_sentence(
+    damage: Callable[[Path], None],
+    words: str,
+    run: Callable[..., tuple[int, str, str]],
+    checkpoint: Path,
+    tmp_path: Path,
+) -> None:
+    damage(checkpoint)
+    code, _, err = run("sample", "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    assert code == 1
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_problems_are_told_at_once(
+    run: Callable[..., tuple[int, str, str]], config_file: Path
+) -> None:
+    code, _, err = run("train", "--config", config_file, "train.seed=-1", "model.patch_size=3")
+    assert code == 2
+    keys = [line.split(": ")[1] for line in err.splitlines()]
+    assert keys == ["train.seed", "data.image_size", "data.image_size"]  # height and width
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "biglearn_gan", "sample", "--num", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    installed = shutil.which("biglearn-gan")
+    assert installed is not None

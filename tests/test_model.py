@@ -1,0 +1,332 @@
+"""A checkpoint's folder, its errors, and what a sample may and may not depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from biglearn_gan.config import Config
+from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN, CheckpointError
+
+HEIGHT, WIDTH = 6, 10
+
+
+@pytest.fixture
+def model(oblong_config: Config) -> BigLearnGAN:
+    """Untrained, with weights far enough from 0 that everything matters."""
+    result = BigLearnGAN(oblong_config).eval()
+    with torch.no_grad():
+        result.generator.head.weight.mul_(3)
+    return result
+
+
+@pytest.fixture
+def folder(model: BigLearnGAN, tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint"
+    model.save_pretrained(path)
+    return path
+
+
+def random_images(count: int) -> Tensor:
+    return 2 * torch.rand(count, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1)) - 1
+
+
+def ragged_holes(count: int) -> Tensor:
+    """Another number of holes, at other places, in every image."""
+    generator = torch.Generator().manual_seed(2)
+    shares = torch.linspace(0.02, 0.6, count)[:, None, None]
+    hole = torch.rand(count, HEIGHT, WIDTH, generator=generator) < shares
+    hole[:, 2, 3] = True
+    return hole
+
+
+# The folder
+
+
+def test_a_saved_model_comes_back_bit_for_bit(model: BigLearnGAN, folder: Path) -> None:
+    again = BigLearnGAN.from_pretrained(folder)
+    assert not again.training
+    assert again.config == model.config.portable()
+    state = again.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(again.sample(5, seed=3), model.sample(5, seed=3))
+    images, hole = random_images(5), ragged_holes(5)
+    ours, theirs = (m.complete(images, hole, variations=2, seed=3) for m in (model, again))
+    assert torch.equal(ours, theirs)
+    tokens, positions = torch.randn(3, 7, 12), torch.arange(7).repeat(3, 1)
+    is_target = torch.rand(3, 7) < 0.5
+    score = again.discriminator(tokens, positions, is_target)
+    assert torch.equal(score, model.discriminator(tokens, positions, is_target))
+
+
+def test_the_folder_is_complete_and_names_no_place_on_this_machine(
+    model: BigLearnGAN, folder: Path
+) -> None:
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.safetensors", "config.json", "README.md"}
+    assert model.config.data.root == "/home/somebody/x"
+    for name in ("config.json", "README.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "somebody" not in text
+        assert str(folder) not in text
+    assert json.loads((folder / "config.json").read_text())["data"]["image_size"] == [6, 10]
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    change(values)
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+HEAD = "generator.head.bias"
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "missing weight": (
+        lambda folder: change_weights(folder, lambda weights: weights.pop(HEAD)),
+        ["model.safetensors", "Missing key", HEAD],
+    ),
+    "extra weight": (
+        lambda folder: change_weights(folder, lambda w: w.update(stranger=torch.zeros(3))),
+        ["model.safetensors", "Unexpected key", "stranger"],
+    ),
+    "weight of another shape": (
+        lambda folder: change_weights(folder, lambda w: w.update({HEAD: torch.zeros(13)})),
+        ["model.safetensors", HEAD, "13", "12"],
+    ),
+    "configuration of another size": (
+        lambda folder: change_config(folder, lambda c: c["model"].update(patch_size=1)),
+        ["model.safetensors", "do not fit config.json"],
+    ),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        ["holds no model.safetensors"],
+    ),
+    "weights that are text": (
+        lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs"),
+        ["model.safetensors", "is not a safetensors file"],
+    ),
+    "truncated weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes(
+            (folder / "model.safetensors").read_bytes()[:-97]
+        ),
+        ["model.safetensors", "is not a safetensors file"],
+    ),
+    "empty weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        ["model.safetensors", "is not a safetensors file"],
+    ),
+    "no configuration": (
+        lambda folder: (folder / "config.json").unlink(),
+        ["holds no config.json"],
+    ),
+    "configuration that is not JSON": (
+        lambda folder: (folder / "config.json").write_text('{"data": '),
+        ["config.json", "JSON"],
+    ),
+    "configuration that is not text": (
+        lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00{"),
+        ["config.json", "JSON"],
+    ),
+    "configuration that is a list": (
+        lambda folder: (folder / "config.json").write_text("[1, 2]"),
+        ["config.json"],
+    ),
+    "configuration that is empty": (
+        lambda folder: (folder / "config.json").write_text("{}"),
+        ["config.json", "data", "model", "train"],
+    ),
+    "unknown key": (
+        lambda folder: change_config(folder, lambda c: c["model"].update(colour="red")),
+        ["config.json", "model.colour", "unknown key"],
+    ),
+    "impossible combination": (
+        lambda folder: change_config(folder, lambda c: c["model"]["generator"].update(heads=3)),
+        ["config.json", "model.generator.heads", "3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("breakage", BROKEN)
+def test_a_broken_folder_is_one_sentence(folder: Path, breakage: str) -> None:
+    break_it, said = BROKEN[breakage]
+    break_it(folder)
+    with pytest.raises(CheckpointError) as caught:
+        BigLearnGAN.from_pretrained(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in [str(folder), *said]:
+        assert words in message
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "/no/such/folder", "a/b/c"])
+def test_a_name_that_is_nothing_is_one_sentence_with_both_readings(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError) as caught:
+        BigLearnGAN.from_pretrained(name)
+    message = str(caught.value)
+    assert repr(name) in message
+    assert "folder" in message
+    assert "hub" in message
+    assert "\n" not in message
+
+
+# What a sample depends on
+
+
+def test_samples_are_images(model: BigLearnGAN) -> None:
+    samples = model.sample(7, seed=0)
+    assert samples.shape == (7, 3, HEIGHT, WIDTH)
+    assert samples.abs().max() <= 1
+    assert not samples.requires_grad
+
+
+def test_a_sample_does_not_depend_on_how_many_are_asked_for(model: BigLearnGAN) -> None:
+    many = model.sample(CHUNK_ROWS + 7, seed=3)
+    assert torch.equal(model.sample(3, seed=3), many[:3])
+    assert len(many.flatten(1).unique(dim=0)) == CHUNK_ROWS + 7
+
+
+def test_a_long_job_can_be_cut_in_parts(model: BigLearnGAN) -> None:
+    images, hole = random_images(7), ragged_holes(7)
+    whole = model.complete(images, hole, variations=2, seed=3)
+    parts = [
+        model.complete(images[part], hole[part], variations=2, seed=3, first_image=part.start)
+        for part in (slice(0, 3), slice(3, 7))
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_completion_does_not_depend_on_how_many_are_asked_for(model: BigLearnGAN) -> None:
+    """Nor a variation on the others; 23 images of 5 variations are more than one chunk."""
+    images, hole = random_images(23), ragged_holes(23)
+    absent = torch.zeros_like(hole)
+    absent[1::2, :, 8:] = True
+    many = model.complete(images, hole, absent=absent, variations=5, seed=3)
+    assert many.shape == (23, 5, 3, HEIGHT, WIDTH)
+    for images_asked, variations in ((3, 1), (1, 5), (23, 2)):
+        few = model.complete(
+            images[:images_asked],
+            hole[:images_asked],
+            absent=absent[:images_asked],
+            variations=variations,
+            seed=3,
+        )
+        assert torch.equal(few, many[:images_asked, :variations])
+
+
+def test_images_and_variations_have_noise_of_their_own(model: BigLearnGAN) -> None:
+    """One source, three times: all of its twelve completions differ."""
+    images, hole = random_images(1).repeat(3, 1, 1, 1), ragged_holes(5)[4:].repeat(3, 1, 1)
+    completions = model.complete(images, hole, variations=4, seed=3)
+    assert len(completions.flatten(0, 1).flatten(1).unique(dim=0)) == 12
+
+
+def test_the_seed_decides(model: BigLearnGAN) -> None:
+    torch.manual_seed(11)
+    first = model.sample(5, seed=3)
+    torch.manual_seed(12)
+    assert torch.equal(model.sample(5, seed=3), first)
+    others = model.sample(5, seed=4)
+    assert not torch.isclose(others, first).flatten(1).all(dim=1).any()
+    assert torch.equal(model.sample(5), model.sample(5, seed=0))
+
+
+def test_sampling_leaves_global_randomness_alone(model: BigLearnGAN) -> None:
+    state = torch.get_rng_state()
+    model.sample(3, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# Holes
+
+
+def test_observed_pixels_come_back_bit_for_bit(model: BigLearnGAN) -> None:
+    images, hole = random_images(11), ragged_holes(11)
+    images[:, 0, 0] = -0.0
+    images[:, 1, 1] = 1e-40  # denormal
+    images[:, 2, 5] = 1.25  # out of range
+    completions = model.complete(images, hole, variations=2, seed=3)
+    kept = (~hole)[:, None, None].expand_as(completions)
+    given = images[:, None].expand_as(completions)
+    assert torch.equal(completions[kept].view(torch.int32), given[kept].view(torch.int32))
+    assert (completions[~kept] != given[~kept]).all()
+    assert (completions[~kept].abs() <= 1).all()
+
+
+def test_a_patch_that_a_hole_touches_is_generated_whole(model: BigLearnGAN) -> None:
+    """Its kept pixels come back, but the model has not seen them; those of other patches it has."""
+    images = random_images(1)
+    hole = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
+    hole[0, 2, 4] = True  # of the patch with rows 2, 3 and columns 4, 5
+    completion = model.complete(images, hole, seed=3)[0, 0, :, 2, 4]
+    same_patch = images.clone()
+    same_patch[..., 3, 5] = 0.5
+    again = model.complete(same_patch, hole, seed=3)[0, 0]
+    assert torch.equal(again[:, 2, 4], completion)
+    assert torch.equal(again[:, 3, 5], torch.full((3,), 0.5))
+    next_patch = images.clone()
+    next_patch[..., 3, 6] = 0.5
+    other = model.complete(next_patch, hole, seed=3)[0, 0, :, 2, 4]
+    assert (other != completion).all()
+
+
+def test_what_an_image_holds_inside_its_hole_does_not_matter(model: BigLearnGAN) -> None:
+    images, hole = random_images(5), ragged_holes(5)
+    completion = model.complete(images, hole, seed=3)
+    filled = torch.where(hole[:, None], torch.full_like(images, torch.nan), images)
+    assert torch.equal(model.complete(filled, hole, seed=3), completion)
+
+
+def test_a_hole_wins_over_absent_pixels_in_one_patch(model: BigLearnGAN) -> None:
+    images = random_images(1)
+    hole, absent = torch.zeros(2, 1, HEIGHT, WIDTH, dtype=torch.bool)
+    hole[0, 2, 4] = absent[0, 3, 5] = True
+    completion = model.complete(images, hole, absent=absent, seed=3)
+    assert torch.equal(completion, model.complete(images, hole, seed=3))
+
+
+def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    expected = r"\(N, C, H, W\) = \(N, 3, 6, 10\)"
+    wrong: list[tuple[Tensor, Tensor]] = [
+        (images[:, :1], hole),
+        (nn.functional.pad(images, (0, 2)), nn.functional.pad(hole, (0, 2))),
+        (images.transpose(2, 3), hole.transpose(1, 2)),
+    ]
+    for some_images, some_hole in wrong:
+        with pytest.raises(ValueError, match=expected):
+            model.complete(some_images, some_hole)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        model.complete(images, hole, variations=0)
+    with pytest.raises(ValueError, match="at least one target"):
+        model.complete(images, hole & torch.tensor([True, False])[:, None, None])
+    with pytest.raises(ValueError):
+        model.sample(1, seed=-1)
+
+
+def test_masks_of_other_sizes_than_the_images_are_refused(
+    unchecked: None, model: BigLearnGAN
+) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    for wrong in (hole[:1], hole[:, :4], hole.transpose(1, 2)):
+        with pytest.raises(ValueError, match="are expected"):
+            model.complete(images, wrong)
+        with pytest.raises(ValueError, match="are expected"):
+            model.complete(images, hole, absent=wrong)
