@@ -26,14 +26,13 @@ def test_configuration_trains(path: Path) -> None:
     assert trainer.warm
     trainer.step()
     assert not trainer.warm
-    before = [p.clone() for p in trainer.players.discriminator.parameters()]
+    players = trainer.players
+    networks = (players.generator, players.discriminator)
+    before = [network.trunk.blocks[0].attention.out.weight.clone() for network in networks]
     trainer.step()
     assert trainer.finished
-    moved = [
-        not torch.equal(old, new)
-        for old, new in zip(before, trainer.players.discriminator.parameters(), strict=True)
-    ]
-    assert all(moved)
+    for network, old in zip(networks, before, strict=True):
+        assert not torch.equal(network.trunk.blocks[0].attention.out.weight, old)
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
