@@ -1,6 +1,6 @@
-"""What the tests of the networks, the game and its training share: small models, data and tasks.
+"""What the tests of networks, game and training share: small models, data and tasks.
 
-Sizes of different axes are distinct primes wherever they can be, so that a swapped axis cannot pass.
+Sizes of different axes are distinct primes where they can be, so that a swapped axis cannot pass.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ TINY: dict[str, Any] = {
 }
 """digits in 4 x 4 tokens of 2 x 2 pixels, 12 steps of 4 images, of which 3 are the warm start.
 
-The generator's sizes are multiples of 4: at others below 16, a matrix product's last bit can depend
-on where a row stands in it (seen with MKL on a CPU with AVX2), and completions are compared to the bit.
+The generator's sizes are multiples of 4: at others below 16, the last bit of a matrix product can
+depend on where a row stands in it (seen with MKL), and completions are compared to the bit.
 """
 
 
@@ -77,7 +77,7 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture
 def tiny_values() -> Callable[..., dict[str, Any]]:
-    """The plain values of a tiny configuration, after changes such as ``{"loss.logistic": 1.0}``."""
+    """The plain values of a tiny configuration, after changes like ``{"loss.logistic": 1.0}``."""
 
     def values(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         result = copy.deepcopy(TINY)

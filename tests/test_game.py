@@ -187,7 +187,7 @@ class ByTheBook:
     def generator_objective(
         self, critic: Discriminator, old_critic: Discriminator, generator: Generator
     ) -> Tensor:
-        """``critic`` has made its step; a pair's real logit is the one that it was judged by before."""
+        """``critic`` has made its step; a pair's real logit is the one from before it."""
         loss, batch = self.loss, self.batch
         pairs, energies, agreements = [], [], []
         for b in range(B):

@@ -243,7 +243,7 @@ def test_rms_norm_by_hand() -> None:
 
 
 def test_attention_against_the_formula(float64: None) -> None:
-    """Softmax of 1.5 / sqrt(head width) times products of unit-RMS queries and keys, head by head."""
+    """Softmax of 1.5 / sqrt(head width) times products of unit-RMS queries and keys, by head."""
     width, heads = 6, 2
     attention = Attention(width, heads)
     x = torch.randn(B, M, width)

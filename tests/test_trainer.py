@@ -291,7 +291,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[[Tensor], T
 def test_a_diverging_warm_start_names_its_task(
     start: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The warm start has no tasks from nothing, so its components count otherwise than the game's."""
+    """It has no tasks from nothing, so its components have other numbers than the game's."""
     trainer = train(start({"tasks": {"components": TWO_KINDS}}), 2)
     spoil(monkeypatch, "squared_error", lambda is_target: is_target.sum(dim=1) == 8)
     with pytest.raises(TrainingError) as caught:

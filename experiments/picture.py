@@ -1,0 +1,30 @@
+"""One picture of what a model does: joint samples, and completions of test images, input beside.
+
+python experiments/picture.py --checkpoint checkpoints/mnist --output checkpoints/mnist/grid.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from biglearn_gan.data import load_dataset
+from biglearn_gan.fit import training_grid
+from biglearn_gan.model import BigLearnGAN
+
+
+def main(
+    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    output: Annotated[Path, typer.Option(help="PNG file.")],
+    data_root: Annotated[str, typer.Option(help="Where data sets are.")] = "data",
+) -> None:
+    """Draw the grid that training draws, from images that the model has not seen."""
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    data = model.config.data.model_copy(update={"root": data_root})
+    training_grid(model, load_dataset(data, "test")).save(output)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,107 @@
+"""Every command and example of the README runs, training with a reduced budget.
+
+Only its install and test commands are left out. What needs MNIST runs where the environment
+variable BIGLEARN_DATA names a folder that holds it (in torchvision's layout).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biglearn_gan.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LEFT_OUT = ("pip install", "python -m pytest")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [part for part in parts if not part.startswith(LEFT_OUT)]
+
+
+def shortened(command: str) -> list[str]:
+    """The command's words with a budget for tests."""
+    words = [word for word in shlex.split(command) if not word.startswith("train.max_minutes")]
+    if "train" in words:
+        return [*words, "train.max_images=64", "logging.checkpoint_images=32"]
+    if "evaluate" in words:
+        return [*words, "--num", "100", "--variations", "2"]
+    if words[1].endswith("benchmark.py"):
+        return [*words, "--steps", "4"]
+    return words
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a clone in which a user put a mask and photos."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("experiments", "checkpoints"):
+        (folder / name).symlink_to(ROOT / name)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype=np.uint8)
+    (folder / "photos").mkdir()
+    for number in range(24):
+        Image.fromarray(np.roll(pixels[number % 4], number, axis=0)).save(
+            folder / "photos" / f"{number}.png"
+        )
+    hole = np.zeros((8, 8), dtype=np.uint8)
+    hole[2:6, 3:7] = 255
+    Image.fromarray(hole).save(folder / "mask.png")
+    return folder
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_runs(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    words = shortened(command)
+    if "picture.py" in command:
+        root = os.environ.get("BIGLEARN_DATA")
+        if root is None:
+            pytest.skip("needs MNIST: set BIGLEARN_DATA to a folder that holds it")
+        (place / "samples").mkdir(exist_ok=True)
+        words += ["--data-root", root]
+    if words[0] == "torchrun":
+        subprocess.run(words, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        return
+    program, *arguments = words
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        if program == "biglearn-gan":
+            main()
+        assert program == "python"
+        monkeypatch.setattr(sys, "argv", arguments)
+        runpy.run_path(arguments[0], run_name="__main__")
+    assert not ended.value.code
+
+
+def test_commands_leave_what_the_readme_says(place: Path) -> None:
+    """Runs after the commands above, in the same folder."""
+    for name in ("digits", "random", "mine"):
+        assert (place / "samples" / name / "grid.png").is_file()
+        assert (place / "samples" / name / "samples.npz").is_file()
+    for name in ("metrics.csv", "tensorboard", "grids", "state.pt", "checkpoint"):
+        assert (place / "runs" / "digits" / name).exists()
+    assert (place / "samples" / "metrics" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("example", blocks("python"))
+def test_example_runs(example: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert tuple(names["completions"].shape) == (16, 4, 1, 8, 8)  # type: ignore[attr-defined]
