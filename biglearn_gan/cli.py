@@ -6,7 +6,9 @@ Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. A user's mistake i
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -210,6 +212,7 @@ def train_classifier(
 
 def main() -> None:
     """Run the command line and exit."""
+    warnings.formatwarning = lambda message, *_, **__: f"biglearn-gan: {message}\n"
     command = typer.main.get_command(app)
     try:
         code = command.main(prog_name="biglearn-gan", standalone_mode=False)
@@ -250,6 +253,7 @@ def _load_model(checkpoint: str, device: str) -> Any:
 
     from biglearn_gan.model import BigLearnGAN
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         place = torch.device(device)
         torch.empty(0, device=place)

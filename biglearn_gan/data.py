@@ -1,4 +1,7 @@
-"""Image data sets with fixed, named splits, and the order in which training visits them."""
+"""Image data sets with fixed, named splits, and the order in which training visits them.
+
+torchvision and scikit-learn are slow to import, so the readers that need them do it themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from sklearn.datasets import load_digits
 from torch import Tensor
-from torchvision import datasets as torchvision_datasets
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.images import (
@@ -283,6 +284,8 @@ def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:
 
 
 def _read_digits(config: DataConfig, split: str) -> _Records:
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     train, test = _seeded_parts(len(images), len(images) - DIGITS_TRAIN_SIZE)
@@ -312,9 +315,11 @@ def _read_celeba(config: DataConfig, split: str) -> _Records:
 
 def _torchvision(config: DataConfig, kind: str, layout: str, **arguments: Any) -> Any:
     """The torchvision data set ``kind``, downloaded where the configuration allows it."""
+    from torchvision import datasets
+
     root = _root(config)
     try:
-        return getattr(torchvision_datasets, kind)(root, download=config.download, **arguments)
+        return getattr(datasets, kind)(root, download=config.download, **arguments)
     except (RuntimeError, OSError, ValueError, AssertionError, KeyError, IndexError) as error:
         raise DataError(
             f"{config.name} could not be loaded from {root}: it needs {root / layout}, which "

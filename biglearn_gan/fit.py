@@ -68,7 +68,7 @@ def fit(
         config: of the run.
         output: the run's folder, see :mod:`biglearn_gan.run_folder`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called after every step.
+        on_progress: called after every step, in the main process.
 
     Raises:
         ConfigError: the device is not there, or the batch does not divide among the processes.
@@ -100,8 +100,8 @@ def make_accelerator(device: str, precision: str = "float32") -> Accelerator:
         raise ConfigError([f"unknown device {device!r}: choose one of {', '.join(there)}"])
     if not there[device]:
         raise ConfigError([f"this machine has no device {device!r}"])
-    mixed_precision = "bf16" if precision == "bfloat16" else "no"
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+    on_cpu = device == "cpu" or not (there["cuda"] or there["mps"])
+    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 
 def _fit(
@@ -110,8 +110,11 @@ def _fit(
     accelerator: Accelerator,
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
-    dataset = load_dataset(config.data, "train", accelerator.device)
     folder = RunFolder(output, config, METRIC_NAMES)
+    with accelerator.main_process_first():
+        dataset = load_dataset(config.data, "train", accelerator.device)
+        if accelerator.is_main_process:
+            folder.open()
     state = folder.load_state(accelerator.device)
     if state is not None:
         max_images = state["max_images"]
@@ -137,9 +140,9 @@ def _fit(
                 metrics = trainer.take_metrics()
                 if accelerator.is_main_process:
                     folder.log({"images": trainer.images_seen, **metrics})
-            total = trainer.schedule.total_images
-            on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
             if accelerator.is_main_process:
+                total = trainer.schedule.total_images
+                on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
                 if _passed(config.logging.grid_images, before, trainer):
                     folder.save_grid(training_grid(trainer.model(), dataset), trainer.images_seen)
                 if stop or _passed(config.logging.checkpoint_images, before, trainer):

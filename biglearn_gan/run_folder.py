@@ -31,25 +31,35 @@ class RunFolderError(Exception):
 
 
 class RunFolder:
-    """Opens the folder of a run, new or to be resumed.
+    """The folder of a run; one process calls :meth:`open`, and it alone writes.
 
-    Raises:
-        RunFolderError: it cannot be written, or it holds a run with another configuration (where
-            the data are and how often things are logged may change).
+    Args:
+        path: the folder.
+        config: of the run.
+        columns: names of the metrics that may be logged.
     """
 
     def __init__(self, path: Path, config: Config, columns: tuple[str, ...]):
         self.path = path
+        self._config = config
         self._columns = ("images", "seconds", "images_per_second", *columns)
-        self._use_tensorboard = config.logging.tensorboard
         self._writer: SummaryWriter | None = None
+
+    def open(self) -> None:
+        """Make the folder, or make sure that it is this run's, and write the configuration.
+
+        Raises:
+            RunFolderError: it cannot be written, or it holds a run with another configuration
+                (where the data are and how often things are logged may change).
+        """
+        written = self.path / "config.yaml"
         try:
             self._grids.mkdir(parents=True, exist_ok=True)
-            if (path / "config.yaml").exists():
-                self._refuse_another(load_config(path / "config.yaml"), config)
-            _replace_text(path / "config.yaml", config.to_yaml())
+            if written.exists():
+                self._refuse_another(load_config(written))
+            _replace_text(written, self._config.to_yaml())
         except OSError as error:
-            raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from None
+            raise RunFolderError(f"{self.path}: cannot be written ({error.strerror})") from None
 
     @property
     def checkpoint(self) -> Path:
@@ -108,7 +118,7 @@ class RunFolder:
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, path)
-        if self._use_tensorboard:
+        if self._config.logging.tensorboard:
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=images_seen + 1)
 
     def log(self, values: Mapping[str, int | float]) -> None:
@@ -126,9 +136,9 @@ class RunFolder:
         if self._writer is not None:
             self._writer.close()
 
-    def _refuse_another(self, theirs: Config, ours: Config) -> None:
+    def _refuse_another(self, theirs: Config) -> None:
         for name in ("data", "tasks", "model", "loss", "train"):
-            there, here = _flat(name, theirs), _flat(name, ours)
+            there, here = _flat(name, theirs), _flat(name, self._config)
             for key in sorted(there.keys() | here.keys()):
                 free = key in ("data.root", "data.download", "data.workers")
                 if not free and there.get(key) != here.get(key):
