@@ -133,7 +133,8 @@ def _fit(
             try:
                 trainer.step()
             except TrainingError as error:
-                raise TrainingError(f"{error}; the last good state is in {folder.path}") from None
+                kept = folder.path if folder.has_state else "not saved yet"
+                raise TrainingError(f"{error}; last good state: {kept}") from None
             stop = interrupted()
             metrics = {}
             if _passed(config.logging.log_images, before, trainer):

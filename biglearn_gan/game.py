@@ -7,6 +7,7 @@ of real tokens with their tasks, and the noise that was drawn for it.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,11 @@ class Players:
         self.discriminator.start_from(self.generator, self.config.train.warm_start.hand_over)
 
     def game_step(self, batch: GameBatch, sizes: StepSizes, penalise: bool) -> StepResult:
-        """One update of the discriminator, then one of the generator, on the same fakes."""
+        """One update of the discriminator, then one of the generator, on the same fakes.
+
+        The generator's relativistic term reuses the real logits from before the discriminator's
+        update, which saves a pass.
+        """
         loss = self.config.loss
         rows, k = len(batch.real), loss.fakes_per_real
         with self.accelerator.autocast():
@@ -117,7 +122,9 @@ class Players:
         repeated = batch.sequence.repeat(1 + k)
         exact = penalise and loss.penalty.kind == "exact"
         # Penalties are taken in float32, whatever the precision of the rest.
-        with twice_differentiable_attention() if exact else self.accelerator.autocast():
+        precision = nullcontext() if penalise else self.accelerator.autocast()
+        attention = twice_differentiable_attention() if exact else nullcontext()
+        with precision, attention:
             logits = self._score(samples.requires_grad_(exact), repeated)
             real_logits, fake_logits = logits[:rows], logits[rows:]
             paired = real_logits.repeat(k)  # (K B,)

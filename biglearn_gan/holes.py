@@ -6,7 +6,6 @@ from (seed, image number) alone, so image *i* gets the same hole however many ar
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
+from biglearn_gan.images import UNREADABLE
 from biglearn_gan.masks import first_in_order, pattern_scores
 from biglearn_gan.randomness import Stream, generator_for
 
@@ -36,19 +36,6 @@ STROKE_SHARE = 0.3
 
 GREY_TOLERANCE = 32
 """A mask file's grey values must be within this distance of 0 or of 255."""
-
-
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises for a broken file, by format."""
 
 
 class HoleError(ValueError):
@@ -117,7 +104,7 @@ def read_hole(
         with Image.open(path) as image:
             has_alpha = image.has_transparency_data
             grey = _alpha(image) if has_alpha else _grey(image)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
     if grey.shape != image_size:
         raise HoleError(

@@ -25,6 +25,18 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for a broken file, by format."""
+
 
 class DataError(Exception):
     """Data that is missing, empty or broken; the message says what would provide or repair it."""
@@ -129,16 +141,7 @@ def open_image(source: Path | np.ndarray, channels: int, check_only: bool = Fals
             if check_only:
                 image.draft(None, (1, 1))
             return _convert(image, channels)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        IndexError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except UNREADABLE as error:
         raise DataError(f"{source} is not a readable image ({error})") from error
 
 

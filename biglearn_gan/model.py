@@ -6,7 +6,8 @@
 
 Sample *i*, variation *k* depends on (seed, i, k) and nothing else: its noise has a generator of its
 own, and the networks always run on chunks of one fixed size, so neither the number of images asked
-for nor the order of the work changes a bit of it.
+for nor the order of the work changes it, to the bit where a matrix product's rows do not depend on
+their place (on CPUs: all layers at least 16 wide).
 """
 
 from __future__ import annotations

@@ -67,14 +67,19 @@ class RunFolder:
         return self.path / "checkpoint"
 
     @property
+    def has_state(self) -> bool:
+        """Whether there is something to go on from."""
+        return (self.path / "state.pt").exists()
+
+    @property
     def _grids(self) -> Path:
         return self.path / "grids"
 
     def load_state(self, device: torch.device) -> dict[str, Any] | None:
         """The state that a resumed run goes on from, or None in a new folder."""
-        path = self.path / "state.pt"
-        if not path.exists():
+        if not self.has_state:
             return None
+        path = self.path / "state.pt"
         try:
             return torch.load(path, map_location=device, weights_only=True)
         except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
@@ -164,7 +169,7 @@ def _flat(section: str, config: Config) -> dict[str, Any]:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # every process writes its own
+    temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
