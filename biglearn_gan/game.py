@@ -65,6 +65,15 @@ class StepResult:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """One player's objective, its game loss for each real image, and scalars to log."""
+
+    total: Float[Tensor, ""]
+    per_sample: Float[Tensor, "B"]
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class StepSizes:
     """What the schedules say for one step."""
 
@@ -112,70 +121,24 @@ class Players:
         The generator's relativistic term reuses the real logits from before the discriminator's
         update, which saves a pass.
         """
-        loss = self.config.loss
-        rows, k = len(batch.real), loss.fakes_per_real
         with self.accelerator.autocast():
             fakes = self._generate(batch, batch.sequence, batch.z, batch.token_noise)  # (K B, M, P)
             second = self._second_fakes(batch)  # (B, M, P) or None
 
-        samples = torch.cat([batch.real, fakes.detach()])  # ((1 + K) B, M, P)
-        repeated = batch.sequence.repeat(1 + k)
-        exact = penalise and loss.penalty.kind == "exact"
-        # Penalties are taken in float32, whatever the precision of the rest.
-        precision = nullcontext() if penalise else self.accelerator.autocast()
-        attention = twice_differentiable_attention() if exact else nullcontext()
-        with precision, attention:
-            logits = self._score(samples.requires_grad_(exact), repeated)
-            real_logits, fake_logits = logits[:rows], logits[rows:]
-            paired = real_logits.repeat(k)  # (K B,)
-            critic_loss = loss.logistic * losses.logistic_discriminator(
-                paired, fake_logits
-            ) + loss.relativistic * losses.relativistic_discriminator(paired, fake_logits)
-            objective = critic_loss.mean()
-            if penalise:
-                penalty = self._penalty(logits, samples, repeated, batch.perturbation)
-                strength = loss.penalty.interval * sizes.penalty_factor
-                objective = objective + strength * (
-                    loss.penalty.r1 * penalty[:rows].mean()
-                    + loss.penalty.r2 * penalty[rows:].mean()
-                )
-            if second is not None:
-                agreement = self._communication(batch, fakes[:rows].detach(), second.detach())
-                objective = objective - loss.communication * agreement.mean()
-        self._update("discriminator", objective, sizes.discriminator)
+        factor = sizes.penalty_factor if penalise else None
+        critic, real_logits = self._discriminator_objective(batch, fakes, second, factor)
+        self._update("discriminator", critic.total, sizes.discriminator)
 
         with self.accelerator.autocast():
-            new_logits = self._score(fakes, batch.sequence.repeat(k))
-            generator_loss = loss.logistic * losses.logistic_generator(
-                new_logits
-            ) + loss.relativistic * losses.relativistic_generator(paired.detach(), new_logits)
-            objective = generator_loss.mean()
-            if loss.energy_score > 0:
-                energy = losses.energy_score(
-                    batch.real, fakes[:rows], fakes[rows : 2 * rows], batch.sequence.is_target
-                )
-                objective = objective + loss.energy_score * energy.mean()
-            if second is not None:
-                agreement = self._communication(batch, fakes[:rows], second)
-                objective = objective + loss.communication * agreement.mean()
-        self._update("generator", objective, sizes.generator)
+            generator = self._generator_objective(batch, fakes, second, real_logits)
+        self._update("generator", generator.total, sizes.generator)
         self._move_average(sizes.ema_decay)
 
-        metrics = {
-            "loss/discriminator": critic_loss.mean(),
-            "loss/generator": generator_loss.mean(),
-            "logits/real": real_logits.mean(),
-            "logits/fake": fake_logits.mean(),
-        }
-        if penalise:
-            metrics["penalty/real"] = penalty[:rows].mean()
-            metrics["penalty/fake"] = penalty[rows:].mean()
-        if loss.energy_score > 0:
-            metrics["loss/energy_score"] = energy.mean()
-        if second is not None:
-            metrics["loss/communication"] = agreement.mean()
-        per_sample = (critic_loss + generator_loss).view(k, rows).mean(dim=0)
-        return StepResult({name: value.detach() for name, value in metrics.items()}, per_sample)
+        metrics = critic.metrics | generator.metrics
+        return StepResult(
+            {name: value.detach() for name, value in metrics.items()},
+            critic.per_sample + generator.per_sample,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser states, for :meth:`load_state_dict`."""
@@ -215,6 +178,76 @@ class Players:
         if batch.second is None:
             return None
         return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])
+
+    def _discriminator_objective(
+        self,
+        batch: GameBatch,
+        fakes: Float[Tensor, "KB M P"],
+        second: Float[Tensor, "B M P"] | None,
+        penalty_factor: float | None,
+    ) -> tuple[Objective, Float[Tensor, "B"]]:
+        """What the discriminator minimises, and its logits of the real images.
+
+        Penalties are taken in float32, whatever the precision of the rest.
+        """
+        loss = self.config.loss
+        rows, k = len(batch.real), loss.fakes_per_real
+        penalise = penalty_factor is not None
+        exact = penalise and loss.penalty.kind == "exact"
+        samples = torch.cat([batch.real, fakes.detach()]).requires_grad_(exact)
+        sequence = batch.sequence.repeat(1 + k)
+        precision = nullcontext() if penalise else self.accelerator.autocast()
+        attention = twice_differentiable_attention() if exact else nullcontext()
+        with precision, attention:
+            logits = self._score(samples, sequence)
+            real, fake = logits[:rows], logits[rows:]
+            game = loss.logistic * losses.logistic_discriminator(
+                real.repeat(k), fake
+            ) + loss.relativistic * losses.relativistic_discriminator(real.repeat(k), fake)
+            total = game.mean()
+            metrics = {
+                "loss/discriminator": game.mean(),
+                "logits/real": real.mean(),
+                "logits/fake": fake.mean(),
+            }
+            if penalty_factor is not None:
+                penalty = self._penalty(logits, samples, sequence, batch.perturbation)
+                r1, r2 = penalty[:rows].mean(), penalty[rows:].mean()
+                strength = loss.penalty.interval * penalty_factor
+                total = total + strength * (loss.penalty.r1 * r1 + loss.penalty.r2 * r2)
+                metrics |= {"penalty/real": r1, "penalty/fake": r2}
+            if second is not None:
+                value = self._communication(batch, fakes[:rows].detach(), second.detach())
+                total = total - loss.communication * value.mean()
+        per_sample = game.detach().view(k, rows).mean(dim=0)
+        return Objective(total, per_sample, metrics), real.detach()
+
+    def _generator_objective(
+        self,
+        batch: GameBatch,
+        fakes: Float[Tensor, "KB M P"],
+        second: Float[Tensor, "B M P"] | None,
+        real_logits: Float[Tensor, "B"],
+    ) -> Objective:
+        """What the generator minimises."""
+        loss = self.config.loss
+        rows, k = len(batch.real), loss.fakes_per_real
+        fake = self._score(fakes, batch.sequence.repeat(k))
+        game = loss.logistic * losses.logistic_generator(
+            fake
+        ) + loss.relativistic * losses.relativistic_generator(real_logits.repeat(k), fake)
+        total = game.mean()
+        metrics = {"loss/generator": game.mean()}
+        if loss.energy_score > 0:
+            pair = fakes[:rows], fakes[rows : 2 * rows]
+            energy = losses.energy_score(batch.real, *pair, batch.sequence.is_target).mean()
+            total = total + loss.energy_score * energy
+            metrics["loss/energy_score"] = energy
+        if second is not None:
+            value = self._communication(batch, fakes[:rows], second).mean()
+            total = total + loss.communication * value
+            metrics["loss/communication"] = value
+        return Objective(total, game.detach().view(k, rows).mean(dim=0), metrics)
 
     def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
         return self.discriminator(tokens, sequence.positions, sequence.is_target).float()

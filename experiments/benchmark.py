@@ -52,7 +52,8 @@ def main(
             continue
         report_training(trainer, phase, steps, peak)
     report_sampling(trainer.model().to(place), peak)
-    typer.echo(f"| resident memory at the end, most so far | {memory_in_use()} |")
+    peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    typer.echo(f"| most resident memory, of all this | {peak_memory} MiB |")
 
 
 def random_trainer(config: Config, device: str) -> Trainer:
@@ -99,10 +100,15 @@ def report_training(trainer: Trainer, phase: str, steps: int, peak: float) -> No
     parts.watch(players, "_score", "discriminator forward")
     parts.watch(players, "_update", "backward and optimiser")
     parts.watch(players, "_move_average", "moving average")
+    before = resident_memory()
     whole = timed(lambda: take(trainer, steps), device)
     parts.stop()
     for name, spent in parts.seconds.items():
         typer.echo(f"| {phase}: {name} | {spent / whole:.1%} of a step |")
+    typer.echo(
+        f"| {phase}: resident memory before and after {steps:,} steps | "
+        f"{before} MiB, {resident_memory()} MiB |"
+    )
     rest = whole - sum(parts.seconds.values())
     typer.echo(f"| {phase}: everything else (data, noise, losses) | {rest / whole:.1%} of a step |")
 
@@ -131,14 +137,12 @@ def report_sampling(model: BigLearnGAN, peak: float) -> None:
     typer.echo(f"| sampling: `model.sample({count})` | {count / seconds:.0f} images/s |")
 
 
-def memory_in_use() -> str:
-    """Resident memory now (where the system tells) and at its highest."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident_memory() -> int:
+    """MiB in use now (0 where the system does not tell)."""
     status = Path("/proc/self/statm")
     if not status.exists():
-        return f"{most:.0f} MiB"
-    pages = int(status.read_text().split()[1])
-    return f"{pages * resource.getpagesize() / 2**20:.0f} MiB, {most:.0f} MiB"
+        return 0
+    return int(status.read_text().split()[1]) * resource.getpagesize() // 2**20
 
 
 class FlopCounter(TorchDispatchMode):
