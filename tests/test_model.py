@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub.constants
@@ -330,3 +331,26 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
             model.complete(images, wrong)
         with pytest.raises(ValueError, match="are expected"):
             model.complete(images, hole, absent=wrong)
+
+
+def test_push_to_hub_uploads_what_save_pretrained_writes(
+    model: BigLearnGAN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded: dict[str, int] = {}
+
+    class Hub:
+        def __init__(self, token: str | None = None):
+            pass
+
+        def create_repo(self, repo_id: str, **options: object) -> SimpleNamespace:
+            return SimpleNamespace(repo_id=repo_id)
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, **options: object) -> str:
+            assert repo_id == "somebody/digits"
+            uploaded.update({path.name: path.stat().st_size for path in folder_path.iterdir()})
+            return "done"
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    assert model.push_to_hub("somebody/digits") == "done"
+    assert uploaded.keys() == {"model.safetensors", "config.json", "README.md"}
+    assert all(uploaded.values())
