@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from biglearn_gan.config import ConfigError, load_config
+from biglearn_gan.config import load_config
 
 app = typer.Typer(
     name="biglearn-gan",
@@ -33,7 +33,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, see exper
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.max_minutes=2")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same bytes.")]
 DataRoot = Annotated[
     str | None, typer.Option("--data-root", help="Where data sets are (default: data).")
 ]
@@ -71,6 +71,8 @@ def train(
     folder = output if output is not None else Path("runs") / config.stem
     with _training_progress() as on_progress:
         outcome = fit(settings, folder, device=device, on_progress=on_progress)
+    if outcome.interrupted and not outcome.is_main:
+        sys.exit(1)
     if outcome.interrupted:
         _fail(
             f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; "
@@ -171,19 +173,16 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     train_data, test_data = load_dataset(data, "train"), load_dataset(data, "test")
     with _task_bars() as progress:
-        try:
-            records = protocol.evaluate(
-                model,
-                ruler,
-                train_data,
-                test_data,
-                num=num,
-                seed=seed,
-                variations=variations,
-                progress=progress,
-            )
-        except ValueError as error:
-            _fail(str(error), code=2)
+        records = protocol.evaluate(
+            model,
+            ruler,
+            train_data,
+            test_data,
+            num=num,
+            seed=seed,
+            variations=variations,
+            progress=progress,
+        )
     protocol.write_records(records, output)
     typer.echo(protocol.table(records))
 
@@ -218,28 +217,35 @@ def main() -> None:
         code = command.main(prog_name="biglearn-gan", standalone_mode=False)
     except Exception as error:
         _exit_for(error)
-    except KeyboardInterrupt:
+    if code == INTERRUPTED:
         _fail("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _exit_for(error: Exception) -> NoReturn:
     """One sentence and a code for a mistake; anything else is a bug and keeps its traceback."""
-    import_names = {cls.__name__ for cls in type(error).__mro__}
-    if "ClickException" in import_names:
+    kinds = {cls.__name__ for cls in type(error).__mro__}
+    if "NoArgsIsHelpError" in kinds:
+        typer.echo(error.format_message())  # type: ignore[attr-defined]
+        sys.exit(2)
+    if "ClickException" in kinds:
         _fail(error.format_message(), code=2)  # type: ignore[attr-defined]
-    if isinstance(error, ConfigError) or "HoleError" in import_names:
+    if kinds & set(USAGE_ERRORS):
         _fail(str(error), code=2)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}")
-    if import_names & set(FAILURES):
+    if kinds & set(FAILURES):
         _fail(str(error))
     raise error
 
 
+INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
+
+USAGE_ERRORS = ("ConfigError", "HoleError", "ProtocolError")
 FAILURES = ("DataError", "CheckpointError", "RunFolderError", "TrainingError", "ClassifierError")
-"""Failures by name, so that their modules (and torch) are not imported to recognise them."""
+"""Known errors by name, so that their modules (and torch) are not imported to recognise them."""
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
@@ -256,7 +262,7 @@ def _load_model(checkpoint: str, device: str) -> Any:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         place = torch.device(device)
-        torch.empty(0, device=place)
+        torch.zeros(1, device=place).item()
     except (RuntimeError, AssertionError):
         _fail(f"--device: {device!r} is not a device of this machine", code=2)
     return BigLearnGAN.from_pretrained(checkpoint).to(place)

@@ -467,19 +467,29 @@ def _apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> list[s
         except (yaml.YAMLError, ValueError) as error:
             problems.append(f"{key}: {text!r} is not a valid value ({_one_line(error)})")
             continue
-        *parents, last = key.split(".")
-        here = values
-        for parent in parents:
-            if not isinstance(here.get(parent), dict):
-                here[parent] = {}
-            here = here[parent]
-        here[last] = value
+        problem = _set(values, key, value)
+        if problem is not None:
+            problems.append(problem)
         given.add(key)
     for ours, other in (("max_images", "max_minutes"), ("max_minutes", "max_images")):
         train = values.get("train")
         if f"train.{ours}" in given and f"train.{other}" not in given and isinstance(train, dict):
             train.pop(other, None)
     return problems
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> str | None:
+    """Set ``key.sub`` to a value; the problem if a list is in the way."""
+    *parents, last = key.split(".")
+    here = values
+    for depth, parent in enumerate(parents):
+        if isinstance(here.get(parent), list):
+            return f"{key}: {'.'.join(parents[: depth + 1])} is a list; override it whole"
+        if not isinstance(here.get(parent), dict):
+            here[parent] = {}
+        here = here[parent]
+    here[last] = value
+    return None
 
 
 def _describe(section: str, item: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -23,7 +23,7 @@ from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_uint8
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.run_folder import RunFolder
-from biglearn_gan.trainer import Trainer, TrainingError
+from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
 
 CALIBRATION_SECONDS = 4.0
 """How long each phase is timed to turn a budget in minutes into one in images."""
@@ -78,6 +78,7 @@ def fit(
     """
     accelerator = make_accelerator(device, config.train.precision)
     try:
+        images_per_process(config, accelerator)
         return _fit(config, output, accelerator, on_progress)
     finally:
         if torch.distributed.is_initialized():
@@ -123,40 +124,54 @@ def _fit(
     trainer = Trainer(config, dataset, accelerator, max_images)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
-    if accelerator.is_main_process:
+    main = accelerator.is_main_process
+    if main:
         folder.start_metrics(trainer.images_seen)
-
-    with _interrupts(accelerator) as interrupted:
-        stop = False
-        while not trainer.finished and not stop:
-            before = trainer.images_seen
-            try:
-                trainer.step()
-            except TrainingError as error:
-                kept = folder.path if folder.has_state else "not saved yet"
-                raise TrainingError(f"{error}; last good state: {kept}") from None
-            stop = interrupted()
-            metrics = {}
-            if _passed(config.logging.log_images, before, trainer):
-                metrics = trainer.take_metrics()
-                if accelerator.is_main_process:
-                    folder.log({"images": trainer.images_seen, **metrics})
-            if accelerator.is_main_process:
-                total = trainer.schedule.total_images
-                on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
-                if _passed(config.logging.grid_images, before, trainer):
-                    folder.save_grid(training_grid(trainer.model(), dataset), trainer.images_seen)
-                if stop or _passed(config.logging.checkpoint_images, before, trainer):
-                    _save(folder, trainer, dataset)
-    folder.close()
+    try:
+        _spend(trainer, folder, on_progress)
+    finally:
+        folder.close()
     return Outcome(
         trainer.images_seen,
         trainer.schedule.total_images,
         trainer.seconds,
         not trainer.finished,
         folder.checkpoint,
-        accelerator.is_main_process,
+        main,
     )
+
+
+def _spend(trainer: Trainer, folder: RunFolder, on_progress: Callable[[Progress], None]) -> None:
+    """Take steps until the budget is spent or Ctrl-C; write logs, grids and checkpoints."""
+    intervals, main = trainer.config.logging, trainer.accelerator.is_main_process
+    saved = trainer.images_seen
+    with _interrupts(trainer.accelerator) as interrupted:
+        stop = False
+        while not trainer.finished and not stop:
+            before = trainer.images_seen
+            try:
+                trainer.step()
+                stop = interrupted()
+                saving = stop or _passed(intervals.checkpoint_images, before, trainer)
+                if saving:
+                    trainer.check_weights()
+            except TrainingError as error:
+                good = f"{folder.path} at {saved:,} images" if saved else "none yet"
+                raise TrainingError(f"{error}; last good state: {good}") from None
+            metrics = {}
+            if _passed(intervals.log_images, before, trainer):
+                metrics = trainer.take_metrics()
+                if main:
+                    folder.log({"images": trainer.images_seen, **metrics})
+            if main:
+                total = trainer.schedule.total_images
+                on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
+                if _passed(intervals.grid_images, before, trainer):
+                    grid = training_grid(trainer.model(), trainer.dataset)
+                    folder.save_grid(grid, trainer.images_seen)
+                if saving:
+                    _save(folder, trainer)
+            saved = trainer.images_seen if saving else saved
 
 
 def describe(config: Config, device: str = "auto") -> str:
@@ -176,11 +191,11 @@ def describe(config: Config, device: str = "auto") -> str:
     if accelerator.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(accelerator.device)
     else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        memory = psutil.Process().memory_info().rss
     return (
         f"generator {generator:,} parameters, discriminator {discriminator:,} parameters\n"
         f"{config.token_count} tokens of {config.token_dim} values an image\n"
-        f"{memory / 2**20:.0f} MiB of memory at most in the first steps, data set not counted"
+        f"{memory / 2**20:.0f} MiB of memory after the first steps, data set not counted"
     )
 
 
@@ -236,11 +251,11 @@ def _passed(interval: int, before: int, trainer: Trainer) -> bool:
     return trainer.images_seen // interval > before // interval or trainer.finished
 
 
-def _save(folder: RunFolder, trainer: Trainer, dataset: ImageDataset) -> None:
+def _save(folder: RunFolder, trainer: Trainer) -> None:
     model = trainer.model()
     folder.save_model(
         model,
-        training_grid(model, dataset),
+        training_grid(model, trainer.dataset),
         images_seen=trainer.images_seen,
         seconds=trainer.seconds,
     )
@@ -250,12 +265,16 @@ def _save(folder: RunFolder, trainer: Trainer, dataset: ImageDataset) -> None:
 
 @contextmanager
 def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question that is answered between steps, alike on every process."""
+    """Turn Ctrl-C into a question that is answered between steps, alike on every process.
+
+    A second Ctrl-C stops at once, as it would without this.
+    """
     pressed = False
 
     def note(signum: int, frame: object) -> None:
         nonlocal pressed
         pressed = True
+        signal.signal(signal.SIGINT, previous)
 
     def ask() -> bool:
         if accelerator.num_processes == 1:

@@ -7,6 +7,7 @@ of real tokens with their tasks, and the noise that was drawn for it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.transformer import twice_differentiable_attention
 
 ADAM_BETAS = (0.0, 0.99)
-"""No momentum, as in every recent GAN (R3GAN, arXiv 2501.05441, table 6)."""
+"""No momentum, as R3GAN ends with (Huang et al. 2024, arXiv 2501.05441)."""
 
 METRIC_NAMES = (
     "warm_start/squared_error",
@@ -58,18 +59,18 @@ class GameBatch:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Scalars to log, and the sum of both players' losses for each real image."""
+    """Scalars to log, and the sum of all terms for each real image, to find a diverging one."""
 
     metrics: dict[str, Tensor]
-    per_sample: Float[Tensor, "B"]
+    per_sample: Float[Tensor, " B"]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One player's objective, its game loss for each real image, and scalars to log."""
+    """One player's objective, the sum of its terms for each real image, and scalars to log."""
 
     total: Float[Tensor, ""]
-    per_sample: Float[Tensor, "B"]
+    per_sample: Float[Tensor, " B"]
     metrics: dict[str, Tensor]
 
 
@@ -137,7 +138,9 @@ class Players:
         metrics = critic.metrics | generator.metrics
         return StepResult(
             {name: value.detach() for name, value in metrics.items()},
-            critic.per_sample + generator.per_sample,
+            # Where the discriminator's is not finite, its update has spoilt the generator's.
+            critic.per_sample
+            + torch.where(critic.per_sample.isfinite().all(), generator.per_sample, 0.0),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -153,6 +156,11 @@ class Players:
             network.load_state_dict(state[name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"{name}_optimizer"])
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The weights of all networks."""
+        for network in self._networks().values():
+            yield from network.parameters()
 
     def _networks(self) -> dict[str, nn.Module]:
         return {
@@ -185,7 +193,7 @@ class Players:
         fakes: Float[Tensor, "KB M P"],
         second: Float[Tensor, "B M P"] | None,
         penalty_factor: float | None,
-    ) -> tuple[Objective, Float[Tensor, "B"]]:
+    ) -> tuple[Objective, Float[Tensor, " B"]]:
         """What the discriminator minimises, and its logits of the real images.
 
         Penalties are taken in float32, whatever the precision of the rest.
@@ -205,6 +213,7 @@ class Players:
                 real.repeat(k), fake
             ) + loss.relativistic * losses.relativistic_discriminator(real.repeat(k), fake)
             total = game.mean()
+            per_sample = game.detach().view(k, rows).mean(dim=0)
             metrics = {
                 "loss/discriminator": game.mean(),
                 "logits/real": real.mean(),
@@ -215,11 +224,11 @@ class Players:
                 r1, r2 = penalty[:rows].mean(), penalty[rows:].mean()
                 strength = loss.penalty.interval * penalty_factor
                 total = total + strength * (loss.penalty.r1 * r1 + loss.penalty.r2 * r2)
+                per_sample = per_sample + penalty.detach().view(1 + k, rows).sum(dim=0)
                 metrics |= {"penalty/real": r1, "penalty/fake": r2}
             if second is not None:
                 value = self._communication(batch, fakes[:rows].detach(), second.detach())
                 total = total - loss.communication * value.mean()
-        per_sample = game.detach().view(k, rows).mean(dim=0)
         return Objective(total, per_sample, metrics), real.detach()
 
     def _generator_objective(
@@ -227,7 +236,7 @@ class Players:
         batch: GameBatch,
         fakes: Float[Tensor, "KB M P"],
         second: Float[Tensor, "B M P"] | None,
-        real_logits: Float[Tensor, "B"],
+        real_logits: Float[Tensor, " B"],
     ) -> Objective:
         """What the generator minimises."""
         loss = self.config.loss
@@ -237,17 +246,20 @@ class Players:
             fake
         ) + loss.relativistic * losses.relativistic_generator(real_logits.repeat(k), fake)
         total = game.mean()
+        per_sample = game.detach().view(k, rows).mean(dim=0)
         metrics = {"loss/generator": game.mean()}
         if loss.energy_score > 0:
             pair = fakes[:rows], fakes[rows : 2 * rows]
-            energy = losses.energy_score(batch.real, *pair, batch.sequence.is_target).mean()
-            total = total + loss.energy_score * energy
-            metrics["loss/energy_score"] = energy
+            energy = losses.energy_score(batch.real, *pair, batch.sequence.is_target)
+            total = total + loss.energy_score * energy.mean()
+            per_sample = per_sample + energy.detach()
+            metrics["loss/energy_score"] = energy.mean()
         if second is not None:
-            value = self._communication(batch, fakes[:rows], second).mean()
-            total = total + loss.communication * value
-            metrics["loss/communication"] = value
-        return Objective(total, game.detach().view(k, rows).mean(dim=0), metrics)
+            value = self._communication(batch, fakes[:rows], second)
+            total = total + loss.communication * value.mean()
+            per_sample = per_sample + value.detach()
+            metrics["loss/communication"] = value.mean()
+        return Objective(total, per_sample, metrics)
 
     def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
         return self.discriminator(tokens, sequence.positions, sequence.is_target).float()

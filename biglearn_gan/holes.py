@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
+from biglearn_gan.config import PatternName
 from biglearn_gan.images import UNREADABLE
 from biglearn_gan.masks import first_in_order, pattern_scores
 from biglearn_gan.randomness import Stream, generator_for
@@ -156,13 +157,18 @@ def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tu
 
 
 def _random_holes(
-    pattern: str, image_size: tuple[int, int], block: int, share: float, count: int, seed: int
+    pattern: PatternName,
+    image_size: tuple[int, int],
+    block: int,
+    share: float,
+    count: int,
+    seed: int,
 ) -> Bool[Tensor, "N H W"]:
     grid_size = (image_size[0] // block, image_size[1] // block)
     cells = grid_size[0] * grid_size[1]
     scores = torch.cat(
         [
-            pattern_scores(pattern, grid_size, 1, generator_for(Stream.HOLES, seed, index))  # type: ignore[arg-type]
+            pattern_scores(pattern, grid_size, 1, generator_for(Stream.HOLES, seed, index))
             for index in range(count)
         ]
     )

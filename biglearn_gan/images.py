@@ -43,12 +43,12 @@ class DataError(Exception):
 
 
 def load_images(
-    path: Path, image_size: tuple[int, int], channels: int
-) -> tuple[UInt8[Tensor, "N C H W"], list[str], int]:
-    """A user's image file, or the image files directly in a folder, sorted by name.
+    path: Path, image_size: tuple[int, int], channels: int, limit: int
+) -> tuple[UInt8[Tensor, "N C H W"], int]:
+    """A user's image file, or the first ``limit`` image files directly in a folder, by name.
 
     Returns:
-        uint8 images (N, C, H, W), their file names, and how many of them had another size.
+        uint8 images (N, C, H, W), and how many of them had another size.
 
     Raises:
         DataError: nothing is there, the folder has no image file, or a file is broken.
@@ -60,10 +60,10 @@ def load_images(
     if not files:
         raise DataError(f"{path} holds no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
     height, width = image_size
-    images = [open_image(file, channels) for file in files]
+    images = [open_image(file, channels) for file in files[:limit]]
     resized = sum(image.size != (width, height) for image in images)
     pixels = np.stack([fit_image(image, image_size) for image in images])
-    return torch.from_numpy(pixels), [file.name for file in files], resized
+    return torch.from_numpy(pixels), resized
 
 
 def to_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

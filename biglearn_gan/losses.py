@@ -13,40 +13,40 @@ from torch import Tensor
 
 
 def logistic_discriminator(
-    real: Float[Tensor, "B"], fake: Float[Tensor, "B"]
-) -> Float[Tensor, "B"]:
+    real: Float[Tensor, " B"], fake: Float[Tensor, " B"]
+) -> Float[Tensor, " B"]:
     """-log σ(f(real)) - log σ(-f(fake)) (Goodfellow et al. 2014, eq. 1)."""
     _same_shape(real, fake)
     return F.softplus(-real) + F.softplus(fake)
 
 
-def logistic_generator(fake: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+def logistic_generator(fake: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     """-log σ(f(fake)), the non-saturating form (Goodfellow et al. 2014, section 3)."""
     return F.softplus(-fake)
 
 
 def relativistic_discriminator(
-    real: Float[Tensor, "B"], fake: Float[Tensor, "B"]
-) -> Float[Tensor, "B"]:
+    real: Float[Tensor, " B"], fake: Float[Tensor, " B"]
+) -> Float[Tensor, " B"]:
     """-log σ(f(real) - f(fake)) on pairs of one source and task (Huang et al. 2024, eq. 2)."""
     _same_shape(real, fake)
     return F.softplus(fake - real)
 
 
 def relativistic_generator(
-    real: Float[Tensor, "B"], fake: Float[Tensor, "B"]
-) -> Float[Tensor, "B"]:
+    real: Float[Tensor, " B"], fake: Float[Tensor, " B"]
+) -> Float[Tensor, " B"]:
     """-log σ(f(fake) - f(real)), the mirror of :func:`relativistic_discriminator`."""
     _same_shape(real, fake)
     return F.softplus(real - fake)
 
 
 def communication(
-    first_given_first: Float[Tensor, "B"],
-    second_given_first: Float[Tensor, "B"],
-    first_given_second: Float[Tensor, "B"],
-    second_given_second: Float[Tensor, "B"],
-) -> Float[Tensor, "B"]:
+    first_given_first: Float[Tensor, " B"],
+    second_given_first: Float[Tensor, " B"],
+    first_given_second: Float[Tensor, " B"],
+    second_given_second: Float[Tensor, " B"],
+) -> Float[Tensor, " B"]:
     """The communication game between two tasks with the same union (arXiv 2207.03899, section 3.3).
 
     ``first_given_second`` is f(x; S1, T1) on a sample x of the second task's model, and so on.
@@ -60,8 +60,8 @@ def communication(
 
 
 def exact_penalty(
-    logits: Float[Tensor, "B"], tokens: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"]
-) -> Float[Tensor, "B"]:
+    logits: Float[Tensor, " B"], tokens: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"]
+) -> Float[Tensor, " B"]:
     """½ ‖∇ f‖² over the target's pixels, by double backward (Mescheder et al. 2018, eq. 9).
 
     ``logits`` were computed from ``tokens``, which require a gradient, inside
@@ -82,8 +82,8 @@ def perturb_targets(
 
 
 def finite_difference_penalty(
-    logits: Float[Tensor, "B"], perturbed_logits: Float[Tensor, "B"], sigma: float
-) -> Float[Tensor, "B"]:
+    logits: Float[Tensor, " B"], perturbed_logits: Float[Tensor, " B"], sigma: float
+) -> Float[Tensor, " B"]:
     """½ ((f(x + σ ε) - f(x)) / σ)², whose mean over ε approaches ½ ‖∇ f‖² for small σ.
 
     After APT (Lin et al. 2025, arXiv 2501.08316, eq. 3), scaled so that γ means the same as for
@@ -98,7 +98,7 @@ def energy_score(
     first: Float[Tensor, "B M P"],
     second: Float[Tensor, "B M P"],
     is_target: Bool[Tensor, "B M"],
-) -> Float[Tensor, "B"]:
+) -> Float[Tensor, " B"]:
     """½ (‖x1 - x‖ + ‖x2 - x‖) - ½ ‖x1 - x2‖ for two samples x1, x2 of the real x's source.
 
     A strictly proper scoring rule (Gneiting & Raftery 2007, eq. 22) with the norm of
@@ -110,7 +110,7 @@ def energy_score(
 
 def squared_error(
     real: Float[Tensor, "B M P"], predicted: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"]
-) -> Float[Tensor, "B"]:
+) -> Float[Tensor, " B"]:
     """Mean squared error over the target's pixels, the masked autoencoder's loss."""
     error = (predicted - real).square().mean(dim=-1) * is_target
     return error.sum(dim=1) / is_target.sum(dim=1)
@@ -118,7 +118,7 @@ def squared_error(
 
 def target_norm(
     difference: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"], eps: float = 1e-6
-) -> Float[Tensor, "B"]:
+) -> Float[Tensor, " B"]:
     """½ ‖u_T‖ / √(|T| P) + ½ mean over target tokens of ‖u_t‖ / √P, with ε under the roots."""
     squares = difference.square().mean(dim=-1) * is_target  # (B, M)
     count = is_target.sum(dim=1)

@@ -88,7 +88,7 @@ class TokenSequence:
 
 
 def first_in_order(
-    scores: Float[Tensor, "B L"], eligible: Bool[Tensor, "B L"], counts: Int64[Tensor, "B"]
+    scores: Float[Tensor, "B L"], eligible: Bool[Tensor, "B L"], counts: Int64[Tensor, " B"]
 ) -> Bool[Tensor, "B L"]:
     """Mark, in each row, the ``counts`` eligible tokens with the lowest scores."""
     order = scores.masked_fill(~eligible, math.inf).argsort(dim=1)

@@ -6,8 +6,8 @@
 
 Sample *i*, variation *k* depends on (seed, i, k) and nothing else: its noise has a generator of its
 own, and the networks always run on chunks of one fixed size, so neither the number of images asked
-for nor the order of the work changes it, to the bit where a matrix product's rows do not depend on
-their place (on CPUs: all layers at least 16 wide).
+for nor the order of the work changes it (to the bit, but for some layer widths below 16, where the
+last bit of a matrix product may depend on a row's place).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, ModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError
@@ -26,6 +26,8 @@ from torch import Tensor, nn
 
 from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError, parse_config
+from biglearn_gan.files import replacing
+from biglearn_gan.hub import CONFIG_NAME, WEIGHTS_NAME, weights_file
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.networks import Discriminator, Generator
 from biglearn_gan.patches import (
@@ -39,9 +41,6 @@ from biglearn_gan.randomness import Stream, generator_for
 
 CHUNK_ROWS = 64
 """Rows of every inference pass; fewer are padded."""
-
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
 
 
 class CheckpointError(Exception):
@@ -102,19 +101,14 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         token: str | bool | None,
         **model_kwargs: Any,
     ) -> BigLearnGAN:
-        weights: str | Path = Path(model_id) / WEIGHTS_NAME
-        if not Path(model_id).is_dir():
-            weights = hf_hub_download(
-                model_id,
-                WEIGHTS_NAME,
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                token=token,
-                local_files_only=local_files_only,
-            )
-        elif not Path(weights).is_file():
-            raise CheckpointError(f"{model_id}: this folder holds no {WEIGHTS_NAME}")
+        weights = weights_file(
+            model_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            token=token,
+            local_files_only=local_files_only,
+        )
         try:
             model = cls(parse_config(model_kwargs.get("config", {})))
         except ConfigError as error:
@@ -133,9 +127,11 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         state = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(state, save_directory / WEIGHTS_NAME)
+        with replacing(save_directory / WEIGHTS_NAME) as path:
+            save_file(state, path)
         text = json.dumps(self.config.portable().to_dict(), indent=2)
-        (save_directory / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+        with replacing(save_directory / CONFIG_NAME) as path:
+            path.write_text(text + "\n", encoding="utf-8")
 
     def generate_model_card(self, **details: Any) -> ModelCard:
         """The card of this model; ``details`` are those of :func:`biglearn_gan.card.card_text`."""
@@ -152,7 +148,12 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         Args:
             num: how many, at least 1.
             seed: at least 0; image i depends on (seed, i) alone.
+
+        Raises:
+            ValueError: ``num`` is below 1.
         """
+        if num < 1:
+            raise ValueError(f"num must be at least 1, not {num}")
         height, width = self.config.data.image_size
         empty = torch.zeros(num, self.config.data.channels, height, width)
         hole = torch.ones(num, height, width, dtype=torch.bool)
@@ -168,7 +169,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         seed: int = 0,
         first_image: int = 0,
     ) -> Float[Tensor, "N K C H W"]:
-        """Fill the hole of each image, given everything outside of it.
+        """Fill the hole of each image, given everything outside of it; the result is on the CPU.
 
         Args:
             images: in [-1, 1]; what they hold inside the hole is ignored.
@@ -192,13 +193,16 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                 "hole (and absent pixels) of (N, H, W) are expected, not "
                 f"{' and '.join(str(tuple(given.shape)) for given in [images, *masks])}"
             )
+        if not images.is_floating_point():
+            raise ValueError(f"images must be floats in [-1, 1], not {images.dtype}")
         if variations < 1:
             raise ValueError(f"variations must be at least 1, not {variations}")
+        images, hole = images.cpu(), hole.cpu()
         patch_size = self.config.model.patch_size
         target = tokens_touched(hole, patch_size)
         source = ~target
         if absent is not None:
-            source &= ~tokens_touched(absent, patch_size)
+            source &= ~tokens_touched(absent.cpu(), patch_size)
         tokens = self.generate(
             patchify(images, patch_size),
             TokenMasks(source, target),

@@ -130,7 +130,7 @@ class Discriminator(nn.Module):
         tokens: Float[Tensor, "B M P"],
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
-    ) -> Float[Tensor, "B"]:
+    ) -> Float[Tensor, " B"]:
         x = self.embedding(tokens, positions, is_target)  # (B, M, D)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + M, D)
         x = self.trunk(x)

@@ -17,6 +17,7 @@ class Stream(IntEnum):
     FLIPS = 3
     SAMPLE = 4
     HOLES = 5
+    SOURCES = 6
 
 
 def generator_for(
@@ -24,7 +25,8 @@ def generator_for(
 ) -> torch.Generator:
     """A fresh generator on ``device``, seeded by the stream and any numbers of at least 0.
 
-    The numbers are hashed (``numpy.random.SeedSequence``), so neighbours are unrelated.
+    The numbers are hashed (``numpy.random.SeedSequence``), so neighbours are unrelated. One stream
+    always takes equally many numbers, because the hash does not see zeros at the end.
     """
     state = np.random.SeedSequence([int(stream), *numbers]).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]))

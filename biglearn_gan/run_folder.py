@@ -11,7 +11,6 @@ checkpoint/       the model for use: weights, configuration, card, grid
 from __future__ import annotations
 
 import csv
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -23,7 +22,11 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from biglearn_gan.config import Config, load_config
+from biglearn_gan.files import replacing
 from biglearn_gan.model import BigLearnGAN
+
+_FREE = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
+"""Keys that change no result, so a run may go on with other values."""
 
 
 class RunFolderError(Exception):
@@ -49,15 +52,17 @@ class RunFolder:
         """Make the folder, or make sure that it is this run's, and write the configuration.
 
         Raises:
-            RunFolderError: it cannot be written, or it holds a run with another configuration
-                (where the data are and how often things are logged may change).
+            RunFolderError: it cannot be written, or it holds the state of a run with another
+                configuration (what changes no result may differ: ``logging``, and where the data
+                are and how they are held).
         """
         written = self.path / "config.yaml"
         try:
             self._grids.mkdir(parents=True, exist_ok=True)
-            if written.exists():
+            if written.exists() and self.has_state:
                 self._refuse_another(load_config(written))
-            _replace_text(written, self._config.to_yaml())
+            with replacing(written) as path:
+                path.write_text(self._config.to_yaml(), encoding="utf-8")
         except OSError as error:
             raise RunFolderError(f"{self.path}: cannot be written ({error.strerror})") from None
 
@@ -90,25 +95,25 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the saved state."""
-        temporary = self.path / "state.pt.tmp"
-        torch.save(state, temporary)
-        os.replace(temporary, self.path / "state.pt")
+        with replacing(self.path / "state.pt") as path:
+            torch.save(state, path)
 
     def save_model(self, model: BigLearnGAN, grid: Image.Image, **card_details: Any) -> None:
         """Replace the model for use."""
         temporary, old = self.path / "checkpoint.tmp", self.path / "checkpoint.old"
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         model.save_pretrained(temporary, model_card_kwargs=card_details)
         grid.save(temporary / "grid.png")
         if self.checkpoint.exists():
+            shutil.rmtree(old, ignore_errors=True)
             self.checkpoint.rename(old)
         temporary.rename(self.checkpoint)
         shutil.rmtree(old, ignore_errors=True)
 
     def save_grid(self, grid: Image.Image, images_seen: int) -> None:
         """Keep a sample grid under its number of images seen."""
-        grid.save(self._grids / f"{images_seen:09d}.png")
+        with replacing(self._grids / f"{images_seen:09d}.png") as path:
+            grid.save(path)
 
     def start_metrics(self, images_seen: int) -> None:
         """Begin to log at ``images_seen``; lines of a later time (before a crash) are dropped."""
@@ -116,13 +121,15 @@ class RunFolder:
         rows: list[dict[str, str]] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["images"]) <= images_seen]
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+                whole = [row for row in csv.DictReader(file) if None not in row.values()]
+                rows = [row for row in whole if int(row["images"]) <= images_seen]
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, path)
         if self._config.logging.tensorboard:
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=images_seen + 1)
 
@@ -145,8 +152,7 @@ class RunFolder:
         for name in ("data", "tasks", "model", "loss", "train"):
             there, here = _flat(name, theirs), _flat(name, self._config)
             for key in sorted(there.keys() | here.keys()):
-                free = key in ("data.root", "data.download", "data.workers")
-                if not free and there.get(key) != here.get(key):
+                if key not in _FREE and there.get(key) != here.get(key):
                     raise RunFolderError(
                         f"{self.path} holds a run with {key} = {there.get(key)}, not "
                         f"{here.get(key)}: choose another output folder or the same configuration"
@@ -166,12 +172,6 @@ def _flat(section: str, config: Config) -> dict[str, Any]:
 
     visit(section, config.to_dict()[section])
     return flat
-
-
-def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _shortest(value: int | float) -> str:

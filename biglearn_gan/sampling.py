@@ -17,8 +17,9 @@ from torch import Tensor
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
+from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
-from biglearn_gan.images import load_images, to_uint8, to_unit_range
+from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 from biglearn_gan.model import BigLearnGAN
 
 GRID_ROWS = 32
@@ -58,20 +59,27 @@ def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
     Raises:
         DataError: they cannot be had or read.
     """
-    name, _, split = (images or f"{data.name}:test").partition(":")
-    if name in get_args(DataSetName) and split in SPLITS and not Path(str(images)).exists():
+    if images is None or not Path(images).exists():
+        name, _, split = (images or f"{data.name}:test").partition(":")
+        if name not in get_args(DataSetName):
+            raise DataError(
+                f"{images} does not exist; name an image file, a folder of image files, or a data "
+                f"set and split such as {data.name}:test"
+            )
+        if split not in SPLITS:
+            raise DataError(f"{images}: the splits of a data set are {', '.join(SPLITS)}")
         dataset = load_dataset(data.model_copy(update={"name": name}), split)
         count = min(num, len(dataset))
-        return Sources(dataset.images_uint8(torch.arange(count)), _fewer(num, count))
-    pixels, _, resized = load_images(Path(str(images)), data.image_size, data.channels)
+        notes = _fewer(num, count)
+        if name != data.name:
+            notes += (_resized(f"images of {name} are", data.image_size),)
+        return Sources(dataset.images_uint8(torch.arange(count)), notes)
+    pixels, resized = load_images(Path(images), data.image_size, data.channels, num)
     notes = _fewer(num, len(pixels))
     if resized:
-        height, width = data.image_size
-        notes += (
-            f"{resized} of {len(pixels)} images had another size and were resized and "
-            f"centre-cropped to {height} x {width}",
-        )
-    return Sources(pixels[:num], notes)
+        what = f"{resized} of {len(pixels)} images had another size and were"
+        notes += (_resized(what, data.image_size),)
+    return Sources(pixels, notes)
 
 
 def load_hole(
@@ -135,24 +143,30 @@ def write_samples(samples: Samples, output: Path) -> None:
         OSError: the folder cannot be written.
     """
     (output / "samples").mkdir(parents=True, exist_ok=True)
-    sample_grid(samples).save(output / "grid.png")
+    with replacing(output / "grid.png") as path:
+        sample_grid(samples).save(path)
     images = _channels_last(samples.images)  # (N, K, H, W, C)
     for row, variations in enumerate(images):
         for variation, image in enumerate(variations):
-            path = output / "samples" / f"{row:05d}_{variation:02d}.png"
-            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
+            with replacing(output / "samples" / f"{row:05d}_{variation:02d}.png") as path:
+                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     rows, variations = np.indices(images.shape[:2])
-    np.savez_compressed(
-        output / "samples.npz",
-        images=images,
-        sources=_channels_last(samples.sources),
-        masks=samples.hole.numpy(),
-        seeds=np.stack([np.full_like(rows, samples.seed), rows, variations], axis=-1),
-    )
+    with replacing(output / "samples.npz") as path:
+        np.savez_compressed(
+            path,
+            images=images,
+            sources=_channels_last(samples.sources),
+            masks=samples.hole.numpy(),
+            seeds=np.stack([np.full_like(rows, samples.seed), rows, variations], axis=-1),
+        )
 
 
 def _channels_last(images: Tensor) -> np.ndarray:
     return images.movedim(-3, -1).contiguous().numpy()
+
+
+def _resized(what: str, image_size: tuple[int, int]) -> str:
+    return f"{what} resized and centre-cropped to {image_size[0]} x {image_size[1]}"
 
 
 def _fewer(wanted: int, there: int) -> tuple[str, ...]:

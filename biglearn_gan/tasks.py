@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy import stats
 from torch import Tensor
 
-from biglearn_gan.config import RatioLaw, Selection, TaskComponent, TasksConfig
+from biglearn_gan.config import PatternName, RatioLaw, Selection, TaskComponent, TasksConfig
 from biglearn_gan.masks import TokenMasks, first_in_order, pattern_scores
 
 
@@ -98,7 +98,7 @@ class Tasks:
     """A batch of tasks, and which component of the mixture each row was drawn from."""
 
     masks: TokenMasks
-    components: Int64[Tensor, "B"]
+    components: Int64[Tensor, " B"]
 
 
 class TaskSampler:
@@ -160,13 +160,13 @@ class TaskSampler:
     def _choose(
         self,
         role: str,
-        components: Int64[Tensor, "B"],
+        components: Int64[Tensor, " B"],
         eligible: Bool[Tensor, "B L"],
-        counts: Int64[Tensor, "B"],
+        counts: Int64[Tensor, " B"],
         generator: torch.Generator,
     ) -> Bool[Tensor, "B L"]:
         """In each row, the first ``counts`` eligible tokens of its component's pattern."""
-        rows_of: dict[tuple[str, bool], list[int]] = {}
+        rows_of: dict[tuple[PatternName, bool], list[int]] = {}
         too_many = (eligible.sum(dim=1) > counts).tolist()
         for row, component in enumerate(components.tolist()):
             selection = getattr(self.components[component], role)
@@ -179,11 +179,11 @@ class TaskSampler:
             return eligible
         scores = torch.zeros(eligible.shape)
         for (pattern, inverted), rows in rows_of.items():
-            drawn = pattern_scores(pattern, self.grid_size, len(rows), generator)  # type: ignore[arg-type]
+            drawn = pattern_scores(pattern, self.grid_size, len(rows), generator)
             scores[rows] = -drawn if inverted else drawn
         return first_in_order(scores, eligible, counts)
 
-    def _tabulate_union(self, most: int) -> tuple[Float64[Tensor, "N"], Float64[Tensor, "N K"]]:
+    def _tabulate_union(self, most: int) -> tuple[Float64[Tensor, " N"], Float64[Tensor, "N K"]]:
         """P(n) for n = 1 to ``most``, and P(component given n)."""
         laws = torch.stack([count_law(c.union, most) for c in self.components], dim=1)
         joint = laws.diff(dim=0, prepend=torch.zeros(1, laws.shape[1])) * self._weights
@@ -197,10 +197,12 @@ def _draw(weights: Tensor, rows: int, generator: torch.Generator) -> Tensor:
     return torch.multinomial(weights, rows, replacement=True, generator=generator)
 
 
-def count_law(selection: Selection, most: int) -> Float64[Tensor, "most"]:
+def count_law(selection: Selection, most: int) -> Float64[Tensor, " most"]:
     """Cumulative distribution of a selection's size: P(size <= k) for k = 1 to ``most``.
 
-    A share r of ``most`` tokens is rounded to the nearest count, and to at least one.
+    A share r of ``most`` tokens is rounded to the nearest count, and to at least one. So a share
+    that is uniform on [0, 1] gives size 1 one and a half times the weight of a middle one, and
+    size ``most`` half of it.
     """
     ratio = selection.ratio
     if selection.pattern == "everything" or ratio is None:

@@ -44,14 +44,7 @@ class Trainer:
     def __init__(
         self, config: Config, dataset: ImageDataset, accelerator: Accelerator, max_images: int
     ):
-        processes = accelerator.num_processes
-        if config.train.batch_size % processes:
-            raise ConfigError(
-                [
-                    f"train.batch_size: {config.train.batch_size} images do not divide among "
-                    f"{processes} processes"
-                ]
-            )
+        share = images_per_process(config, accelerator)
         self.config = config
         self.accelerator = accelerator
         self.dataset = dataset
@@ -62,11 +55,10 @@ class Trainer:
         self._sums: dict[str, tuple[float, int]] = {}
         self._reported = (0, 0.0)
         self._order = EpochOrder(len(dataset), config.train.seed)
-        self._game_tasks = TaskSampler(components_of(config.tasks), config.grid_size)
-        self._warm_tasks = self._game_tasks
+        self.game_tasks = TaskSampler(components_of(config.tasks), config.grid_size)
+        self.warm_tasks = self.game_tasks
         if config.train.warm_start.tasks == "conditional" and self.schedule.warm_images:
-            self._warm_tasks = self._game_tasks.conditional()
-        share = config.train.batch_size // processes
+            self.warm_tasks = self.game_tasks.conditional()
         start = accelerator.process_index * share
         self._slice = slice(start, start + share)
 
@@ -88,7 +80,7 @@ class Trainer:
         """
         started = time.perf_counter()
         sizes = self.schedule.at(self.images_seen)
-        sampler = self._warm_tasks if self.warm else self._game_tasks
+        sampler = self.warm_tasks if self.warm else self.game_tasks
         if self.warm:
             batch, tasks = self._draw(sampler, penalise=False)
             result = self.players.warm_step(batch, sizes)
@@ -97,7 +89,8 @@ class Trainer:
             if played == 0 and self.schedule.warm_images:
                 self.players.hand_over()
             step = played // self.config.train.batch_size
-            penalise = step % self.config.loss.penalty.interval == 0
+            penalty = self.config.loss.penalty
+            penalise = max(penalty.r1, penalty.r2) > 0 and step % penalty.interval == 0
             batch, tasks = self._draw(sampler, penalise)
             result = self.players.game_step(batch, sizes, penalise)
         self._record(result, tasks, sampler)
@@ -112,6 +105,15 @@ class Trainer:
         self._sums = {}
         self._reported = (self.images_seen, self.seconds)
         return {"seconds": self.seconds, "images_per_second": speed, **means}
+
+    def check_weights(self) -> None:
+        """Raise TrainingError if a weight is not finite, as after a gradient that was not."""
+        for parameter in self.players.parameters():
+            if not bool(parameter.isfinite().all()):
+                raise TrainingError(
+                    f"a weight is not finite at {self.images_seen:,} images; "
+                    "lower train.learning_rate or raise loss.penalty"
+                )
 
     def model(self) -> BigLearnGAN:
         """The model for use as it stands: the averaged generator and the critic, on the CPU."""
@@ -201,3 +203,20 @@ class Trainer:
             f"{', '.join(sorted(components)) or 'of another process'}); "
             "lower train.learning_rate or raise loss.penalty"
         )
+
+
+def images_per_process(config: Config, accelerator: Accelerator) -> int:
+    """Each process's share of the global batch.
+
+    Raises:
+        ConfigError: the batch does not divide among the processes.
+    """
+    share, rest = divmod(config.train.batch_size, accelerator.num_processes)
+    if rest:
+        raise ConfigError(
+            [
+                f"train.batch_size: {config.train.batch_size} images do not divide among "
+                f"{accelerator.num_processes} processes"
+            ]
+        )
+    return share

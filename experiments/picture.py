@@ -23,6 +23,7 @@ def main(
     """Draw the grid that training draws, from images that the model has not seen."""
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = model.config.data.model_copy(update={"root": data_root})
+    output.parent.mkdir(parents=True, exist_ok=True)
     training_grid(model, load_dataset(data, "test")).save(output)
 
 

@@ -222,7 +222,7 @@ class TestImageKinds:
     """One image file of each kind, read by `load_images` as the data sets read theirs."""
 
     def read(self, path, channels=3, image_size=(HEIGHT, WIDTH)):
-        pixels, _, _ = load_images(path, image_size, channels)
+        pixels, _ = load_images(path, image_size, channels, 1)
         return pixels[0].numpy()
 
     def test_grey_is_repeated_over_three_channels(self, tmp_path):
@@ -300,20 +300,20 @@ class TestLoadImages:
         second = save(tmp_path / "b.png", random_pixels(HEIGHT, WIDTH, 3))
         save(tmp_path / "a.JPG", random_pixels(17, 19, 3))
         (tmp_path / "notes.txt").write_text("not an image")
-        pixels, names, resized = load_images(tmp_path, (HEIGHT, WIDTH), 3)
+        pixels, resized = load_images(tmp_path, (HEIGHT, WIDTH), 3, 9)
         assert pixels.shape == (2, 3, HEIGHT, WIDTH)
         assert pixels.dtype == torch.uint8
-        assert (names, resized) == (["a.JPG", "b.png"], 1)
-        assert torch.equal(pixels[1:], load_images(second, (HEIGHT, WIDTH), 3)[0])
+        assert resized == 1
+        assert torch.equal(pixels[1:], load_images(second, (HEIGHT, WIDTH), 3, 9)[0])
 
     def test_what_cannot_be_read_is_named(self, tmp_path):
         with pytest.raises(DataError, match="nowhere does not exist"):
-            load_images(tmp_path / "nowhere", (HEIGHT, WIDTH), 3)
+            load_images(tmp_path / "nowhere", (HEIGHT, WIDTH), 3, 9)
         with pytest.raises(DataError, match="holds no image files"):
-            load_images(tmp_path, (HEIGHT, WIDTH), 3)
+            load_images(tmp_path, (HEIGHT, WIDTH), 3, 9)
         (tmp_path / "broken.png").write_bytes(b"no image")
         with pytest.raises(DataError, match=r"broken.png is not a readable image"):
-            load_images(tmp_path, (HEIGHT, WIDTH), 3)
+            load_images(tmp_path, (HEIGHT, WIDTH), 3, 9)
 
 
 class TestFolder:

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 # A file imports only from files above it. Inside `evaluation` the order is free, without a circle.
 ORDER = [
     "config",
+    "files",
+    "hub",
     "randomness",
     "patches",
     "masks",

@@ -25,6 +25,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LEFT_OUT = ("pip install", "python -m pytest")
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@@" not in README
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 

@@ -141,7 +141,7 @@ def test_every_step_draws_anew(start: Callable[..., Trainer]) -> None:
     batches = []
     for images in (51, 68):  # both steps of the game
         trainer.images_seen = images
-        batches.append(trainer._draw(trainer._game_tasks, penalise=True)[0])
+        batches.append(trainer._draw(trainer.game_tasks, penalise=True)[0])
     first, second = batches
     assert (flips[0] != flips[1]).any()
     for of_batch in (
@@ -203,7 +203,7 @@ def test_warm_tasks_have_a_source_unless_all_are_asked_for(start: Callable[..., 
         seen = []
         for images in range(0, 400, 4):
             trainer.images_seen = images
-            batch, _ = trainer._draw(trainer._warm_tasks, penalise=False)
+            batch, _ = trainer._draw(trainer.warm_tasks, penalise=False)
             seen.append(batch.sequence.is_target.all(dim=1))
         assert bool(torch.cat(seen).any()) is from_nothing
 
@@ -224,7 +224,7 @@ def test_absent_and_unobserved_pixels_never_enter_a_batch(
     monkeypatch.setattr(trainer.dataset, "batch", half)
     for images in range(0, 120, 4):
         trainer.images_seen = images
-        batch, tasks = trainer._draw(trainer._game_tasks, penalise=False)
+        batch, tasks = trainer._draw(trainer.game_tasks, penalise=False)
         assert not tasks.masks.union[:, :8].any()
         assert batch.sequence.positions.min() >= 8
 

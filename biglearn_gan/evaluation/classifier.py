@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_model
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import EpochOrder, ImageDataset, load_dataset
+from biglearn_gan.hub import CONFIG_NAME, weights_file
 from biglearn_gan.randomness import Stream, generator_for
 
 FEATURES = 64
@@ -33,9 +34,6 @@ FEATURES = 64
 
 INFERENCE_ROWS = 500
 """Images in one pass without gradients, which bounds its memory."""
-
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
 
 BATCH_SIZE = 64
 WARMUP_SHARE = 0.1
@@ -108,17 +106,14 @@ class ImageClassifier(nn.Module, PyTorchModelHubMixin):
         **arguments: Any,
     ) -> ImageClassifier:
         """As the mixin's, but strict, silent, and from safetensors only."""
-        weights: str | Path = Path(model_id) / WEIGHTS_NAME
-        if not Path(model_id).is_dir():
-            weights = hf_hub_download(
-                model_id,
-                WEIGHTS_NAME,
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                token=token,
-                local_files_only=local_files_only,
-            )
+        weights = weights_file(
+            model_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            token=token,
+            local_files_only=local_files_only,
+        )
         classifier = cls(**arguments)
         load_model(classifier, weights, strict=True)
         return classifier.eval()

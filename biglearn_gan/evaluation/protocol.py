@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +24,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.classifier import FEATURES, INFERENCE_ROWS, ImageClassifier
 from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
+from biglearn_gan.files import replacing
 from biglearn_gan.holes import named_hole
 from biglearn_gan.randomness import Stream, generator_for
 
@@ -32,6 +32,11 @@ DEFAULT_TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-hal
 
 SOURCES_AT_ONCE = 250
 """Test images completed in one call, which bounds memory."""
+
+
+class ProtocolError(ValueError):
+    """Something is asked that the protocol cannot measure, in one sentence."""
+
 
 Progress = Callable[[str, int, int], None]
 """Called with (task, images done, images of this task)."""
@@ -114,11 +119,13 @@ def evaluate(
     - ``changed``: share of pixels outside of the hole that came back with other bits; 0 is right.
 
     Raises:
-        ValueError: ``num``, ``variations`` or ``seed`` out of range, no tasks, an unknown task, a
-            classifier for other images, or fewer test images than features.
+        ProtocolError: ``num``, ``variations`` or ``seed`` out of range, no tasks, or fewer images
+            than features.
+        HoleError: an unknown task.
+        ClassifierError: a classifier for other images.
     """
     if num < 1 or variations < 1 or seed < 0 or not tasks:
-        raise ValueError(
+        raise ProtocolError(
             "num and variations must be at least 1, seed at least 0 and tasks not empty, "
             f"not {num}, {variations}, {seed} and {list(tasks)}"
         )
@@ -127,7 +134,7 @@ def evaluate(
     for task in tasks:
         named_hole(task, test_data.image_size, model.config.model.patch_size, 1, seed)
     classifier.eval()
-    sources = torch.randperm(len(test_data), generator=generator_for(Stream.SAMPLE, seed))[:num]
+    sources = torch.randperm(len(test_data), generator=generator_for(Stream.SOURCES, seed))[:num]
     reference = dataset_statistics(classifier, train_data)
     originals = dataset_statistics(classifier, test_data, sources)
     bench = _Bench(
@@ -198,9 +205,8 @@ def write_records(records: Sequence[Record], folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("metrics.json", document), ("metrics.csv", table_file.getvalue())):
-        temporary = folder / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, folder / name)
+        with replacing(folder / name) as path:
+            path.write_text(text, encoding="utf-8", newline="")
 
 
 def table(records: Sequence[Record]) -> str:
