@@ -163,15 +163,16 @@ def _spend(trainer: Trainer, folder: RunFolder, on_progress: Callable[[Progress]
                 metrics = trainer.take_metrics()
                 if main:
                     folder.log({"images": trainer.images_seen, **metrics})
+            if main and _passed(intervals.grid_images, before, trainer):
+                grid = training_grid(trainer.model(), trainer.dataset)
+                folder.save_grid(grid, trainer.images_seen)
+            if saving:
+                saved = trainer.images_seen
+                if main:
+                    _save(folder, trainer)
             if main:
                 total = trainer.schedule.total_images
                 on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
-                if _passed(intervals.grid_images, before, trainer):
-                    grid = training_grid(trainer.model(), trainer.dataset)
-                    folder.save_grid(grid, trainer.images_seen)
-                if saving:
-                    _save(folder, trainer)
-            saved = trainer.images_seen if saving else saved
 
 
 def describe(config: Config, device: str = "auto") -> str:

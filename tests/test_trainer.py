@@ -488,7 +488,8 @@ def test_a_budget_in_minutes_is_measured_once_and_kept(
 
     def stop_at_once(progress: Progress) -> None:
         totals.append(progress.total_images)
-        signal.raise_signal(signal.SIGINT)
+        if len(totals) == 1:
+            signal.raise_signal(signal.SIGINT)
 
     first = fit(config, run, device="cpu", on_progress=stop_at_once)
     assert first.interrupted
