@@ -116,7 +116,7 @@ def _fit(
         dataset = load_dataset(config.data, "train", accelerator.device)
         if accelerator.is_main_process:
             folder.open()
-    state = folder.load_state(accelerator.device)
+    state = folder.load_state()
     if state is not None:
         max_images = state["max_images"]
     else:

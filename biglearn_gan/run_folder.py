@@ -80,13 +80,13 @@ class RunFolder:
     def _grids(self) -> Path:
         return self.path / "grids"
 
-    def load_state(self, device: torch.device) -> dict[str, Any] | None:
-        """The state that a resumed run goes on from, or None in a new folder."""
+    def load_state(self) -> dict[str, Any] | None:
+        """The state that a resumed run goes on from, on the CPU, or None in a new folder."""
         if not self.has_state:
             return None
         path = self.path / "state.pt"
         try:
-            return torch.load(path, map_location=device, weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunFolderError(
