@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -114,6 +115,7 @@ def _uniform(*shape: int, generator: torch.Generator) -> Tensor:
     return torch.rand(*shape, generator=generator)
 
 
+@cache
 def _coordinates(grid_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Row and column of each token, (L,) each."""
     index = torch.arange(grid_size[0] * grid_size[1])

@@ -110,6 +110,10 @@ class TaskSampler:
         self.components = tuple(components)
         self.grid_size = grid_size
         self._weights = torch.tensor([c.weight for c in components], dtype=torch.float64)
+        self._patterns = {
+            "union": [(c.union.pattern, c.union.inverted) for c in components],
+            "target": [(c.target.pattern, c.target.inverted) for c in components],
+        }
         self._union_law = cache(self._tabulate_union)
         self._target_law = cache(self._tabulate_target)
 
@@ -168,19 +172,22 @@ class TaskSampler:
         """In each row, the first ``counts`` eligible tokens of its component's pattern."""
         rows_of: dict[tuple[PatternName, bool], list[int]] = {}
         too_many = (eligible.sum(dim=1) > counts).tolist()
+        patterns = self._patterns[role]
         for row, component in enumerate(components.tolist()):
-            selection = getattr(self.components[component], role)
-            pattern = selection.pattern
-            if pattern == "everything" and too_many[row]:  # an observed mask larger than others
+            pattern, inverted = patterns[component]
+            if pattern == "everything" and too_many[row]:  # more is observed than in other rows
                 pattern = "iid"
             if pattern != "everything":
-                rows_of.setdefault((pattern, selection.inverted), []).append(row)
+                rows_of.setdefault((pattern, inverted), []).append(row)
         if not rows_of:
             return eligible
-        scores = torch.zeros(eligible.shape)
+        order, parts = [], []
         for (pattern, inverted), rows in rows_of.items():
             drawn = pattern_scores(pattern, self.grid_size, len(rows), generator)
-            scores[rows] = -drawn if inverted else drawn
+            parts.append(-drawn if inverted else drawn)
+            order += rows
+        scores = torch.zeros(eligible.shape)
+        scores.index_copy_(0, torch.tensor(order), torch.cat(parts))
         return first_in_order(scores, eligible, counts)
 
     def _tabulate_union(self, most: int) -> tuple[Float64[Tensor, " N"], Float64[Tensor, "N K"]]:
