@@ -7,6 +7,7 @@ see ``TokenMasks.sequence``), so cost follows ``|S| + |T|``.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
@@ -51,7 +52,9 @@ class PatchEmbedding(nn.Module):
         return self._placed(values, positions, is_target)
 
     def _placed(self, values: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
-        return values + self.position[positions] + self.role[is_target.long()]
+        # Not by indexing, whose gradient is summed in no fixed order when it runs on several threads.
+        places = F.embedding(positions, self.position)
+        return values + places + F.embedding(is_target.long(), self.role)
 
 
 class Generator(nn.Module):

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from biglearn_gan import fit as fit_module
 from biglearn_gan import losses
-from biglearn_gan.config import Config, ConfigError
-from biglearn_gan.data import ImageDataset
+from biglearn_gan.config import Config, ConfigError, load_config
+from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.fit import Outcome, Progress, fit, images_in_minutes
 from biglearn_gan.run_folder import RunFolderError
 from biglearn_gan.tasks import components_of
 from biglearn_gan.trainer import Trainer, TrainingError
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 EVERYTHING: dict[str, Any] = {
     "data.horizontal_flip": True,
@@ -559,3 +561,17 @@ def test_two_processes_equal_one(
             assert bool(our_row[name]) == bool(value)
             if value:
                 assert float(our_row[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4)
+
+
+def test_several_threads_sum_in_the_same_order_every_time() -> None:
+    """At the sizes of the shipped digits, where gradients are summed by all threads at once."""
+    config = load_config(EXPERIMENTS / "digits.yaml", ["train.warm_start.share=0.0"])
+    dataset = load_dataset(config.data, "train")
+    weights = []
+    torch.set_num_threads(max(2, os.cpu_count() or 1))
+    for _ in range(2):
+        trainer = Trainer(config, dataset, Accelerator(cpu=True), max_images=10**6)
+        for _ in range(30):
+            trainer.step()
+        weights.append([p.detach().clone() for p in trainer.players.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
