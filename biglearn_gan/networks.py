@@ -52,7 +52,7 @@ class PatchEmbedding(nn.Module):
         return self._placed(values, positions, is_target)
 
     def _placed(self, values: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
-        # Not by indexing, whose gradient is summed in no fixed order when it runs on several threads.
+        # Not by indexing, whose gradient several threads would sum in no fixed order.
         places = F.embedding(positions, self.position)
         return values + places + F.embedding(is_target.long(), self.role)
 
