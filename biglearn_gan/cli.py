@@ -164,6 +164,7 @@ def evaluate(
     from biglearn_gan.data import load_dataset
     from biglearn_gan.evaluation import protocol
     from biglearn_gan.evaluation.classifier import ImageClassifier
+    from biglearn_gan.evaluation.records import table, write_records
 
     model = _load_model(checkpoint, device)
     ruler = ImageClassifier.from_pretrained(classifier).to(device)
@@ -183,8 +184,8 @@ def evaluate(
             variations=variations,
             progress=progress,
         )
-    protocol.write_records(records, output)
-    typer.echo(protocol.table(records))
+    write_records(records, output)
+    typer.echo(table(records))
 
 
 @app.command("train-classifier")

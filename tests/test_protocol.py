@@ -19,13 +19,10 @@ from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier,
 from biglearn_gan.evaluation.frechet import frechet_distance
 from biglearn_gan.evaluation.protocol import (
     DEFAULT_TASKS,
-    Record,
     dataset_statistics,
     evaluate,
-    metric_name,
-    table,
-    write_records,
 )
+from biglearn_gan.evaluation.records import Record, metric_name, table, write_records
 
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
 TRAIN, TEST = (load_dataset(DIGITS, split) for split in ("train", "test"))
@@ -292,7 +289,7 @@ def test_impossible_requests_are_refused_before_sampling(classifier: ImageClassi
 
 
 def test_records_are_written_and_shown(tmp_path: Path) -> None:
-    record = Record("fd1k_classifier_joint", "joint", 12.3456789, 1.5, None, 1000, 3)
+    record = Record("fd1k_classifier_joint", "joint", 12.3456789, None, 1.5, None, 1000, 3)
     folder = tmp_path / "new" / "folder"
     write_records([replace(record, value=0.0)], folder)
     write_records([record, replace(record, floor=None, ceiling=2.0)], folder)
@@ -302,6 +299,7 @@ def test_records_are_written_and_shown(tmp_path: Path) -> None:
         "metric": "fd1k_classifier_joint",
         "task": "joint",
         "value": 12.3456789,
+        "error": None,
         "floor": 1.5,
         "ceiling": None,
         "samples": 1000,
@@ -312,7 +310,7 @@ def test_records_are_written_and_shown(tmp_path: Path) -> None:
     assert [line["floor"] for line in lines] == ["1.5", ""]
     assert lines[0].keys() == rows[0].keys() and float(lines[0]["value"]) == 12.3456789
     assert table([record]).splitlines()[-1] == (
-        "| fd1k_classifier_joint | joint | 12.35 | 1.5 | – | 1000 | 3 |"
+        "| fd1k_classifier_joint | joint | 12.35 | – | 1.5 | – | 1000 | 3 |"
     )
     with pytest.raises(ValueError, match="JSON compliant"):
         write_records([replace(record, value=float("nan"))], folder)

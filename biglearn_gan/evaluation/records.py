@@ -1,0 +1,89 @@
+"""One measured number, the name that says how it was measured, and the files it is kept in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from biglearn_gan.files import replacing
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured number.
+
+    Attributes:
+        metric: its name and protocol, from :func:`metric_name`.
+        task: the hole's name, ``joint``, or ``originals`` for the unmasked test images.
+        value: the number.
+        error: its standard error, or None where it was not estimated.
+        floor: what real images score where lower is better, or None.
+        ceiling: the best possible value where higher is better, or None.
+        samples: generated images that entered it (real ones for ``originals``).
+        seed: of sampling, holes and the choice of test images.
+    """
+
+    metric: str
+    task: str
+    value: float
+    error: float | None
+    floor: float | None
+    ceiling: float | None
+    samples: int
+    seed: int
+
+
+def metric_name(measure: str, count: int, features: str, split: str | None, task: str) -> str:
+    """A name that carries its protocol, such as ``fd10k_classifier_test_random75``.
+
+    Args:
+        measure: what is measured, ``fd``.
+        count: source images, or samples where there is no source; ``k`` for full thousands.
+        features: what it is measured in, ``classifier`` or ``pixels``.
+        split: where the source images come from; None where nothing is given.
+        task: name of the hole; shares become per cents, and a block of n pixels ``xn``.
+    """
+    number = f"{count // 1000}k" if count % 1000 == 0 else str(count)
+    if task.startswith("random:"):
+        share, *block = task.split(":")[1:]
+        task = f"random{100 * float(share):g}" + "".join(f"x{size}" for size in block)
+    return "_".join(part for part in (f"{measure}{number}", features, split, task) if part)
+
+
+def write_records(records: Sequence[Record], folder: str | Path) -> None:
+    """Write ``metrics.json`` (a list of records) and ``metrics.csv`` into a folder.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+        ValueError: a value is not finite, so JSON cannot hold it.
+    """
+    rows = [asdict(record) for record in records]
+    table_file = io.StringIO()
+    writer = csv.DictWriter(table_file, [field.name for field in fields(Record)])
+    writer.writeheader()
+    writer.writerows(rows)
+    document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("metrics.json", document), ("metrics.csv", table_file.getvalue())):
+        with replacing(folder / name) as path:
+            path.write_text(text, encoding="utf-8", newline="")
+
+
+def table(records: Sequence[Record]) -> str:
+    """The records as a Markdown table."""
+    lines = [
+        "| metric | task | value | error | floor | ceiling | samples | seed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        numbers = (record.value, record.error, record.floor, record.ceiling)
+        shown = " | ".join("–" if x is None else f"{x:.4g}" for x in numbers)
+        lines.append(
+            f"| {record.metric} | {record.task} | {shown} | {record.samples} | {record.seed} |"
+        )
+    return "\n".join(lines)
