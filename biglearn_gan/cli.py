@@ -38,6 +38,20 @@ DataRoot = Annotated[
     str | None, typer.Option("--data-root", help="Where data sets are (default: data).")
 ]
 
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of the classifier that measures (default: checkpoints/classifier_DATA)."
+    ),
+]
+
+
+class FeatureKind(StrEnum):
+    """What distances are taken in."""
+
+    classifier = "classifier"
+    inception = "inception"
+
 
 class HoleColour(StrEnum):
     """Which colour of a mask file is generated."""
@@ -54,6 +68,7 @@ def train(
         Path | None, typer.Option(help="Run folder (default: runs/NAME-OF-CONFIG).")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    classifier: Classifier = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print configuration, sizes and memory, and stop.")
     ] = False,
@@ -70,7 +85,13 @@ def train(
 
     folder = output if output is not None else Path("runs") / config.stem
     with _training_progress() as on_progress:
-        outcome = fit(settings, folder, device=device, on_progress=on_progress)
+        outcome = fit(
+            settings,
+            folder,
+            device=device,
+            on_progress=on_progress,
+            make_evaluation=lambda dataset: _quick_evaluation(settings, dataset, classifier),
+        )
     if outcome.interrupted and not outcome.is_main:
         sys.exit(1)
     if outcome.interrupted:
@@ -119,7 +140,7 @@ def sample(
 
     if mask == "joint" and images is not None:
         _fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
-    model = _load_model(checkpoint, device)
+    model = _load_model(checkpoint, _device(device))
     data = model.config.data
     if data_root is not None:
         data = data.model_copy(update={"root": data_root})
@@ -151,41 +172,119 @@ def sample(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
-    classifier: Annotated[str, typer.Option(help="Folder of a classifier of the same images.")],
-    output: Annotated[Path, typer.Option(help="Folder for metrics.json and metrics.csv.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Folder, or name on the Hugging Face hub.")
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Images made elsewhere: a folder, or an .npz with the keys of sample's."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set that --samples imitate, such as mnist.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Comma-separated, such as joint,random:0.5,marginal:center.")
+    ] = None,
+    features: Annotated[
+        FeatureKind, typer.Option(help="What distances are taken in.")
+    ] = FeatureKind.classifier,
+    classifier: Classifier = None,
+    masked_classifier: Annotated[
+        str | None,
+        typer.Option(help="Folder (default: checkpoints/masked_classifier_DATA)."),
+    ] = None,
+    inception_weights: Annotated[
+        Path | None, typer.Option(help="pytorch-fid's weights (default: fetched and cached).")
+    ] = None,
+    oracle: Annotated[
+        bool, typer.Option("--oracle", help="Compare with exact conditionals (Gaussian fields).")
+    ] = False,
+    joint_checkpoint: Annotated[
+        str | None, typer.Option(help="For --oracle: a model trained with the joint task only.")
+    ] = None,
     num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     variations: Annotated[int, typer.Option(min=1, help="Completions of each image.")] = 8,
     seed: Seed = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    output: Annotated[
+        Path, typer.Option(help="Folder for metrics.json, metrics.csv and figures.")
+    ] = Path("samples/evaluation"),
     data_root: DataRoot = None,
 ) -> None:
-    """Measure joint samples and completions: distances with floor, label agreement, diversity."""
-    from biglearn_gan.data import load_dataset
-    from biglearn_gan.evaluation import protocol
-    from biglearn_gan.evaluation.classifier import ImageClassifier
-    from biglearn_gan.evaluation.records import table, write_records
-
-    model = _load_model(checkpoint, device)
-    ruler = ImageClassifier.from_pretrained(classifier).to(device)
-    data = model.config.data
-    if data_root is not None:
-        data = data.model_copy(update={"root": data_root})
+    """Measure a model, or images made elsewhere: distances with floor, agreement with ceiling."""
+    if (checkpoint is None) == (samples is None):
+        _fail("give either --checkpoint or --samples", code=2)
+    if samples is not None and data is None:
+        _fail("--samples needs --data, the name of the data set that they imitate", code=2)
+    if checkpoint is not None and data is not None:
+        _fail("--data is for --samples; a checkpoint knows its data", code=2)
+    if oracle and (checkpoint is None or tasks is not None):
+        _fail("--oracle needs --checkpoint, and draws tasks of every kind itself", code=2)
+    if joint_checkpoint is not None and not oracle:
+        _fail("--joint-checkpoint is for --oracle", code=2)
+    place = _device(device)
     output.mkdir(parents=True, exist_ok=True)
-    train_data, test_data = load_dataset(data, "train"), load_dataset(data, "test")
+    if oracle:
+        assert checkpoint is not None
+        _evaluate_oracle(checkpoint, joint_checkpoint, place, seed, output)
+        return
+
+    from biglearn_gan.data import load_dataset
+    from biglearn_gan.evaluation.answers import load_given
+    from biglearn_gan.evaluation.protocol import default_tasks, evaluate, evaluate_given
+    from biglearn_gan.evaluation.records import table
+    from biglearn_gan.evaluation.reference import default_cache
+    from biglearn_gan.evaluation.report import write_report
+
+    model = None if checkpoint is None else _load_model(checkpoint, place)
+    settings = _data_config(data or "") if model is None else model.config.data
+    if data_root is not None:
+        settings = settings.model_copy(update={"root": data_root})
+    rulers = _load_rulers(
+        settings.name, features, classifier, masked_classifier, inception_weights, place
+    )
+    train_data, test_data = load_dataset(settings, "train"), load_dataset(settings, "test")
+    cache = default_cache()
     with _task_bars() as progress:
-        records = protocol.evaluate(
-            model,
-            ruler,
-            train_data,
-            test_data,
-            num=num,
-            seed=seed,
-            variations=variations,
-            progress=progress,
-        )
-    write_records(records, output)
-    typer.echo(table(records))
+        if model is not None:
+            patch_size = model.config.model.patch_size
+            asked = tasks.split(",") if tasks else default_tasks(settings.image_size, patch_size)
+            report = evaluate(
+                model,
+                patch_size,
+                rulers,
+                train_data,
+                test_data,
+                num=num,
+                seed=seed,
+                variations=variations,
+                tasks=asked,
+                cache=cache,
+                allow_few=force,
+                progress=progress,
+            )
+        else:
+            assert samples is not None
+            question, given = load_given(samples, test_data, tasks)
+            report = evaluate_given(
+                question,
+                given,
+                rulers,
+                train_data,
+                test_data,
+                seed=seed,
+                cache=cache,
+                allow_few=force,
+                progress=progress,
+            )
+    write_report(report, output)
+    typer.echo(table(report.records))
+    for task, speed in report.images_per_second.items():
+        typer.echo(f"{task}: {speed:.0f} images/s")
+    typer.echo(f"records and figures are in {output}")
 
 
 @app.command("train-classifier")
@@ -193,10 +292,16 @@ def train_classifier(
     config: ConfigFile,
     output: Annotated[Path, typer.Option(help="Folder of the classifier.")],
     overrides: Overrides = None,
+    masked: Annotated[
+        bool, typer.Option("--masked", help="Of partly observed images: p(label | part).")
+    ] = False,
+    images: Annotated[
+        int | None, typer.Option(min=64, help="Budget in images seen (default: what ships).")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Train the small classifier that ``evaluate`` measures with, on the data set's labels."""
-    from biglearn_gan.evaluation.classifier import train_and_save_classifier
+    """Train a classifier that ``evaluate`` measures with, on the data set's labels."""
+    from biglearn_gan.evaluation.classifier_training import train_and_save_classifier
 
     settings = load_config(config, overrides or ())
     with _task_bars() as progress:
@@ -204,10 +309,12 @@ def train_classifier(
             settings.data,
             config.as_posix(),
             output,
+            masked=masked,
             seed=seed,
+            images=images,
             progress=lambda done, total: progress("classifier", done, total),
         )
-    typer.echo(f"accuracy on the test split {measured:.4f}; the classifier is in {output}")
+    typer.echo(f"{measured}\nthe classifier is in {output}")
 
 
 def main() -> None:
@@ -244,8 +351,15 @@ def _exit_for(error: Exception) -> NoReturn:
 INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
-USAGE_ERRORS = ("ConfigError", "HoleError", "ProtocolError")
-FAILURES = ("DataError", "CheckpointError", "RunFolderError", "TrainingError", "ClassifierError")
+USAGE_ERRORS = ("ConfigError", "HoleError", "ProtocolError", "OracleError")
+FAILURES = (
+    "DataError",
+    "CheckpointError",
+    "RunFolderError",
+    "TrainingError",
+    "ClassifierError",
+    "FeaturesError",
+)
 """Known errors by name, so that their modules (and torch) are not imported to recognise them."""
 
 
@@ -255,18 +369,117 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
-def _load_model(checkpoint: str, device: str) -> Any:
+def _device(name: str) -> Any:
     import torch
 
+    try:
+        place = torch.device(name)
+        torch.zeros(1, device=place).item()
+    except (RuntimeError, AssertionError):
+        _fail(f"--device: {name!r} is not a device of this machine", code=2)
+    return place
+
+
+def _load_model(checkpoint: str, place: Any) -> Any:
     from biglearn_gan.model import BigLearnGAN
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).item()
-    except (RuntimeError, AssertionError):
-        _fail(f"--device: {device!r} is not a device of this machine", code=2)
     return BigLearnGAN.from_pretrained(checkpoint).to(place)
+
+
+def _data_config(name: str) -> Any:
+    """A data set of that name in its own size, or that of a YAML file."""
+    from biglearn_gan.config import DataConfig
+    from biglearn_gan.data import NATIVE_SIZES
+
+    if name.endswith((".yaml", ".yml")):
+        return load_config(name).data
+    if name not in NATIVE_SIZES:
+        _fail(
+            f"--data: {name!r} is none of {', '.join(NATIVE_SIZES)}, nor a YAML file as in "
+            "experiments/",
+            code=2,
+        )
+    image_size, channels = NATIVE_SIZES[name]
+    return DataConfig.model_validate({"name": name, "image_size": image_size, "channels": channels})
+
+
+def _load_rulers(
+    data_name: str,
+    kind: FeatureKind,
+    classifier: str | None,
+    masked_classifier: str | None,
+    inception_weights: Path | None,
+    place: Any,
+) -> Any:
+    """What measures: features, and the classifiers that were given or ship for the data."""
+    from biglearn_gan.evaluation.bench import Rulers
+    from biglearn_gan.evaluation.classifier import ImageClassifier
+    from biglearn_gan.evaluation.features import ClassifierFeatures, InceptionFeatures
+    from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
+
+    folder = _shipped("classifier", data_name, classifier)
+    masked_folder = _shipped("masked_classifier", data_name, masked_classifier)
+    reader = None if folder is None else ImageClassifier.from_pretrained(folder).to(place)
+    masked = None
+    if masked_folder is not None:
+        masked = MaskedClassifier.from_pretrained(masked_folder).to(place)
+    else:
+        typer.echo("no ceiling of agreement: no --masked-classifier was given and none ships")
+    if kind is FeatureKind.inception:
+        return Rulers(InceptionFeatures(weights=inception_weights, device=place), reader, masked)
+    if inception_weights is not None:
+        _fail("--inception-weights is for --features inception", code=2)
+    if reader is None:
+        _fail(
+            f"no classifier ships for {data_name}: give --classifier (train-classifier makes one), "
+            "or --features inception",
+            code=2,
+        )
+    return Rulers(ClassifierFeatures(reader), reader, masked)
+
+
+def _shipped(kind: str, data_name: str, given: str | None) -> str | None:
+    """The folder that was given, or the shipped one for these data, where it is."""
+    folder = Path("checkpoints") / f"{kind}_{data_name}"
+    return given or (folder.as_posix() if folder.is_dir() else None)
+
+
+def _quick_evaluation(settings: Any, dataset: Any, classifier: str | None) -> Any:
+    """What measures alongside training, or None where there is no classifier to measure with."""
+    from biglearn_gan.data import load_dataset
+    from biglearn_gan.evaluation.classifier import ImageClassifier
+    from biglearn_gan.evaluation.quick import QuickEvaluation
+
+    data = settings.data
+    folder = _shipped("classifier", data.name, classifier)
+    if folder is None:
+        typer.echo("no evaluation alongside: no --classifier was given and none ships for the data")
+        return None
+    held_out = load_dataset(data, "validation") if data.validation_share else None
+    ruler = ImageClassifier.from_pretrained(folder).to(dataset.device)
+    evaluation = QuickEvaluation(ruler, dataset, held_out, settings.model.patch_size)
+    typer.echo(
+        f"evaluation alongside: {evaluation.description}; at most "
+        f"{settings.logging.evaluation_share:.0%} of the time"
+    )
+    if held_out is None:
+        typer.echo("data.validation_share is 0, so no state is kept as the best")
+    return evaluation
+
+
+def _evaluate_oracle(
+    checkpoint: str, joint_checkpoint: str | None, place: Any, seed: int, output: Path
+) -> None:
+    from biglearn_gan.evaluation.oracle import evaluate_oracle
+    from biglearn_gan.evaluation.records import table, write_records
+
+    model = _load_model(checkpoint, place)
+    joint_model = None if joint_checkpoint is None else _load_model(joint_checkpoint, place)
+    with _task_bars() as progress:
+        records = evaluate_oracle(model, seed=seed, joint_model=joint_model, progress=progress)
+    write_records(records, output)
+    typer.echo(table(records))
 
 
 @contextmanager
@@ -320,6 +533,15 @@ def _training_progress() -> Iterator[Callable[[Any], None]]:
         if shown:
             bar.set_postfix(shown, refresh=False)
         bar.update(progress.images_seen - bar.n)
+        if progress.evaluation:
+            bar.write(
+                f"{progress.images_seen:>10,} images evaluated: "
+                + "  ".join(
+                    f"{name.rpartition('/')[2]} {value:.3f}"
+                    for name, value in progress.evaluation.items()
+                ),
+                file=sys.stderr,
+            )
         if progress.metrics and not terminal:
             speed = progress.metrics["images_per_second"]
             losses = "  ".join(f"{name} {value}" for name, value in shown.items())

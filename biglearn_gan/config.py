@@ -203,11 +203,16 @@ class TrainConfig(Section):
 
 
 class LoggingConfig(Section):
-    """How often a line, a sample grid and a checkpoint are written, in images seen."""
+    """How often a line, a sample grid and a checkpoint are written, in images seen.
+
+    ``evaluation_share`` bounds the time of evaluation as a share of the time of training; 0 turns
+    it off.
+    """
 
     log_images: Positive = 3200
     grid_images: Positive = 64_000
     checkpoint_images: Positive = 64_000
+    evaluation_share: Share = 0.1
     tensorboard: bool = True
 
 

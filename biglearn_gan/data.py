@@ -5,13 +5,14 @@ torchvision and scikit-learn are slow to import, so the readers that need them d
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,14 @@ from biglearn_gan.images import (
 )
 
 SPLITS = ("train", "validation", "test")
+NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
+    "digits": ((8, 8), 1),
+    "mnist": ((28, 28), 1),
+    "fashion_mnist": ((28, 28), 1),
+    "cifar10": ((32, 32), 3),
+}
+"""(height, width) in pixels and channels of the data sets whose images all have one size."""
+
 SPLIT_SEED = 2023
 DIGITS_TRAIN_SIZE = 1400
 FOLDER_TEST_SHARE = 0.1
@@ -98,6 +107,14 @@ class ImageDataset:
     def in_memory(self) -> bool:
         """Whether all pixels are held as uint8; otherwise each batch is decoded when asked for."""
         return isinstance(self._pixels, Tensor)
+
+    def fingerprint(self) -> str:
+        """A hash that changes with the images: of their pixels, or of their files' state."""
+        if isinstance(self._pixels, Tensor):
+            shape = f"{tuple(self._pixels.shape)} {self._pixels.dtype}".encode()
+            pixels = self._pixels.cpu().contiguous().numpy().tobytes()
+            return hashlib.sha256(shape + pixels).hexdigest()
+        return hashlib.sha256(self._pixels.description().encode()).hexdigest()
 
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same data set, its labels, batches and, where in memory, its pixels on ``device``."""

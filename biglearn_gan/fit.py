@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import torch
@@ -35,12 +36,35 @@ GRID_VARIATIONS = 6
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress display needs; ``metrics`` is empty except where a logging interval ended."""
+    """What a progress display needs.
+
+    ``metrics`` is empty except where a logging interval ended, ``evaluation`` except where the
+    model was evaluated.
+    """
 
     images_seen: int
     total_images: int
     warm: bool
     metrics: dict[str, float]
+    evaluation: dict[str, float]
+
+
+class Evaluation(Protocol):
+    """Measures the model alongside training."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What :meth:`measure` may give."""
+
+    def measure(self, model: BigLearnGAN) -> dict[str, float]:
+        """Numbers to log; changes neither the model nor anything global."""
+
+    def score(self, measured: dict[str, float]) -> float | None:
+        """What the best state has the least of; None to name no best state."""
+
+
+MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
+"""Called with the training images, in the main process alone."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +85,20 @@ def fit(
     *,
     device: str = "auto",
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    make_evaluation: MakeEvaluation = lambda dataset: None,
 ) -> Outcome:
     """Train until the budget is spent or Ctrl-C, or go on with a run that was interrupted.
+
+    Evaluation takes at most ``logging.evaluation_share`` of the time of training: it runs once at
+    the start, to see how long it takes, and then as often as that allows. The best state by its
+    score is kept in ``best/``. Training is the same to the bit with and without it.
 
     Args:
         config: of the run.
         output: the run's folder, see :mod:`biglearn_gan.run_folder`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         on_progress: called after every step, in the main process.
+        make_evaluation: makes what measures the model alongside.
 
     Raises:
         ConfigError: the device is not there, or the batch does not divide among the processes.
@@ -79,7 +109,7 @@ def fit(
     accelerator = make_accelerator(device, config.train.precision)
     try:
         images_per_process(config, accelerator)
-        return _fit(config, output, accelerator, on_progress)
+        return _fit(config, output, accelerator, on_progress, make_evaluation)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -110,10 +140,16 @@ def _fit(
     output: Path,
     accelerator: Accelerator,
     on_progress: Callable[[Progress], None],
+    make_evaluation: MakeEvaluation,
 ) -> Outcome:
-    folder = RunFolder(output, config, METRIC_NAMES)
     with accelerator.main_process_first():
         dataset = load_dataset(config.data, "train", accelerator.device)
+    evaluation = None
+    if accelerator.is_main_process and config.logging.evaluation_share > 0:
+        evaluation = make_evaluation(dataset)
+    names = () if evaluation is None else evaluation.names
+    folder = RunFolder(output, config, (*METRIC_NAMES, *names))
+    with accelerator.main_process_first():
         if accelerator.is_main_process:
             folder.open()
     state = folder.load_state()
@@ -128,7 +164,8 @@ def _fit(
     if main:
         folder.start_metrics(trainer.images_seen)
     try:
-        _spend(trainer, folder, on_progress)
+        observer = None if evaluation is None else _Observer(evaluation, trainer, folder)
+        _spend(trainer, folder, on_progress, observer)
     finally:
         folder.close()
     return Outcome(
@@ -141,7 +178,12 @@ def _fit(
     )
 
 
-def _spend(trainer: Trainer, folder: RunFolder, on_progress: Callable[[Progress], None]) -> None:
+def _spend(
+    trainer: Trainer,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None],
+    observer: _Observer | None,
+) -> None:
     """Take steps until the budget is spent or Ctrl-C; write logs, grids and checkpoints."""
     intervals, main = trainer.config.logging, trainer.accelerator.is_main_process
     saved = trainer.images_seen
@@ -170,9 +212,52 @@ def _spend(trainer: Trainer, folder: RunFolder, on_progress: Callable[[Progress]
                 saved = trainer.images_seen
                 if main:
                     _save(folder, trainer)
+            measured = observer.look() if observer is not None else {}
             if main:
                 total = trainer.schedule.total_images
-                on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics))
+                on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics, measured))
+
+
+class _Observer:
+    """Evaluates the model as often as its share of the time allows, and keeps the best state."""
+
+    def __init__(self, evaluation: Evaluation, trainer: Trainer, folder: RunFolder):
+        self._evaluation = evaluation
+        self._trainer = trainer
+        self._folder = folder
+        self._share = trainer.config.logging.evaluation_share
+        self._started_at = trainer.seconds
+        self._best = folder.best_score() if trainer.images_seen else None
+        self._spent = self._last = 0.0
+        self._evaluate()
+
+    def look(self) -> dict[str, float]:
+        """Evaluate if it is time to; what was measured, or nothing."""
+        trained = self._trainer.seconds - self._started_at
+        if self._spent + self._last > self._share * trained:
+            return {}
+        return self._evaluate()
+
+    def _evaluate(self) -> dict[str, float]:
+        started = time.perf_counter()
+        trainer = self._trainer
+        model = trainer.model().to(trainer.accelerator.device)
+        measured = self._evaluation.measure(model)
+        self._folder.log({"images": trainer.images_seen, **measured})
+        score = self._evaluation.score(measured)
+        if score is not None and (self._best is None or score < self._best):
+            self._best = score
+            self._folder.save_best(
+                model.cpu(),
+                training_grid(model, trainer.dataset),
+                measured,
+                score,
+                images_seen=trainer.images_seen,
+                seconds=trainer.seconds,
+            )
+        self._last = time.perf_counter() - started
+        self._spent += self._last
+        return measured
 
 
 def describe(config: Config, device: str = "auto") -> str:

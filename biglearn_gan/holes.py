@@ -44,7 +44,12 @@ class HoleError(ValueError):
 
 
 def named_hole(
-    name: str, image_size: tuple[int, int], patch_size: int, count: int, seed: int
+    name: str,
+    image_size: tuple[int, int],
+    patch_size: int,
+    count: int,
+    seed: int,
+    first_image: int = 0,
 ) -> Bool[Tensor, "N H W"]:
     """Draw ``count`` holes of one name; the random ones differ from image to image.
 
@@ -57,6 +62,7 @@ def named_hole(
         patch_size: the model's, in pixels.
         count: number of holes.
         seed: seed of the random ones.
+        first_image: number of the first image, so that a long job can be cut in parts.
 
     Raises:
         HoleError: an unknown name, a share outside (0, 1], or blocks that do not divide the image.
@@ -81,11 +87,12 @@ def named_hole(
     }
     if name in fixed:
         return fixed[name].repeat(count, 1, 1)
+    images = range(first_image, first_image + count)
     if name == "strokes":
-        return _random_holes("strokes", image_size, 1, STROKE_SHARE, count, seed)
+        return _random_holes("strokes", image_size, 1, STROKE_SHARE, images, seed)
     if name.startswith("random:"):
         share, block = _parse_random(name, image_size, patch_size)
-        return _random_holes("iid", image_size, block, share, count, seed)
+        return _random_holes("iid", image_size, block, share, images, seed)
     raise HoleError(f"unknown mask {name!r}: give an image file or one of {', '.join(HOLE_NAMES)}")
 
 
@@ -161,7 +168,7 @@ def _random_holes(
     image_size: tuple[int, int],
     block: int,
     share: float,
-    count: int,
+    images: range,
     seed: int,
 ) -> Bool[Tensor, "N H W"]:
     grid_size = (image_size[0] // block, image_size[1] // block)
@@ -169,9 +176,9 @@ def _random_holes(
     scores = torch.cat(
         [
             pattern_scores(pattern, grid_size, 1, generator_for(Stream.HOLES, seed, index))
-            for index in range(count)
+            for index in images
         ]
     )
-    chosen = torch.full((count,), max(1, round(share * cells)))
-    blocks = first_in_order(scores, torch.ones(count, cells, dtype=torch.bool), chosen)
-    return blocks.view(count, *grid_size).repeat_interleave(block, 1).repeat_interleave(block, 2)
+    chosen = torch.full((len(images),), max(1, round(share * cells)))
+    blocks = first_in_order(scores, torch.ones(len(images), cells, dtype=torch.bool), chosen)
+    return blocks.view(-1, *grid_size).repeat_interleave(block, 1).repeat_interleave(block, 2)

@@ -9,6 +9,7 @@ square CelebA is the usual centre crop of 178 pixels, and MNIST at 32 x 32 is re
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,17 @@ class LazyPixels:
 
     def to(self, device: torch.device | str) -> LazyPixels:
         return replace(self, device=device)
+
+    def description(self) -> str:
+        """Size and channels, and name, size and time of every file: another one, other images."""
+        lines = [f"{self.channels} {self.image_size}"]
+        for image in self.images:
+            if isinstance(image, Path):
+                state = image.stat()
+                lines.append(f"{image} {state.st_size} {state.st_mtime_ns}")
+            else:
+                lines.append(hashlib.sha256(image.tobytes()).hexdigest())
+        return "\n".join(lines)
 
     def __getitem__(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
         pixels = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)

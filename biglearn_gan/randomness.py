@@ -18,6 +18,9 @@ class Stream(IntEnum):
     SAMPLE = 4
     HOLES = 5
     SOURCES = 6
+    REFERENCE = 7
+    HALVES = 8
+    HISTOGRAMS = 9
 
 
 def generator_for(

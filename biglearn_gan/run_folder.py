@@ -6,14 +6,17 @@ tensorboard/      the same for TensorBoard
 grids/            samples along the way, named by images seen
 state.pt          everything that is needed to go on
 checkpoint/       the model for use: weights, configuration, card, grid
+best/             the same of the best state, where evaluation on held-out images names one
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,11 @@ class RunFolder:
         return self.path / "checkpoint"
 
     @property
+    def best(self) -> Path:
+        """The folder of the best model."""
+        return self.path / "best"
+
+    @property
     def has_state(self) -> bool:
         """Whether there is something to go on from."""
         return (self.path / "state.pt").exists()
@@ -100,14 +108,43 @@ class RunFolder:
 
     def save_model(self, model: BigLearnGAN, grid: Image.Image, **card_details: Any) -> None:
         """Replace the model for use."""
-        temporary, old = self.path / "checkpoint.tmp", self.path / "checkpoint.old"
+        with self._replaced(self.checkpoint) as folder:
+            model.save_pretrained(folder, model_card_kwargs=card_details)
+            grid.save(folder / "grid.png")
+
+    def save_best(
+        self,
+        model: BigLearnGAN,
+        grid: Image.Image,
+        measured: Mapping[str, float],
+        score: float,
+        **card_details: Any,
+    ) -> None:
+        """Replace the best model; ``evaluation.json`` in it says why it is the best."""
+        with self._replaced(self.best) as folder:
+            model.save_pretrained(folder, model_card_kwargs=card_details)
+            grid.save(folder / "grid.png")
+            reason = {"images": card_details["images_seen"], "score": score, **measured}
+            (folder / "evaluation.json").write_text(json.dumps(reason, indent=2) + "\n")
+
+    def best_score(self) -> float | None:
+        """The score of the best state so far, None where there is none (or it cannot be read)."""
+        try:
+            return float(json.loads((self.best / "evaluation.json").read_text())["score"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @contextmanager
+    def _replaced(self, folder: Path) -> Iterator[Path]:
+        """A new folder to fill, which then takes the place of the old one."""
+        temporary, old = folder.with_suffix(".tmp"), folder.with_suffix(".old")
         shutil.rmtree(temporary, ignore_errors=True)
-        model.save_pretrained(temporary, model_card_kwargs=card_details)
-        grid.save(temporary / "grid.png")
-        if self.checkpoint.exists():
+        temporary.mkdir()
+        yield temporary
+        if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
-            self.checkpoint.rename(old)
-        temporary.rename(self.checkpoint)
+            folder.rename(old)
+        temporary.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
 
     def save_grid(self, grid: Image.Image, images_seen: int) -> None:

@@ -15,6 +15,8 @@ from biglearn_gan.evaluation.classifier import (
     ImageClassifier,
     accuracy,
     save_classifier,
+)
+from biglearn_gan.evaluation.classifier_training import (
     train_and_save_classifier,
     train_classifier,
 )

@@ -6,6 +6,8 @@ Everything is computed in float64 on the CPU. The features themselves come from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -125,6 +127,44 @@ def frechet_distance(
     cross = torch.linalg.svdvals(_factor(a.covariance).T @ _factor(b.covariance)).sum()
     value = shift @ shift + a.covariance.trace() + b.covariance.trace() - 2 * cross
     return max(float(value), 0.0)
+
+
+def frechet_distance_with_error(
+    groups: Sequence[GaussianStatistics],
+    reference: GaussianStatistics,
+    *,
+    allow_few: bool = False,
+) -> tuple[float, float | None]:
+    """The distance of all groups together to a reference, and its standard error.
+
+    The error is the delete-a-group jackknife's, ``√((G - 1) / G · Σ (d_g - d̄)²)`` with ``d_g`` the
+    distance without group g (Efron & Tibshirani 1993, chapter 11, with groups for observations). It
+    says nothing of the reference's own error, and is None where leaving a group out leaves fewer
+    vectors than dimensions.
+
+    Raises:
+        ValueError: as :func:`frechet_distance`.
+    """
+    whole = _merged(groups)
+    value = frechet_distance(whole, reference, allow_few=allow_few)
+    smallest = whole.count - max(group.count for group in groups)
+    if len(groups) < 2 or smallest < whole.dimensions:
+        return value, None
+    without = torch.tensor(
+        [
+            frechet_distance(_merged([*groups[:left], *groups[left + 1 :]]), reference)
+            for left in range(len(groups))
+        ]
+    )
+    spread = (without - without.mean()).square().sum()
+    return value, float((spread * (len(groups) - 1) / len(groups)).sqrt())
+
+
+def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:
+    whole = GaussianStatistics(groups[0].dimensions)
+    for group in groups:
+        whole.merge(group)
+    return whole
 
 
 def _factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"]:

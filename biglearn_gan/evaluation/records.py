@@ -37,7 +37,16 @@ class Record:
     seed: int
 
 
-def metric_name(measure: str, count: int, features: str, split: str | None, task: str) -> str:
+def metric_name(
+    measure: str,
+    count: int,
+    features: str,
+    split: str | None,
+    task: str,
+    *,
+    few: bool = False,
+    subject: str = "",
+) -> str:
     """A name that carries its protocol, such as ``fd10k_classifier_test_random75``.
 
     Args:
@@ -45,13 +54,18 @@ def metric_name(measure: str, count: int, features: str, split: str | None, task
         count: source images, or samples where there is no source; ``k`` for full thousands.
         features: what it is measured in, ``classifier`` or ``pixels``.
         split: where the source images come from; None where nothing is given.
-        task: name of the hole; shares become per cents, and a block of n pixels ``xn``.
+        task: name of the task; shares become per cents, and a block of n pixels ``xn``.
+        few: there are fewer images than features have dimensions.
+        subject: what is measured where it is not the model.
     """
     number = f"{count // 1000}k" if count % 1000 == 0 else str(count)
-    if task.startswith("random:"):
-        share, *block = task.split(":")[1:]
-        task = f"random{100 * float(share):g}" + "".join(f"x{size}" for size in block)
-    return "_".join(part for part in (f"{measure}{number}", features, split, task) if part)
+    *prefix, name = task.split(":", 1) if task.startswith("marginal:") else [task]
+    if name.startswith("random:"):
+        share, *block = name.split(":")[1:]
+        name = f"random{100 * float(share):g}" + "".join(f"x{size}" for size in block)
+    measured = f"{measure}{number}{'few' if few else ''}"
+    parts = (measured, features, split, *prefix, name, subject)
+    return "_".join(part for part in parts if part)
 
 
 def write_records(records: Sequence[Record], folder: str | Path) -> None:

@@ -1,0 +1,462 @@
+"""One question and its answers, measured: distances, neighbours, labels, diversity, pixels kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.evaluation import pasted
+from biglearn_gan.evaluation.answers import (
+    MARGINAL,
+    Answers,
+    Drawn,
+    DrawnInTwoSteps,
+    Question,
+    halves,
+)
+from biglearn_gan.evaluation.classifier import INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.evaluation.features import Features
+from biglearn_gan.evaluation.frechet import (
+    GaussianStatistics,
+    frechet_distance,
+    frechet_distance_with_error,
+)
+from biglearn_gan.evaluation.labels import (
+    entropy,
+    histograms,
+    total_variation,
+    total_variation_of_perfect_draws,
+)
+from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
+from biglearn_gan.evaluation.neighbours import precision_recall
+from biglearn_gan.evaluation.records import Record, metric_name
+from biglearn_gan.evaluation.reference import reference_statistics
+from biglearn_gan.holes import named_hole
+from biglearn_gan.images import to_unit_range
+from biglearn_gan.randomness import Stream, generator_for
+
+HISTOGRAM_DRAWS = 64
+HISTOGRAM_ROWS = 1000
+ROWS_AT_ONCE = 250
+GROUPS = 10
+"""Parts that the jackknife leaves out one by one."""
+
+IN_TWO_STEPS = "in-two-steps"
+"""Names what compares a model with itself."""
+
+GALLERY_ROWS = 4
+GALLERY_VARIATIONS = 6
+
+Progress = Callable[[str, int, int], None]
+"""Called with (task, images done, images of this task)."""
+
+
+@dataclass(frozen=True)
+class Rulers:
+    """What measures.
+
+    Attributes:
+        features: in which distances, precision and recall are taken.
+        classifier: reads labels; without one, nothing is said of them.
+        masked_classifier: gives the ceiling of agreement, p(y | x_S).
+    """
+
+    features: Features
+    classifier: ImageClassifier | None = None
+    masked_classifier: MaskedClassifier | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Sources with completions, ordered by how near the first came to its original in features."""
+
+    question: Question
+    answers: UInt8[Tensor, "N K C H W"]
+
+
+@dataclass
+class Report:
+    """Everything that was measured; ``records`` are the same to the bit for the same arguments.
+
+    Attributes:
+        records: the numbers.
+        images_per_second: of sampling, for each task that was asked of a model.
+        galleries: best, median and worst completions, for each task with a source.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    images_per_second: dict[str, float] = field(default_factory=dict)
+    galleries: dict[str, Gallery] = field(default_factory=dict)
+
+
+class Bench:
+    """What all questions share: rulers, the reference, and the originals of the floors.
+
+    Args:
+        rulers: what measures.
+        train_data: the reference.
+        originals: unmasked images of the split that completions are of.
+        labels: theirs, or None.
+        split: its name.
+        seed: of everything that is drawn here.
+        cache: folder for the statistics of the reference, or None.
+        allow_few: measure distances of fewer images than dimensions; names then say ``few``.
+        progress: hears of every batch.
+    """
+
+    def __init__(
+        self,
+        rulers: Rulers,
+        train_data: ImageDataset,
+        originals: UInt8[Tensor, "N C H W"],
+        labels: Int64[Tensor, " N"] | None,
+        split: str,
+        *,
+        seed: int,
+        cache: Path | None = None,
+        allow_few: bool = False,
+        progress: Progress = lambda task, done, total: None,
+    ):
+        self.rulers = rulers
+        self.train_data = train_data
+        self.originals = originals
+        self.labels = labels
+        self.split = split
+        self.seed = seed
+        self.cache = cache
+        self.allow_few = allow_few
+        self.progress = progress
+
+    def accuracy(self) -> list[Record]:
+        """How often the classifier reads the true label from an unmasked original."""
+        if self.labels is None or self.rulers.classifier is None:
+            return []
+        right = (self._read_labels(self.originals) == self.labels).double()
+        return [self._mean("agreement", "classifier", "originals", right, len(right))]
+
+    def joint(self, question: Question, answers: Answers, report: Report) -> None:
+        """Images from nothing, against whole training images."""
+        images = self._read(question, answers, 1, report)[:, 0]
+        features, comparable = self.rulers.features(images), min(len(self.originals), len(images))
+        alike = features[:comparable]
+        report.records.append(self._distance(question.task, alike, self._reference, self._floor))
+        if comparable < len(images):
+            report.records.append(self._distance(question.task, features, self._reference, None))
+        report.records += self._neighbours(question.task, alike, self._real, self._floor_features)
+        classifier = self.rulers.classifier
+        if classifier is not None:
+            value = entropy(self._read_labels(images), classifier.num_classes)
+            ceiling = math.log(classifier.num_classes)
+            name = self._name("entropy", "classifier", question.task, len(images))
+            record = Record(name, question.task, value, None, None, ceiling, len(images), self.seed)
+            report.records.append(record)
+
+    def marginal(
+        self, question: Question, answers: Answers, patch_size: int, report: Report
+    ) -> None:
+        """A part from nothing against the same part of real images, both on the training mean."""
+        mean = pasted.mean_image(self.train_data)
+        name, size = question.task.removeprefix(MARGINAL), self.train_data.image_size
+
+        def cut(images: UInt8[Tensor, "N C H W"], first_image: int) -> UInt8[Tensor, "N C H W"]:
+            hole = named_hole(name, size, patch_size, len(images), self.seed, first_image)
+            return torch.where(hole[:, None], images, mean)
+
+        reference = reference_statistics(
+            self.rulers.features,
+            self.train_data,
+            cache=self.cache,
+            transform=cut,
+            transform_key=f"{question.task} on patches of {patch_size}, seed {self.seed}",
+        )
+        hole = question.hole[:, None]
+        drawn = torch.where(hole, self._read(question, answers, 1, report)[:, 0], mean)
+        floor_features = self.rulers.features(torch.where(hole, self.originals[: len(hole)], mean))
+        floor = frechet_distance(self._moments(floor_features), reference, allow_few=self.allow_few)
+        features = self.rulers.features(drawn)
+        report.records.append(self._distance(question.task, features, reference, floor))
+        real = self.rulers.features(cut(self._real_images, 0))
+        report.records += self._neighbours(question.task, features, real, floor_features)
+
+    def completion(
+        self, question: Question, answers: Answers, variations: int, report: Report
+    ) -> None:
+        """Completions of originals, and of what is no model beside them."""
+        task, rows = question.task, len(question)
+        variations = min(variations, answers.variations or variations)
+        features, labels, spreads, changes = [], [], [], []
+        seconds = 0.0
+        for start in range(0, rows, ROWS_AT_ONCE):
+            part = question.rows(start, start + ROWS_AT_ONCE)
+            started = time.perf_counter()
+            images = answers.read(start, start + ROWS_AT_ONCE, variations)
+            seconds += time.perf_counter() - started
+            features.append(self.rulers.features(images[:, 0]))
+            if self.rulers.classifier is not None and question.labels is not None:
+                read = self._read_labels(images.flatten(0, 1))
+                labels.append(read.view(-1, variations))
+            if variations > 1:
+                spreads.append(spread(images, part))
+            changes.append(changed(images, part))
+            self.progress(task, start + len(part), rows)
+        if isinstance(answers, Drawn):
+            report.images_per_second[task] = rows * variations / seconds
+        everything = torch.cat(features)
+        samples = rows * variations
+        records = report.records
+        records.append(self._distance(task, everything, self._reference, self._floor))
+        records += self._neighbours(task, everything, self._real, self._floor_features)
+        p = self._label_probabilities(question)
+        ceiling = None
+        if p is not None and question.labels is not None:
+            ceiling = float(p.gather(1, question.labels[:, None]).mean())
+        if labels and question.labels is not None:
+            right = (torch.cat(labels) == question.labels[:, None]).double().mean(dim=1)
+            records.append(self._mean("agreement", "classifier", task, right, samples, ceiling))
+        if p is not None:
+            records += self._label_variation(question, answers, p)
+        if spreads:
+            records.append(self._mean("diversity", "pixels", task, torch.cat(spreads), samples))
+        records.append(self._mean("changed", "pixels", task, torch.cat(changes), samples))
+        self._references(question, ceiling, report)
+        report.galleries[task] = self._gallery(question, answers, everything)
+
+    def in_two_steps(
+        self, question: Question, drawn: Drawn, patch_size: int, report: Report
+    ) -> None:
+        """How far samples drawn half by half are from those drawn at once."""
+        rows = len(question)
+        generators = [generator_for(Stream.HALVES, self.seed, row) for row in range(rows)]
+        first = halves(question.hole, patch_size, generators)
+        stepwise = DrawnInTwoSteps(drawn.model, question, first, (self.seed + 1, self.seed + 2))
+        once, again = (
+            torch.cat(parts) for parts in zip(*self._pairs_at_once(question, drawn), strict=True)
+        )
+        twice = self.rulers.features(self._read(question, stepwise, 1, Report())[:, 0])
+        reference = self._moments(once)
+        floor = frechet_distance(self._moments(again), reference, allow_few=self.allow_few)
+        report.records.append(self._distance(question.task, twice, reference, floor, IN_TWO_STEPS))
+
+    def _pairs_at_once(
+        self, question: Question, answers: Answers
+    ) -> Sequence[tuple[Tensor, Tensor]]:
+        """Features of two answers to each row, in parts."""
+        parts = []
+        for start in range(0, len(question), ROWS_AT_ONCE):
+            images = answers.read(start, start + ROWS_AT_ONCE, 2)
+            parts.append((self.rulers.features(images[:, 0]), self.rulers.features(images[:, 1])))
+        return parts
+
+    def _references(self, question: Question, ceiling: float | None, report: Report) -> None:
+        """Distance and agreement of images that are pasted together."""
+        for name, images in (
+            ("nearest-pasted", pasted.nearest_pasted(question, self.train_data)),
+            ("mean-pasted", pasted.mean_pasted(question, self.train_data)),
+            ("glued", pasted.glued(question)),
+        ):
+            features = self.rulers.features(images)
+            report.records.append(
+                self._distance(question.task, features, self._reference, self._floor, name)
+            )
+            if question.labels is not None and self.rulers.classifier is not None:
+                right = (self._read_labels(images) == question.labels).double()
+                report.records.append(
+                    self._mean(
+                        "agreement", "classifier", question.task, right, len(right), ceiling, name
+                    )
+                )
+
+    def _label_variation(
+        self, question: Question, answers: Answers, p: Float[Tensor, "N classes"]
+    ) -> list[Record]:
+        """Total variation between the labels of many completions of a source and p(y | x_S)."""
+        classifier = self.rulers.classifier
+        draws = min(HISTOGRAM_DRAWS, answers.variations or HISTOGRAM_DRAWS)
+        if classifier is None or draws < 2:
+            return []
+        rows = min(HISTOGRAM_ROWS, len(question))
+        labels = []
+        for start in range(0, rows, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, rows)
+            read = self._read_labels(answers.read(start, stop, draws).flatten(0, 1))
+            labels.append(read.view(-1, draws))
+            self.progress(f"{question.task} labels", stop, rows)
+        shares = histograms(torch.cat(labels), classifier.num_classes)
+        generator = generator_for(Stream.HISTOGRAMS, self.seed)
+        floor = total_variation_of_perfect_draws(p[:rows], draws, generator)
+        value = total_variation(shares, p[:rows])
+        return [
+            self._mean(
+                "label-total-variation",
+                "classifier",
+                question.task,
+                value,
+                rows * draws,
+                floor=floor,
+            )
+        ]
+
+    def _label_probabilities(self, question: Question) -> Float[Tensor, "N classes"] | None:
+        if self.rulers.masked_classifier is None:
+            return None
+        return self.rulers.masked_classifier.probabilities(
+            to_unit_range(question.images), question.observed
+        )
+
+    def _gallery(
+        self, question: Question, answers: Answers, features: Float[Tensor, "N D"]
+    ) -> Gallery:
+        originals = self.rulers.features(question.images)
+        order = (features - originals).square().sum(dim=1).argsort(stable=True)
+        middle = max(0, len(order) // 2 - GALLERY_ROWS // 2)
+        chosen = [
+            *order[:GALLERY_ROWS].tolist(),
+            *order[middle : middle + GALLERY_ROWS].tolist(),
+            *order[-GALLERY_ROWS:].tolist(),
+        ]
+        count = min(GALLERY_VARIATIONS, answers.variations or GALLERY_VARIATIONS)
+        shown = torch.cat([answers.read(row, row + 1, count) for row in chosen])
+        rows = torch.tensor(chosen)
+        labels = None if question.labels is None else question.labels[rows]
+        part = Question(
+            question.task, question.images[rows], labels, question.hole[rows], question.absent[rows]
+        )
+        return Gallery(part, shown)
+
+    @cached_property
+    def _reference(self) -> GaussianStatistics:
+        return reference_statistics(self.rulers.features, self.train_data, cache=self.cache)
+
+    @cached_property
+    def _floor_features(self) -> Float[Tensor, "N D"]:
+        return self.rulers.features(self.originals)
+
+    @cached_property
+    def _floor(self) -> float:
+        moments = self._moments(self._floor_features)
+        return frechet_distance(moments, self._reference, allow_few=self.allow_few)
+
+    @cached_property
+    def _real_images(self) -> UInt8[Tensor, "N C H W"]:
+        """As many training images as originals, for precision and recall."""
+        generator = generator_for(Stream.REFERENCE, self.seed)
+        chosen = torch.randperm(len(self.train_data), generator=generator)[: len(self.originals)]
+        return self.train_data.images_uint8(chosen).cpu()
+
+    @cached_property
+    def _real(self) -> Float[Tensor, "N D"]:
+        return self.rulers.features(self._real_images)
+
+    def _read(
+        self, question: Question, answers: Answers, variations: int, report: Report
+    ) -> UInt8[Tensor, "N K C H W"]:
+        parts, seconds = [], 0.0
+        for start in range(0, len(question), ROWS_AT_ONCE):
+            started = time.perf_counter()
+            parts.append(answers.read(start, start + ROWS_AT_ONCE, variations))
+            seconds += time.perf_counter() - started
+            self.progress(question.task, start + len(parts[-1]), len(question))
+        if isinstance(answers, Drawn):
+            report.images_per_second[question.task] = len(question) * variations / seconds
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def _read_labels(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
+        classifier = self.rulers.classifier
+        assert classifier is not None
+        parts = [
+            classifier(to_unit_range(part).to(classifier.device)).argmax(dim=1).cpu()
+            for part in images.split(INFERENCE_ROWS)
+        ]
+        return torch.cat(parts)
+
+    def _moments(self, features: Float[Tensor, "N D"]) -> GaussianStatistics:
+        statistics = GaussianStatistics(self.rulers.features.dimensions)
+        statistics.update(features)
+        return statistics
+
+    def _distance(
+        self,
+        task: str,
+        features: Float[Tensor, "N D"],
+        reference: GaussianStatistics,
+        floor: float | None,
+        subject: str = "",
+    ) -> Record:
+        groups = [self._moments(part) for part in features.tensor_split(GROUPS)]
+        value, error = frechet_distance_with_error(groups, reference, allow_few=self.allow_few)
+        count = len(features)
+        few = count < self.rulers.features.dimensions
+        name = self._name("fd", self.rulers.features.name, task, count, few, subject)
+        return Record(name, task, value, error, floor, None, count, self.seed)
+
+    def _neighbours(
+        self,
+        task: str,
+        features: Float[Tensor, "N D"],
+        real: Float[Tensor, "M D"],
+        originals: Float[Tensor, "N D"],
+    ) -> list[Record]:
+        found = precision_recall(real, features)
+        best = precision_recall(real, originals)
+        count, kind = len(features), self.rulers.features.name
+        return [
+            Record(
+                self._name(measure, kind, task, count),
+                task,
+                value,
+                None,
+                None,
+                ceiling,
+                count,
+                self.seed,
+            )
+            for measure, value, ceiling in zip(("precision", "recall"), found, best, strict=True)
+        ]
+
+    def _mean(
+        self,
+        measure: str,
+        kind: str,
+        task: str,
+        values: Float[Tensor, " N"],
+        samples: int,
+        ceiling: float | None = None,
+        subject: str = "",
+        floor: float | None = None,
+    ) -> Record:
+        """The mean over sources with its standard error."""
+        count = len(values)
+        error = float(values.std()) / math.sqrt(count) if count > 1 else None
+        name = self._name(measure, kind, task, count, subject=subject)
+        return Record(name, task, float(values.mean()), error, floor, ceiling, samples, self.seed)
+
+    def _name(
+        self, measure: str, kind: str, task: str, count: int, few: bool = False, subject: str = ""
+    ) -> str:
+        split = None if task == "joint" or task.startswith(MARGINAL) else self.split
+        return metric_name(measure, count, kind, split, task, few=few, subject=subject)
+
+
+def spread(images: UInt8[Tensor, "N K C H W"], question: Question) -> Float[Tensor, " N"]:
+    """Standard deviation over K (unbiased) in units of [-1, 1], averaged over the hole's pixels."""
+    deviation = to_unit_range(images).double().std(dim=1).mean(dim=1)  # (N, H, W)
+    hole = question.hole
+    return (deviation * hole).sum(dim=(1, 2)) / hole.sum(dim=(1, 2))
+
+
+def changed(images: UInt8[Tensor, "N K C H W"], question: Question) -> Float[Tensor, " N"]:
+    """Share of the observed pixels that differ from the original; 0 where nothing is observed."""
+    observed = question.observed[:, None]  # (N, 1, H, W)
+    differs = (images != question.images[:, None]).any(dim=2) & observed  # (N, K, H, W)
+    total = observed.sum(dim=(1, 2, 3)).clamp_min(1) * images.shape[1]
+    return differs.sum(dim=(1, 2, 3)).double() / total

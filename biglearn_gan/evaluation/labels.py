@@ -1,0 +1,47 @@
+"""What the labels of completions say: do they follow their source, and are they diverse enough?
+
+``p`` is p(y | x_S) of the masked classifier. Completions from the true conditional carry the true
+label with probability E[p_y], and their label histogram is p up to sampling.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+PERFECT_REPEATS = 16
+"""Histograms of perfect draws that are simulated for each row."""
+
+
+def histograms(labels: Int64[Tensor, "N K"], num_classes: int) -> Float64[Tensor, "N classes"]:
+    """Share of each label among a row's K."""
+    counts = torch.zeros(len(labels), num_classes, dtype=torch.float64)
+    counts.scatter_add_(1, labels, torch.ones_like(labels, dtype=torch.float64))
+    return counts / labels.shape[1]
+
+
+def total_variation(
+    first: Float64[Tensor, "N classes"], second: Float64[Tensor, "N classes"]
+) -> Float64[Tensor, " N"]:
+    """½ Σ |p - q|, in [0, 1], row by row."""
+    return 0.5 * (first - second).abs().sum(dim=1)
+
+
+def total_variation_of_perfect_draws(
+    p: Float64[Tensor, "N classes"], draws: int, generator: torch.Generator
+) -> float:
+    """Mean total variation between p and the histogram of ``draws`` labels drawn from it."""
+    drawn = torch.multinomial(p, PERFECT_REPEATS * draws, replacement=True, generator=generator)
+    labels = drawn.view(-1, draws)
+    return float(
+        total_variation(
+            histograms(labels, p.shape[1]), p.repeat_interleave(PERFECT_REPEATS, 0)
+        ).mean()
+    )
+
+
+def entropy(labels: Int64[Tensor, " N"], num_classes: int) -> float:
+    """Entropy of the label histogram in nats, at most ln(num_classes)."""
+    shares = histograms(labels[None], num_classes)[0]
+    return float(-torch.special.xlogy(shares, shares).sum())

@@ -1,0 +1,63 @@
+"""References for completions that are no model: what stands beside every model's numbers.
+
+The first two are strong and neither is a distribution: their agreement may pass the ceiling, and
+they have no diversity. Glued images ignore the source and still score well in a distance, which is
+the warning.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.evaluation.answers import Question
+from biglearn_gan.images import to_unit_range
+
+REFERENCE_ROWS = 2000
+"""Training images compared with all sources at once, which bounds memory."""
+
+
+def nearest_pasted(question: Question, train_data: ImageDataset) -> UInt8[Tensor, "N C H W"]:
+    """The hole filled from the training image that is nearest in the observed pixels."""
+    nearest = nearest_images(question, train_data)
+    return _fill(question, train_data.images_uint8(nearest).cpu())
+
+
+def mean_pasted(question: Question, train_data: ImageDataset) -> UInt8[Tensor, "N C H W"]:
+    """The hole filled from the mean of the training images, rounded to 8 bits."""
+    mean = mean_image(train_data)
+    return _fill(question, mean.expand_as(question.images))
+
+
+def glued(question: Question) -> UInt8[Tensor, "N C H W"]:
+    """The hole filled from another source's original, the next row's."""
+    return _fill(question, question.images.roll(-1, 0))
+
+
+def nearest_images(question: Question, train_data: ImageDataset) -> Int64[Tensor, " N"]:
+    """For each row, the training image with the least squared distance in the observed pixels."""
+    observed = question.observed[:, None].expand(question.images.shape).flatten(1).float()
+    sources = to_unit_range(question.images).flatten(1) * observed  # (N, D)
+    least = torch.full((len(question),), torch.inf)
+    nearest = torch.zeros(len(question), dtype=torch.int64)
+    for indices in torch.arange(len(train_data)).split(REFERENCE_ROWS):
+        known = to_unit_range(train_data.images_uint8(indices).cpu()).flatten(1)  # (M, D)
+        distances = observed @ known.square().T - 2 * sources @ known.T  # (N, M), up to ‖x_S‖²
+        values, places = distances.min(dim=1)
+        nearest = torch.where(values < least, indices[places], nearest)
+        least = torch.minimum(least, values)
+    return nearest
+
+
+def mean_image(dataset: ImageDataset) -> UInt8[Tensor, "C H W"]:
+    """The mean of a data set's images, rounded to 8 bits."""
+    total = torch.zeros(dataset.channels, *dataset.image_size, dtype=torch.float64)
+    for indices in torch.arange(len(dataset)).split(REFERENCE_ROWS):
+        total += dataset.images_uint8(indices).cpu().double().sum(dim=0)
+    return (total / len(dataset)).round().to(torch.uint8)
+
+
+def _fill(question: Question, filling: UInt8[Tensor, "N C H W"]) -> UInt8[Tensor, "N C H W"]:
+    return torch.where(question.hole[:, None], filling, question.images)

@@ -1,0 +1,126 @@
+"""A quick form of the protocol, for the generator's average while it trains."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.evaluation.answers import Drawn, Sampler, ask, ask_from_nothing
+from biglearn_gan.evaluation.bench import spread
+from biglearn_gan.evaluation.classifier import FEATURES, INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
+from biglearn_gan.evaluation.labels import entropy
+from biglearn_gan.images import to_unit_range
+from biglearn_gan.randomness import Stream, generator_for
+
+QUICK_IMAGES = 2000
+QUICK_TASK = "random:0.5"
+QUICK_VARIATIONS = 2
+
+
+class QuickEvaluation:
+    """Joint and completion distance, agreement, diversity and class balance, in seconds.
+
+    Args:
+        classifier: measures, and reads labels.
+        train_data: the reference of the distances.
+        held_out: the validation split, or None where there is none; completions are then of
+            training images, and no state is called the best.
+        patch_size: of the model, in pixels.
+        seed: of sampling, holes and the choice of images.
+
+    Attributes:
+        names: of what :meth:`measure` gives.
+        description: what is measured, in one sentence, with the floor of the distances.
+
+    Raises:
+        ClassifierError: the classifier is of other images or classes.
+        ValueError: there are fewer images than features.
+    """
+
+    names = (
+        "evaluation/joint_distance",
+        "evaluation/completion_distance",
+        "evaluation/agreement",
+        "evaluation/diversity",
+        "evaluation/entropy",
+    )
+
+    def __init__(
+        self,
+        classifier: ImageClassifier,
+        train_data: ImageDataset,
+        held_out: ImageDataset | None,
+        patch_size: int,
+        seed: int = 0,
+    ):
+        data = train_data if held_out is None else held_out
+        for dataset in (train_data, data):
+            classifier.check_images_of(dataset)
+        self._classifier = classifier.eval()
+        self._patch_size = patch_size
+        self._seed = seed
+        self._held_out = held_out is not None
+        generator = generator_for(Stream.SOURCES, seed)
+        chosen = torch.randperm(len(data), generator=generator)[:QUICK_IMAGES]
+        self._originals = data.images_uint8(chosen).cpu()
+        self._labels = None if data.labels is None else data.labels.cpu()[chosen]
+        self._blank = ask_from_nothing("joint", len(chosen), data, patch_size, seed)
+        self._reference = GaussianStatistics(FEATURES)
+        for indices in torch.arange(len(train_data)).split(INFERENCE_ROWS):
+            self._reference.update(self._read(train_data.images_uint8(indices).cpu())[0])
+        floor = self._distance(self._read(self._originals)[0])
+        self.description = (
+            f"{len(chosen):,} images of {data.name}, holes {QUICK_TASK}, "
+            f"floor of the distances {floor:.3f}"
+        )
+
+    def measure(self, model: Sampler) -> dict[str, float]:
+        """The numbers of ``names``; agreement only for data with labels.
+
+        Neither the model nor anything global is changed.
+        """
+        joint = Drawn(model, self._blank, self._seed).read(0, len(self._blank), 1)[:, 0]
+        features, classes = self._read(joint)
+        measured = {
+            "evaluation/joint_distance": self._distance(features),
+            "evaluation/entropy": entropy(classes, self._classifier.num_classes),
+        }
+        question = ask(QUICK_TASK, self._originals, self._labels, self._patch_size, self._seed)
+        completed = Drawn(model, question, self._seed).read(0, len(question), QUICK_VARIATIONS)
+        features, classes = self._read(completed[:, 0])
+        measured["evaluation/completion_distance"] = self._distance(features)
+        measured["evaluation/diversity"] = float(spread(completed, question).mean())
+        if self._labels is not None:
+            measured["evaluation/agreement"] = float((classes == self._labels).double().mean())
+        return measured
+
+    def score(self, measured: dict[str, float]) -> float | None:
+        """Joint plus completion distance, of which the best state has the least.
+
+        None without held-out images: what was trained on says nothing of what is best.
+        """
+        if not self._held_out:
+            return None
+        return measured["evaluation/joint_distance"] + measured["evaluation/completion_distance"]
+
+    def _distance(self, features: Float[Tensor, "N D"]) -> float:
+        statistics = GaussianStatistics(FEATURES)
+        statistics.update(features)
+        return frechet_distance(statistics, self._reference)
+
+    @torch.inference_mode()
+    def _read(
+        self, images: UInt8[Tensor, "N C H W"]
+    ) -> tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]]:
+        """Features and labels."""
+        classifier = self._classifier
+        features = torch.cat(
+            [
+                classifier.features(to_unit_range(part).to(classifier.device))
+                for part in images.split(INFERENCE_ROWS)
+            ]
+        )
+        return features.cpu(), classifier.head(features).argmax(dim=1).cpu()

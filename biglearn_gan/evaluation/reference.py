@@ -1,0 +1,105 @@
+"""Feature statistics of whole data sets, kept between runs.
+
+Their file is named by a hash of everything that they depend on: the images, what is done to them,
+and the features. A damaged file is rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.evaluation.classifier import INFERENCE_ROWS
+from biglearn_gan.evaluation.features import Features
+from biglearn_gan.evaluation.frechet import GaussianStatistics
+from biglearn_gan.files import replacing
+
+Transform = Callable[[UInt8[Tensor, "N C H W"], int], UInt8[Tensor, "N C H W"]]
+"""Called with images and the number of the first."""
+
+
+def default_cache() -> Path:
+    """``$BIGLEARN_GAN_CACHE``, or ``~/.cache/biglearn_gan``."""
+    return Path(os.environ.get("BIGLEARN_GAN_CACHE") or "~/.cache/biglearn_gan").expanduser()
+
+
+def reference_statistics(
+    features: Features,
+    dataset: ImageDataset,
+    *,
+    cache: Path | None = None,
+    transform: Transform | None = None,
+    transform_key: str = "",
+) -> GaussianStatistics:
+    """Moments of the features over all images of a data set, from the cache where they are in it.
+
+    Memory does not grow with the number of images.
+
+    Args:
+        features: of which the moments are.
+        dataset: the images.
+        cache: folder of the files, or None to keep nothing. One that cannot be written is no
+            error, but a warning.
+        transform: what is done to the images before.
+        transform_key: says which transform that is, with all that it depends on.
+    """
+    if cache is None:
+        return _measure(features, dataset, transform)
+    parts = (dataset.fingerprint(), transform_key, features.name, features.fingerprint)
+    key = hashlib.sha256("\n".join((*parts, str(features.dimensions))).encode()).hexdigest()
+    path = cache / f"{key[:32]}.safetensors"
+    if path.exists():
+        try:
+            return _load(path, features.dimensions)
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            warnings.warn(f"{path}: damaged statistics are computed anew ({error})", stacklevel=2)
+    statistics = _measure(features, dataset, transform)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file(_tensors(statistics), temporary)
+    except OSError as error:
+        warnings.warn(f"{cache}: statistics cannot be kept here ({error})", stacklevel=2)
+    return statistics
+
+
+def _measure(
+    features: Features, dataset: ImageDataset, transform: Transform | None
+) -> GaussianStatistics:
+    statistics = GaussianStatistics(features.dimensions)
+    for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
+        images = dataset.images_uint8(indices).cpu()
+        if transform is not None:
+            images = transform(images, int(indices[0]))
+        statistics.update(features(images))
+    return statistics
+
+
+def _tensors(statistics: GaussianStatistics) -> dict[str, Tensor]:
+    return {
+        "count": torch.tensor(statistics.count),
+        "mean": statistics.mean,
+        "scatter": statistics.scatter.contiguous(),
+    }
+
+
+def _load(path: Path, dimensions: int) -> GaussianStatistics:
+    tensors = load_file(path)
+    mean, scatter = tensors["mean"], tensors["scatter"]
+    if mean.shape != (dimensions,) or scatter.shape != (dimensions, dimensions):
+        raise ValueError(f"moments of {tuple(mean.shape)} and {tuple(scatter.shape)}")
+    if not (mean.isfinite().all() and scatter.isfinite().all()):
+        raise ValueError("moments that are not finite")
+    statistics = GaussianStatistics(dimensions)
+    statistics.count, statistics.mean, statistics.scatter = int(tensors["count"]), mean, scatter
+    return statistics
