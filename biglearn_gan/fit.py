@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import psutil
 import torch
@@ -49,6 +49,7 @@ class Progress:
     evaluation: dict[str, float]
 
 
+@runtime_checkable
 class Evaluation(Protocol):
     """Measures the model alongside training."""
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -90,6 +90,7 @@ def ask_from_nothing(
     return ask(task, black, None, patch_size, seed)
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A model that completes images; ``BigLearnGAN`` is one."""
 
@@ -105,6 +106,7 @@ class Sampler(Protocol):
     ) -> Float[Tensor, "N K C H W"]: ...
 
 
+@runtime_checkable
 class Answers(Protocol):
     """Generated images for the rows of one question."""
 

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -37,6 +37,9 @@ class ClassifierError(ValueError):
     """A classifier that cannot be trained, loaded or used on these images, in one sentence."""
 
 
+Kind = TypeVar("Kind", bound="PretrainedClassifier")
+
+
 class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
     """What every classifier here knows of its images, and how it is loaded.
 
@@ -54,7 +57,9 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         self.num_classes = num_classes
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+    def from_pretrained(
+        cls: type[Kind], pretrained_model_name_or_path: str | Path, **options: Any
+    ) -> Kind:
         """Load a folder written by :func:`save_classifier`, or a hub name, in evaluation mode.
 
         Raises:
@@ -71,7 +76,7 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
 
     @classmethod
     def _from_pretrained(
-        cls,
+        cls: type[Kind],
         *,
         model_id: str,
         revision: str | None,
@@ -80,7 +85,7 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         local_files_only: bool,
         token: str | bool | None,
         **arguments: Any,
-    ) -> Self:
+    ) -> Kind:
         """As the mixin's, but strict, silent, and from safetensors only."""
         weights = weights_file(
             model_id,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from biglearn_gan.evaluation.classifier import (
     FEATURES,
     ClassifierError,
     ImageClassifier,
+    Kind,
     PretrainedClassifier,
     accuracy,
     save_classifier,
@@ -50,8 +50,6 @@ GROUPS_PER_BATCH = 4
 """Images of one batch see this many kinds of observed parts."""
 
 CARD_HOLES = ("random:0.25", "random:0.5", "random:0.75", "center", "right-half", "strokes")
-
-Kind = TypeVar("Kind", bound=PretrainedClassifier)
 
 Progress = Callable[[int, int], None]
 """Called after every step with (images seen, budget)."""

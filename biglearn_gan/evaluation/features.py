@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from unittest.mock import patch
 
 import torch
@@ -30,6 +30,7 @@ class FeaturesError(Exception):
     """Features whose network cannot be had, in one sentence."""
 
 
+@runtime_checkable
 class Features(Protocol):
     """A function from images to vectors.
 

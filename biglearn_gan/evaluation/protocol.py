@@ -97,8 +97,8 @@ def evaluate(
     - ``agreement``: share of all completions in which the classifier reads the source's true
       label, beside its ceiling E[p(y_true | x_S)]. The record of task ``originals`` has the same
       for the unmasked images.
-    - ``label-total-variation``: mean total variation between the label histogram of 64 completions of a
-      source and p(y | x_S), for the first 1,000 sources, beside that of 64 perfect draws.
+    - ``label-total-variation``: mean total variation between the label histogram of 64 completions
+      of a source and p(y | x_S), for the first 1,000 sources, beside that of 64 perfect draws.
     - ``diversity``: standard deviation over the variations (unbiased), in units of the pixels'
       range [-1, 1], averaged over channels and the pixels of the hole.
     - ``changed``: share of the observed pixels that came back otherwise; 0 is right.
