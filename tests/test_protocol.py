@@ -7,7 +7,6 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,83 +14,108 @@ from torch import Tensor
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
-from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier, train_classifier
+from biglearn_gan.evaluation.answers import Drawn, Given, ask
+from biglearn_gan.evaluation.bench import Report, Rulers
+from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier
+from biglearn_gan.evaluation.classifier_training import train_classifier
+from biglearn_gan.evaluation.features import ClassifierFeatures
 from biglearn_gan.evaluation.frechet import frechet_distance
+from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.protocol import (
-    DEFAULT_TASKS,
-    dataset_statistics,
+    ProtocolError,
+    default_tasks,
     evaluate,
+    evaluate_given,
 )
 from biglearn_gan.evaluation.records import Record, metric_name, table, write_records
+from biglearn_gan.evaluation.reference import reference_statistics
+from biglearn_gan.evaluation.report import write_report
+from biglearn_gan.images import to_uint8
+from biglearn_gan.randomness import Stream, generator_for
 
+SHIPPED = Path(__file__).parents[1] / "checkpoints"
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
 TRAIN, TEST = (load_dataset(DIGITS, split) for split in ("train", "test"))
 
 
 @pytest.fixture(scope="module")
-def classifier() -> ImageClassifier:
-    return train_classifier(TRAIN, seed=0, images=16_000)
+def rulers() -> Rulers:
+    classifier = ImageClassifier.from_pretrained(SHIPPED / "classifier_digits")
+    return Rulers(
+        ClassifierFeatures(classifier),
+        classifier,
+        MaskedClassifier.from_pretrained(SHIPPED / "masked_classifier_digits"),
+    )
+
+
+def drawn_from_train(count: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return TRAIN.batch(torch.randint(len(TRAIN), (count,), generator=generator)).images
 
 
 class Perfect:
-    """Gives back the originals, and real training images as joint samples."""
-
-    config = SimpleNamespace(model=SimpleNamespace(patch_size=2))
-
-    def sample(self, num: int, *, seed: int = 0) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return TRAIN.batch(torch.randint(len(TRAIN), (num,), generator=generator)).images
+    """Gives back the originals; where nothing is given, real training images."""
 
     def complete(
         self,
         images: Tensor,
         hole: Tensor,
         *,
+        absent: Tensor | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
-    ):
+    ) -> Tensor:
+        asked = hole if absent is None else hole | absent
+        if asked.all():
+            images = drawn_from_train(len(images), seed + first_image)
+        return self.fill(images, hole, variations, seed + first_image)
+
+    def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
         return images[:, None].repeat(1, variations, 1, 1, 1)
 
 
 class Noise(Perfect):
-    """Fills holes with uniform noise, a function of the seed."""
+    """Fills every hole with uniform noise, a function of the seed."""
 
-    def complete(
-        self,
-        images: Tensor,
-        hole: Tensor,
-        *,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-    ):
-        whole = super().complete(images, hole, variations=variations)
-        noise = (
-            torch.rand(whole.shape, generator=torch.Generator().manual_seed(seed + first_image)) * 2
-            - 1
-        )
+    def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+        whole = super().fill(images, hole, variations, seed)
+        generator = torch.Generator().manual_seed(seed)
+        noise = 2 * torch.rand(whole.shape, generator=generator) - 1
         return torch.where(hole[:, None, None], noise, whole)
 
 
 class Shuffled(Perfect):
     """Right images in wrong rows."""
 
-    def complete(
-        self,
-        images: Tensor,
-        hole: Tensor,
-        *,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-    ):
-        return super().complete(images.roll(1, 0), hole, variations=variations)
+    def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+        return super().fill(images.roll(1, 0), hole, variations, seed)
 
 
-def by_metric(model: Perfect, classifier: ImageClassifier, **options) -> dict[str, Record]:
+class Glued(Perfect):
+    """The hole from another source."""
+
+    def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+        glued = torch.where(hole[:, None], images.roll(1, 0), images)
+        return super().fill(glued, hole, variations, seed)
+
+
+class Constant(Perfect):
+    """One and the same training image, whatever is asked."""
+
+    def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+        one = TRAIN.batch(torch.tensor([0])).images.expand_as(images)
+        return super().fill(one, hole, variations, seed)
+
+
+def measure(model: Perfect, rulers: Rulers, **options) -> Report:
     options = {"num": 130, "seed": 0, "variations": 3, "tasks": ["random:0.5"]} | options
-    records = evaluate(model, classifier, TRAIN, TEST, **options)
+    train, test = options.pop("train", TRAIN), options.pop("test", TEST)
+    return evaluate(model, 2, rulers, train, test, **options)
+
+
+def by_metric(model: Perfect, rulers: Rulers, **options) -> dict[str, Record]:
+    records = measure(model, rulers, **options).records
     names = [record.metric for record in records]
     assert len(set(names)) == len(names)
     return {record.metric: record for record in records}
@@ -101,46 +125,83 @@ def test_names_carry_their_protocol() -> None:
     name = metric_name("fd", 10_000, "classifier", "test", "random:0.75")
     assert name == "fd10k_classifier_test_random75"
     assert metric_name("fd", 1797, "classifier", None, "joint") == "fd1797_classifier_joint"
-    name = metric_name("agreement", 1000, "classifier", "test", "random:0.125:7")
-    assert name == "agreement1k_classifier_test_random12.5x7"
-    name = metric_name("changed", 397, "pixels", "validation", "right-half")
-    assert name == "changed397_pixels_validation_right-half"
+    name = metric_name("agreement", 1000, "classifier", "test", "random:0.125:7", subject="glued")
+    assert name == "agreement1k_classifier_test_random12.5x7_glued"
+    name = metric_name("fd", 99, "inception", None, "marginal:random:0.5", few=True)
+    assert name == "fd99few_inception_marginal_random50"
 
 
-def test_originals_given_back_score_as_the_originals(classifier: ImageClassifier) -> None:
-    records = by_metric(Perfect(), classifier)
+def test_blocks_of_seven_are_asked_of_models_with_other_patches() -> None:
+    assert default_tasks((28, 28), 7) == default_tasks((8, 8), 2)
+    assert default_tasks((28, 28), 4)[-3:] == ("random:0.25:7", "random:0.5:7", "random:0.75:7")
+
+
+def test_originals_given_back_score_as_the_originals(rulers: Rulers) -> None:
+    records = by_metric(Perfect(), rulers)
     fd = records["fd130_classifier_test_random50"]
     assert fd.value == pytest.approx(fd.floor, rel=1e-9)
     assert (fd.task, fd.ceiling, fd.samples, fd.seed) == ("random:0.5", None, 130, 0)
+    for measure_ in ("precision", "recall"):
+        record = records[f"{measure_}130_classifier_test_random50"]
+        assert record.value == record.ceiling > 0.5
     agreement = records["agreement130_classifier_test_random50"]
-    assert agreement.value == records["agreement130_classifier_test_originals"].value > 0.85
+    assert agreement.value == records["agreement130_classifier_test_originals"].value > 0.95
     assert agreement.samples == 390
     assert records["diversity130_pixels_test_random50"].value == 0
     assert records["changed130_pixels_test_random50"].value == 0
 
 
-def test_the_floor_is_the_same_test_images_against_the_training_split(
-    classifier: ImageClassifier,
-) -> None:
+def test_the_floor_is_the_same_test_images_against_the_training_split(rulers: Rulers) -> None:
     expected = frechet_distance(
-        dataset_statistics(classifier, TEST), dataset_statistics(classifier, TRAIN)
+        *(reference_statistics(rulers.features, data) for data in (TEST, TRAIN))
     )
-    records = by_metric(Perfect(), classifier, num=397)
-    assert records["fd397_classifier_test_random50"].floor == pytest.approx(expected, rel=1e-9)
-    subset = by_metric(Perfect(), classifier)["fd130_classifier_test_random50"]
-    assert subset.floor > expected
+    records = by_metric(Perfect(), rulers, num=397)
+    assert records["fd397_classifier_test_random50"].floor == pytest.approx(expected, rel=1e-6)
+    assert by_metric(Perfect(), rulers)["fd130_classifier_test_random50"].floor > expected
 
 
-def test_shuffled_completions_lose_agreement_but_not_distance(classifier: ImageClassifier) -> None:
-    records = by_metric(Shuffled(), classifier)
+def test_the_ceiling_is_the_mean_probability_of_the_true_label(rulers: Rulers) -> None:
+    record = by_metric(Noise(), rulers, num=397)["agreement397_classifier_test_random50"]
+    order = torch.randperm(397, generator=generator_for(Stream.SOURCES, 0))
+    question = ask("random:0.5", TEST.images_uint8(order), TEST.labels[order], 2, 0)
+    p = rulers.masked_classifier.probabilities(TEST.batch(order).images, question.observed)
+    expected = float(p.gather(1, question.labels[:, None]).mean())
+    assert record.ceiling == pytest.approx(expected, rel=1e-9)
+    assert 0.88 < record.ceiling < 0.97
+
+
+def test_shuffled_completions_lose_agreement_but_not_distance(rulers: Rulers) -> None:
+    records = by_metric(Shuffled(), rulers)
     fd = records["fd130_classifier_test_random50"]
     assert fd.value == pytest.approx(fd.floor, rel=1e-9)
     assert records["agreement130_classifier_test_random50"].value < 0.3
     assert records["changed130_pixels_test_random50"].value > 0.1
 
 
-def test_noise_is_far_away_and_diverse(classifier: ImageClassifier) -> None:
-    records = by_metric(Noise(), classifier, variations=8)
+def test_glued_completions_lose_agreement_while_the_distance_hardly_moves(rulers: Rulers) -> None:
+    """At 25% hidden: 4.9 against a floor of 1.4, where images without variation would be at 64."""
+    records = by_metric(Glued(), rulers, num=397, tasks=["random:0.25"])
+    agreement = records["agreement397_classifier_test_random25"]
+    assert agreement.value < agreement.ceiling - 0.25
+    fd = records["fd397_classifier_test_random25"]
+    assert fd.value - fd.floor < 0.08 * 64
+    warning = records["fd397_classifier_test_random25_glued"]
+    assert warning.value == pytest.approx(fd.value, rel=0.2)
+
+
+def test_constant_completions_lose_diversity_recall_and_agreement(rulers: Rulers) -> None:
+    records = by_metric(Constant(), rulers)
+    assert records["diversity130_pixels_test_random50"].value == 0
+    recall = records["recall130_classifier_test_random50"]
+    assert recall.value < 0.1 < recall.ceiling
+    assert records["agreement130_classifier_test_random50"].value < 0.3
+    # One label for ever against p(y | x_S): far from what 64 perfect draws would show.
+    label = records["label-total-variation130_classifier_test_random50"]
+    assert label.value > 0.7 > 5 * label.floor
+
+
+def test_noise_is_far_away_and_diverse(rulers: Rulers) -> None:
+    records = by_metric(Noise(), rulers, variations=8)
     fd = records["fd130_classifier_test_random50"]
     assert fd.value > 3 * fd.floor
     assert records["agreement130_classifier_test_random50"].value < 0.8
@@ -149,130 +210,183 @@ def test_noise_is_far_away_and_diverse(classifier: ImageClassifier) -> None:
     assert records["changed130_pixels_test_random50"].value == 0
 
 
-def test_diversity_is_the_deviation_inside_the_hole_alone(classifier: ImageClassifier) -> None:
+def test_diversity_is_the_deviation_inside_the_hole_alone(rulers: Rulers) -> None:
     class Alternating(Perfect):
-        def complete(
-            self,
-            images: Tensor,
-            hole: Tensor,
-            *,
-            variations: int = 1,
-            seed: int = 0,
-            first_image: int = 0,
-        ):
-            whole = super().complete(images, hole, variations=variations)
-            fill = torch.tensor([-0.5, 0.5])[:, None, None, None].expand(whole.shape)
+        def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+            whole = super().fill(images, hole, variations, seed)
+            fill = torch.tensor([-0.6, 0.6] * 32)[:variations]  # exact in 8 bits
+            fill = fill[:, None, None, None].expand(whole.shape)
             return torch.where(hole[:, None, None], fill, whole)
 
     for task, name in (("random:0.25", "random25"), ("right-half", "right-half")):
-        records = by_metric(Alternating(), classifier, variations=2, tasks=[task])
-        assert records[f"diversity130_pixels_test_{name}"].value == pytest.approx(0.5**0.5)
-    single = by_metric(Perfect(), classifier, variations=1)
+        records = by_metric(Alternating(), rulers, variations=2, tasks=[task])
+        diversity = records[f"diversity130_pixels_test_{name}"].value
+        assert diversity == pytest.approx(1.2 / 2**0.5, rel=0.01)
+    single = by_metric(Perfect(), rulers, variations=1)
     assert not any(name.startswith("diversity") for name in single)
 
 
-def test_a_changed_observed_pixel_is_counted(classifier: ImageClassifier) -> None:
+def test_a_changed_observed_pixel_is_counted(rulers: Rulers) -> None:
     class Careless(Perfect):
-        def complete(
-            self,
-            images: Tensor,
-            hole: Tensor,
-            *,
-            variations: int = 1,
-            seed: int = 0,
-            first_image: int = 0,
-        ):
-            whole = super().complete(images, hole, variations=variations)
-            whole[:, 1, :, 0, 0] += 1e-6  # observed: the left half is given
+        def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+            whole = super().fill(images, hole, variations, seed)
+            if variations == 3:
+                whole[:, 1, :, 0, 0] = -whole[:, 1, :, 0, 0]  # observed: the left half is given
             whole[:, :, :, 0, 7] += 0.5  # inside the hole
             return whole
 
-    records = by_metric(Careless(), classifier, tasks=["right-half"])
-    changed = records["changed130_pixels_test_right-half"]
-    assert changed.value == pytest.approx(1 / (32 * 3))
-    assert records["diversity130_pixels_test_right-half"].value == 0
+    records = by_metric(Careless(), rulers, tasks=["right-half"])
+    assert records["changed130_pixels_test_right-half"].value == pytest.approx(1 / (32 * 3))
 
 
-def test_joint_samples(classifier: ImageClassifier) -> None:
-    records = by_metric(Perfect(), classifier, num=1000, tasks=["joint"])
+def test_joint_samples(rulers: Rulers) -> None:
+    records = by_metric(Perfect(), rulers, num=1000, tasks=["joint"])
     compared = records["fd397_classifier_joint"]
     assert compared.value > 0 and compared.floor is not None and compared.samples == 397
     everything = records["fd1k_classifier_joint"]
     assert everything.value < compared.value and everything.floor is None
     entropy = records["entropy1k_classifier_joint"]
     assert 2.25 < entropy.value <= entropy.ceiling == pytest.approx(math.log(10))
-    names = list(by_metric(Perfect(), classifier, tasks=["joint"]))
-    assert names[1:] == ["fd130_classifier_joint", "entropy130_classifier_joint"]
+    # Samples of the training split itself cover it better than test images do.
+    assert records["recall397_classifier_joint"].value > 0.8
 
 
-def test_entropy_counts_the_classes_read(classifier: ImageClassifier) -> None:
+def test_entropy_counts_the_classes_read(rulers: Rulers) -> None:
     images = TRAIN.batch(torch.arange(len(TRAIN))).images
     with torch.inference_mode():
-        read = classifier(images).argmax(dim=1)
+        read = rulers.classifier(images).argmax(dim=1)
     two = torch.cat([images[read == 3][:50], images[read == 8][:50]])
 
     class TwoClasses(Perfect):
-        def sample(self, num: int, *, seed: int = 0) -> Tensor:
-            return two
+        def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+            chosen = two[torch.arange(len(images)) % 100]
+            return super().fill(chosen, hole, variations, seed)
 
-    records = by_metric(TwoClasses(), classifier, num=100, tasks=["joint"])
-    entropy = records["entropy100_classifier_joint"]
-    assert entropy.value == pytest.approx(math.log(2))
+    records = by_metric(TwoClasses(), rulers, num=100, tasks=["joint"])
+    assert records["entropy100_classifier_joint"].value == pytest.approx(math.log(2))
     assert records["fd100_classifier_joint"].value > 3 * records["fd100_classifier_joint"].floor
 
 
-def test_one_seed_gives_one_result_and_every_task_is_its_own(classifier: ImageClassifier) -> None:
+def test_marginals_compare_parts_alone(rulers: Rulers) -> None:
+    """Real parts score near the floor, and what surrounds the part is not looked at."""
+
+    class WrongAround(Perfect):
+        def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+            around = torch.where(hole[:, None], images, -images)
+            return super().fill(around, hole, variations, seed)
+
+    for task, name in (("marginal:center", "center"), ("marginal:random:0.5", "random50")):
+        real = by_metric(Perfect(), rulers, num=397, tasks=[task])
+        fd = real[f"fd397_classifier_marginal_{name}"]
+        assert fd.value < 2 * fd.floor
+        assert by_metric(WrongAround(), rulers, num=397, tasks=[task]) == real
+        noise = by_metric(Noise(), rulers, num=397, tasks=[task])
+        assert noise[f"fd397_classifier_marginal_{name}"].value > 5 * fd.floor
+
+
+def test_a_model_that_contradicts_itself_is_found(rulers: Rulers) -> None:
+    class Contradictory(Noise):
+        """Noise where everything is asked at once, black where something is given."""
+
+        def complete(self, images: Tensor, hole: Tensor, **options) -> Tensor:
+            absent = options.get("absent")
+            asked = hole if absent is None else hole | absent
+            if asked.all():
+                return super().complete(images, hole, **options)
+            whole = images[:, None].repeat(1, options.get("variations", 1), 1, 1, 1)
+            return torch.where(hole[:, None, None], -torch.ones(()), whole)
+
+    name = "fd130_classifier_joint_in-two-steps"
+    same = by_metric(Noise(), rulers, tasks=["joint"])[name]
+    assert same.value < 1.5 * same.floor
+    other = by_metric(Contradictory(), rulers, tasks=["joint"])[name]
+    assert other.value > 5 * other.floor
+
+
+def test_references_stand_beside_every_completion(rulers: Rulers) -> None:
+    records = by_metric(Noise(), rulers, num=397, tasks=["random:0.25", "strokes"])
+    for task in ("random25", "strokes"):
+        agreement = {
+            name: records[f"agreement397_classifier_test_{task}_{name}"].value
+            for name in ("nearest-pasted", "mean-pasted", "glued")
+        }
+        assert agreement["nearest-pasted"] > agreement["mean-pasted"] > agreement["glued"]
+        distance = {
+            name: records[f"fd397_classifier_test_{task}_{name}"].value
+            for name in ("nearest-pasted", "mean-pasted", "glued")
+        }
+        assert distance["nearest-pasted"] < distance["glued"] < 64
+
+
+def test_one_seed_gives_one_result_and_every_task_is_its_own(rulers: Rulers) -> None:
     torch.manual_seed(0)
     options = {"num": 397, "tasks": ["joint", "random:0.5", "right-half"]}
-    first = by_metric(Noise(), classifier, **options)
+    first = by_metric(Noise(), rulers, **options)
     torch.manual_seed(1)
-    assert by_metric(Noise(), classifier, **options) == first
-    alone = by_metric(Noise(), classifier, num=397, tasks=["right-half"])
+    assert by_metric(Noise(), rulers, **options) == first
+    alone = by_metric(Noise(), rulers, num=397, tasks=["right-half"])
     assert alone.items() <= first.items()
-    other = by_metric(Noise(), classifier, **options | {"seed": 1})
+    other = by_metric(Noise(), rulers, **options | {"seed": 1})
     name = "fd397_classifier_test_random50"
     assert other[name].value != first[name].value
 
 
-def test_data_without_labels_get_everything_but_agreement(classifier: ImageClassifier) -> None:
-    everything = torch.arange(len(TEST))
-    test_data = ImageDataset("digits:test", TEST.images_uint8(everything))
+def test_the_cache_changes_nothing(rulers: Rulers, tmp_path: Path) -> None:
+    options = {"tasks": ["joint", "marginal:center", "marginal:random:0.5"]}
+    expected = by_metric(Noise(), rulers, **options)
+    assert by_metric(Noise(), rulers, cache=tmp_path, **options) == expected
+    assert len(list(tmp_path.iterdir())) == 3
+    assert by_metric(Noise(), rulers, cache=tmp_path, **options) == expected
+
+
+def test_data_without_labels_get_everything_but_labels(rulers: Rulers) -> None:
+    test = ImageDataset("digits:test", TEST.images_uint8(torch.arange(len(TEST))))
     options = {"num": 130, "seed": 0, "variations": 2, "tasks": ["joint", "random:0.5"]}
-    records = evaluate(Perfect(), classifier, TRAIN, test_data, **options)
-    with_labels = evaluate(Perfect(), classifier, TRAIN, TEST, **options)
-    assert records == [r for r in with_labels if not r.metric.startswith("agreement")]
+    records = by_metric(Perfect(), rulers, test=test, **options)
+    expected = by_metric(Perfect(), rulers, **options)
+    labelled = {name for name in expected if name.startswith("agreement")}
+    assert labelled
+    assert records == {name: expected[name] for name in expected if name not in labelled}
+    unread = by_metric(Perfect(), Rulers(rulers.features), **options)
+    assert not any(name.startswith(("agreement", "entropy", "label")) for name in unread)
+    assert unread.items() <= expected.items()
 
 
-def test_progress_reaches_the_end_of_every_task(classifier: ImageClassifier) -> None:
+def test_images_made_elsewhere_score_as_the_model_that_made_them(rulers: Rulers) -> None:
+    order = torch.randperm(397, generator=generator_for(Stream.SOURCES, 0))
+    images, labels = TEST.images_uint8(order), TEST.labels[order]
+    for task, count in (("joint", 1), ("random:0.5", 64)):
+        expected = by_metric(Noise(), rulers, num=397, variations=count, tasks=[task])
+        question = ask(task, images, labels, 2, 0)
+        drawn = Drawn(Noise(), question, 0)
+        given = Given(torch.cat([drawn.read(start, start + 250, count) for start in (0, 250)]))
+        report = evaluate_given(question, given, rulers, TRAIN, TEST)
+        assert not report.images_per_second
+        found = {record.metric: record for record in report.records}
+        names = [name for name in expected if not name.endswith("in-two-steps")]
+        if task == "joint":
+            names.remove("agreement397_classifier_test_originals")
+        assert found == {name: expected[name] for name in names}
+
+
+def test_progress_reaches_the_end_of_every_task(rulers: Rulers) -> None:
     last: dict[str, tuple[int, int]] = {}
-    evaluate(
+    measure(
         Perfect(),
-        classifier,
-        TRAIN,
-        TEST,
+        rulers,
         num=300,
-        seed=0,
         variations=1,
+        tasks=["joint", "marginal:center", "random:0.25"],
         progress=lambda task, done, total: last.update({task: (done, total)}),
     )
-    assert last == dict.fromkeys(DEFAULT_TASKS, (300, 300))
+    asked = ("joint", "marginal:center", "random:0.25", "random:0.25 labels")
+    assert last == dict.fromkeys(asked, (300, 300))
 
 
-def test_impossible_requests_are_refused_before_sampling(classifier: ImageClassifier) -> None:
+def test_impossible_requests_are_refused_before_sampling(rulers: Rulers) -> None:
     class Unused(Perfect):
-        def sample(self, num: int, *, seed: int = 0) -> Tensor:
-            raise AssertionError("sampled")
-
-        def complete(
-            self,
-            images: Tensor,
-            hole: Tensor,
-            *,
-            variations: int = 1,
-            seed: int = 0,
-            first_image: int = 0,
-        ):
-            raise AssertionError("completed")
+        def fill(self, images: Tensor, hole: Tensor, variations: int, seed: int) -> Tensor:
+            raise AssertionError("drawn")
 
     for options, message in (
         ({"num": 0}, "num and variations must be at least 1"),
@@ -280,12 +394,58 @@ def test_impossible_requests_are_refused_before_sampling(classifier: ImageClassi
         ({"seed": -1}, "seed at least 0"),
         ({"tasks": []}, "tasks not empty"),
         ({"tasks": ["joint", "middle"]}, "middle"),
-        ({"num": 63}, "63 samples are too few for features of 64 dimensions"),
+        ({"tasks": ["marginal:middle"]}, "middle"),
+        ({"num": 63}, "63 images are too few for features of 64 dimensions"),
     ):
         with pytest.raises(ValueError, match=message):
-            by_metric(Unused(), classifier, **options)
+            measure(Unused(), rulers, **options)
     with pytest.raises(ClassifierError, match=r"\(1, 9, 8\), but those of digits:train"):
-        by_metric(Perfect(), ImageClassifier((9, 8), 1, 10))
+        measure(Unused(), replace(rulers, masked_classifier=MaskedClassifier((9, 8), 1, 10)))
+    with pytest.raises(ProtocolError):
+        measure(Unused(), rulers, num=63)
+
+
+def test_few_images_are_measured_where_that_is_forced_and_named_so(rulers: Rulers) -> None:
+    records = by_metric(Perfect(), rulers, num=63, allow_few=True)
+    record = records["fd63few_classifier_test_random50"]
+    assert record.error is None and record.value == pytest.approx(record.floor, rel=1e-6)
+
+
+def test_a_report_is_written_alike_each_time(rulers: Rulers, tmp_path: Path) -> None:
+    tasks = ["joint", "random:0.25", "random:0.5"]
+    for name in ("first", "again"):
+        write_report(measure(Noise(), rulers, tasks=tasks), tmp_path / name)
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert names == [
+        "agreement.png",
+        "completions_random-0.25.png",
+        "completions_random-0.5.png",
+        "distance.png",
+        "metrics.csv",
+        "metrics.json",
+        "speed.csv",
+    ]
+    for name in names:
+        if name != "speed.csv":
+            pair = [(tmp_path / folder / name).read_bytes() for folder in ("first", "again")]
+            assert pair[0] == pair[1], name
+    speeds = list(csv.DictReader((tmp_path / "first" / "speed.csv").open(newline="")))
+    assert [line["task"] for line in speeds] == tasks
+
+
+def test_galleries_run_from_best_to_worst(rulers: Rulers) -> None:
+    class WorseAndWorse(Perfect):
+        """Row i gets i / 130 of the way to black."""
+
+        def complete(self, images: Tensor, hole: Tensor, *, first_image: int = 0, **options):
+            whole = images[:, None].repeat(1, options.get("variations", 1), 1, 1, 1)
+            share = (first_image + torch.arange(len(images)))[:, None, None, None, None] / 130
+            return torch.where(hole[:, None, None], whole * (1 - share) - share, whole)
+
+    gallery = measure(WorseAndWorse(), rulers, num=130).galleries["random:0.5"]
+    assert gallery.answers.shape == (12, 6, 1, 8, 8)
+    error = (gallery.answers[:, 0].float() - gallery.question.images.float()).abs().mean((1, 2, 3))
+    assert error[:4].max() < error[-4:].min()
 
 
 def test_records_are_written_and_shown(tmp_path: Path) -> None:
@@ -315,3 +475,23 @@ def test_records_are_written_and_shown(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_records([replace(record, value=float("nan"))], folder)
     assert json.loads((folder / "metrics.json").read_text()) == rows
+
+
+def test_eight_bits_are_what_is_measured() -> None:
+    question = ask("right-half", TEST.images_uint8(torch.arange(5)), None, 2, 0)
+    read = Drawn(Noise(), question, 3).read(1, 4, 2)
+    exact = Noise().complete(
+        TEST.batch(torch.arange(1, 4)).images,
+        question.hole[1:4],
+        variations=2,
+        seed=3,
+        first_image=1,
+    )
+    assert read.dtype == torch.uint8 and torch.equal(read, to_uint8(exact))
+
+
+def test_a_classifier_trained_here_will_do(rulers: Rulers) -> None:
+    classifier = train_classifier(TRAIN, seed=0, images=1_600)
+    records = by_metric(Perfect(), Rulers(ClassifierFeatures(classifier), classifier))
+    agreement = records["agreement130_classifier_test_random50"]
+    assert agreement.ceiling is None and agreement.value > 0.5

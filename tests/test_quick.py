@@ -1,0 +1,183 @@
+"""Evaluation alongside training: what it measures, when, what it keeps, and that it disturbs nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from biglearn_gan.config import Config, DataConfig
+from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.evaluation.classifier import ImageClassifier
+from biglearn_gan.evaluation.quick import QuickEvaluation
+from biglearn_gan.fit import fit
+from biglearn_gan.model import BigLearnGAN
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints"
+DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1, validation_share=0.2)
+TRAIN, HELD_OUT = (load_dataset(DIGITS, split) for split in ("train", "validation"))
+
+
+@pytest.fixture(scope="module")
+def classifier() -> ImageClassifier:
+    return ImageClassifier.from_pretrained(SHIPPED / "classifier_digits")
+
+
+class Echo:
+    """Gives back what it gets; from nothing, training images."""
+
+    def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, **_: Any) -> Tensor:
+        if hole.all():
+            images = TRAIN.batch(torch.arange(len(images)) * 3).images
+        return images[:, None].repeat(1, variations, 1, 1, 1)
+
+
+class Blank(Echo):
+    """Fills every hole with black."""
+
+    def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, **_: Any) -> Tensor:
+        filled = torch.where(hole[:, None], -torch.ones(()), images)
+        return filled[:, None].repeat(1, variations, 1, 1, 1)
+
+
+def test_good_and_bad_models_are_told_apart(classifier: ImageClassifier) -> None:
+    quick = QuickEvaluation(classifier, TRAIN, HELD_OUT, patch_size=2)
+    good, bad = quick.measure(Echo()), quick.measure(Blank())
+    assert tuple(sorted(good)) == tuple(sorted(quick.names))
+    assert "280 images of digits:validation" in quick.description
+    assert good["evaluation/agreement"] > 0.97 > bad["evaluation/agreement"]
+    assert good["evaluation/completion_distance"] < bad["evaluation/completion_distance"]
+    assert good["evaluation/entropy"] > 2.25 and bad["evaluation/entropy"] == 0
+    assert good["evaluation/diversity"] == bad["evaluation/diversity"] == 0
+    assert quick.score(good) == (
+        good["evaluation/joint_distance"] + good["evaluation/completion_distance"]
+    )
+    assert quick.score(good) < quick.score(bad)
+
+
+def test_without_held_out_images_nothing_is_the_best(classifier: ImageClassifier) -> None:
+    quick = QuickEvaluation(classifier, TRAIN, None, patch_size=2)
+    assert quick.score(quick.measure(Echo())) is None
+    assert "of digits:train" in quick.description
+    unlabelled = ImageDataset("x:validation", HELD_OUT.images_uint8(torch.arange(100)))
+    quick = QuickEvaluation(classifier, TRAIN, unlabelled, patch_size=2)
+    assert "evaluation/agreement" not in quick.measure(Echo())
+
+
+class Scripted:
+    """Scores that a test writes down; remembers at how many images it was asked."""
+
+    names = ("evaluation/number",)
+
+    def __init__(self, scores: list[float]):
+        self.scores = scores
+        self.asked = 0
+
+    def measure(self, model: BigLearnGAN) -> dict[str, float]:
+        torch.rand(17)  # what it draws from the global generator must not matter either
+        score = self.scores[min(self.asked, len(self.scores) - 1)]
+        self.asked += 1
+        return {"evaluation/number": score}
+
+    def score(self, measured: dict[str, float]) -> float:
+        return measured["evaluation/number"]
+
+
+def always(config: Config) -> Config:
+    """The same run, evaluated as often as can be."""
+    logging = config.logging.model_copy(update={"evaluation_share": 1.0})
+    return config.model_copy(update={"logging": logging})
+
+
+def test_training_is_the_same_to_the_bit_with_and_without(
+    tiny_config: Callable[..., Config], tmp_path: Path, classifier: ImageClassifier
+) -> None:
+    config = tiny_config({"train.max_images": 96})
+    fit(config, tmp_path / "without", device="cpu")
+    asked: list[ImageDataset] = []
+
+    def make(dataset: ImageDataset) -> QuickEvaluation:
+        asked.append(dataset)
+        return QuickEvaluation(classifier, dataset, None, config.model.patch_size)
+
+    fit(always(config), tmp_path / "with", device="cpu", make_evaluation=make)
+    assert [dataset.name for dataset in asked] == ["digits:train"]
+    ours, theirs = (
+        load_file(tmp_path / name / "checkpoint" / "model.safetensors")
+        for name in ("with", "without")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    state, other = (
+        torch.load(tmp_path / name / "state.pt", weights_only=True)["trainer"]["players"]
+        for name in ("with", "without")
+    )
+    assert state["generator"].keys() == other["generator"].keys()
+    assert all(
+        torch.equal(state["generator"][k], other["generator"][k]) for k in other["generator"]
+    )
+    with (tmp_path / "with" / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["evaluation/entropy"]]
+    assert rows and all(math.isfinite(float(row["evaluation/joint_distance"])) for row in rows)
+
+
+def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config, run = always(tiny_config()), tmp_path / "run"
+    first = Scripted([5.0, 3.0, 4.0])
+    fit(config, run, device="cpu", make_evaluation=lambda _: first)
+    assert first.asked >= 3
+    best = json.loads((run / "best" / "evaluation.json").read_text())
+    assert best["score"] == best["evaluation/number"] == 3.0 and best["images"] == 4
+    assert BigLearnGAN.from_pretrained(run / "best").config == config.portable()
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"max_images": 48})})
+    fit(longer, run, device="cpu", make_evaluation=lambda _: Scripted([3.5]))
+    assert json.loads((run / "best" / "evaluation.json").read_text()) == best
+    fit(longer, run, device="cpu", make_evaluation=lambda _: Scripted([2.5]))
+    assert json.loads((run / "best" / "evaluation.json").read_text())["score"] == 2.5
+
+
+def test_its_share_of_the_time_is_kept(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that a step moves by 1 and an evaluation by 3: at a half, one in six steps."""
+    from biglearn_gan import fit as fit_module
+    from biglearn_gan import trainer as trainer_module
+
+    now = [0.0]
+    for module in (fit_module, trainer_module):
+        monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    original = trainer_module.Trainer._draw
+
+    def draw(self: Any, *arguments: Any) -> Any:
+        now[0] += 1.0
+        return original(self, *arguments)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_draw", draw)
+
+    class Slow(Scripted):
+        def measure(self, model: BigLearnGAN) -> dict[str, float]:
+            now[0] += 3.0
+            return super().measure(model)
+
+        def score(self, measured: dict[str, float]) -> None:
+            return None
+
+    config = tiny_config({"train.max_images": 4 * 60, "logging.evaluation_share": 0.5})
+    slow = Slow([1.0])
+    fit(config, tmp_path / "run", device="cpu", make_evaluation=lambda _: slow)
+    assert slow.asked == 1 + 60 // 6 - 1  # the first one, at the start, is paid for as well
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_a_share_of_zero_turns_it_off(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = tiny_config({"logging.evaluation_share": 0.0})
+    fit(config, tmp_path, device="cpu", make_evaluation=lambda _: pytest.fail("was made"))
