@@ -98,7 +98,7 @@ def fit(
         config: of the run.
         output: the run's folder, see :mod:`biglearn_gan.run_folder`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called after every step, in the main process.
+        on_progress: called before the first step and after every step, in the main process.
         make_evaluation: makes what measures the model alongside.
 
     Raises:
@@ -188,6 +188,15 @@ def _spend(
     """Take steps until the budget is spent or Ctrl-C; write logs, grids and checkpoints."""
     intervals, main = trainer.config.logging, trainer.accelerator.is_main_process
     saved = trainer.images_seen
+
+    def report(metrics: dict[str, float]) -> None:
+        measured = observer.look() if observer is not None else {}
+        if main:
+            total = trainer.schedule.total_images
+            on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics, measured))
+
+    if not trainer.finished:
+        report({})
     with _interrupts(trainer.accelerator) as interrupted:
         stop = False
         while not trainer.finished and not stop:
@@ -213,10 +222,7 @@ def _spend(
                 saved = trainer.images_seen
                 if main:
                     _save(folder, trainer)
-            measured = observer.look() if observer is not None else {}
-            if main:
-                total = trainer.schedule.total_images
-                on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics, measured))
+            report(metrics)
 
 
 class _Observer:
@@ -230,12 +236,11 @@ class _Observer:
         self._started_at = trainer.seconds
         self._best = folder.best_score() if trainer.images_seen else None
         self._spent = self._last = 0.0
-        self._evaluate()
 
     def look(self) -> dict[str, float]:
-        """Evaluate if it is time to; what was measured, or nothing."""
+        """Evaluate the first time, and when there is time to; what was measured, or nothing."""
         trained = self._trainer.seconds - self._started_at
-        if self._spent + self._last > self._share * trained:
+        if self._spent and self._spent + self._last > self._share * trained:
             return {}
         return self._evaluate()
 

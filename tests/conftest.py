@@ -59,6 +59,12 @@ def reproducible() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept in the user's cache, nor read from it."""
+    monkeypatch.setenv("BIGLEARN_GAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Numbers, weights and noise of the test are in double precision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -186,32 +187,74 @@ def test_dry_run_prints_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]
 
 
-def test_train_classifier_and_evaluate(
+def test_classifiers_are_trained_and_measure(
+    run: Callable[..., tuple[int, str, str]], config_file: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    ruler, masked = tmp_path / "ruler", tmp_path / "masked"
+    training = ("train-classifier", "--config", config_file, "--images", 1280, "--output")
+    code, out, _ = run(*training, ruler)
+    assert code == 0 and "accuracy on the test split" in out
+    code, out, _ = run(*training, masked, "--masked")
+    assert code == 0 and "random:0.75" in out
+    code, out, _ = run(
+        *("evaluate", "--checkpoint", checkpoint, "--num", 100, "--variations", 2),
+        *("--classifier", ruler, "--masked-classifier", masked, "--tasks", "joint,random:0.5"),
+        *("--output", tmp_path / "metrics"),
+    )
+    assert code == 0
+    assert "fd100_classifier_test_random50" in out and "images/s" in out
+    records = json.loads((tmp_path / "metrics" / "metrics.json").read_text())
+    assert {record["task"] for record in records} == {"originals", "joint", "random:0.5"}
+    assert all(
+        record["ceiling"] < 1
+        for record in records
+        if record["metric"].startswith("agreement100_classifier_test_random50")
+    )
+
+
+def test_samples_of_another_system_are_measured_alike(
     run: Callable[..., tuple[int, str, str]],
-    config_file: Path,
     checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from biglearn_gan.evaluation import classifier
-
-    short = classifier.train_and_save_classifier
-    monkeypatch.setattr(
-        classifier,
-        "train_and_save_classifier",
-        lambda *args, **options: short(*args, **options, images=1280),
-    )
-    ruler = tmp_path / "ruler"
-    code, out, _ = run("train-classifier", "--config", config_file, "--output", ruler)
-    assert code == 0
-    assert "accuracy on the test split" in out
+    monkeypatch.chdir(Path(__file__).parents[1])  # where the shipped classifiers are found
+    drawn = ("sample", "--checkpoint", checkpoint, "--num", 80)
+    for name, mask in (("joint", "joint"), ("half", "right-half")):
+        code, _, _ = run(*drawn, "--mask", mask, "--variations", 2, "--output", tmp_path / name)
+        assert code == 0
+    measured = ("evaluate", "--data", "digits", "--output", tmp_path / "metrics")
+    for samples, metric in (
+        (tmp_path / "joint" / "samples.npz", "fd80_classifier_joint"),
+        (tmp_path / "joint" / "samples", "fd160_classifier_joint"),
+        (tmp_path / "half" / "samples.npz", "agreement80_classifier_test_samples"),
+    ):
+        code, out, _ = run(*measured, "--samples", samples)
+        assert code == 0 and f"| {metric} |" in out
     code, out, _ = run(
-        *("evaluate", "--checkpoint", checkpoint, "--classifier", ruler),
-        *("--num", 100, "--variations", 2, "--output", tmp_path / "metrics"),
+        *measured, "--samples", tmp_path / "half" / "samples.npz", "--tasks", "right-half"
     )
+    assert code == 0 and "label-total-variation80_classifier_test_right-half" in out
+
+
+def test_training_is_evaluated_alongside_and_says_so(
+    run: Callable[..., tuple[int, str, str]],
+    config_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ("train", "--config", config_file, "--device", "cpu", "--output")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(*arguments, tmp_path / "without")
+    assert code == 0 and "no evaluation alongside" in out
+    monkeypatch.chdir(Path(__file__).parents[1])
+    share = ("logging.evaluation_share=1.0", "data.validation_share=0.2")
+    code, out, err = run(*arguments, tmp_path / "with", *share)
     assert code == 0
-    assert "fd100_classifier_test_random50" in out
-    assert (tmp_path / "metrics" / "metrics.json").is_file()
+    assert "evaluation alongside: 280 images of digits:validation" in out
+    assert "100% of the time" in out
+    assert "images evaluated: joint_distance" in err
+    assert (tmp_path / "with" / "best" / "evaluation.json").is_file()
 
 
 def truncated_folder(tmp_path: Path) -> Path:
@@ -280,6 +323,51 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "neither a folder here nor a model",
     ),
     "not a device": ((*SAMPLE, "--device", "abacus"), 2, "'abacus' is not a device"),
+    "neither checkpoint nor samples": (("evaluate",), 2, "--checkpoint or --samples"),
+    "both": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--samples", "{tmp}/broken"),
+        2,
+        "--checkpoint or --samples",
+    ),
+    "samples of unnamed data": (("evaluate", "--samples", "{tmp}/broken"), 2, "needs --data"),
+    "samples of unknown data": (
+        ("evaluate", "--samples", "{tmp}/broken", "--data", "moons", "--output", "{tmp}/m"),
+        2,
+        "'moons' is none of digits, mnist",
+    ),
+    "missing samples": (
+        ("evaluate", "--samples", "{tmp}/no.npz", "--data", "digits", "--output", "{tmp}/m"),
+        1,
+        "no.npz: cannot be read",
+    ),
+    "unknown task": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--tasks", "half", "--output", "{tmp}/m"),
+        2,
+        "unknown mask 'half'",
+    ),
+    "fewer images than features": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--num", "63", "--output", "{tmp}/m"),
+        2,
+        "63 images are too few",
+    ),
+    "no weights for inception": (
+        (
+            *("evaluate", "--checkpoint", "{checkpoint}", "--features", "inception"),
+            *("--inception-weights", "{tmp}/none.pth", "--output", "{tmp}/m"),
+        ),
+        1,
+        "none.pth",
+    ),
+    "oracle with tasks": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--tasks", "joint"),
+        2,
+        "--oracle needs --checkpoint",
+    ),
+    "oracle of digits": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--output", "{tmp}/m"),
+        2,
+        "gaussian_field",
+    ),
     "not a classifier": (
         (
             "evaluate",

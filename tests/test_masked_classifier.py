@@ -1,4 +1,4 @@
-"""p(y | x_S): what is hidden changes nothing, probabilities are right, and holes are of every kind."""
+"""p(y | x_S): what is hidden changes nothing, probabilities are right, every kind of hole."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Evaluation alongside training: what it measures, when, what it keeps, and that it disturbs nothing."""
+"""Evaluation alongside training: what it measures, when, what it keeps, what it leaves alone."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.classifier import ImageClassifier
 from biglearn_gan.evaluation.quick import QuickEvaluation
-from biglearn_gan.fit import fit
+from biglearn_gan.fit import Progress, fit
 from biglearn_gan.model import BigLearnGAN
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
@@ -36,7 +37,7 @@ class Echo:
 
     def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, **_: Any) -> Tensor:
         if hole.all():
-            images = TRAIN.batch(torch.arange(len(images)) * 3).images
+            images = TRAIN.batch(torch.arange(len(images)) * 3 % len(TRAIN)).images
         return images[:, None].repeat(1, variations, 1, 1, 1)
 
 
@@ -115,14 +116,13 @@ def test_training_is_the_same_to_the_bit_with_and_without(
         for name in ("with", "without")
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    state, other = (
+    players, expected = (
         torch.load(tmp_path / name / "state.pt", weights_only=True)["trainer"]["players"]
         for name in ("with", "without")
     )
-    assert state["generator"].keys() == other["generator"].keys()
-    assert all(
-        torch.equal(state["generator"][k], other["generator"][k]) for k in other["generator"]
-    )
+    mine, theirs = players["generator"], expected["generator"]
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     with (tmp_path / "with" / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["evaluation/entropy"]]
     assert rows and all(math.isfinite(float(row["evaluation/joint_distance"])) for row in rows)
@@ -132,17 +132,22 @@ def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     config, run = always(tiny_config()), tmp_path / "run"
-    first = Scripted([5.0, 3.0, 4.0])
-    fit(config, run, device="cpu", make_evaluation=lambda _: first)
-    assert first.asked >= 3
-    best = json.loads((run / "best" / "evaluation.json").read_text())
-    assert best["score"] == best["evaluation/number"] == 3.0 and best["images"] == 4
+
+    def interrupted(scores: list[float], images: int) -> dict[str, float]:
+        def press(progress: Progress) -> None:
+            if progress.images_seen == images:
+                signal.raise_signal(signal.SIGINT)
+
+        evaluation = Scripted(scores)
+        fit(config, run, device="cpu", on_progress=press, make_evaluation=lambda _: evaluation)
+        assert evaluation.asked
+        return json.loads((run / "best" / "evaluation.json").read_text())
+
+    best = interrupted([5.0, 3.0, 4.0], 24)
+    assert best["score"] == best["evaluation/number"] == 3.0 and best["images"] > 0
     assert BigLearnGAN.from_pretrained(run / "best").config == config.portable()
-    longer = config.model_copy(update={"train": config.train.model_copy(update={"max_images": 48})})
-    fit(longer, run, device="cpu", make_evaluation=lambda _: Scripted([3.5]))
-    assert json.loads((run / "best" / "evaluation.json").read_text()) == best
-    fit(longer, run, device="cpu", make_evaluation=lambda _: Scripted([2.5]))
-    assert json.loads((run / "best" / "evaluation.json").read_text())["score"] == 2.5
+    assert interrupted([3.5], 32) == best
+    assert interrupted([2.5], 40)["score"] == 2.5
 
 
 def test_its_share_of_the_time_is_kept(
@@ -157,9 +162,9 @@ def test_its_share_of_the_time_is_kept(
         monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     original = trainer_module.Trainer._draw
 
-    def draw(self: Any, *arguments: Any) -> Any:
+    def draw(self: Any, *arguments: Any, **options: Any) -> Any:
         now[0] += 1.0
-        return original(self, *arguments)
+        return original(self, *arguments, **options)
 
     monkeypatch.setattr(trainer_module.Trainer, "_draw", draw)
 
