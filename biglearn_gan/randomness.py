@@ -18,6 +18,8 @@ class Stream(IntEnum):
     SAMPLE = 4
     HOLES = 5
     SOURCES = 6
+    FIELDS = 7
+    ORACLE = 8
 
 
 def generator_for(
