@@ -214,7 +214,7 @@ def _check(weights: Tensor, means: Tensor, covariances: Tensor) -> None:
             "weights, means and covariances must be float64, not "
             f"{' and '.join(str(t.dtype) for t in (weights, means, covariances))}"
         )
-    if not bool((weights >= 0).all()) or abs(float(weights.sum()) - 1) > WEIGHTS_TOLERANCE:
+    if not bool((weights >= 0).all()) or abs(float(weights.detach().sum()) - 1) > WEIGHTS_TOLERANCE:
         raise GaussianError(f"weights must be at least 0 and sum to one, not {weights.tolist()}")
     if not torch.allclose(covariances, covariances.mT):
         raise GaussianError("covariances must be symmetric matrices")
