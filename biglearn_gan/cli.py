@@ -473,11 +473,22 @@ def _evaluate_oracle(
 ) -> None:
     from biglearn_gan.evaluation.oracle import evaluate_oracle
     from biglearn_gan.evaluation.records import table, write_records
+    from biglearn_gan.fields import gaussian_field
 
     model = _load_model(checkpoint, place)
+    data = model.config.data
+    if data.gaussian_field is None:
+        _fail(
+            f"--oracle needs a model of a gaussian_field, whose conditionals are known, "
+            f"not of {data.name}",
+            code=2,
+        )
+    field = gaussian_field(data.gaussian_field, data.image_size)
     joint_model = None if joint_checkpoint is None else _load_model(joint_checkpoint, place)
     with _task_bars() as progress:
-        records = evaluate_oracle(model, seed=seed, joint_model=joint_model, progress=progress)
+        records = evaluate_oracle(
+            model, field, seed=seed, joint_model=joint_model, progress=progress
+        )
     write_records(records, output)
     typer.echo(table(records))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -21,7 +21,18 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-DataSetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "celeba", "folder"]
+FieldName = Literal["smooth", "rough", "mixture"]
+DataSetName = Literal[
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "celeba",
+    "folder",
+    "gaussian_field_smooth",
+    "gaussian_field_rough",
+    "gaussian_field_mixture",
+]
 PatternName = Literal[
     "everything",
     "iid",
@@ -78,6 +89,11 @@ class DataConfig(Section):
     max_broken_images: NonNegative = 10
     memory_limit_mb: Positive = 4096
     workers: NonNegative = 2
+
+    @property
+    def gaussian_field(self) -> FieldName | None:
+        """The Gaussian field that the data are drawn from, None for images of other kinds."""
+        return next((n for n in get_args(FieldName) if self.name == f"gaussian_field_{n}"), None)
 
 
 class RatioLaw(Section):
@@ -321,6 +337,8 @@ def _cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
                     f"model.{role}.heads: {network.heads} heads do not divide the width "
                     f"{network.width}; choose a divisor of {network.width}"
                 )
+    if "data" in sections:
+        yield from _check_field(sections["data"], sections.get("model"))
     if "data" in sections and "model" in sections:
         patch_size = sections["model"].patch_size
         for axis, size in zip(("height", "width"), sections["data"].image_size, strict=True):
@@ -339,6 +357,21 @@ def _cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
             yield from _check_hand_over(train.warm_start, sections["model"])
         if "tasks" in sections and not task_problems:
             yield from _check_warm_tasks(train.warm_start, sections["tasks"])
+
+
+def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
+    """Gaussian fields are grey, not symmetric and without bounds."""
+    if data.gaussian_field is None:
+        return
+    if data.channels != 1:
+        yield f"data.channels: {data.name} has 1 channel, not {data.channels}"
+    if data.horizontal_flip:
+        yield f"data.horizontal_flip: a mirrored {data.name} is another distribution; set it false"
+    if model is not None and model.generator.output == "tanh":
+        yield (
+            f"model.generator.output: 'tanh' cannot draw {data.name}, whose values have no bounds; "
+            "set model.generator.output: linear"
+        )
 
 
 def _check_tasks(tasks: TasksConfig) -> Iterator[str]:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig
+from biglearn_gan.fields import gaussian_field
 from biglearn_gan.images import (
     IMAGE_SUFFIXES,
     DataError,
@@ -28,8 +29,10 @@ from biglearn_gan.images import (
     for_each,
     image_files,
     open_image,
+    to_uint8,
     to_unit_range,
 )
+from biglearn_gan.randomness import Stream, generator_for
 
 SPLITS = ("train", "validation", "test")
 NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
@@ -43,6 +46,7 @@ NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
 SPLIT_SEED = 2023
 DIGITS_TRAIN_SIZE = 1400
 FOLDER_TEST_SHARE = 0.1
+FIELD_SIZES = {"train": 50_000, "test": 5_000}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Batch:
     """Some images of a data set.
 
     Attributes:
-        images: (B, C, H, W), in [-1, 1].
+        images: (B, C, H, W), in [-1, 1], or as they are where they are no uint8 images.
         labels: (B,) class numbers, or None for a data set without labels.
         observed: (B, H, W), True where a pixel is known; all True for complete data.
     """
@@ -65,7 +69,8 @@ class ImageDataset:
 
     Args:
         name: data set and split, such as ``digits:train``.
-        pixels: uint8 (N, C, H, W), a tensor or files decoded on demand.
+        pixels: (N, C, H, W); uint8, a tensor or files decoded on demand, or a float32 tensor of
+            values that need no bounds.
         labels: int64 (N,) class numbers in [0, num_classes), or None.
         num_classes: the number of classes, None without labels.
         skipped: the broken image files that were left out.
@@ -74,7 +79,7 @@ class ImageDataset:
     def __init__(
         self,
         name: str,
-        pixels: UInt8[Tensor, "N C H W"] | LazyPixels,
+        pixels: UInt8[Tensor, "N C H W"] | Float32[Tensor, "N C H W"] | LazyPixels,
         labels: Int64[Tensor, " N"] | None = None,
         num_classes: int | None = None,
         skipped: tuple[str, ...] = (),
@@ -105,7 +110,7 @@ class ImageDataset:
 
     @property
     def in_memory(self) -> bool:
-        """Whether all pixels are held as uint8; otherwise each batch is decoded when asked for."""
+        """Whether all pixels are held; otherwise each batch is decoded when asked for."""
         return isinstance(self._pixels, Tensor)
 
     def fingerprint(self) -> str:
@@ -123,12 +128,15 @@ class ImageDataset:
         return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped)
 
     def images_uint8(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
-        """Images as stored, in [0, 255]; ``indices`` may stay on the CPU, whatever the device.
+        """Images in [0, 255]: as stored, or float32 ones clipped to [-1, 1] and rounded.
+
+        ``indices`` may stay on the CPU, whatever the device.
 
         Raises:
             DataError: a file decoded on demand has gone or broken since it was checked.
         """
-        return self._pixels[indices]
+        pixels = self._pixels[indices]
+        return to_uint8(pixels) if pixels.is_floating_point() else pixels
 
     def batch(self, indices: Int64[Tensor, " B"], flips: Bool[Tensor, " B"] | None = None) -> Batch:
         """The images of ``indices`` (each in [0, N)), mirrored left to right where ``flips``.
@@ -137,7 +145,7 @@ class ImageDataset:
             DataError: a file decoded on demand has gone or broken since it was checked.
             ValueError: ``flips`` is not one bool for every index.
         """
-        pixels = self.images_uint8(indices)
+        pixels = self._pixels[indices]
         if flips is not None:
             if flips.shape != indices.shape or flips.dtype != torch.bool:
                 raise ValueError(
@@ -149,7 +157,7 @@ class ImageDataset:
             )
         count, _, height, width = pixels.shape
         return Batch(
-            images=to_unit_range(pixels),
+            images=pixels if pixels.is_floating_point() else to_unit_range(pixels),
             labels=None if self.labels is None else self.labels[indices],
             observed=torch.ones(count, height, width, dtype=torch.bool, device=self.device),
         )
@@ -165,6 +173,8 @@ def load_dataset(
     ``validation/``). Digits have 1,400 images to train and 397 to test. A folder without ``train/``
     and ``test/`` keeps the last tenth of a fixed permutation of its files for test; its class
     subfolders give labels, numbered in the order of their names in train. CelebA has none.
+    Gaussian fields have 50,000 images to train and 5,000 to test, float32, without bounds and drawn
+    here from fixed seeds.
 
     A split of at most ``memory_limit_mb`` MiB as uint8 is held on ``device``. Of a larger one, each
     file is decoded once here to find the broken ones, and again by every batch that asks for it.
@@ -232,7 +242,8 @@ class EpochOrder:
 
 @dataclass(frozen=True)
 class _Records:
-    """Undecoded images of a split: files, or a uint8 array (N, h, w) or (N, h, w, 3)."""
+    """Images of a split: files, or an array, either uint8 (N, h, w) or (N, h, w, 3), still to be
+    fitted to the image size, or float32 (N, H, W), which are taken as they are."""
 
     images: Sequence[Path] | np.ndarray
     labels: np.ndarray | None = None
@@ -262,6 +273,8 @@ def _permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
     """Decode everything once: into memory if it fits, else only to find the broken files."""
+    if isinstance(records.images, np.ndarray) and records.images.dtype == np.float32:
+        return ImageDataset(name, torch.from_numpy(records.images)[:, None])
     lazy = LazyPixels(records.images, config.channels, config.image_size, config.workers)
     fits = math.prod(lazy.shape) <= config.memory_limit_mb * 2**20
     pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
@@ -401,6 +414,16 @@ def _classes(files: dict[str, list[Path]]) -> list[str]:
     return [name for name in sorted(files) if name and files[name]]
 
 
+def _draw_field(config: DataConfig, split: str) -> _Records:
+    assert config.gaussian_field is not None
+    if config.channels != 1:
+        raise DataError(f"{config.name} has 1 channel, not the {config.channels} of data.channels")
+    field = gaussian_field(config.gaussian_field, config.image_size)
+    generator = generator_for(Stream.FIELDS, list(FIELD_SIZES).index(split))
+    images = field.sample(FIELD_SIZES[split], generator).float()
+    return _Records(images.view(-1, *config.image_size).numpy())
+
+
 def _root(config: DataConfig) -> Path:
     return Path(config.root).expanduser()
 
@@ -413,4 +436,7 @@ _READERS: dict[str, Callable[[DataConfig, str], _Records]] = {
     "cifar10": _read_cifar10,
     "celeba": _read_celeba,
     "folder": _read_folder,
+    "gaussian_field_smooth": _draw_field,
+    "gaussian_field_rough": _draw_field,
+    "gaussian_field_mixture": _draw_field,
 }

@@ -21,6 +21,8 @@ class Stream(IntEnum):
     REFERENCE = 7
     HALVES = 8
     HISTOGRAMS = 9
+    FIELDS = 10
+    ORACLE = 11
 
 
 def generator_for(

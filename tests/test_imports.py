@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 # A file imports only from files above it. Inside `evaluation` the order is free, without a circle.
 ORDER = [
     "config",
+    "gaussians",
+    "fields",
     "files",
     "hub",
     "randomness",
@@ -48,7 +50,9 @@ ONLY = {
     "patches": set[str](),
     "losses": set[str](),
     "images": set[str](),
-    "data": {"config", "images"},
+    "gaussians": set[str](),
+    "fields": {"config", "gaussians"},
+    "data": {"config", "fields", "images", "randomness"},
     "evaluation": set(ORDER[: ORDER.index("sampling") + 1]) - {"losses", "networks", "transformer"},
 }
 # Files that may name more in annotations (`if TYPE_CHECKING:`) than they import when they run.

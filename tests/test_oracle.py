@@ -1,0 +1,361 @@
+"""The oracle on models whose faults are known: each must show in its own number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from biglearn_gan.config import Config
+from biglearn_gan.evaluation import oracle
+from biglearn_gan.evaluation.oracle import (
+    KINDS,
+    OracleError,
+    _refit,
+    evaluate_oracle,
+)
+from biglearn_gan.evaluation.records import Record, write_records
+from biglearn_gan.fields import gaussian_field
+from biglearn_gan.gaussians import GaussianMixture
+from biglearn_gan.masks import TokenMasks
+from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.patches import patchify, pixels_of_tokens, unpatchify
+
+SIZE = (4, 6)
+FIELD = gaussian_field("mixture", SIZE)
+ROUGH = gaussian_field("rough", SIZE)
+MASKS, SOURCES, DRAWS = 2, 20, 60
+NAMES = [kind.name for kind in KINDS]
+GIVEN = [kind.name for kind in KINDS if kind.target.pattern != "everything"]
+
+
+class Perfect:
+    """Draws from the exact conditional of a field."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, config: Config, field: GaussianMixture = FIELD):
+        self.config = config
+        self.field = field
+
+    def discriminator(self, tokens: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
+        raise AssertionError("this model has no absolute scores")
+
+    def generate(
+        self,
+        tokens: Tensor,
+        masks: TokenMasks,
+        *,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Tensor:
+        """All rows have one task, as the oracle asks them."""
+        patch_size, grid_size = self.config.model.patch_size, self.config.grid_size
+        source, target = (
+            pixels_of_tokens(each[:1], grid_size, patch_size).flatten().nonzero()[:, 0]
+            for each in (masks.source, masks.target)
+        )
+        images = unpatchify(tokens, grid_size, patch_size).flatten(1)
+        whole = images[:, None].repeat(1, variations, 1)
+        generator = torch.Generator().manual_seed(1000 * seed + first_image)
+        drawn = self.draw(images.double(), target, source, variations, generator)
+        whole[..., target] = drawn.float()
+        result = patchify(whole.view(-1, 1, *SIZE), patch_size)
+        return result.view(len(tokens), variations, *tokens.shape[1:])
+
+    def draw(
+        self, images: Tensor, target: Tensor, source: Tensor, draws: int, generator: torch.Generator
+    ) -> Tensor:
+        conditional = self.field.conditional(target, source)
+        return conditional.sample(images[:, source], draws, generator)
+
+
+class Deaf(Perfect):
+    """Draws from the marginal of the target, whatever the source."""
+
+    def draw(
+        self, images: Tensor, target: Tensor, source: Tensor, draws: int, generator: torch.Generator
+    ) -> Tensor:
+        nothing = torch.empty(0, dtype=torch.int64)
+        return super().draw(images, target, nothing, draws, generator)
+
+
+class Stretched(Perfect):
+    """The right mean and ``factor`` times the right deviation from it."""
+
+    factor = 0.0
+
+    def draw(
+        self, images: Tensor, target: Tensor, source: Tensor, draws: int, generator: torch.Generator
+    ) -> Tensor:
+        drawn = super().draw(images, target, source, draws, generator)
+        mean = self.field.conditional(target, source).mean(images[:, source])[:, None]
+        return mean + self.factor * (drawn - mean)
+
+
+@pytest.fixture
+def config(tiny_config: Callable[..., Config]) -> Callable[..., Config]:
+    def make(changes: dict[str, Any] | None = None) -> Config:
+        sound = {
+            "data.name": "gaussian_field_mixture",
+            "data.image_size": list(SIZE),
+            "model.generator.output": "linear",
+        }
+        return tiny_config(sound | (changes or {}))
+
+    return make
+
+
+def measure(
+    model: Any, field: GaussianMixture = FIELD, **options: Any
+) -> dict[tuple[str, str], Record]:
+    numbers = {"seed": 0, "masks_per_kind": MASKS, "sources": SOURCES, "draws": DRAWS}
+    records = evaluate_oracle(model, field, **(numbers | options))
+    found = {(record.metric, record.task): record for record in records}
+    assert len(found) == len(records)
+    return found
+
+
+def test_perfect_draws_score_at_their_floor(config: Callable[..., Config]) -> None:
+    records = measure(Perfect(config()))
+    for kind in NAMES:
+        mean = records["mean_error_oracle", kind]
+        assert mean.floor == pytest.approx(1 / math.sqrt(DRAWS), rel=0.2)
+        assert mean.value == pytest.approx(mean.floor, rel=0.2)
+        covariance = records["covariance_error_oracle", kind]
+        assert covariance.floor is not None
+        assert 0.01 < covariance.floor < 0.2
+        assert 0.5 < covariance.value / covariance.floor < 2
+
+
+def test_draws_that_ignore_their_source_are_caught(config: Callable[..., Config]) -> None:
+    """And only where there is one to ignore."""
+    deaf, perfect = measure(Deaf(config())), measure(Perfect(config()))
+    for kind in NAMES:
+        record = deaf["mean_error_oracle", kind]
+        assert record.floor is not None
+        if kind in GIVEN:
+            assert record.value > 3 * record.floor
+            pasted = perfect["mean_error_oracle_pasted_unconditional", kind]
+            assert pasted.value == pytest.approx(record.value, rel=0.15)
+            assert pasted.floor == perfect["mean_error_oracle", kind].floor
+            covariance = deaf["covariance_error_oracle", kind]
+            assert covariance.floor is not None
+            assert covariance.value > 2 * covariance.floor
+        else:
+            assert record.value == pytest.approx(record.floor, rel=0.2)
+
+
+def test_without_diversity_all_of_the_covariance_is_missing(
+    config: Callable[..., Config],
+) -> None:
+    for (metric, _), record in measure(Stretched(config())).items():
+        if metric == "mean_error_oracle":
+            assert record.value < 1e-5
+        elif metric == "covariance_error_oracle":
+            assert record.value == pytest.approx(1, abs=1e-5)
+
+
+def test_twice_the_spread_is_an_error_of_three(config: Callable[..., Config]) -> None:
+    model = Stretched(config())
+    model.factor = 2.0
+    for (metric, _), record in measure(model).items():
+        if metric == "mean_error_oracle":
+            assert record.value == pytest.approx(2 / math.sqrt(DRAWS), rel=0.2)
+        elif metric == "covariance_error_oracle":
+            assert record.value == pytest.approx(3, rel=0.15)
+
+
+def test_an_error_in_the_mean_is_in_deviations(config: Callable[..., Config]) -> None:
+    class Shifted(Stretched):
+        def draw(
+            self, images: Tensor, target: Tensor, source: Tensor, draws: int, generator: Any
+        ) -> Tensor:
+            exact = self.field.conditional(target, source).covariance(images[:, source])
+            deviation = exact.diagonal(dim1=1, dim2=2).sqrt()[:, None]
+            return super().draw(images, target, source, draws, generator) + 0.5 * deviation
+
+    for (metric, _), record in measure(Shifted(config())).items():
+        if metric == "mean_error_oracle":
+            assert record.value == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.fixture
+def few_for_the_critic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real networks are slow."""
+    monkeypatch.setattr(oracle, "CRITIC_FIT", 96)
+    monkeypatch.setattr(oracle, "CRITIC_REAL", 32)
+
+
+@pytest.mark.usefixtures("few_for_the_critic")
+def test_the_same_seed_gives_the_same_bits(config: Callable[..., Config]) -> None:
+    model = BigLearnGAN(config({"loss.logistic": 1.0})).eval()
+    small = {"masks_per_kind": 1, "sources": 3, "draws": 4}
+    first = measure(model, **small)
+    torch.manual_seed(9)
+    assert measure(model, **small) == first
+    other = measure(model, **small, seed=1)
+    assert all(other[key].value != record.value for key, record in first.items())
+
+
+@pytest.mark.usefixtures("few_for_the_critic")
+def test_the_records_of_a_model(config: Callable[..., Config], tmp_path: Any) -> None:
+    model = BigLearnGAN(config({"loss.logistic": 1.0})).eval()
+    joint = BigLearnGAN(
+        config({"tasks.preset": "joint", "train.warm_start": {"share": 0.0}})
+    ).eval()
+    calls: list[tuple[str, int, int]] = []
+    records = measure(
+        model,
+        masks_per_kind=2,
+        sources=3,
+        draws=4,
+        joint_model=joint,
+        progress=lambda *call: calls.append(call),
+    )
+    own = ["mean_error_oracle", "covariance_error_oracle"]
+    expected = Counter({name: len(NAMES) for name in [*own, "critic_correlation_approximate"]})
+    for baseline in ("pasted_unconditional", "joint_only"):
+        expected |= Counter({f"{name}_{baseline}": len(GIVEN) for name in own})
+    assert Counter(metric for metric, _ in records) == expected
+    for (metric, kind), record in records.items():
+        assert kind in (GIVEN if "pasted" in metric or "joint" in metric else NAMES)
+        assert record.error is not None
+        assert record.seed == 0
+        critic = metric == "critic_correlation_approximate"
+        assert (record.floor is None, record.ceiling is None) == (critic, not critic)
+        assert record.samples == (2 * 96 if critic else 2 * 3 * 4)
+    write_records(list(records.values()), tmp_path)
+    assert calls[:3] == [("joint", 0, 24), ("joint", 12, 24), ("joint", 24, 24)]
+    assert len(calls) == 3 * len(KINDS)
+
+
+def test_the_joint_model_is_asked_the_same(config: Callable[..., Config]) -> None:
+    records = measure(Perfect(config()), joint_model=Deaf(config()))
+    for kind in GIVEN:
+        baseline = records["mean_error_oracle_joint_only", kind]
+        assert baseline.value > 3 * records["mean_error_oracle", kind].value
+
+
+def test_one_mask_has_no_standard_error(config: Callable[..., Config]) -> None:
+    records = measure(Perfect(config()), masks_per_kind=1)
+    assert all(record.error is None for record in records.values())
+
+
+class TestCritic:
+    """A model of another field, with a critic that may know the exact ratio of the two."""
+
+    other = GaussianMixture(ROUGH.weights, ROUGH.means + 0.1, 1.2 * ROUGH.covariances)
+
+    def correlations(
+        self, config: Callable[..., Config], critic: Callable[[Tensor, Tensor], Tensor]
+    ) -> list[Record]:
+        settings = config({"data.name": "gaussian_field_rough", "loss.logistic": 1.0})
+        model = Perfect(settings, self.other)
+
+        def discriminator(tokens: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
+            ratio = self.ratio(settings, tokens, positions[0], is_target[0])
+            return critic(ratio, tokens).float()
+
+        model.discriminator = discriminator  # type: ignore[method-assign]
+        records = measure(model, ROUGH, sources=1, draws=2)
+        return [r for (m, _), r in records.items() if m == "critic_correlation_approximate"]
+
+    def ratio(
+        self, settings: Config, tokens: Tensor, positions: Tensor, is_target: Tensor
+    ) -> Tensor:
+        """log q(x_T | x_S) - log p(x_T | x_S), from the definition of both as quotients."""
+        numbers = torch.arange(24.0).view(1, 1, *SIZE)
+        pixel = patchify(numbers, settings.model.patch_size)[0].long()  # (L, P)
+        source = pixel[positions[~is_target]].flatten()
+        union = torch.cat([pixel[positions[is_target]].flatten(), source])
+        x_source = tokens[:, ~is_target].flatten(1).double()
+        x = torch.cat([tokens[:, is_target].flatten(1).double(), x_source], dim=1)
+
+        def log_quotient(law: GaussianMixture) -> Tensor:
+            joint = law.marginal(union).log_density(x)
+            return joint - law.marginal(source).log_density(x_source)
+
+        return log_quotient(ROUGH) - log_quotient(self.other)
+
+    def test_the_exact_ratio_reaches_the_ceiling(self, config: Callable[..., Config]) -> None:
+        for record in self.correlations(config, lambda ratio, tokens: ratio):
+            assert record.ceiling is not None
+            assert 0.8 < record.ceiling <= 1
+            assert record.value == pytest.approx(record.ceiling, abs=0.05)
+
+    def test_scale_and_constant_do_not_matter_but_the_sign_does(
+        self, config: Callable[..., Config]
+    ) -> None:
+        for record in self.correlations(config, lambda ratio, tokens: 3 - 0.5 * ratio):
+            assert record.value < -0.8
+
+    def test_a_critic_of_noise_correlates_with_nothing(self, config: Callable[..., Config]) -> None:
+        for record in self.correlations(config, lambda ratio, tokens: torch.randn(len(ratio))):
+            assert abs(record.value) < 0.15
+
+    def test_only_absolute_scores_are_read(self, config: Callable[..., Config]) -> None:
+        records = measure(Perfect(config()), sources=1, draws=2)
+        assert not [metric for metric, _ in records if "critic" in metric]
+
+
+class TestRefit:
+    def test_one_component_takes_the_samples_moments(self) -> None:
+        """Those of the samples and of D = 24 points with the law's own moments."""
+        samples = 0.3 + 0.5 * ROUGH.sample(500, torch.Generator().manual_seed(0))
+        fitted = _refit(ROUGH, samples)
+        mean = samples.sum(dim=0) / 524
+        torch.testing.assert_close(fitted.means[0], mean)
+        second = (samples.T @ samples + 24 * ROUGH.covariances[0]) / 524
+        torch.testing.assert_close(fitted.covariances[0], second - torch.outer(mean, mean))
+
+    def test_samples_of_the_law_leave_it_where_it_is(self) -> None:
+        fitted = _refit(FIELD, FIELD.sample(100_000, torch.Generator().manual_seed(0)))
+        assert (fitted.weights - FIELD.weights).abs().max() < 0.01
+        assert (fitted.means - FIELD.means).abs().max() < 0.01
+        difference = fitted.covariances - FIELD.covariances
+        assert float(difference.norm() / FIELD.covariances.norm()) < 0.02
+
+    def test_a_component_that_nobody_drew_stays(self) -> None:
+        first = GaussianMixture(
+            torch.ones(1, dtype=torch.float64), FIELD.means[:1], FIELD.covariances[:1]
+        )
+        fitted = _refit(FIELD, first.sample(3000, torch.Generator().manual_seed(0)))
+        assert fitted.weights[0] > 0.95
+        assert (torch.linalg.eigvalsh(fitted.covariances) > 1e-3).all()
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        "numbers", [{"masks_per_kind": 0}, {"sources": 0}, {"draws": 1}, {"seed": -1}]
+    )
+    def test_numbers_out_of_range(
+        self, config: Callable[..., Config], numbers: dict[str, int]
+    ) -> None:
+        with pytest.raises(OracleError, match="at least 1, draws at least 2 and seed at least 0"):
+            measure(Perfect(config()), **numbers)
+
+    def test_a_model_of_images(self, tiny_config: Callable[..., Config]) -> None:
+        with pytest.raises(OracleError, match=r"Gaussian fields only.*a model of digits"):
+            measure(BigLearnGAN(tiny_config()))
+
+    def test_a_field_of_another_size(self, config: Callable[..., Config]) -> None:
+        with pytest.raises(OracleError, match=r"4 x 6 pixels needs a field of 24 .*, not 64"):
+            measure(Perfect(config()), gaussian_field("mixture", (8, 8)))
+
+    def test_a_joint_model_of_other_patches(self, config: Callable[..., Config]) -> None:
+        joint = Perfect(config({"model.patch_size": 1}))
+        with pytest.raises(OracleError, match="patches of 2 and of 1, not of one size"):
+            measure(Perfect(config()), joint_model=joint)
+
+    def test_a_joint_model_of_images(
+        self, config: Callable[..., Config], tiny_config: Callable[..., Config]
+    ) -> None:
+        with pytest.raises(OracleError, match="a model of digits"):
+            measure(Perfect(config()), joint_model=Perfect(tiny_config()))
