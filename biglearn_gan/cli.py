@@ -202,8 +202,13 @@ def evaluate(
     joint_checkpoint: Annotated[
         str | None, typer.Option(help="For --oracle: a model trained with the joint task only.")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
-    variations: Annotated[int, typer.Option(min=1, help="Completions of each image.")] = 8,
+    num: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images per task (10,000); for --oracle, sources per mask (32)."),
+    ] = None,
+    variations: Annotated[
+        int | None, typer.Option(min=1, help="Completions of each image (8; for --oracle 256).")
+    ] = None,
     seed: Seed = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
@@ -229,7 +234,9 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     if oracle:
         assert checkpoint is not None
-        _evaluate_oracle(checkpoint, joint_checkpoint, place, seed, output)
+        _evaluate_oracle(
+            checkpoint, joint_checkpoint, place, num or 32, variations or 256, seed, output
+        )
         return
 
     from biglearn_gan.data import load_dataset
@@ -258,9 +265,9 @@ def evaluate(
                 rulers,
                 train_data,
                 test_data,
-                num=num,
+                num=num or 10_000,
                 seed=seed,
-                variations=variations,
+                variations=variations or 8,
                 tasks=asked,
                 cache=cache,
                 allow_few=force,
@@ -469,7 +476,13 @@ def _quick_evaluation(settings: Any, dataset: Any, classifier: str | None) -> An
 
 
 def _evaluate_oracle(
-    checkpoint: str, joint_checkpoint: str | None, place: Any, seed: int, output: Path
+    checkpoint: str,
+    joint_checkpoint: str | None,
+    place: Any,
+    sources: int,
+    draws: int,
+    seed: int,
+    output: Path,
 ) -> None:
     from biglearn_gan.evaluation.oracle import evaluate_oracle
     from biglearn_gan.evaluation.records import table, write_records
@@ -487,7 +500,13 @@ def _evaluate_oracle(
     joint_model = None if joint_checkpoint is None else _load_model(joint_checkpoint, place)
     with _task_bars() as progress:
         records = evaluate_oracle(
-            model, field, seed=seed, joint_model=joint_model, progress=progress
+            model,
+            field,
+            seed=seed,
+            sources=sources,
+            draws=draws,
+            joint_model=joint_model,
+            progress=progress,
         )
     write_records(records, output)
     typer.echo(table(records))

@@ -44,7 +44,11 @@ def shortened(command: str) -> list[str]:
     words = [word for word in shlex.split(command) if not word.startswith("train.max_minutes")]
     if "train" in words:
         return [*words, "train.max_images=64", "logging.checkpoint_images=32"]
-    if "evaluate" in words:
+    if "train-classifier" in words:
+        return [*words, "--images", "1280"]
+    if "--oracle" in words:
+        return [*words, "--num", "4", "--variations", "8"]
+    if "evaluate" in words and "--samples" not in words:
         return [*words, "--num", "100", "--variations", "2"]
     if words[1].endswith("benchmark.py"):
         return [*words, "--steps", "4"]
@@ -70,9 +74,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command_runs(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_runs(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(place)
     words = shortened(command)
+    if "evaluate_fid.py" in command:
+        words += ["--inception-weights", str(request.getfixturevalue("inception_weights"))]
     if "picture.py" in command:
         root = os.environ.get("BIGLEARN_DATA")
         if root is None:

@@ -1,0 +1,212 @@
+"""Run a grid of variants of one configuration with several seeds, and tell them apart in a table.
+
+    python experiments/ablate.py experiments/ablations/penalty.yaml [--processes 2]
+
+The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants`` (a name and
+overrides each), ``seeds``, and ``tasks`` and ``num`` of the evaluation. Every run is `biglearn-gan
+train`, then `biglearn-gan evaluate`, in a process of its own on one thread; a run that was stopped
+goes on, and a finished one is not repeated. Beside the YAML file appear NAME.csv (one line for each
+run), NAME.md (mean ± standard deviation over seeds) and NAME.png.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tables import parts_of
+
+from biglearn_gan.files import replacing
+
+MEASURES = (
+    "fd",
+    "precision",
+    "recall",
+    "entropy",
+    "agreement",
+    "label-total-variation",
+    "diversity",
+)
+
+
+class Grid(BaseModel):
+    """What a YAML file holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: Path
+    overrides: list[str] = []
+    variants: dict[str, list[str]]
+    seeds: list[int]
+    tasks: str = "joint,random:0.25,random:0.5,random:0.75,right-half"
+    num: int = 1797
+    evaluate: list[str] = []
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant with one seed, and the folder that it is kept in."""
+
+    variant: str
+    seed: int
+    folder: Path
+    grid: Grid
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "evaluation" / "metrics.json"
+
+    def carry_out(self) -> None:
+        """Train and evaluate, on one thread; what is done already is left alone."""
+        if self.metrics.exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        overrides = [*self.grid.overrides, *self.grid.variants[self.variant]]
+        train = ["train", "--config", str(self.grid.config), "--output", str(self.folder)]
+        data = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
+        evaluate = [
+            *("evaluate", "--checkpoint", str(self.folder / "checkpoint")),
+            *("--tasks", self.grid.tasks, "--num", str(self.grid.num)),
+            *("--output", str(self.metrics.parent), *self.grid.evaluate),
+            *(("--data-root", data[-1]) if data else ()),
+        ]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
+            for words in ([*train, *overrides, f"train.seed={self.seed}"], evaluate):
+                subprocess.run(
+                    [sys.executable, "-m", "biglearn_gan", *words],
+                    check=True,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                )
+
+    def row(self) -> dict[str, Any]:
+        """What was measured: a column for each measure and task."""
+        row: dict[str, Any] = {"variant": self.variant, "seed": self.seed}
+        with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            logged = [line for line in csv.DictReader(file) if line["seconds"]]
+        row |= {"images": logged[-1]["images"], "seconds": logged[-1]["seconds"]}
+        for record in json.loads(self.metrics.read_text(encoding="utf-8")):
+            measure, subject = parts_of(record["metric"])
+            if measure in MEASURES and record["task"] != "originals":
+                row.setdefault(f"{measure} {subject} {record['task']}".replace("  ", " "), record)
+        return {k: v["value"] if isinstance(v, dict) else v for k, v in row.items()}
+
+
+def main(
+    grid_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/ablations"),
+) -> None:
+    """Carry out what is missing, and write the CSV, the table and the figure."""
+    try:
+        grid = Grid.model_validate(yaml.safe_load(grid_file.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        print(f"ablate: {grid_file}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    todo = [
+        Run(variant, seed, runs / grid_file.stem / f"{variant}-{seed}", grid)
+        for seed in grid.seeds
+        for variant in grid.variants
+    ]
+    done: list[Run] = []
+
+    def carry_out(run: Run) -> None:
+        started = time.perf_counter()
+        run.carry_out()
+        done.append(run)
+        print(f"{run.variant}, seed {run.seed}: {time.perf_counter() - started:.0f} s", flush=True)
+        finished = [one for one in todo if one in done]
+        write(grid_file, [one.row() for one in finished])
+
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(carry_out, todo))
+
+
+def write(grid_file: Path, rows: list[dict[str, Any]]) -> None:
+    """The CSV, the table and the figure of the runs that are done."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with (
+        replacing(grid_file.with_suffix(".csv")) as path,
+        path.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with replacing(grid_file.with_suffix(".md")) as path:
+        path.write_text(table(rows) + "\n", encoding="utf-8")
+    with replacing(grid_file.with_suffix(".png")) as path:
+        figure(rows).savefig(path, format="png", dpi=100)
+
+
+def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Distances, agreements, entropy and diversity of the model itself, in the order measured."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    kinds = ("fd", "entropy", "agreement", "diversity")
+    return [c for c in columns if c.partition(" ")[0] in kinds and len(c.split(" ")) == 2]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Mean ± standard deviation over seeds, a line for each variant."""
+    columns = shown_columns(rows)
+    lines = [
+        "| variant | seeds | seconds | " + " | ".join(columns) + " |",
+        "|---|---|---|" + "---|" * len(columns),
+    ]
+    for variant, group in groups(rows).items():
+        seconds = statistics.mean(float(row["seconds"]) for row in group)
+        cells = [spread([row[column] for row in group if column in row]) for column in columns]
+        lines.append(f"| {variant} | {len(group)} | {seconds:.0f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def figure(rows: list[dict[str, Any]]) -> Figure:
+    """A panel for each column: every seed as a dot, the mean as a bar."""
+    columns, variants = shown_columns(rows), groups(rows)
+    drawn = Figure(figsize=(2.2 * len(columns), 1 + 0.35 * len(variants)), layout="constrained")
+    FigureCanvasAgg(drawn)
+    panels = drawn.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for panel, column in zip(panels, columns, strict=True):
+        for place, group in enumerate(variants.values()):
+            values = [row[column] for row in group if column in row]
+            panel.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.6)
+            panel.plot(statistics.mean(values), place, "|", color="black", markersize=14)
+        panel.set_title(column, fontsize=8)
+        panel.tick_params(labelsize=7)
+    panels[0].set_yticks(range(len(variants)), list(variants))
+    panels[0].invert_yaxis()
+    return drawn
+
+
+def groups(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each variant."""
+    variants: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        variants.setdefault(row["variant"], []).append(row)
+    return variants
+
+
+def spread(values: list[float]) -> str:
+    mean = f"{statistics.mean(values):.3g}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.1g}"
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()
