@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from biglearn_gan.config import load_config
+from biglearn_gan.progress import counting_bar, task_bars, training_progress
 
 app = typer.Typer(
     name="biglearn-gan",
@@ -84,7 +83,7 @@ def train(
     from biglearn_gan.fit import fit
 
     folder = output if output is not None else Path("runs") / config.stem
-    with _training_progress() as on_progress:
+    with training_progress() as on_progress:
         outcome = fit(
             settings,
             folder,
@@ -156,7 +155,7 @@ def sample(
     hole = load_hole(mask, model, rows, seed, mask_hole.value)
     typer.echo(f"the hole is {hole.float().mean():.1%} of the image")
     output.mkdir(parents=True, exist_ok=True)
-    with _bar(rows, "image") as bar:
+    with counting_bar(rows, "image") as on_rows:
         samples = draw(
             model,
             sources.images,
@@ -164,7 +163,7 @@ def sample(
             variations=variations,
             seed=seed,
             batch_size=batch_size,
-            on_rows=bar,
+            on_rows=on_rows,
         )
     write_samples(samples, output)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
@@ -255,7 +254,7 @@ def evaluate(
     )
     train_data, test_data = load_dataset(settings, "train"), load_dataset(settings, "test")
     cache = default_cache()
-    with _task_bars() as progress:
+    with task_bars() as progress:
         if model is not None:
             patch_size = model.config.model.patch_size
             asked = tasks.split(",") if tasks else default_tasks(settings.image_size, patch_size)
@@ -311,7 +310,7 @@ def train_classifier(
     from biglearn_gan.evaluation.classifier_training import train_and_save_classifier
 
     settings = load_config(config, overrides or ())
-    with _task_bars() as progress:
+    with task_bars() as progress:
         measured = train_and_save_classifier(
             settings.data,
             config.as_posix(),
@@ -498,7 +497,7 @@ def _evaluate_oracle(
         )
     field = gaussian_field(data.gaussian_field, data.image_size)
     joint_model = None if joint_checkpoint is None else _load_model(joint_checkpoint, place)
-    with _task_bars() as progress:
+    with task_bars() as progress:
         records = evaluate_oracle(
             model,
             field,
@@ -510,79 +509,3 @@ def _evaluate_oracle(
         )
     write_records(records, output)
     typer.echo(table(records))
-
-
-@contextmanager
-def _bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty()) as bar:
-        yield lambda done: bar.update(done) and None
-
-
-@contextmanager
-def _task_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per task on a terminal, a line per task in a log."""
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-    terminal = sys.stderr.isatty()
-
-    def report(task: str, done: int, total: int) -> None:
-        if task not in bars:
-            bars[task] = tqdm(total=total, desc=task, unit="image", disable=not terminal)
-        bars[task].update(done - bars[task].n)
-        if not terminal and done >= total:
-            typer.echo(f"{task}: {done:,} images", err=True)
-
-    try:
-        yield report
-    finally:
-        for bar in bars.values():
-            bar.close()
-
-
-@contextmanager
-def _training_progress() -> Iterator[Callable[[Any], None]]:
-    """A bar with speed and losses on a terminal, a line per logging interval in a log."""
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    bar: Any = None
-
-    def report(progress: Any) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=progress.total_images, unit="image", disable=not terminal)
-        bar.desc = "warm start" if progress.warm else "game"
-        shown = {
-            name.rpartition("/")[2]: f"{value:.3f}"
-            for name, value in progress.metrics.items()
-            if name.startswith(("loss/", "warm_start/"))
-        }
-        if shown:
-            bar.set_postfix(shown, refresh=False)
-        bar.update(progress.images_seen - bar.n)
-        if progress.evaluation:
-            bar.write(
-                f"{progress.images_seen:>10,} images evaluated: "
-                + "  ".join(
-                    f"{name.rpartition('/')[2]} {value:.3f}"
-                    for name, value in progress.evaluation.items()
-                ),
-                file=sys.stderr,
-            )
-        if progress.metrics and not terminal:
-            speed = progress.metrics["images_per_second"]
-            losses = "  ".join(f"{name} {value}" for name, value in shown.items())
-            typer.echo(
-                f"{progress.images_seen:>10,} / {progress.total_images:,} images  "
-                f"{speed:.0f} images/s  {losses}",
-                err=True,
-            )
-
-    try:
-        yield report
-    finally:
-        if bar is not None:
-            bar.close()

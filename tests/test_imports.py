@@ -20,6 +20,7 @@ ORDER = [
     "gaussians",
     "fields",
     "files",
+    "progress",
     "hub",
     "randomness",
     "patches",
@@ -47,6 +48,7 @@ ORDER = [
 # Files that may import less than what is above them.
 ONLY = {
     "config": set[str](),
+    "progress": set[str](),
     "patches": set[str](),
     "losses": set[str](),
     "images": set[str](),

@@ -1,0 +1,80 @@
+"""What is shown of long work: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+
+@contextmanager
+def counting_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar that hears how many more are done; nothing in a log."""
+    with tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty()) as bar:
+        yield lambda done: bar.update(done) and None
+
+
+@contextmanager
+def task_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per task on a terminal, a line per task in a log."""
+    bars: dict[str, Any] = {}
+    terminal = sys.stderr.isatty()
+
+    def report(task: str, done: int, total: int) -> None:
+        if task not in bars:
+            bars[task] = tqdm(total=total, desc=task, unit="image", disable=not terminal)
+        bars[task].update(done - bars[task].n)
+        if not terminal and done >= total:
+            print(f"{task}: {done:,} images", file=sys.stderr)
+
+    try:
+        yield report
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[Any], None]]:
+    """A bar with speed and losses on a terminal, a line per logging interval in a log."""
+    terminal = sys.stderr.isatty()
+    bar: Any = None
+
+    def report(progress: Any) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=progress.total_images, unit="image", disable=not terminal)
+        bar.desc = "warm start" if progress.warm else "game"
+        shown = {
+            name.rpartition("/")[2]: f"{value:.3f}"
+            for name, value in progress.metrics.items()
+            if name.startswith(("loss/", "warm_start/"))
+        }
+        if shown:
+            bar.set_postfix(shown, refresh=False)
+        bar.update(progress.images_seen - bar.n)
+        if progress.evaluation:
+            values = "  ".join(
+                f"{name.rpartition('/')[2]} {value:.3f}"
+                for name, value in progress.evaluation.items()
+            )
+            line = f"{progress.images_seen:>10,} images evaluated: {values}"
+            bar.write(line, file=sys.stderr)
+        if progress.metrics and not terminal:
+            speed = progress.metrics["images_per_second"]
+            losses = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(
+                f"{progress.images_seen:>10,} / {progress.total_images:,} images  "
+                f"{speed:.0f} images/s  {losses}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    try:
+        yield report
+    finally:
+        if bar is not None:
+            bar.close()
