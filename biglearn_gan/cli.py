@@ -80,7 +80,14 @@ def train(
         typer.echo(settings.to_yaml())
         typer.echo(describe(settings, device))
         return
+    from biglearn_gan.evaluation.shipped import quick_evaluation
     from biglearn_gan.fit import fit
+
+    def make_evaluation(dataset: Any) -> Any:
+        evaluation, notes = quick_evaluation(settings, dataset, classifier)
+        for note in notes:
+            typer.echo(note)
+        return evaluation
 
     folder = output if output is not None else Path("runs") / config.stem
     with training_progress() as on_progress:
@@ -89,7 +96,7 @@ def train(
             folder,
             device=device,
             on_progress=on_progress,
-            make_evaluation=lambda dataset: _quick_evaluation(settings, dataset, classifier),
+            make_evaluation=make_evaluation,
         )
     if outcome.interrupted and not outcome.is_main:
         sys.exit(1)
@@ -244,14 +251,17 @@ def evaluate(
     from biglearn_gan.evaluation.records import table
     from biglearn_gan.evaluation.reference import default_cache
     from biglearn_gan.evaluation.report import write_report
+    from biglearn_gan.evaluation.shipped import data_named, load_rulers
 
     model = None if checkpoint is None else _load_model(checkpoint, place)
-    settings = _data_config(data or "") if model is None else model.config.data
+    settings = data_named(data or "") if model is None else model.config.data
     if data_root is not None:
         settings = settings.model_copy(update={"root": data_root})
-    rulers = _load_rulers(
-        settings.name, features, classifier, masked_classifier, inception_weights, place
+    rulers, notes = load_rulers(
+        settings.name, features.value, classifier, masked_classifier, inception_weights, place
     )
+    for note in notes:
+        typer.echo(note)
     train_data, test_data = load_dataset(settings, "train"), load_dataset(settings, "test")
     cache = default_cache()
     with task_bars() as progress:
@@ -391,87 +401,6 @@ def _load_model(checkpoint: str, place: Any) -> Any:
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return BigLearnGAN.from_pretrained(checkpoint).to(place)
-
-
-def _data_config(name: str) -> Any:
-    """A data set of that name in its own size, or that of a YAML file."""
-    from biglearn_gan.config import DataConfig
-    from biglearn_gan.data import NATIVE_SIZES
-
-    if name.endswith((".yaml", ".yml")):
-        return load_config(name).data
-    if name not in NATIVE_SIZES:
-        _fail(
-            f"--data: {name!r} is none of {', '.join(NATIVE_SIZES)}, nor a YAML file as in "
-            "experiments/",
-            code=2,
-        )
-    image_size, channels = NATIVE_SIZES[name]
-    return DataConfig.model_validate({"name": name, "image_size": image_size, "channels": channels})
-
-
-def _load_rulers(
-    data_name: str,
-    kind: FeatureKind,
-    classifier: str | None,
-    masked_classifier: str | None,
-    inception_weights: Path | None,
-    place: Any,
-) -> Any:
-    """What measures: features, and the classifiers that were given or ship for the data."""
-    from biglearn_gan.evaluation.bench import Rulers
-    from biglearn_gan.evaluation.classifier import ImageClassifier
-    from biglearn_gan.evaluation.features import ClassifierFeatures, InceptionFeatures
-    from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
-
-    folder = _shipped("classifier", data_name, classifier)
-    masked_folder = _shipped("masked_classifier", data_name, masked_classifier)
-    reader = None if folder is None else ImageClassifier.from_pretrained(folder).to(place)
-    masked = None
-    if masked_folder is not None:
-        masked = MaskedClassifier.from_pretrained(masked_folder).to(place)
-    else:
-        typer.echo("no ceiling of agreement: no --masked-classifier was given and none ships")
-    if kind is FeatureKind.inception:
-        return Rulers(InceptionFeatures(weights=inception_weights, device=place), reader, masked)
-    if inception_weights is not None:
-        _fail("--inception-weights is for --features inception", code=2)
-    if reader is None:
-        _fail(
-            f"no classifier ships for {data_name}: give --classifier (train-classifier makes one), "
-            "or --features inception",
-            code=2,
-        )
-    return Rulers(ClassifierFeatures(reader), reader, masked)
-
-
-def _shipped(kind: str, data_name: str, given: str | None) -> str | None:
-    """The folder that was given, or the shipped one for these data, where it is."""
-    folder = Path("checkpoints") / f"{kind}_{data_name}"
-    return given or (folder.as_posix() if folder.is_dir() else None)
-
-
-def _quick_evaluation(settings: Any, dataset: Any, classifier: str | None) -> Any:
-    """What measures alongside training, or None where there is no classifier to measure with."""
-    from biglearn_gan.data import load_dataset
-    from biglearn_gan.evaluation.classifier import ImageClassifier
-    from biglearn_gan.evaluation.quick import QuickEvaluation
-
-    data = settings.data
-    folder = _shipped("classifier", data.name, classifier)
-    if folder is None:
-        typer.echo("no evaluation alongside: no --classifier was given and none ships for the data")
-        return None
-    held_out = load_dataset(data, "validation") if data.validation_share else None
-    ruler = ImageClassifier.from_pretrained(folder).to(dataset.device)
-    evaluation = QuickEvaluation(ruler, dataset, held_out, settings.model.patch_size)
-    typer.echo(
-        f"evaluation alongside: {evaluation.description}; at most "
-        f"{settings.logging.evaluation_share:.0%} of the time"
-    )
-    if held_out is None:
-        typer.echo("data.validation_share is 0, so no state is kept as the best")
-    return evaluation
 
 
 def _evaluate_oracle(
