@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ from biglearn_gan.fit import make_accelerator
 from biglearn_gan.trainer import Trainer
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))
+
+from tables import parts_of, tables  # noqa: E402
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -38,3 +44,37 @@ def test_configuration_trains(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_configuration_says_what_it_needs(path: Path) -> None:
     assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["experiments/README.md", "checkpoints/digits/README.md", "checkpoints/mnist/README.md"],
+)
+def test_tables_are_those_of_the_shipped_records(document: str) -> None:
+    text = (EXPERIMENTS.parent / document).read_text(encoding="utf-8")
+    names = re.findall(r"--output (checkpoints/\w+/evaluation)", text)
+    assert names
+    for name in names:
+        records = json.loads((EXPERIMENTS.parent / name / "metrics.json").read_text())
+        assert tables(records) in text
+
+
+def test_a_table_has_a_value_its_error_and_its_bound() -> None:
+    record = {
+        "metric": "fd397_classifier_joint",
+        "task": "joint",
+        "value": 2.149,
+        "error": 0.4511,
+        "floor": 1.364,
+        "ceiling": None,
+        "samples": 397,
+        "seed": 0,
+    }
+    glued = record | {"metric": "fd397few_classifier_test_center_glued", "task": "center"}
+    shown = tables([record, record | {"value": 9.0}, glued]).splitlines()
+    assert shown[2].startswith("| joint | 2.15 ± 0.5 (1.36) |")
+    assert shown[-1] == "| center |  |  | 2.15 |"
+    assert parts_of("label-total-variation1k_classifier_test_random50x7") == (
+        "label-total-variation",
+        "",
+    )
