@@ -1,0 +1,85 @@
+"""The ablation runner: what is done is not done again, and every run is told apart."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))
+
+import ablate  # noqa: E402
+
+
+def rows() -> list[dict[str, object]]:
+    common = {"images": "48", "seconds": "2.0", "agreement glued random:0.5": 0.3}
+    return [
+        {"variant": "a", "seed": 0, "fd joint": 2.0, "agreement random:0.5": 0.75} | common,
+        {"variant": "b", "seed": 0, "fd joint": 9.0, "agreement random:0.5": 0.25} | common,
+        {"variant": "a", "seed": 1, "fd joint": 4.0, "agreement random:0.5": 0.85} | common,
+    ]
+
+
+def test_the_table_has_mean_and_standard_deviation_over_seeds() -> None:
+    lines = ablate.table(rows()).splitlines()
+    assert lines[0] == "| variant | seeds | seconds | fd joint | agreement random:0.5 |"
+    assert lines[2] == "| a | 2 | 2 | 3 ± 1 | 0.8 ± 0.07 |"
+    assert lines[3] == "| b | 1 | 2 | 9 | 0.25 |"
+
+
+def test_csv_table_and_figure_appear_beside_the_grid(tmp_path: Path) -> None:
+    ablate.write(tmp_path / "some.yaml", rows())
+    with (tmp_path / "some.csv").open(newline="") as file:
+        assert [line["variant"] for line in csv.DictReader(file)] == ["a", "b", "a"]
+    assert (tmp_path / "some.md").read_text() == ablate.table(rows()) + "\n"
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+
+
+def carry_out(grid: Path, runs: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, EXPERIMENTS / "ablate.py", grid, "--runs", runs]
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=EXPERIMENTS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
+    grid = tmp_path / "tiny.yaml"
+    small = ["train.max_images=64", "train.batch_size=4", "logging.log_images=16"]
+    values = {
+        "config": "experiments/digits.yaml",
+        "overrides": [*small, "logging.tensorboard=false", "logging.evaluation_share=0"],
+        "variants": {"narrow": [f"model.{n}.width=16" for n in ("generator", "discriminator")]},
+        "seeds": [0, 1],
+        "tasks": "joint,random:0.5",
+        "num": 100,
+        "evaluate": ["--variations", "2"],
+    }
+    grid.write_text(yaml.safe_dump(values))
+    first = carry_out(grid, tmp_path / "runs")
+    assert first.returncode == 0, first.stderr
+    with (tmp_path / "tiny.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(line["seed"], line["images"]) for line in found] == [("0", "64"), ("1", "64")]
+    assert found[0]["fd joint"] != found[1]["fd joint"]
+    metrics = tmp_path / "runs" / "tiny" / "narrow-0" / "evaluation" / "metrics.json"
+    written = metrics.stat().st_mtime_ns
+    assert carry_out(grid, tmp_path / "runs").returncode == 0
+    assert metrics.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("text", ["variants: [", "config: experiments/digits.yaml", "sped: 3"])
+def test_a_wrong_grid_is_one_sentence(text: str, tmp_path: Path) -> None:
+    grid = tmp_path / "wrong.yaml"
+    grid.write_text(text)
+    ended = carry_out(grid, tmp_path / "runs")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"ablate: {grid}: ") and ended.stderr.count("\n") == 1
