@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-WEIGHTS_TOLERANCE = 1e-9
+WEIGHTS_TOLERANCE = 1e-6
 
 
 class GaussianError(ValueError):

@@ -349,10 +349,17 @@ class TestMistakes:
         with pytest.raises(OracleError, match=r"4 x 6 pixels needs a field of 24 .*, not 64"):
             measure(Perfect(config()), gaussian_field("mixture", (8, 8)))
 
-    def test_a_joint_model_of_other_patches(self, config: Callable[..., Config]) -> None:
-        joint = Perfect(config({"model.patch_size": 1}))
-        with pytest.raises(OracleError, match="patches of 2 and of 1, not of one size"):
-            measure(Perfect(config()), joint_model=joint)
+    def test_a_joint_model_of_other_patches_or_of_another_field(
+        self, config: Callable[..., Config]
+    ) -> None:
+        patches = Perfect(config({"model.patch_size": 1}))
+        with pytest.raises(
+            OracleError, match=r"mixture in patches of 2 and of .* patches of 1, no"
+        ):
+            measure(Perfect(config()), joint_model=patches)
+        field = Perfect(config({"data.name": "gaussian_field_rough"}))
+        with pytest.raises(OracleError, match=r"_mixture in .* and of gaussian_field_rough in"):
+            measure(Perfect(config()), joint_model=field)
 
     def test_a_joint_model_of_images(
         self, config: Callable[..., Config], tiny_config: Callable[..., Config]

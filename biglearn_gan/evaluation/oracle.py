@@ -85,8 +85,15 @@ def evaluate_oracle(
 
     The same two with ``_pasted_unconditional`` are of unconditional samples of the model, of which
     the target's pixels are kept whatever the source, and with ``_joint_only`` of the conditional
-    draws of ``joint_model``; both only for kinds that have a source. ``critic_correlation_...`` is
-    explained at :func:`_critic_correlation`.
+    draws of ``joint_model``; both only for kinds that have a source.
+
+    Where the critic's scores are absolute, ``critic_correlation_approximate`` is the Pearson
+    correlation, over real x and averaged over masks, of its logit f(x; S, T) with
+    log q(x_T | x_S) - log p̂(x_T | x_S). The model's density p is not known: p̂ is a mixture of as
+    many Gaussians as the field has, fitted to ``CRITIC_FIT`` samples of the model. The ceiling is
+    what the noise of that fit leaves to a perfect critic; what the mixture cannot express lowers
+    the value further. And the critic has played against the live generator, whereas the samples
+    are of its average, so even a perfect critic scores another density ratio.
 
     Args:
         model: a model of the field; its critic is measured if its scores are absolute.
@@ -109,9 +116,12 @@ def evaluate_oracle(
     _check_model(model, field)
     if joint_model is not None:
         _check_model(joint_model, field)
-        ours, theirs = model.config.model.patch_size, joint_model.config.model.patch_size
+        ours, theirs = (
+            f"{each.config.data.name} in patches of {each.config.model.patch_size}"
+            for each in (model, joint_model)
+        )
         if ours != theirs:
-            raise OracleError(f"the models have patches of {ours} and of {theirs}, not of one size")
+            raise OracleError(f"the models are of {ours} and of {theirs}, not of the same")
     bench = _Bench(model, field, joint_model, seed, masks_per_kind, sources, draws)
     unconditional = _draw_unconditionally(bench)
     records: list[Record] = []
@@ -310,18 +320,13 @@ def _errors(
 def _critic_correlation(
     bench: _Bench, question: _Question, first_image: int, generator: torch.Generator
 ) -> tuple[float, float]:
-    """How the critic's logit follows an approximate log density ratio, and the best to be had.
+    """The critic's correlation with an approximate log density ratio, and its ceiling.
 
-    The value is the Pearson correlation, over real x, of f(x; S, T) with
-    log q(x_T | x_S) - log p̂(x_T | x_S), where p̂ approximates the model's unknown density. Two
-    mixtures are fitted to two halves of ``CRITIC_FIT`` samples (x_S real, x_T generated), see
-    :func:`_refit`, and log p̂ is the mean of both. How well their ratios agree with each other says
-    how much of the yardstick is noise: the ceiling is the correlation that the noiseless ratio
-    would have with it, the square root of its reliability by the formula of Spearman (1910) and
-    Brown (1910). A model close to the data has a ratio close to 0 and a low ceiling. What the
-    fitted family cannot express is not in the ceiling.
-
-    The critic has played against the live generator, whereas the samples are of its average.
+    Two mixtures are fitted to two halves of the samples (x_S real, x_T generated), see
+    :func:`_refit`, and log p̂ is the mean of both. How well their ratios agree says how much of the
+    yardstick is noise: the noiseless ratio would correlate with it by the square root of its
+    reliability, 2 r / (1 + r) for halves that correlate by r (Spearman 1910, Brown 1910). A model
+    close to the data has a ratio close to 0, and so a low ceiling.
     """
     pixels = torch.cat([question.target, question.source])
     law, split = bench.field.marginal(pixels), len(question.target)
