@@ -1,0 +1,263 @@
+"""The Fréchet distance of two folders of images, with the number that pytorch-fid's command gives.
+
+    python experiments/evaluate_fid.py FOLDER_A FOLDER_B
+    python experiments/evaluate_fid.py FOLDER_B --checkpoint checkpoints/mnist --mask random:0.5
+
+The second form draws from a model in place of FOLDER_A. Files are those of pytorch-fid: directly in
+the folder, with one of its suffixes, by name, converted to RGB, 50 in a pass. Exit codes: 0 done,
+1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import numpy as np
+import torch
+import typer
+from jaxtyping import UInt8
+from PIL import Image
+from pytorch_fid.fid_score import IMAGE_EXTENSIONS
+from torch import Tensor
+
+from biglearn_gan.config import DataConfig
+from biglearn_gan.evaluation.answers import Drawn, Question
+from biglearn_gan.evaluation.features import INCEPTION_ROWS, FeaturesError, InceptionFeatures
+from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
+from biglearn_gan.evaluation.records import metric_name
+from biglearn_gan.files import replacing
+from biglearn_gan.holes import HoleError
+from biglearn_gan.images import UNREADABLE, DataError
+from biglearn_gan.model import BigLearnGAN, CheckpointError
+from biglearn_gan.sampling import load_hole, load_sources
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
+
+FOR_CHECKPOINT = ("mask", "images", "num", "seed", "data_root")
+
+
+class Dimensions(StrEnum):
+    """pytorch-fid's blocks, by the length of their features."""
+
+    first_pooling = "64"
+    second_pooling = "192"
+    before_auxiliary = "768"
+    last_pooling = "2048"
+
+
+@app.command()
+def main(
+    context: typer.Context,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="[FOLDER_A] FOLDER_B", help="With --checkpoint FOLDER_B alone."),
+    ],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Model to draw from: a folder, or a name on the hub.")
+    ] = None,
+    mask: Annotated[
+        str, typer.Option(help="What it generates: joint, center, random:R, ..., or an image file.")
+    ] = "joint",
+    images: Annotated[
+        str | None, typer.Option(help="What it completes: a file, a folder or dataset:split.")
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same images.")] = 0,
+    data_root: Annotated[str | None, typer.Option(help="Where data sets are.")] = None,
+    dims: Annotated[
+        Dimensions, typer.Option(help="Length of the features.")
+    ] = Dimensions.last_pooling,
+    inception_weights: Annotated[
+        Path | None, typer.Option(help="pytorch-fid's weights (default: fetched and cached).")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="File for the record.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
+    ] = False,
+) -> None:
+    """Measure, print the number with its protocol, and write the record."""
+    *first, reference = folders
+    if len(first) != (1 if checkpoint is None else 0):
+        fail("give two folders, or one and --checkpoint", code=2)
+    given = [name for name in FOR_CHECKPOINT if is_given(context, name)]
+    if checkpoint is None and given:
+        fail(f"--{given[0].replace('_', '-')} is for --checkpoint", code=2)
+    if mask == "joint" and images is not None:
+        fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
+    place = usable_device(device)
+    dimensions = int(dims.value)
+    reference_files = pytorch_fid_files(reference)
+
+    if checkpoint is None:
+        files = pytorch_fid_files(first[0])
+        count, split, task = len(files), None, "folders"
+        what, batches = f"the {count:,} images in {first[0]}", read_files(files)
+    else:
+        model = BigLearnGAN.from_pretrained(checkpoint).to(place)
+        data = model.config.data
+        if data_root is not None:
+            data = data.model_copy(update={"root": data_root})
+        question, split = ask(model, data, mask, images, num, seed)
+        count, task = len(question), question.task
+        what = f"{count:,} joint samples of {checkpoint}"
+        if split is not None:
+            of = images or f"{data.name}:test"
+            what = f"{count:,} completions of {of} by {checkpoint}, hole {mask}"
+        batches = draw(model, question, seed)
+
+    fewest = min(count, len(reference_files))
+    if fewest < 2 or (fewest < dimensions and not force):
+        fail(
+            f"{fewest} images are too few for features of {dimensions} dimensions: give at least "
+            f"{max(2, dimensions)}, fewer --dims, or --force with 2 or more"
+        )
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+    features = InceptionFeatures(inception_weights, dimensions, place)
+    ours = moments(features, batches)
+    value = frechet_distance(ours, moments(features, read_files(reference_files)), allow_few=force)
+    few = fewest < dimensions
+    record = {
+        "metric": metric_name("fd", count, f"inception{dimensions}", split, task, few=few),
+        "value": value,
+        "dims": dimensions,
+        "samples": count,
+        "seed": None if checkpoint is None else seed,
+    }
+    typer.echo(f"{record['metric']}: {value:.6f}")
+    typer.echo(
+        f"the Fréchet distance from {what} to the {len(reference_files):,} images in {reference}, "
+        f"in {dimensions} features of pytorch-fid's Inception network"
+    )
+    if few:
+        typer.echo("fewer images than dimensions: mostly bias, compare with the same counts only")
+    if json_file is not None:
+        with replacing(json_file) as path:
+            path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def pytorch_fid_files(folder: Path) -> list[Path]:
+    """The image files that pytorch-fid measures, in its order."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; name a folder of image files")
+    files = sorted(file for suffix in IMAGE_EXTENSIONS for file in folder.glob(f"*.{suffix}"))
+    if not files:
+        suffixes = " ".join(f".{suffix}" for suffix in sorted(IMAGE_EXTENSIONS))
+        raise DataError(f"{folder} holds no image files ({suffixes})")
+    return files
+
+
+def read_files(files: list[Path]) -> Iterator[UInt8[Tensor, "B 3 H W"]]:
+    """The pixels of image files, all of one size, as many at once as pytorch-fid takes."""
+    size = None
+    for start in range(0, len(files), INCEPTION_ROWS):
+        pixels = []
+        for file in files[start : start + INCEPTION_ROWS]:
+            try:
+                with Image.open(file) as opened:
+                    image = opened.convert("RGB")
+            except UNREADABLE as error:
+                raise DataError(f"{file} is not a readable image ({error})") from None
+            size = size or image.size
+            if image.size != size:
+                raise DataError(
+                    f"{file} has {image.size[0]} x {image.size[1]} pixels and {files[0].name} "
+                    f"{size[0]} x {size[1]}; the images of a folder must have one size"
+                )
+            pixels.append(np.asarray(image))
+        yield torch.from_numpy(np.stack(pixels)).movedim(-1, 1)
+
+
+def ask(
+    model: BigLearnGAN, data: DataConfig, mask: str, images: str | None, num: int, seed: int
+) -> tuple[Question, str | None]:
+    """What the model draws, and which images it completes as a metric's name has it."""
+    load_hole(mask, model, 1, seed, "white")
+    split = None
+    if mask == "joint":
+        pixels = torch.zeros(1, data.channels, *data.image_size, dtype=torch.uint8)
+        pixels = pixels.expand(num, -1, -1, -1)
+    else:
+        sources = load_sources(data, images, num)
+        for note in sources.notes:
+            typer.echo(note)
+        pixels, split = sources.images, split_name(data, images)
+    hole = load_hole(mask, model, len(pixels), seed, "white")
+    task = Path(mask).stem if Path(mask).is_file() else mask
+    return Question(task, pixels, None, hole, torch.zeros_like(hole)), split
+
+
+def split_name(data: DataConfig, images: str | None) -> str:
+    """``test``, ``cifar10-test`` for a data set that is not the model's, or ``folder``."""
+    if images is None:
+        return "test"
+    if Path(images).exists():
+        return "folder"
+    name, _, split = images.partition(":")
+    return split if name == data.name else f"{name}-{split}"
+
+
+def draw(model: BigLearnGAN, question: Question, seed: int) -> Iterator[UInt8[Tensor, "B C H W"]]:
+    """The model's answers, rounded to 8 bits, a part at a time."""
+    answers = Drawn(model, question, seed)
+    for start in range(0, len(question), INCEPTION_ROWS):
+        yield answers.read(start, start + INCEPTION_ROWS, 1)[:, 0]
+
+
+def moments(
+    features: InceptionFeatures, batches: Iterator[UInt8[Tensor, "B C H W"]]
+) -> GaussianStatistics:
+    """Moments of the features, in memory that does not grow with the number of images."""
+    statistics = GaussianStatistics(features.dimensions)
+    for batch in batches:
+        statistics.update(features(batch))
+    return statistics
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave this option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def usable_device(name: str) -> torch.device:
+    try:
+        place = torch.device(name)
+        torch.zeros(1, device=place).item()
+    except (RuntimeError, AssertionError):
+        fail(f"--device: {name!r} is not a device of this machine", code=2)
+    return place
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Parse and measure; a mistake is one sentence on standard error, and the exit code says so."""
+    command: Any = typer.main.get_command(app)
+    try:
+        return command.main(arguments, prog_name="evaluate_fid.py", standalone_mode=False) or 0
+    except HoleError as error:
+        fail(str(error), code=2)
+    except (DataError, FeaturesError, CheckpointError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        if any(cls.__name__ == "ClickException" for cls in type(error).__mro__):
+            fail(error.format_message(), code=2)  # type: ignore[attr-defined]
+        raise
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    typer.echo(f"evaluate_fid.py: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(run())
