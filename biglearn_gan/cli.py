@@ -110,6 +110,7 @@ def train(
             f"{outcome.images_seen:,} images seen in {outcome.seconds / 60:.1f} minutes; "
             f"the model is in {outcome.checkpoint}"
         )
+        typer.echo(outcome.verdict)
 
 
 @app.command()

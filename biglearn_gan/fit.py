@@ -18,6 +18,7 @@ from PIL import Image
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.doctor import Doctor
 from biglearn_gan.figures import completion_grid
 from biglearn_gan.game import METRIC_NAMES
 from biglearn_gan.holes import named_hole
@@ -39,7 +40,7 @@ class Progress:
     """What a progress display needs.
 
     ``metrics`` is empty except where a logging interval ended, ``evaluation`` except where the
-    model was evaluated.
+    model was evaluated; ``warnings`` are sentences of the doctor.
     """
 
     images_seen: int
@@ -47,6 +48,7 @@ class Progress:
     warm: bool
     metrics: dict[str, float]
     evaluation: dict[str, float]
+    warnings: list[str]
 
 
 @runtime_checkable
@@ -70,7 +72,10 @@ MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How :func:`fit` ended; when ``interrupted``, the same call goes on from here."""
+    """How :func:`fit` ended; when ``interrupted``, the same call goes on from here.
+
+    ``verdict`` is the doctor's, on what was trained by this call.
+    """
 
     images_seen: int
     total_images: int
@@ -78,6 +83,7 @@ class Outcome:
     interrupted: bool
     checkpoint: Path
     is_main: bool
+    verdict: str
 
 
 def fit(
@@ -166,7 +172,8 @@ def _fit(
         folder.start_metrics(trainer.images_seen)
     try:
         observer = None if evaluation is None else _Observer(evaluation, trainer, folder)
-        _spend(trainer, folder, on_progress, observer)
+        doctor = Doctor(config)
+        _spend(trainer, folder, on_progress, observer, doctor)
     finally:
         folder.close()
     return Outcome(
@@ -176,6 +183,7 @@ def _fit(
         not trainer.finished,
         folder.checkpoint,
         main,
+        doctor.verdict(),
     )
 
 
@@ -184,6 +192,7 @@ def _spend(
     folder: RunFolder,
     on_progress: Callable[[Progress], None],
     observer: _Observer | None,
+    doctor: Doctor,
 ) -> None:
     """Take steps until the budget is spent or Ctrl-C; write logs, grids and checkpoints."""
     intervals, main = trainer.config.logging, trainer.accelerator.is_main_process
@@ -192,8 +201,10 @@ def _spend(
     def report(metrics: dict[str, float]) -> None:
         measured = observer.look() if observer is not None else {}
         if main:
-            total = trainer.schedule.total_images
-            on_progress(Progress(trainer.images_seen, total, trainer.warm, metrics, measured))
+            seen, schedule = trainer.images_seen, trainer.schedule
+            total, start = schedule.total_images, schedule.warm_images
+            warnings = doctor.look(seen, metrics | measured, (seen - start) / (total - start))
+            on_progress(Progress(seen, total, trainer.warm, metrics, measured, warnings))
 
     if not trainer.finished:
         report({})

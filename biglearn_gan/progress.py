@@ -63,6 +63,8 @@ def training_progress() -> Iterator[Callable[[Any], None]]:
             )
             line = f"{progress.images_seen:>10,} images evaluated: {values}"
             bar.write(line, file=sys.stderr)
+        for warning in progress.warnings:
+            bar.write(f"biglearn-gan: {warning}", file=sys.stderr)
         if progress.metrics and not terminal:
             speed = progress.metrics["images_per_second"]
             losses = "  ".join(f"{name} {value}" for name, value in shown.items())

@@ -40,6 +40,7 @@ ORDER = [
     "schedule",
     "run_folder",
     "trainer",
+    "doctor",
     "fit",
     "evaluation",
     "cli",
@@ -49,6 +50,7 @@ ORDER = [
 ONLY = {
     "config": set[str](),
     "progress": set[str](),
+    "doctor": {"config"},
     "patches": set[str](),
     "losses": set[str](),
     "images": set[str](),
