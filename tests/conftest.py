@@ -158,7 +158,7 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 scale = (2 / old[0].numel()) ** 0.5
                 weights[name] = scale * torch.randn(old.shape, generator=generator)
             elif name.endswith("bias"):
-                weights[name] = 0.2 * torch.rand(old.shape, generator=generator)
+                weights[name] = torch.rand(old.shape, generator=generator)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})
