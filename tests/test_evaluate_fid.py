@@ -237,3 +237,9 @@ def test_failures_are_one_sentence(
     code, _, err = run(a, b, "--dims", 64, "--inception-weights", missing)
     assert code == 1
     assert_one_sentence(err, str(missing))
+    weights = torch.load(inception_weights)
+    weights["Conv2d_2b_3x3.conv.weight"][0] = torch.nan
+    torch.save(weights, tmp_path / "nan.pth")
+    code, _, err = run(a, b, "--dims", 64, "--inception-weights", tmp_path / "nan.pth")
+    assert code == 1
+    assert_one_sentence(err, "not finite")
