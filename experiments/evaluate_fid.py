@@ -218,7 +218,10 @@ def moments(
     """Moments of the features, in memory that does not grow with the number of images."""
     statistics = GaussianStatistics(features.dimensions)
     for batch in batches:
-        statistics.update(features(batch))
+        found = features(batch)
+        if not found.isfinite().all():
+            raise FeaturesError("the weights of the Inception network give numbers not finite")
+        statistics.update(found)
     return statistics
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jaxtyping
@@ -143,3 +144,42 @@ def draw_masks() -> Callable[..., TokenMasks]:
         return TokenMasks(union & ~target, target)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of pytorch-fid's network, scaled so that they neither vanish nor blow up.
+
+    They lie where torch.hub looks when its folder is ``path.parents[1]``.
+    """
+    from pytorch_fid import inception
+
+    generator = torch.Generator().manual_seed(0)
+    weights: dict[str, torch.Tensor] = {}
+
+    def keep(network: torch.nn.Module, state: object) -> None:
+        for name, old in network.state_dict().items():
+            weights[name] = old
+            if old.ndim > 1:  # He et al. 2015, for rectified units
+                scale = (2 / old[0].numel()) ** 0.5
+                weights[name] = scale * torch.randn(old.shape, generator=generator)
+            elif name.endswith("bias"):
+                weights[name] = torch.rand(old.shape, generator=generator)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(torch.nn.Module, "load_state_dict", keep)
+        inception.fid_inception_v3()
+    name = inception.FID_WEIGHTS_URL.rpartition("/")[2]
+    path = tmp_path_factory.mktemp("hub") / "checkpoints" / name
+    path.parent.mkdir()
+    torch.save(weights, path)
+    return path
+
+
+@pytest.fixture
+def hub(inception_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch.hub's folder for this test, with the random Inception weights in its cache."""
+    folder = inception_weights.parents[1]
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(folder))
+    return folder

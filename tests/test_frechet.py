@@ -9,7 +9,11 @@ import pytest
 import scipy.linalg
 import torch
 
-from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
+from biglearn_gan.evaluation.frechet import (
+    GaussianStatistics,
+    frechet_distance,
+    frechet_distance_with_error,
+)
 
 
 def random_features(count: int, dimensions: int, seed: int) -> torch.Tensor:
@@ -149,3 +153,73 @@ def test_wrong_features_are_named() -> None:
         statistics.merge(GaussianStatistics(5))
     with pytest.raises(ValueError, match="of 7 and of 5 dimensions"):
         frechet_distance(statistics, GaussianStatistics(5))
+
+
+def groups_of(features: torch.Tensor, count: int) -> list[GaussianStatistics]:
+    return [statistics_of(part) for part in features.chunk(count)]
+
+
+def test_the_error_is_the_spread_over_independent_sets() -> None:
+    # Far from the reference the distance is nearly linear in the mean, where a jackknife is exact.
+    reference = statistics_of(random_features(2003, 3, seed=20))
+    measured = []
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(1000 + seed)
+        features = 3 + torch.randn(400, 3, generator=generator, dtype=torch.float64)
+        measured.append(frechet_distance_with_error(groups_of(features, 10), reference))
+    values, errors = torch.tensor(measured).double().T
+    spread = float(values.std())
+    mean_square = float(errors.square().mean().sqrt())
+    assert spread > 0
+    # Over 60 sets the spread itself is known to about 1 / √120 = 9%, so this is 3 of its errors.
+    assert mean_square == pytest.approx(spread, rel=0.3)
+
+
+def test_the_value_is_that_of_all_groups_together() -> None:
+    features, reference = (
+        random_features(101, 7, seed=21),
+        statistics_of(random_features(50, 7, 22)),
+    )
+    value, error = frechet_distance_with_error(groups_of(features, 10), reference)
+    assert value == pytest.approx(frechet_distance(statistics_of(features), reference), rel=1e-9)
+    assert error is not None and error > 0
+
+
+def test_a_jackknife_of_two_groups_by_hand() -> None:
+    # In one dimension with equal variances the distances without a group are (m_g - m)²: with
+    # √(1/2 · ((d₁ - d̄)² + (d₂ - d̄)²)) = |d₁ - d₂| / 2.
+    def set_around(mean: float) -> GaussianStatistics:
+        return statistics_of(torch.tensor([[mean - 1.0], [mean + 1.0]], dtype=torch.float64))
+
+    groups, reference = [set_around(2.0), set_around(5.0)], set_around(0.0)
+    _, error = frechet_distance_with_error(groups, reference)
+    assert error == pytest.approx((5.0**2 - 2.0**2) / 2, rel=1e-12)
+
+
+def test_there_is_no_error_where_a_left_out_group_leaves_too_few() -> None:
+    features, reference = random_features(10, 7, seed=23), statistics_of(random_features(50, 7, 24))
+    assert frechet_distance_with_error(groups_of(features, 3), reference)[1] is None  # 6 are left
+    assert frechet_distance_with_error(groups_of(features, 4), reference)[1] is not None  # 7 left
+    assert frechet_distance_with_error([statistics_of(features)], reference)[1] is None
+
+
+def test_few_vectors_of_the_reference_are_allowed_or_refused_as_in_the_distance() -> None:
+    groups, few = (
+        groups_of(random_features(100, 7, 25), 10),
+        statistics_of(random_features(5, 7, 26)),
+    )
+    with pytest.raises(ValueError, match="5 samples are too few"):
+        frechet_distance_with_error(groups, few)
+    value, error = frechet_distance_with_error(groups, few, allow_few=True)
+    assert value > 0 and error is not None and error > 0
+
+
+def test_a_singular_and_a_regular_covariance_compare_by_the_closed_form() -> None:
+    # Diagonal covariances commute: Σ (√a_i - √b_i)².
+    a, b = torch.tensor([4.0, 0.0, 9.0]), torch.tensor([1.0, 16.0, 0.25])
+    zero = torch.zeros(3)
+    first = GaussianStatistics.from_moments(zero, a.diag(), count=5)
+    second = GaussianStatistics.from_moments(zero, b.diag(), count=5)
+    expected = 1.0 + 16.0 + 2.5**2
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(second, first) == pytest.approx(expected, rel=1e-12)

@@ -7,7 +7,6 @@ classifier, and pytorch-fid's Inception network for comparison with the literatu
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from unittest.mock import patch
@@ -82,7 +81,8 @@ class InceptionFeatures:
         device: where the network runs.
 
     Raises:
-        FeaturesError: the weights cannot be had, or are those of another network.
+        FeaturesError: the weights cannot be had, or are those of another network; or no block has
+            so many dimensions.
     """
 
     name = "inception"
@@ -95,6 +95,9 @@ class InceptionFeatures:
     ):
         from pytorch_fid import inception
 
+        if dimensions not in INCEPTION_DIMENSIONS:
+            allowed = ", ".join(map(str, INCEPTION_DIMENSIONS))
+            raise FeaturesError(f"Inception features have {allowed} dimensions, not {dimensions}")
         self.dimensions = dimensions
         self._device = torch.device(device)
         state, origin = _inception_weights(weights, inception.FID_WEIGHTS_URL)
@@ -102,7 +105,7 @@ class InceptionFeatures:
         try:
             with patch.object(inception, "load_state_dict_from_url", return_value=state):
                 network = inception.InceptionV3([block])
-        except (RuntimeError, TypeError, AttributeError) as error:
+        except (RuntimeError, TypeError, AttributeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise FeaturesError(
                 f"{origin}: holds no weights of pytorch-fid's network ({reason})"
@@ -128,8 +131,8 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _inception_weights(file: Path | None, url: str) -> tuple[dict[str, Any], str]:
-    """The weights and where they come from; nothing is unpickled but tensors."""
+def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
+    """What is there and where it comes from; nothing is unpickled but plain values and tensors."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         if file is not None:
@@ -138,7 +141,7 @@ def _inception_weights(file: Path | None, url: str) -> tuple[dict[str, Any], str
             state = torch.hub.load_state_dict_from_url(
                 url, map_location="cpu", progress=True, weights_only=True
             )
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:200]
         raise FeaturesError(
             f"the weights of the Inception network cannot be had from "

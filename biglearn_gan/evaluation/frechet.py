@@ -152,7 +152,9 @@ def frechet_distance_with_error(
         return value, None
     without = torch.tensor(
         [
-            frechet_distance(_merged([*groups[:left], *groups[left + 1 :]]), reference)
+            frechet_distance(
+                _merged([*groups[:left], *groups[left + 1 :]]), reference, allow_few=allow_few
+            )
             for left in range(len(groups))
         ]
     )
@@ -168,6 +170,13 @@ def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:
 
 
 def _factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"]:
-    """F with F Fᵀ = covariance; eigenvalues that rounding made negative count as 0."""
+    """F with F Fᵀ = covariance; eigenvalues that rounding made negative count as 0.
+
+    Any factor gives the same singular values, and Cholesky's is ten times as fast as that of the
+    eigenvectors; only a singular covariance has none.
+    """
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if not failed:
+        return factor
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * values.clamp(min=0).sqrt()

@@ -68,7 +68,7 @@ def reference_statistics(
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             save_file(_tensors(statistics), temporary)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         warnings.warn(f"{cache}: statistics cannot be kept here ({error})", stacklevel=2)
     return statistics
 

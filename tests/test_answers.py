@@ -1,0 +1,308 @@
+"""Questions, answers that were made elsewhere, and the halves of a hole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.evaluation.answers import (
+    Answers,
+    Drawn,
+    DrawnInTwoSteps,
+    Given,
+    Sampler,
+    ask,
+    ask_from_nothing,
+    halves,
+    labels_of,
+    load_given,
+)
+from biglearn_gan.holes import HoleError
+from biglearn_gan.images import DataError, to_unit_range
+from biglearn_gan.sampling import Samples, write_samples
+
+
+def random_images(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+
+
+@pytest.fixture
+def dataset() -> ImageDataset:
+    """13 RGB images of 4 x 6 pixels with labels."""
+    labels = torch.arange(13) % 5
+    return ImageDataset("toy:test", random_images(13, 3, 4, 6), labels, num_classes=5)
+
+
+def holes(count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    hole = torch.rand(count, 4, 6, generator=generator) < 0.5
+    hole[:, 0, 0], hole[:, 3, 5] = True, False
+    return hole
+
+
+# What is asked
+
+
+def test_a_hole_is_hidden_and_everything_else_observed(dataset: ImageDataset) -> None:
+    images = dataset.images_uint8(torch.arange(5))
+    question = ask("right-half", images, dataset.labels[:5], patch_size=2, seed=0)
+    assert len(question) == 5
+    assert question.hole[:, :, 3:].all() and not question.hole[:, :, :3].any()
+    assert not question.absent.any()
+    assert torch.equal(question.observed, ~question.hole)
+
+
+@pytest.mark.parametrize("name", ["center", "random:0.5", "checkerboard"])
+def test_of_a_marginal_nothing_is_observed(name: str, dataset: ImageDataset) -> None:
+    question = ask_from_nothing(f"marginal:{name}", 5, dataset, patch_size=2, seed=3)
+    assert not question.observed.any()
+    assert not (question.hole & question.absent).any()
+    same = ask(name, question.images, None, patch_size=2, seed=3)
+    assert torch.equal(question.hole, same.hole)
+    assert question.images.shape == (5, 3, 4, 6) and not question.images.any()
+
+
+def test_the_joint_task_asks_for_everything(dataset: ImageDataset) -> None:
+    question = ask_from_nothing("joint", 5, dataset, patch_size=2, seed=0)
+    assert question.hole.all() and not question.absent.any() and question.labels is None
+
+
+def test_an_unknown_task_is_an_error(dataset: ImageDataset) -> None:
+    for task in ("nonsense", "marginal:nonsense", "marginal:"):
+        with pytest.raises(HoleError):
+            ask_from_nothing(task, 1, dataset, patch_size=2, seed=0)
+
+
+def test_rows_are_a_part_of_everything(dataset: ImageDataset) -> None:
+    images = dataset.images_uint8(torch.arange(13))
+    question = ask("random:0.5", images, dataset.labels, patch_size=2, seed=0)
+    part = question.rows(3, 7)
+    assert len(part) == 4 and part.task == question.task
+    for field in ("images", "labels", "hole", "absent"):
+        assert torch.equal(getattr(part, field), getattr(question, field)[3:7])
+
+
+# Where answers come from
+
+
+class Echo:
+    """Fills image i, variation k, with a number that tells seed, i and k; remembers its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Tensor]] = []
+
+    def complete(
+        self,
+        images: Tensor,
+        hole: Tensor,
+        *,
+        absent: Tensor | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Tensor:
+        self.calls.append({"images": images, "hole": hole, "absent": absent})
+        row = torch.arange(first_image, first_image + len(images))[:, None]
+        filling = seed + 10 * row + torch.arange(variations)
+        whole = images[:, None].repeat(1, variations, 1, 1, 1)
+        filled = to_unit_range(filling.to(torch.uint8))[:, :, None, None, None]
+        return torch.where(hole[:, None, None], filled, whole)
+
+
+def test_drawn_answers_do_not_depend_on_how_they_are_read(dataset: ImageDataset) -> None:
+    images = dataset.images_uint8(torch.arange(13))
+    question = ask("right-half", images, None, patch_size=2, seed=0)
+    answers = Drawn(Echo(), question, seed=5)
+    assert isinstance(answers, Answers) and isinstance(answers.model, Sampler)
+    whole = answers.read(0, 13, 3)
+    assert whole.shape == (13, 3, 3, 4, 6)
+    parts = torch.cat([answers.read(0, 4, 3), answers.read(4, 13, 3)])
+    assert torch.equal(parts, whole)
+    assert whole[7, 2, 0, 0, 5] == 5 + 70 + 2
+    assert torch.equal(whole[..., :3], images[:, None, :, :, :3].expand(-1, 3, -1, -1, -1))
+
+
+def test_the_second_step_is_given_what_the_first_one_drew(dataset: ImageDataset) -> None:
+    model, images = Echo(), dataset.images_uint8(torch.arange(13))
+    question = ask("right-half", images, None, patch_size=2, seed=0)
+    first = torch.zeros_like(question.hole)
+    first[:, :2, 3:] = True
+    answers = DrawnInTwoSteps(model, question, first, seeds=(3, 100))
+    whole = answers.read(2, 6, 2)
+    assert isinstance(answers, Answers)
+    rest = question.hole & ~first
+    half, *second = model.calls
+    assert torch.equal(half["hole"], first[2:6])
+    assert torch.equal(half["absent"], rest[2:6])
+    assert len(second) == 2
+    for variation, call in enumerate(second):
+        assert torch.equal(call["hole"], rest[2:6])
+        assert not call["absent"].any()
+        assert (whole[1, variation, :, :2, 3:] == 3 + 10 * 3 + variation).all()
+        assert (whole[1, variation, :, 2:, 3:] == 100 + variation + 10 * 3).all()
+    assert torch.equal(whole[:, 0, :, :, :3], images[2:6, :, :, :3])
+
+
+def test_given_answers_are_the_first_ones() -> None:
+    images = random_images(5, 4, 3, 4, 6)
+    given = Given(images)
+    assert isinstance(given, Answers)
+    assert given.variations == 4
+    assert torch.equal(given.read(1, 3, 2), images[1:3, :2])
+
+
+# Answers from files
+
+
+def test_completions_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
+    sources, hole = dataset.images_uint8(torch.tensor([7, 2, 5])), holes(3)
+    images = torch.where(hole[:, None, None], random_images(3, 2, 3, 4, 6), sources[:, None])
+    write_samples(Samples(images, sources, hole, seed=7), tmp_path)
+    question, given = load_given(tmp_path / "samples.npz", dataset, "mine")
+    assert question.task == "mine"
+    assert torch.equal(given.images, images)
+    assert torch.equal(question.images, sources)
+    assert torch.equal(question.hole, hole)
+    assert not question.absent.any()
+    assert question.labels is not None
+    assert torch.equal(question.labels, dataset.labels[[7, 2, 5]])
+    assert load_given(tmp_path / "samples.npz", dataset, None)[0].task == "samples"
+
+
+def test_joint_samples_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
+    images, black = random_images(3, 2, 3, 4, 6), torch.zeros(3, 3, 4, 6, dtype=torch.uint8)
+    everything = torch.ones(3, 4, 6, dtype=torch.bool)
+    write_samples(Samples(images, black, everything, seed=7), tmp_path)
+    question, given = load_given(tmp_path / "samples.npz", dataset, None)
+    assert question.task == "joint" and len(question) == 3 and question.hole.all()
+    assert torch.equal(given.images, images)
+
+
+def test_a_folder_holds_joint_samples(dataset: ImageDataset, tmp_path: Path) -> None:
+    images = random_images(3, 3, 4, 6)
+    for number, image in enumerate(images):
+        Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / f"{number}.png")
+    question, given = load_given(tmp_path, dataset, None)
+    assert question.task == "joint" and len(question) == 3
+    assert torch.equal(given.images, images[:, None])
+    Image.new("RGB", (4, 4)).save(tmp_path / "3.png")
+    with pytest.raises(DataError, match=r"1 of 4 images have another size than toy:test's 4 x 6"):
+        load_given(tmp_path, dataset, None)
+
+
+def last(images: Tensor) -> np.ndarray:
+    return images.movedim(-3, -1).numpy()
+
+
+def test_images_without_variations_have_one(dataset: ImageDataset, tmp_path: Path) -> None:
+    images, path = random_images(3, 3, 4, 6), tmp_path / "x.npz"
+    np.savez(path, images=last(images))
+    question, given = load_given(path, dataset, None)
+    assert question.task == "joint"
+    assert torch.equal(given.images, images[:, None])
+    np.savez(path, images=last(images), sources=last(images), masks=holes(3).numpy())
+    question, given = load_given(path, dataset, None)
+    assert torch.equal(given.images, images[:, None])
+    assert torch.equal(question.hole, holes(3))
+
+
+GOOD = {
+    "images": last(random_images(3, 2, 3, 4, 6)),
+    "sources": last(random_images(3, 3, 4, 6)),
+    "masks": holes(3).numpy(),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": None}, "has no array named images"),
+        ({"images": GOOD["images"].astype(float)}, r"images must be uint8 .* not float64"),
+        ({"images": GOOD["images"][0, 0]}, r"not uint8 of shape \(4, 6, 3\)"),
+        ({"images": np.moveaxis(GOOD["images"], -1, 2)}, r"\(N, K, 4, 6, 3\) .* \(3, 2, 3, 4, 6\)"),
+        ({"images": np.array("text")}, r"of shape \(\)"),
+        ({"images": np.array([{}], dtype=object)}, "cannot be read as an .npz file"),
+        ({"sources": None}, r"need the key sources, and it holds \['images', 'masks'\]"),
+        ({"sources": GOOD["sources"][:2]}, "3 rows of images and 2 of sources"),
+        ({"sources": GOOD["sources"][:, :3]}, "sources must be uint8"),
+        ({"masks": GOOD["masks"].astype(np.uint8)}, r"masks must be bool .* not uint8"),
+        ({"masks": GOOD["masks"][:2]}, r"\(3, 4, 6\), not bool of shape \(2, 4, 6\)"),
+        ({"masks": GOOD["masks"][0]}, r"not bool of shape \(4, 6\)"),
+    ],
+)
+def test_a_malformed_file_is_one_sentence(
+    changes: dict[str, np.ndarray | None], message: str, dataset: ImageDataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.npz"
+    changed = {name: array for name, array in (GOOD | changes).items() if array is not None}
+    np.savez(path, **changed)
+    with pytest.raises(DataError, match=message) as caught:
+        load_given(path, dataset, None)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_archive_is_one_sentence(dataset: ImageDataset, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, **GOOD)
+    whole = path.read_bytes()
+    for content in (None, b"", b"text", whole[: len(whole) // 2], whole[:-1]):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DataError, match=r"cannot be read as an \.npz file") as caught:
+            load_given(path, dataset, None)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+
+# Labels, halves
+
+
+def test_labels_are_found_by_all_pixels(dataset: ImageDataset) -> None:
+    chosen = torch.tensor([12, 0, 0, 6])
+    images = dataset.images_uint8(chosen)
+    found = labels_of(images, dataset)
+    assert found is not None and torch.equal(found, dataset.labels[chosen])
+    one_off = images.clone()
+    one_off[3, 2, 3, 5] ^= 1
+    assert labels_of(one_off, dataset) is None
+    unlabelled = ImageDataset("toy:test", dataset.images_uint8(torch.arange(13)))
+    assert labels_of(images, unlabelled) is None
+
+
+def generators(count: int, seed: int = 0) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + row) for row in range(count)]
+
+
+def touched(hole: Tensor) -> Tensor:
+    """Which of the 2 x 3 patches of 2 x 2 pixels a hole touches."""
+    return hole.unfold(1, 2, 2).unfold(2, 2, 2).any(-1).any(-1)
+
+
+def test_half_of_the_touched_patches_within_the_hole() -> None:
+    hole = torch.cat([holes(11), torch.zeros(2, 4, 6, dtype=torch.bool)])
+    hole[11, 0, 0] = True  # one patch, of which half is none
+    first = halves(hole, 2, generators(13))
+    assert not (first & ~hole).any()
+    whole, half = touched(hole), touched(first)
+    assert torch.equal(half.flatten(1).sum(1), whole.flatten(1).sum(1) // 2)
+    blocks = half.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(first, hole & blocks)  # a patch is taken whole or not at all
+
+
+def test_halves_are_drawn_row_by_row_and_every_patch_as_often() -> None:
+    hole = torch.ones(300, 4, 6, dtype=torch.bool)
+    first = halves(hole, 2, generators(300))
+    assert torch.equal(first, halves(hole, 2, generators(300)))
+    assert torch.equal(first[100:], halves(hole[100:], 2, generators(200, seed=100)))
+    shares = touched(first).double().mean(dim=0)
+    # 300 draws of a half: a standard error of 0.029.
+    torch.testing.assert_close(shares, torch.full_like(shares, 0.5), rtol=0, atol=0.12)
