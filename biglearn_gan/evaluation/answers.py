@@ -7,7 +7,6 @@ images for any of its rows, drawn by a model or read from a file made elsewhere.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,13 +223,13 @@ def load_given(path: Path, dataset: ImageDataset, task: str | None) -> tuple[Que
     arrays = _read_arrays(path)
     images = _channels_first(path, "images", arrays, dataset)
     hole = arrays.get("masks")
+    shape = (len(images), *dataset.image_size)
+    if hole is not None and (hole.dtype != bool or hole.shape != shape):
+        raise DataError(
+            f"{path}: masks must be bool of shape {shape}, not {hole.dtype} of shape {hole.shape}"
+        )
     if hole is None or hole.all():
         return _joint(len(images), dataset), Given(images)
-    if hole.dtype != bool or hole.shape != (len(images), *dataset.image_size):
-        raise DataError(
-            f"{path}: masks must be bool of shape {(len(images), *dataset.image_size)}, "
-            f"not {hole.dtype} of shape {hole.shape}"
-        )
     if "sources" not in arrays:
         raise DataError(f"{path}: completions need the key sources, and it holds {list(arrays)}")
     sources = _channels_first(path, "sources", arrays, dataset)[:, 0]
@@ -281,9 +280,14 @@ def _joint(count: int, dataset: ImageDataset) -> Question:
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("images", "sources", "masks") if name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as an .npz file ({error})") from None
+            found = {name: file[name] for name in ("images", "sources", "masks") if name in file}
+    except Exception as error:  # a damaged archive can raise anything
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read as an .npz file ({reason})") from None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{path}: {name} is not an array")
+    return found
 
 
 def _channels_first(
@@ -300,4 +304,6 @@ def _channels_first(
         )
     if array.ndim == 4:
         array = array[:, None]
+    if array.size == 0:
+        raise DataError(f"{path}: {key} is empty, of shape {array.shape}")
     return torch.from_numpy(array).movedim(-1, -3).contiguous()
