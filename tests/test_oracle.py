@@ -287,14 +287,14 @@ class TestCritic:
     def test_the_exact_ratio_reaches_the_ceiling(self, config: Callable[..., Config]) -> None:
         for record in self.correlations(config, lambda ratio, tokens: ratio):
             assert record.ceiling is not None
-            assert 0.8 < record.ceiling <= 1
+            assert 0.7 < record.ceiling <= 1
             assert record.value == pytest.approx(record.ceiling, abs=0.05)
 
     def test_scale_and_constant_do_not_matter_but_the_sign_does(
         self, config: Callable[..., Config]
     ) -> None:
         for record in self.correlations(config, lambda ratio, tokens: 3 - 0.5 * ratio):
-            assert record.value < -0.8
+            assert record.value < -0.7
 
     def test_a_critic_of_noise_correlates_with_nothing(self, config: Callable[..., Config]) -> None:
         for record in self.correlations(config, lambda ratio, tokens: torch.randn(len(ratio))):

@@ -27,7 +27,7 @@ from biglearn_gan.tasks import PRESETS, TaskSampler
 KINDS = PRESETS["big"]
 """The kinds of task that are measured, the components of the mixture of big learning."""
 
-CRITIC_FIT = 4096
+CRITIC_FIT = 2048
 """Samples of the model for each mask, from which the critic's approximate yardstick is fitted."""
 
 CRITIC_REAL = 1024
