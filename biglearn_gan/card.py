@@ -20,7 +20,7 @@ draw an image from nothing, or complete any part given any other, in one forward
 from biglearn_gan import BigLearnGAN
 
 model = BigLearnGAN.from_pretrained("path/of/this/folder")
-images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) in [-1, 1]
+images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) {values}
 ```
 
 | | |
@@ -59,6 +59,7 @@ def card_text(
         g_depth=generator.depth,
         d_width=discriminator.width,
         d_depth=discriminator.depth,
+        values="in [-1, 1]" if generator.output == "tanh" else "without bounds",
         scores="its logit is a log density ratio"
         if config.absolute_scores
         else "its logits rank candidates of one source and are no absolute scores",

@@ -1,0 +1,143 @@
+"""Impossible combinations of values that are allowed each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from biglearn_gan.sections import (
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    Selection,
+    TasksConfig,
+    WarmStartConfig,
+)
+
+
+def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
+    """Impossible combinations, wherever the sections involved are valid by themselves."""
+    task_problems = list(_check_tasks(sections["tasks"])) if "tasks" in sections else []
+    yield from task_problems
+    if "model" in sections:
+        for role in ("generator", "discriminator"):
+            network = getattr(sections["model"], role)
+            if network.width % network.heads:
+                yield (
+                    f"model.{role}.heads: {network.heads} heads do not divide the width "
+                    f"{network.width}; choose a divisor of {network.width}"
+                )
+    if "data" in sections:
+        yield from _check_field(sections["data"], sections.get("model"))
+    if "data" in sections and "model" in sections:
+        patch_size = sections["model"].patch_size
+        for axis, size in zip(("height", "width"), sections["data"].image_size, strict=True):
+            if size % patch_size:
+                yield (
+                    f"data.image_size: the {axis} {size} is not a multiple of "
+                    f"model.patch_size {patch_size}"
+                )
+    if "loss" in sections:
+        yield from _check_loss(sections["loss"])
+    if "train" in sections:
+        train = sections["train"]
+        if (train.max_images is None) == (train.max_minutes is None):
+            yield "train: give either max_images or max_minutes as the budget, and not both"
+        if "model" in sections:
+            yield from _check_hand_over(train.warm_start, sections["model"])
+        if "tasks" in sections and not task_problems:
+            yield from _check_warm_tasks(train.warm_start, sections["tasks"])
+
+
+def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
+    """Gaussian fields are grey, not symmetric and without bounds."""
+    if data.gaussian_field is None:
+        return
+    if data.channels != 1:
+        yield f"data.channels: {data.name} has 1 channel, not {data.channels}"
+    if data.horizontal_flip:
+        yield f"data.horizontal_flip: a mirrored {data.name} is another distribution; set it false"
+    if model is not None and model.generator.output == "tanh":
+        yield (
+            f"model.generator.output: 'tanh' cannot draw {data.name}, whose values have no bounds; "
+            "set model.generator.output: linear"
+        )
+
+
+def _check_tasks(tasks: TasksConfig) -> Iterator[str]:
+    if (tasks.preset is None) == (tasks.components is None):
+        yield "tasks: give either a preset or a list of components, and not both"
+    if tasks.components is None:
+        return
+    if sum(component.weight for component in tasks.components) <= 0:
+        yield "tasks.components: the weights sum to nothing; at least one must be above 0"
+    for number, component in enumerate(tasks.components):
+        for role in ("union", "target"):
+            selection = getattr(component, role)
+            yield from _check_selection(f"tasks.components.{number}.{role}", selection)
+
+
+def _check_selection(key: str, selection: Selection) -> Iterator[str]:
+    if selection.pattern == "everything":
+        if selection.ratio is not None:
+            yield f"{key}.ratio: the pattern 'everything' takes no ratio"
+        return
+    if selection.ratio is None:
+        yield (
+            f"{key}.ratio: the pattern {selection.pattern!r} needs one of uniform, beta, fixed, "
+            "count"
+        )
+        return
+    given = [name for name, value in selection.ratio if value is not None]
+    if len(given) != 1:
+        yield (
+            f"{key}.ratio: give exactly one of uniform, beta, fixed, count, "
+            f"not {' and '.join(given) or 'none'}"
+        )
+    uniform, beta = selection.ratio.uniform, selection.ratio.beta
+    if uniform is not None and not uniform[0] <= uniform[1] <= 1:
+        yield f"{key}.ratio.uniform: [{uniform[0]}, {uniform[1]}] is not a range inside [0, 1]"
+    if beta is not None and min(beta) <= 0:
+        yield f"{key}.ratio.beta: [{beta[0]}, {beta[1]}] must both be above 0"
+
+
+def _check_loss(loss: LossConfig) -> Iterator[str]:
+    if loss.logistic == 0 and loss.relativistic == 0:
+        yield "loss: logistic and relativistic are both 0; the game needs at least one of them"
+    if loss.communication > 0 and loss.logistic == 0:
+        yield (
+            "loss.communication: needs loss.logistic above 0, because relativistic logits are "
+            "defined only up to a constant per source"
+        )
+    if loss.energy_score > 0 and loss.fakes_per_real < 2:
+        yield (
+            f"loss.energy_score: needs loss.fakes_per_real of at least 2, not {loss.fakes_per_real}"
+        )
+
+
+def _check_hand_over(warm_start: WarmStartConfig, model: ModelConfig) -> Iterator[str]:
+    if warm_start.share == 0 or warm_start.hand_over == "nothing":
+        return
+    generator, discriminator = model.generator, model.discriminator
+    compared = ("width",) if warm_start.hand_over == "embedding" else ("width", "heads")
+    for name in compared:
+        ours, theirs = getattr(generator, name), getattr(discriminator, name)
+        if ours != theirs:
+            yield (
+                f"train.warm_start.hand_over: {warm_start.hand_over!r} needs networks of equal "
+                f"{name}, but the generator has {ours} and the discriminator {theirs}"
+            )
+
+
+def _check_warm_tasks(warm_start: WarmStartConfig, tasks: TasksConfig) -> Iterator[str]:
+    if tasks.components is not None:
+        conditional = any(
+            c.weight > 0 and c.target.pattern != "everything" for c in tasks.components
+        )
+    else:
+        conditional = tasks.preset != "joint"
+    if warm_start.share > 0 and warm_start.tasks == "conditional" and not conditional:
+        yield (
+            "train.warm_start.tasks: 'conditional' leaves nothing of these tasks, which all "
+            "generate from nothing; set train.warm_start.share to 0"
+        )
