@@ -139,7 +139,7 @@ def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
             state = torch.load(file, map_location="cpu", weights_only=True)
         else:
             state = torch.hub.load_state_dict_from_url(
-                url, map_location="cpu", progress=True, weights_only=True
+                url, map_location="cpu", check_hash=True, weights_only=True
             )
     except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:200]

@@ -105,9 +105,8 @@ def frechet_distance(
 
     ``|m_a - m_b|² + tr(S_a + S_b - 2 (S_a S_b)^½)`` (Dowson & Landau 1982, eq. 4; as a score of
     generated images Heusel et al. 2017, eq. 6). With factors ``S = F Fᵀ`` the eigenvalues of
-    ``S_a^½ S_b S_a^½`` are the squared singular values of ``F_aᵀ F_b``, so the trace of the root
-    is their sum. That is symmetric, real for rank-deficient covariances too, and loses no digits
-    to the square.
+    ``S_a S_b`` are those of the symmetric ``F_aᵀ S_b F_a`` and the squared singular values of
+    ``F_aᵀ F_b``, so the trace of the root is real, symmetric in a and b, and needs no matrix root.
 
     Raises:
         ValueError: different dimensions, or fewer vectors than dimensions on either side (the
@@ -124,8 +123,8 @@ def frechet_distance(
             f"give at least {a.dimensions}"
         )
     shift = a.mean - b.mean
-    cross = torch.linalg.svdvals(_factor(a.covariance).T @ _factor(b.covariance)).sum()
-    value = shift @ shift + a.covariance.trace() + b.covariance.trace() - 2 * cross
+    traces = a.covariance.trace() + b.covariance.trace()
+    value = shift @ shift + traces - 2 * _trace_of_root(a.covariance, b.covariance)
     return max(float(value), 0.0)
 
 
@@ -169,14 +168,27 @@ def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:
     return whole
 
 
-def _factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"]:
-    """F with F Fᵀ = covariance; eigenvalues that rounding made negative count as 0.
+def _trace_of_root(a: Float[Tensor, "D D"], b: Float[Tensor, "D D"]) -> Float[Tensor, ""]:
+    """The sum of the square roots of the eigenvalues of ``a b``.
 
-    Any factor gives the same singular values, and Cholesky's is ten times as fast as that of the
-    eigenvectors; only a singular covariance has none.
+    Eigenvalues by way of Cholesky's factor are the faster way. Where a covariance has no full rank
+    they would be zeros with rounding errors, whose roots are large, so singular values are taken.
     """
+    factor = _cholesky(a)
+    if factor is None or _cholesky(b) is None:
+        return torch.linalg.svdvals(_eigen_factor(a).T @ _eigen_factor(b)).sum()
+    return torch.linalg.eigvalsh(factor.T @ b @ factor).clamp(min=0).sqrt().sum()
+
+
+def _cholesky(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"] | None:
+    """Lower triangular F with F Fᵀ = covariance, or None where the rank is not full in float64."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
-    if not failed:
-        return factor
+    pivots = factor.diagonal().square()
+    rounding = len(pivots) * torch.finfo(pivots.dtype).eps
+    return None if failed or pivots.min() <= rounding * pivots.max() else factor
+
+
+def _eigen_factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"]:
+    """F with F Fᵀ = covariance; eigenvalues that rounding made negative count as 0."""
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * values.clamp(min=0).sqrt()
