@@ -193,8 +193,9 @@ def evaluate(
         str | None, typer.Option(help="Comma-separated, such as joint,random:0.5,marginal:center.")
     ] = None,
     features: Annotated[
-        FeatureKind, typer.Option(help="What distances are taken in.")
-    ] = FeatureKind.classifier,
+        FeatureKind | None,
+        typer.Option(help="What distances are taken in (default: classifier)."),
+    ] = None,
     classifier: Classifier = None,
     masked_classifier: Annotated[
         str | None,
@@ -231,12 +232,23 @@ def evaluate(
         _fail("give either --checkpoint or --samples", code=2)
     if samples is not None and data is None:
         _fail("--samples needs --data, the name of the data set that they imitate", code=2)
-    if checkpoint is not None and data is not None:
-        _fail("--data is for --samples; a checkpoint knows its data", code=2)
-    if oracle and (checkpoint is None or tasks is not None):
-        _fail("--oracle needs --checkpoint, and draws tasks of every kind itself", code=2)
-    if joint_checkpoint is not None and not oracle:
-        _fail("--joint-checkpoint is for --oracle", code=2)
+    if oracle and checkpoint is None:
+        _fail("--oracle needs --checkpoint", code=2)
+    sizes: dict[str, Any] = {"--num": num, "--variations": variations}
+    rulers_given: dict[str, Any] = {
+        "--features": features,
+        "--classifier": classifier,
+        "--masked-classifier": masked_classifier,
+        "--inception-weights": inception_weights,
+        "--force": force,
+    }
+    if oracle:
+        rest = {"--tasks": tasks, "--data": data, "--data-root": data_root}
+        _refuse("--oracle", rulers_given | rest)
+    else:
+        mode = "--checkpoint" if checkpoint else "--samples"
+        _refuse(mode, {"--joint-checkpoint": joint_checkpoint})
+        _refuse(mode, {"--data": data} if checkpoint else sizes)
     place = _device(device)
     output.mkdir(parents=True, exist_ok=True)
     if oracle:
@@ -256,10 +268,11 @@ def evaluate(
 
     model = None if checkpoint is None else _load_model(checkpoint, place)
     settings = data_named(data or "") if model is None else model.config.data
-    if data_root is not None:
-        settings = settings.model_copy(update={"root": data_root})
+    whole = {"validation_share": 0.0} | ({} if data_root is None else {"root": data_root})
+    settings = settings.model_copy(update=whole)
+    kind = (features or FeatureKind.classifier).value
     rulers, notes = load_rulers(
-        settings.name, features.value, classifier, masked_classifier, inception_weights, place
+        settings.name, kind, classifier, masked_classifier, inception_weights, place
     )
     for note in notes:
         typer.echo(note)
@@ -286,6 +299,8 @@ def evaluate(
         else:
             assert samples is not None
             question, given = load_given(samples, test_data, tasks)
+            if question.labels is None and question.observed.any():
+                typer.echo("no agreement: not all sources are images of the test split")
             report = evaluate_given(
                 question,
                 given,
@@ -384,6 +399,13 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     for line in message.splitlines():
         typer.echo(f"biglearn-gan: {line}", err=True)
     sys.exit(code)
+
+
+def _refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that would change nothing are a mistake."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            _fail(f"{name} has no meaning beside {beside}", code=2)
 
 
 def _device(name: str) -> Any:

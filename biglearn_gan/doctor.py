@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from biglearn_gan.config import Config
 
 PATIENCE = 3
-"""Log lines in a row that must show a symptom."""
+"""Log lines in a row that must show a symptom of the losses; an evaluation says it at once."""
 
 WINNING = 0.15
 """Below this share of a blind discriminator's loss, the generator learns nothing from it."""
@@ -69,6 +69,7 @@ class Doctor:
         self._blind = (2 * loss.logistic + loss.relativistic) * math.log(2)
         self._in_a_row: dict[Symptom, int] = {}
         self._most_entropy = 0.0
+        self._settled_lines = 0
         self.found: dict[Symptom, int] = {}
 
     def look(self, images_seen: int, metrics: Mapping[str, float], share: float) -> list[str]:
@@ -81,6 +82,7 @@ class Doctor:
                 is a symptom.
         """
         warnings = []
+        self._settled_lines += "loss/discriminator" in metrics and share >= SETTLED
         for symptom, shows in self._judge(metrics).items():
             if symptom is not WINS and share < SETTLED:
                 continue
@@ -92,9 +94,11 @@ class Doctor:
         return warnings
 
     def verdict(self) -> str:
-        """One sentence on the whole run."""
+        """One sentence on everything that was looked at."""
+        if not self.found and self._settled_lines < PATIENCE:
+            return "doctor: too few lines of the game were logged to judge it"
         if not self.found:
-            return "doctor: the game looked healthy throughout"
+            return "doctor: the game looked healthy"
         named = "; ".join(
             f"{symptom.name} (since {images:,} images; {symptom.advice})"
             for symptom, images in self.found.items()

@@ -235,6 +235,7 @@ GOOD = {
         ({"masks": GOOD["masks"].astype(np.uint8)}, r"masks must be bool .* not uint8"),
         ({"masks": GOOD["masks"][:2]}, r"\(3, 4, 6\), not bool of shape \(2, 4, 6\)"),
         ({"masks": GOOD["masks"][0]}, r"not bool of shape \(4, 6\)"),
+        ({"masks": GOOD["masks"] & (np.arange(3) != 1)[:, None, None]}, "row 1 of masks has no"),
         ({"masks": np.ones((3, 4, 6), np.uint8)}, r"masks must be bool .* not uint8"),
         ({"masks": np.ones((2, 4, 6), bool)}, r"not bool of shape \(2, 4, 6\)"),
         ({name: array[:0] for name, array in GOOD.items()}, "images is empty"),

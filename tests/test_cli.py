@@ -361,7 +361,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "oracle with tasks": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--tasks", "joint"),
         2,
-        "--oracle needs --checkpoint",
+        "--tasks has no meaning beside --oracle",
+    ),
+    "joint model without oracle": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--joint-checkpoint", "x"),
+        2,
+        "--joint-checkpoint has no meaning beside --checkpoint",
+    ),
+    "numbers of given samples": (
+        ("evaluate", "--samples", "{tmp}/broken", "--data", "digits", "--num", "5"),
+        2,
+        "--num has no meaning beside --samples",
     ),
     "oracle of digits": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--output", "{tmp}/m"),

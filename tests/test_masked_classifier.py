@@ -103,6 +103,7 @@ def test_labels_that_half_of_the_image_tells() -> None:
     torch.testing.assert_close(classifier.probabilities(images, left), true, atol=0.05, rtol=0)
     none = classifier.probabilities(images, ~left)
     torch.testing.assert_close(none.mean(dim=0), torch.full((2,), 0.5).double(), atol=0.1, rtol=0)
+    assert float(none.max(dim=1).values.mean()) < 0.75  # and not a confident coin
     assert calibration_on(classifier, data, left).ceiling == pytest.approx(0.5, abs=0.15)
     with pytest.raises(ClassifierError, match="no labels"):
         calibration_on(classifier, ImageDataset("toy:x", pixels.to(torch.uint8)), left)

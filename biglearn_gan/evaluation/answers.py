@@ -230,6 +230,9 @@ def load_given(path: Path, dataset: ImageDataset, task: str | None) -> tuple[Que
         )
     if hole is None or hole.all():
         return _joint(len(images), dataset), Given(images)
+    empty = np.flatnonzero(~hole.any(axis=(1, 2)))
+    if len(empty):
+        raise DataError(f"{path}: row {empty[0]} of masks has no hole")
     if "sources" not in arrays:
         raise DataError(f"{path}: completions need the key sources, and it holds {list(arrays)}")
     sources = _channels_first(path, "sources", arrays, dataset)[:, 0]
@@ -247,13 +250,17 @@ def labels_of(
     """The labels of images that are in a data set pixel by pixel; None if one of them is not."""
     if dataset.labels is None:
         return None
+    places = places_in(images, dataset)
+    return None if bool((places < 0).any()) else dataset.labels.cpu()[places]
+
+
+def places_in(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> Int64[Tensor, " N"]:
+    """Where in a data set each image is, pixel by pixel; -1 where it is not."""
     known: dict[bytes, int] = {}
     for indices in torch.arange(len(dataset)).split(1000):
-        pixels, labels = dataset.images_uint8(indices).cpu(), dataset.labels[indices].tolist()
-        known |= {p.numpy().tobytes(): label for p, label in zip(pixels, labels, strict=True)}
-    found = [known.get(image.numpy().tobytes()) for image in images.contiguous()]
-    labels = [label for label in found if label is not None]
-    return torch.tensor(labels) if len(labels) == len(found) else None
+        pixels = dataset.images_uint8(indices).cpu()
+        known |= {p.numpy().tobytes(): i for p, i in zip(pixels, indices.tolist(), strict=True)}
+    return torch.tensor([known.get(image.numpy().tobytes(), -1) for image in images.contiguous()])
 
 
 def halves(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -23,21 +22,23 @@ from biglearn_gan.evaluation.answers import (
     Question,
     halves,
 )
-from biglearn_gan.evaluation.classifier import INFERENCE_ROWS, ImageClassifier
-from biglearn_gan.evaluation.features import Features
+from biglearn_gan.evaluation.classifier import INFERENCE_ROWS
 from biglearn_gan.evaluation.frechet import (
     GaussianStatistics,
     frechet_distance,
     frechet_distance_with_error,
+    jackknife_error,
 )
 from biglearn_gan.evaluation.labels import (
     entropy,
+    entropy_error,
     histograms,
     total_variation,
     total_variation_of_perfect_draws,
 )
-from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.neighbours import precision_recall
+from biglearn_gan.evaluation.outcome import Gallery, Progress, Report, Rulers
+from biglearn_gan.evaluation.pixels import changed, spread
 from biglearn_gan.evaluation.records import Record, metric_name
 from biglearn_gan.evaluation.reference import reference_statistics
 from biglearn_gan.holes import named_hole
@@ -55,47 +56,6 @@ IN_TWO_STEPS = "in-two-steps"
 
 GALLERY_ROWS = 4
 GALLERY_VARIATIONS = 6
-
-Progress = Callable[[str, int, int], None]
-"""Called with (task, images done, images of this task)."""
-
-
-@dataclass(frozen=True)
-class Rulers:
-    """What measures.
-
-    Attributes:
-        features: in which distances, precision and recall are taken.
-        classifier: reads labels; without one, nothing is said of them.
-        masked_classifier: gives the ceiling of agreement, p(y | x_S).
-    """
-
-    features: Features
-    classifier: ImageClassifier | None = None
-    masked_classifier: MaskedClassifier | None = None
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Sources with completions, ordered by how near the first came to its original in features."""
-
-    question: Question
-    answers: UInt8[Tensor, "N K C H W"]
-
-
-@dataclass
-class Report:
-    """Everything that was measured; ``records`` are the same to the bit for the same arguments.
-
-    Attributes:
-        records: the numbers.
-        images_per_second: of sampling, for each task that was asked of a model.
-        galleries: best, median and worst completions, for each task with a source.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    images_per_second: dict[str, float] = field(default_factory=dict)
-    galleries: dict[str, Gallery] = field(default_factory=dict)
 
 
 class Bench:
@@ -154,11 +114,13 @@ class Bench:
         report.records += self._neighbours(question.task, alike, self._real, self._floor_features)
         classifier = self.rulers.classifier
         if classifier is not None:
-            value = entropy(self._read_labels(images), classifier.num_classes)
-            ceiling = math.log(classifier.num_classes)
+            labels, classes = self._read_labels(images), classifier.num_classes
             name = self._name("entropy", "classifier", question.task, len(images))
-            record = Record(name, question.task, value, None, None, ceiling, len(images), self.seed)
-            report.records.append(record)
+            value, error = entropy(labels, classes), entropy_error(labels, classes, GROUPS)
+            ceiling, seed = math.log(classes), self.seed
+            report.records.append(
+                Record(name, question.task, value, error, None, ceiling, len(images), seed)
+            )
 
     def marginal(
         self, question: Question, answers: Answers, patch_size: int, report: Report
@@ -399,6 +361,34 @@ class Bench:
         name = self._name("fd", self.rulers.features.name, task, count, few, subject)
         return Record(name, task, value, error, floor, None, count, self.seed)
 
+    def _paired_distance(
+        self,
+        task: str,
+        features: Float[Tensor, "N D"],
+        others: Float[Tensor, "N D"],
+        floor: float,
+    ) -> Record:
+        """The distance of two sets of the same rows; the jackknife leaves rows out of both."""
+        value = frechet_distance(
+            self._moments(features), self._moments(others), allow_few=self.allow_few
+        )
+        count = len(features)
+        few = count < self.rulers.features.dimensions
+        parts = torch.arange(count).tensor_split(GROUPS)
+        error = None
+        if not few and count - len(parts[0]) >= self.rulers.features.dimensions:
+            without = torch.empty(GROUPS, dtype=torch.float64)
+            for group, part in enumerate(parts):
+                kept = torch.ones(count, dtype=torch.bool)
+                kept[part] = False
+                without[group] = frechet_distance(
+                    self._moments(features[kept]), self._moments(others[kept])
+                )
+            error = jackknife_error(without)
+        kind = self.rulers.features.name
+        name = self._name("fd", kind, task, count, few, IN_TWO_STEPS)
+        return Record(name, task, value, error, floor, None, count, self.seed)
+
     def _neighbours(
         self,
         task: str,
@@ -414,7 +404,7 @@ class Bench:
                 self._name(measure, kind, task, count),
                 task,
                 value,
-                None,
+                math.sqrt(value * (1 - value) / count),
                 None,
                 ceiling,
                 count,
@@ -445,18 +435,3 @@ class Bench:
     ) -> str:
         split = None if task == "joint" or task.startswith(MARGINAL) else self.split
         return metric_name(measure, count, kind, split, task, few=few, subject=subject)
-
-
-def spread(images: UInt8[Tensor, "N K C H W"], question: Question) -> Float[Tensor, " N"]:
-    """Standard deviation over K (unbiased) in units of [-1, 1], averaged over the hole's pixels."""
-    deviation = to_unit_range(images).double().std(dim=1).mean(dim=1)  # (N, H, W)
-    hole = question.hole
-    return (deviation * hole).sum(dim=(1, 2)) / hole.sum(dim=(1, 2))
-
-
-def changed(images: UInt8[Tensor, "N K C H W"], question: Question) -> Float[Tensor, " N"]:
-    """Share of the observed pixels that differ from the original; 0 where nothing is observed."""
-    observed = question.observed[:, None]  # (N, 1, H, W)
-    differs = (images != question.images[:, None]).any(dim=2) & observed  # (N, K, H, W)
-    total = observed.sum(dim=(1, 2, 3)).clamp_min(1) * images.shape[1]
-    return differs.sum(dim=(1, 2, 3)).double() / total

@@ -124,8 +124,8 @@ class ImageClassifier(PretrainedClassifier):
     """Convolutions, then 64 features, then one linear layer.
 
     The features leave an affine-free batch normalisation without a nonlinearity behind it, so each
-    has about mean 0 and variance 1 on the training images: a Fréchet distance of 64 is what images
-    without any variation would have, whichever classifier measures it.
+    has about mean 0 and variance 1 on the training images: images without any variation are at a
+    Fréchet distance of 64 or more, whichever classifier measures it.
 
     Args:
         image_size: (height, width) in pixels, each at least 4.

@@ -49,7 +49,15 @@ OBSERVED_WEIGHTS = (4.0, 1.0, 1.0, 1.0, 1.0)
 GROUPS_PER_BATCH = 4
 """Images of one batch see this many kinds of observed parts."""
 
-CARD_HOLES = ("random:0.25", "random:0.5", "random:0.75", "center", "right-half", "strokes")
+CARD_HOLES = (
+    "random:0.25",
+    "random:0.5",
+    "random:0.75",
+    "center",
+    "right-half",
+    "strokes",
+    "checkerboard",
+)
 
 Progress = Callable[[int, int], None]
 """Called after every step with (images seen, budget)."""

@@ -85,8 +85,6 @@ class InceptionFeatures:
             so many dimensions.
     """
 
-    name = "inception"
-
     def __init__(
         self,
         weights: Path | None = None,
@@ -98,6 +96,7 @@ class InceptionFeatures:
         if dimensions not in INCEPTION_DIMENSIONS:
             allowed = ", ".join(map(str, INCEPTION_DIMENSIONS))
             raise FeaturesError(f"Inception features have {allowed} dimensions, not {dimensions}")
+        self.name = f"inception{dimensions}"
         self.dimensions = dimensions
         self._device = torch.device(device)
         state, origin = _inception_weights(weights, inception.FID_WEIGHTS_URL)

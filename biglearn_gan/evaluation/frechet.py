@@ -136,10 +136,8 @@ def frechet_distance_with_error(
 ) -> tuple[float, float | None]:
     """The distance of all groups together to a reference, and its standard error.
 
-    The error is the delete-a-group jackknife's, ``√((G - 1) / G · Σ (d_g - d̄)²)`` with ``d_g`` the
-    distance without group g (Efron & Tibshirani 1993, chapter 11, with groups for observations). It
-    says nothing of the reference's own error, and is None where leaving a group out leaves fewer
-    vectors than dimensions.
+    The error (:func:`jackknife_error`) says nothing of the reference's own, and is None where
+    leaving a group out leaves fewer vectors than dimensions.
 
     Raises:
         ValueError: as :func:`frechet_distance`.
@@ -157,8 +155,17 @@ def frechet_distance_with_error(
             for left in range(len(groups))
         ]
     )
-    spread = (without - without.mean()).square().sum()
-    return value, float((spread * (len(groups) - 1) / len(groups)).sqrt())
+    return value, jackknife_error(without)
+
+
+def jackknife_error(without: Float[Tensor, " G"]) -> float:
+    """The standard error of a statistic, from its values with each of G equal groups left out.
+
+    ``√((G - 1) / G · Σ (θ_g - mean)²)`` (Efron & Tibshirani 1993, *An Introduction to the
+    Bootstrap*, eq. 11.5, with groups in place of observations).
+    """
+    groups = len(without)
+    return float(((without - without.mean()).square().sum() * (groups - 1) / groups).sqrt())
 
 
 def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:

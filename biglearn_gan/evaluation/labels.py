@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from biglearn_gan.evaluation.frechet import jackknife_error
+
 PERFECT_REPEATS = 16
 """Histograms of perfect draws that are simulated for each row."""
 
@@ -45,3 +47,14 @@ def entropy(labels: Int64[Tensor, " N"], num_classes: int) -> float:
     """Entropy of the label histogram in nats, at most ln(num_classes)."""
     shares = histograms(labels[None], num_classes)[0]
     return float(-torch.special.xlogy(shares, shares).sum())
+
+
+def entropy_error(labels: Int64[Tensor, " N"], num_classes: int, groups: int) -> float | None:
+    """Standard error of :func:`entropy`, by leaving out one of ``groups`` parts after another."""
+    if len(labels) < groups:
+        return None
+    parts = labels.tensor_split(groups)
+    rests = [torch.cat([*parts[:left], *parts[left + 1 :]]) for left in range(groups)]
+    return jackknife_error(
+        torch.tensor([entropy(rest, num_classes) for rest in rests], dtype=torch.float64)
+    )

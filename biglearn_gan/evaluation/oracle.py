@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, TaskComponent
-from biglearn_gan.evaluation.protocol import Progress
+from biglearn_gan.evaluation.outcome import Progress
 from biglearn_gan.evaluation.records import Record
 from biglearn_gan.gaussians import ConditionalMixture, GaussianMixture
 from biglearn_gan.masks import TokenMasks

@@ -7,6 +7,7 @@ the reference never holds a source itself. Generated images are rounded to 8 bit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from biglearn_gan.evaluation.answers import (
     Sampler,
     ask,
     ask_from_nothing,
+    places_in,
 )
-from biglearn_gan.evaluation.bench import Bench, Progress, Report, Rulers
+from biglearn_gan.evaluation.bench import Bench
+from biglearn_gan.evaluation.outcome import Progress, Report, Rulers
 from biglearn_gan.randomness import Stream, generator_for
 
 TASKS = (
@@ -44,6 +47,10 @@ TASKS_IN_TWO_STEPS = ("joint", "random:0.5")
 BLOCK = 7
 """Where it divides the images, random holes are also asked on blocks of so many pixels, so that
 models of different patch sizes get the same questions."""
+
+
+LEAST_IMAGES = 10
+"""Fewer have no three nearest neighbours and no jackknife, even where few are forced."""
 
 
 class ProtocolError(ValueError):
@@ -176,10 +183,13 @@ def evaluate_given(
 ) -> Report:
     """Measure images made elsewhere as :func:`evaluate` measures a model's on the same task.
 
-    Completions have their own sources as floor; all variations that are there are used.
+    Completions have their own sources as floor, and all variations that are there are used. The
+    split in the names is that of ``test_data`` where all sources are in it, else ``given``.
 
     Raises:
-        ProtocolError: fewer images than features have dimensions.
+        ProtocolError: fewer images than features have dimensions, a source that is a training
+            image (the reference would hold the answer), or a task's name for completions that
+            names none.
         ClassifierError: a classifier for other images.
     """
     bench = _bench(
@@ -193,9 +203,24 @@ def evaluate_given(
         progress=progress,
     )
     report = Report()
-    if question.task == "joint":
-        bench.joint(question, given, report)
+    if not question.observed.any():
+        images = given.images.flatten(0, 1)
+        everything = ask_from_nothing("joint", len(images), test_data, patch_size=1, seed=seed)
+        bench.joint(everything, Given(images[:, None]), report)
         return report
+    if question.task == "joint" or not re.fullmatch(r"[\w-]+|random:[\d.]+(:\d+)?", question.task):
+        raise ProtocolError(
+            f"{question.task!r} is no name for completions: give the name of a hole, or letters, "
+            "digits and hyphens"
+        )
+    in_train = places_in(question.images, train_data) >= 0
+    if in_train.any():
+        raise ProtocolError(
+            f"{int(in_train.sum())} of {len(in_train)} sources are training images, which the "
+            "reference holds: complete images of the test split"
+        )
+    in_test = bool((places_in(question.images, test_data) >= 0).all())
+    bench.split = bench.split if in_test else "given"
     bench.originals, bench.labels = question.images, question.labels
     report.records += bench.accuracy()
     bench.completion(question, given, given.variations, report)
@@ -225,6 +250,8 @@ def _bench(
             f"{min(count, len(train_data))} images are too few for features of {dimensions} "
             f"dimensions: ask for at least {dimensions}, or force it"
         )
+    if count < LEAST_IMAGES:
+        raise ProtocolError(f"{count} images are too few; ask for at least {LEAST_IMAGES}")
     generator = generator_for(Stream.SOURCES, seed)
     chosen = torch.randperm(len(test_data), generator=generator)[:count]
     labels = None if test_data.labels is None else test_data.labels.cpu()[chosen]

@@ -8,10 +8,15 @@ from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.answers import Drawn, Sampler, ask, ask_from_nothing
-from biglearn_gan.evaluation.bench import spread
-from biglearn_gan.evaluation.classifier import FEATURES, INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.evaluation.classifier import (
+    FEATURES,
+    INFERENCE_ROWS,
+    ClassifierError,
+    ImageClassifier,
+)
 from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.evaluation.labels import entropy
+from biglearn_gan.evaluation.pixels import spread
 from biglearn_gan.images import to_unit_range
 from biglearn_gan.randomness import Stream, generator_for
 
@@ -36,8 +41,8 @@ class QuickEvaluation:
         description: what is measured, in one sentence, with the floor of the distances.
 
     Raises:
-        ClassifierError: the classifier is of other images or classes.
-        ValueError: there are fewer images than features.
+        ClassifierError: the classifier is of other images or classes, or there are fewer images
+            than it has features.
     """
 
     names = (
@@ -59,6 +64,11 @@ class QuickEvaluation:
         data = train_data if held_out is None else held_out
         for dataset in (train_data, data):
             classifier.check_images_of(dataset)
+        if min(len(train_data), len(data)) < FEATURES:
+            raise ClassifierError(
+                f"{min(len(train_data), len(data))} images of {data.name} are too few for "
+                f"{FEATURES} features"
+            )
         self._classifier = classifier.eval()
         self._patch_size = patch_size
         self._seed = seed

@@ -11,10 +11,10 @@ import torch
 
 from biglearn_gan.config import Config, DataConfig, load_config
 from biglearn_gan.data import NATIVE_SIZES, ImageDataset, load_dataset
-from biglearn_gan.evaluation.bench import Rulers
-from biglearn_gan.evaluation.classifier import ImageClassifier
+from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier
 from biglearn_gan.evaluation.features import ClassifierFeatures, InceptionFeatures
 from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
+from biglearn_gan.evaluation.outcome import Rulers
 from biglearn_gan.evaluation.protocol import ProtocolError
 from biglearn_gan.evaluation.quick import QuickEvaluation
 
@@ -70,10 +70,10 @@ def load_rulers(
 def quick_evaluation(
     config: Config, train_data: ImageDataset, classifier: str | None
 ) -> tuple[QuickEvaluation | None, tuple[str, ...]]:
-    """What measures alongside training; None where there is no classifier to measure with.
+    """What measures alongside training; None where no classifier is there that fits the data.
 
     Raises:
-        ClassifierError: the folder holds no classifier of these images.
+        ClassifierError: the classifier that was named does not fit the data, or cannot be loaded.
         DataError: the held-out images cannot be loaded.
     """
     data = config.data
@@ -82,7 +82,12 @@ def quick_evaluation(
         return None, ("no evaluation alongside: no --classifier was given and none ships",)
     held_out = load_dataset(data, "validation") if data.validation_share else None
     ruler = ImageClassifier.from_pretrained(folder).to(train_data.device)
-    evaluation = QuickEvaluation(ruler, train_data, held_out, config.model.patch_size)
+    try:
+        evaluation = QuickEvaluation(ruler, train_data, held_out, config.model.patch_size)
+    except ClassifierError as error:
+        if classifier is not None:
+            raise
+        return None, (f"no evaluation alongside: {error}",)
     share = config.logging.evaluation_share
     notes = [f"evaluation alongside: {evaluation.description}; at most {share:.0%} of the time"]
     if held_out is None:
