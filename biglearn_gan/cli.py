@@ -228,27 +228,25 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> None:
     """Measure a model, or images made elsewhere: distances with floor, agreement with ceiling."""
-    if (checkpoint is None) == (samples is None):
-        _fail("give either --checkpoint or --samples", code=2)
-    if samples is not None and data is None:
-        _fail("--samples needs --data, the name of the data set that they imitate", code=2)
-    if oracle and checkpoint is None:
-        _fail("--oracle needs --checkpoint", code=2)
-    sizes: dict[str, Any] = {"--num": num, "--variations": variations}
-    rulers_given: dict[str, Any] = {
-        "--features": features,
-        "--classifier": classifier,
-        "--masked-classifier": masked_classifier,
-        "--inception-weights": inception_weights,
-        "--force": force,
-    }
-    if oracle:
-        rest = {"--tasks": tasks, "--data": data, "--data-root": data_root}
-        _refuse("--oracle", rulers_given | rest)
-    else:
-        mode = "--checkpoint" if checkpoint else "--samples"
-        _refuse(mode, {"--joint-checkpoint": joint_checkpoint})
-        _refuse(mode, {"--data": data} if checkpoint else sizes)
+    mode = _evaluation_mode(checkpoint, samples, data, oracle)
+    useless: dict[str, Any] = {}
+    if mode != "--samples":
+        useless |= {"--data": data}
+    if mode != "--oracle":
+        useless |= {"--joint-checkpoint": joint_checkpoint}
+    if mode == "--samples":
+        useless |= {"--num": num, "--variations": variations}
+    if mode == "--oracle":
+        useless |= {
+            "--tasks": tasks,
+            "--features": features,
+            "--classifier": classifier,
+            "--masked-classifier": masked_classifier,
+            "--inception-weights": inception_weights,
+            "--force": force,
+            "--data-root": data_root,
+        }
+    _refuse(mode, useless)
     place = _device(device)
     output.mkdir(parents=True, exist_ok=True)
     if oracle:
@@ -399,6 +397,19 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     for line in message.splitlines():
         typer.echo(f"biglearn-gan: {line}", err=True)
     sys.exit(code)
+
+
+def _evaluation_mode(
+    checkpoint: str | None, samples: Path | None, data: str | None, oracle: bool
+) -> str:
+    """Which of its three questions ``evaluate`` is asked, by the option that asks it."""
+    if (checkpoint is None) == (samples is None):
+        _fail("give either --checkpoint or --samples", code=2)
+    if samples is not None and data is None:
+        _fail("--samples needs --data, the name of the data set that they imitate", code=2)
+    if oracle and checkpoint is None:
+        _fail("--oracle needs --checkpoint", code=2)
+    return "--oracle" if oracle else "--checkpoint" if checkpoint else "--samples"
 
 
 def _refuse(beside: str, options: dict[str, Any]) -> None:
