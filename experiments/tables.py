@@ -3,7 +3,7 @@
     python experiments/tables.py checkpoints/mnist/evaluation/metrics.json
 
 One table of the model (value ± standard error, with floor or ceiling in parentheses), and one of
-what is no model beside it.
+what is no model beside it; for `evaluate --oracle`, one with its baselines.
 """
 
 from __future__ import annotations
@@ -32,8 +32,33 @@ COLUMNS = {
 def main(
     metrics: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="metrics.json")],
 ) -> None:
-    """Print both tables as Markdown."""
-    typer.echo(tables(json.loads(metrics.read_text(encoding="utf-8"))))
+    """Print the tables as Markdown."""
+    records = json.loads(metrics.read_text(encoding="utf-8"))
+    oracle = any("_oracle" in record["metric"] for record in records)
+    typer.echo(oracle_table(records) if oracle else tables(records))
+
+
+def oracle_table(records: list[dict[str, Any]]) -> str:
+    """Errors of the model and of its baselines, side by side, with the floor."""
+    cells = {(record["task"], record["metric"]): record for record in records}
+    subjects = ("", "_pasted_unconditional", "_joint_only")
+    header = " / ".join(("model", "unconditional pasted", "joint only"))
+    lines = [
+        f"| kind of task | mean error: {header} (floor) | covariance error: {header} (floor) "
+        "| critic's correlation (ceiling) |",
+        "|---|---|---|---|",
+    ]
+    for task in dict.fromkeys(record["task"] for record in records):
+        shown = []
+        for measure in ("mean_error_oracle", "covariance_error_oracle"):
+            found = [cells.get((task, measure + subject)) for subject in subjects]
+            values = " / ".join("–" if r is None else f"{r['value']:.2f}" for r in found)
+            floor = next(r["floor"] for r in found if r is not None)
+            shown.append(f"{values} ({floor:.2f})")
+        critic = cells.get((task, "critic_correlation_approximate"))
+        shown.append("" if critic is None else f"{critic['value']:.2f} ({critic['ceiling']:.2f})")
+        lines.append(f"| {task} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
 
 
 def tables(records: list[dict[str, Any]]) -> str:
