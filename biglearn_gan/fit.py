@@ -206,10 +206,10 @@ def _spend(
             warnings = doctor.look(seen, metrics | measured, (seen - start) / (total - start))
             on_progress(Progress(seen, total, trainer.warm, metrics, measured, warnings))
 
-    if not trainer.finished:
-        report({})
     with _interrupts(trainer.accelerator) as interrupted:
         stop = False
+        if not trainer.finished:
+            report({})
         while not trainer.finished and not stop:
             before = trainer.images_seen
             try:
