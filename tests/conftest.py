@@ -43,6 +43,7 @@ TINY: dict[str, Any] = {
         "log_images": 8,
         "grid_images": 1000,
         "checkpoint_images": 1000,
+        "evaluation_share": 0.0,
         "tensorboard": False,
     },
 }

@@ -245,10 +245,10 @@ def test_training_is_evaluated_alongside_and_says_so(
 ) -> None:
     arguments = ("train", "--config", config_file, "--device", "cpu", "--output")
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(*arguments, tmp_path / "without")
+    share = ("logging.evaluation_share=1.0", "data.validation_share=0.2")
+    code, out, _ = run(*arguments, tmp_path / "without", *share)
     assert code == 0 and "no evaluation alongside" in out
     monkeypatch.chdir(Path(__file__).parents[1])
-    share = ("logging.evaluation_share=1.0", "data.validation_share=0.2")
     code, out, err = run(*arguments, tmp_path / "with", *share)
     assert code == 0
     assert "evaluation alongside: 280 images of digits:validation" in out
