@@ -247,12 +247,20 @@ class _Observer:
         self._started_at = trainer.seconds
         self._best = folder.best_score() if trainer.images_seen else None
         self._spent = self._last = 0.0
+        self._seen = 0
 
     def look(self) -> dict[str, float]:
-        """Evaluate the first time, and when there is time to; what was measured, or nothing."""
-        trained = self._trainer.seconds - self._started_at
-        if self._spent and self._spent + self._last > self._share * trained:
+        """Evaluate the first time, then as time allows, at most once in a logging interval.
+
+        Returns:
+            What was measured, or nothing.
+        """
+        trainer = self._trainer
+        too_soon = trainer.images_seen - self._seen < trainer.config.logging.log_images
+        too_long = self._spent + self._last > self._share * (trainer.seconds - self._started_at)
+        if self._spent and (too_soon or too_long):
             return {}
+        self._seen = trainer.images_seen
         return self._evaluate()
 
     def _evaluate(self) -> dict[str, float]:
