@@ -275,3 +275,5 @@ def _check_config_file(folder: Path) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: holds a JSON {type(values).__name__}, not an object")
+    if "num_classes" in values:
+        raise CheckpointError(f"{folder}: holds a classifier, which measures, and not a model")

@@ -271,6 +271,16 @@ def test_what_is_no_archive_is_one_sentence(dataset: ImageDataset, tmp_path: Pat
 # Labels, halves
 
 
+def test_a_task_that_the_file_does_not_hold_is_refused(
+    dataset: ImageDataset, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "x.npz", **GOOD)
+    with pytest.raises(DataError, match="its masks are not the hole center"):
+        load_given(tmp_path / "x.npz", dataset, "center")
+    with pytest.raises(DataError, match="not completions"):
+        load_given(tmp_path, dataset, "center")
+
+
 def test_labels_are_found_by_all_pixels(dataset: ImageDataset) -> None:
     chosen = torch.tensor([12, 0, 0, 6])
     images = dataset.images_uint8(chosen)

@@ -405,7 +405,7 @@ def test_impossible_requests_are_refused_before_sampling(rulers: Rulers) -> None
             measure(Unused(), rulers, **options)
     with pytest.raises(ClassifierError, match=r"\(1, 9, 8\), but those of digits:train"):
         measure(Unused(), replace(rulers, masked_classifier=MaskedClassifier((9, 8), 1, 10)))
-    with pytest.raises(ProtocolError, match="ask for at least 10"):
+    with pytest.raises(ProtocolError, match="give at least 10"):
         measure(Unused(), rulers, num=9, allow_few=True)
 
 

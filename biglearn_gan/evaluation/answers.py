@@ -24,6 +24,9 @@ from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 MARGINAL = "marginal:"
 """Prefix of a task that gives nothing and asks for the tokens of a hole alone, all else absent."""
 
+FIXED_HOLES = ("left-half", "right-half", "top-half", "bottom-half", "center", "border")
+"""Holes that are the same whatever the seed and the patch, so that a file's can be checked."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -212,6 +215,8 @@ def load_given(path: Path, dataset: ImageDataset, task: str | None) -> tuple[Que
         DataError: nothing usable is there, or images of another size.
     """
     if path.suffix != ".npz":
+        if task not in (None, "joint"):
+            raise DataError(f"{path}: a folder holds images from nothing, not completions ({task})")
         limit = 10**9
         images, resized = load_images(path, dataset.image_size, dataset.channels, limit)
         if resized:
@@ -239,6 +244,10 @@ def load_given(path: Path, dataset: ImageDataset, task: str | None) -> tuple[Que
     if len(sources) != len(images):
         raise DataError(f"{path}: {len(images)} rows of images and {len(sources)} of sources")
     holes = torch.from_numpy(hole)
+    if task in FIXED_HOLES:
+        expected = named_hole(task, dataset.image_size, 1, len(holes), 0)
+        if not torch.equal(holes, expected):
+            raise DataError(f"{path}: its masks are not the hole {task}")
     labels = labels_of(sources, dataset)
     absent = torch.zeros_like(holes)
     return Question(task or "samples", sources, labels, holes, absent), Given(images)
@@ -288,9 +297,11 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in ("images", "sources", "masks") if name in file}
+    except FileNotFoundError:
+        raise DataError(f"{path}: cannot be read as an .npz file (there is none)") from None
     except Exception as error:  # a damaged archive can raise anything
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as an .npz file ({reason})") from None
+        kind = type(error).__name__
+        raise DataError(f"{path}: cannot be read as an .npz file of arrays ({kind})") from None
     for name, array in found.items():
         if not isinstance(array, np.ndarray):
             raise DataError(f"{path}: {name} is not an array")

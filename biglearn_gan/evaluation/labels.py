@@ -46,7 +46,7 @@ def total_variation_of_perfect_draws(
 def entropy(labels: Int64[Tensor, " N"], num_classes: int) -> float:
     """Entropy of the label histogram in nats, at most ln(num_classes)."""
     shares = histograms(labels[None], num_classes)[0]
-    return float(-torch.special.xlogy(shares, shares).sum())
+    return max(0.0, float(-torch.special.xlogy(shares, shares).sum()))
 
 
 def entropy_error(labels: Int64[Tensor, " N"], num_classes: int, groups: int) -> float | None:

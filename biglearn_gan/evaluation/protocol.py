@@ -106,8 +106,8 @@ def evaluate(
       for the unmasked images.
     - ``label-total-variation``: mean total variation between the label histogram of 64 completions
       of a source and p(y | x_S), for the first 1,000 sources, beside that of 64 perfect draws.
-    - ``diversity``: standard deviation over the variations (unbiased), in units of the pixels'
-      range [-1, 1], averaged over channels and the pixels of the hole.
+    - ``diversity``: standard deviation over the variations, in units of the pixels' range [-1, 1],
+      averaged over channels and the pixels of the hole; with fewer variations it comes out less.
     - ``changed``: share of the observed pixels that came back otherwise; 0 is right.
     - ``fd`` and ``agreement`` of what is no model: the nearest training image pasted into the hole
       (``nearest-pasted``), the training mean (``mean-pasted``), and the next source's original
@@ -248,10 +248,10 @@ def _bench(
     if min(count, len(train_data)) < dimensions and not allow_few:
         raise ProtocolError(
             f"{min(count, len(train_data))} images are too few for features of {dimensions} "
-            f"dimensions: ask for at least {dimensions}, or force it"
+            f"dimensions: give at least {dimensions}, or --force it"
         )
     if count < LEAST_IMAGES:
-        raise ProtocolError(f"{count} images are too few; ask for at least {LEAST_IMAGES}")
+        raise ProtocolError(f"{count} images are too few; give at least {LEAST_IMAGES}")
     generator = generator_for(Stream.SOURCES, seed)
     chosen = torch.randperm(len(test_data), generator=generator)[:count]
     labels = None if test_data.labels is None else test_data.labels.cpu()[chosen]
