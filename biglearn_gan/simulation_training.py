@@ -101,6 +101,8 @@ OURS = Schedule(
 Measured against one change at a time in ``experiments/simulations.md``.
 """
 
+SCHEDULES = {"published": PUBLISHED, "ours": OURS}
+
 ADAM_BETAS = (0.9, 0.99)
 
 
