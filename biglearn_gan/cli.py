@@ -551,7 +551,12 @@ def _simulate_grid(task: str, schedule: str, seed: int, folder: Path) -> None:
     settings = SCHEDULES[schedule]
     with _bar(settings.tasks, "task") as bar:
         history = fit_grid(settings, TaskChoice(task), seed, on_tasks=bar)
-    facts = {"simulation": "grid-gmm", "task": task, "schedule": schedule, "seed": seed}
+    facts: dict[str, str | int] = {
+        "simulation": "grid-gmm",
+        "task": task,
+        "schedule": schedule,
+        "seed": seed,
+    }
     summary = write_grid(history, folder, facts)
     typer.echo(
         f"{summary['modes_covered']} of 25 modes, KL(model ‖ data) {summary['reverse_kl']:.4f} and "
@@ -568,7 +573,7 @@ def _simulate_two(task: str, seed: int, folder: Path) -> None:
     with _bar(len(tasks), "surface") as bar:
         found = surfaces(tasks, on_surface=bar)
     ways = descents(task, seed)
-    facts = {
+    facts: dict[str, str | int | float] = {
         "simulation": "two-gmm",
         "task": task,
         "seed": seed,

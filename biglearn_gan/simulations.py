@@ -197,7 +197,8 @@ def _joint_objective(
     chosen: Tensor | None = None,
 ) -> Tensor:
     """E_q[log q - log p] by nodes or samples, N in each of M components (all, or those chosen)."""
-    means, factors = model.means, model.factors()
+    means: Tensor = model.means
+    factors = model.factors()
     if task.noise:
         blur = task.noise * torch.eye(2, dtype=torch.float64)
         factors = torch.linalg.cholesky(factors @ factors.mT + blur)
