@@ -111,7 +111,7 @@ def contours(surfaces: Sequence[Surface]) -> Figure:
     columns = min(6, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
     figure = _figure(1.9 * columns + 0.4, 2.1 * rows + 0.2)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
     for axes in panels:
         axes.set_axis_off()
     for axes, surface in zip(panels, surfaces, strict=False):

@@ -47,6 +47,8 @@ class Schedule:
         noise: variance of the blur at the start.
         noise_until: the share of the tasks after which there is no blur; it goes there as the
             square of the way left.
+        shared_shape_until: the share of the tasks until which all components move their shapes
+            together, by the mean of their gradients, and so stay of one shape.
         joint_from: the share of the tasks after which some are joint, where tasks are mixed.
         joint_share: which share of them then is.
         conditional_share: which share of the others is conditional, where tasks are mixed.
@@ -61,6 +63,7 @@ class Schedule:
     last_learning_rate: float
     noise: float
     noise_until: float
+    shared_shape_until: float
     joint_from: float
     joint_share: float
     conditional_share: float
@@ -76,6 +79,7 @@ PUBLISHED = Schedule(
     last_learning_rate=0.1,
     noise=0.0,
     noise_until=0.0,
+    shared_shape_until=0.0,
     joint_from=0.5,
     joint_share=0.1,
     conditional_share=0.0,
@@ -92,6 +96,7 @@ OURS = Schedule(
     last_learning_rate=0.015,
     noise=1.0,
     noise_until=0.75,
+    shared_shape_until=0.75,
     joint_from=0.9,
     joint_share=1.0,
     conditional_share=0.0,
@@ -178,6 +183,8 @@ def fit_grid(
             for _ in range(schedule.steps_per_task):
                 optimiser.zero_grad()
                 objective(model, data, task, generator).backward()
+                if share < schedule.shared_shape_until:
+                    model.share_shape_gradients()
                 optimiser.step()
         seconds += time.perf_counter() - started
         if until > before:

@@ -91,6 +91,12 @@ class EqualMixture(nn.Module):
             [torch.stack([first, below[:, 0]], 1), torch.stack([below[:, 1], second], 1)], dim=1
         )
 
+    def share_shape_gradients(self) -> None:
+        """Give every component the mean of the gradients of all covariances' parameters."""
+        for parameter in (self.log_diagonal, self.lower):
+            assert parameter.grad is not None
+            parameter.grad = parameter.grad.mean(dim=0, keepdim=True).expand_as(parameter).clone()
+
     def mixture(self) -> GaussianMixture:
         """The law of the model, differentiable in its parameters."""
         factors = self.factors()
