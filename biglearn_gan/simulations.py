@@ -138,12 +138,13 @@ def exact_objective(
     Marginals and conditionals by the trapezoidal rule on the line, which converges exponentially
     for Gaussians (steps stay below half a standard deviation of the blurred data); conditionals for
     ``SOURCES`` sources drawn from the data. The joint by Gauss-Hermite nodes in each component:
-    only there the number differs (little) from its limit, and its gradient is the path derivative.
+    only there the number differs from its limit (by some per cent where Gaussians of the model
+    straddle several of the data, by nothing at the end), and its gradient is the path derivative.
     """
     if task.kind is TaskKind.joint:
         nodes, weights = _hermite(NODES)
         return _joint_objective(model, data, task, nodes.expand(len(model.means), -1, -1), weights)
-    model_lines, data_lines = _lines(model.mixture(), data, task, generator)
+    model_lines, data_lines = _lines(model.mixture(), data, task, generator, SOURCES)
     step = 0.45 * math.sqrt(float(data.covariances[0, 0, 0]) + task.noise)
     return reverse_kl_on_lines(model_lines, data_lines, line_grid(REACH, step)).mean()
 
@@ -163,11 +164,10 @@ def sampled_objective(
         noise = torch.randn(SAMPLES, 1, 2, generator=generator, dtype=torch.float64)
         weights = torch.ones(1, dtype=torch.float64)
         return _joint_objective(model, data, task, noise, weights, chosen)
+    model_lines, data_lines = _lines(model.mixture(), data, task, generator, count)
     if task.kind is TaskKind.marginal:
-        model_lines, data_lines = _lines(model.mixture(), data, task, generator)
         y = model_lines.sample(count, generator)
         return (model_lines.detach().log_density(y) - data_lines.log_density(y)).mean()
-    model_lines, data_lines = _lines(model.mixture(), data, task, generator, count)
     noise = torch.randn(model_lines.means.shape, generator=generator, dtype=torch.float64)
     y = model_lines.means + model_lines.variances.sqrt() * noise  # one for each component
     ratios = model_lines.detach().log_density(y) - data_lines.log_density(y)
@@ -179,7 +179,7 @@ def _lines(
     data: GaussianMixture,
     task: Task,
     generator: torch.Generator,
-    sources: int = SOURCES,
+    sources: int,
 ) -> tuple[LineMixtures, LineMixtures]:
     """The laws of y₁ under the task: (B, K), or given sources (B, sources, K)."""
     u, v = task.target_directions, task.source_directions

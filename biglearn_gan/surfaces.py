@@ -86,9 +86,7 @@ def solved(means: Float64[Tensor, "N 2"]) -> Tensor:
     return torch.cdist(means, target).amin(dim=1) < NEAR
 
 
-def objective(
-    kind: TaskKind, degrees: float, means: Float64[Tensor, "M 2"]
-) -> Float64[Tensor, " M"]:
+def objective(kind: TaskKind, degrees: int, means: Float64[Tensor, "M 2"]) -> Float64[Tensor, " M"]:
     """A task's reverse KL in nats for M models (a, b), by quadrature and differentiable.
 
     The joint is the marginal of x₁, because the second coordinate of model and data is the same
@@ -104,9 +102,9 @@ def objective(
     source_data = _line(-math.sin(angle) * truth)
     source_model = _line(-math.sin(angle) * means)
     weights = source_data.log_density(y[None])[0].exp() * (y[1] - y[0])
-    none = torch.zeros(1, 2, dtype=torch.float64)  # the rotated covariances are still VARIANCE I
-    given_data = data.given(source_data, none, y[None])
-    given_model = model.given(source_model, none, y.expand(len(means), -1))
+    # The rotated covariances are still VARIANCE I: no component's y₁ and y₂ vary together.
+    given_data = data.given(source_data, torch.zeros_like(truth), y[None])
+    given_model = model.given(source_model, torch.zeros_like(means), y.expand(len(means), -1))
     return reverse_kl_on_lines(given_model, given_data, y) @ weights
 
 
