@@ -118,10 +118,11 @@ def contours(surfaces: Sequence[Surface]) -> Figure:
         axes.set_axis_on()
         _contour(axes, surface)
         axes.set_title(surface.name, fontsize=8)
-        for a, b, _ in surface.minima().tolist():
-            axes.plot([a, b], [b, a], "o", color="white", markersize=4)
-        for a, b, _ in surface.spurious_minima().tolist():
-            axes.plot([a, b], [b, a], "x", color="red", markersize=6)
+        spurious = surface.spurious_minima().tolist()
+        for minimum in surface.minima().tolist():
+            a, b, _ = minimum
+            style = "rx" if minimum in spurious else "wo"
+            axes.plot([a, b], [b, a], style, markersize=5)
     return figure
 
 
@@ -130,6 +131,8 @@ def _contour(axes: Axes, surface: Surface) -> None:
     heights = surface.values.clamp(min=0).sqrt().T.numpy()
     if heights.max() > 1e-6:
         axes.contourf(surface.axis.numpy(), surface.axis.numpy(), heights, levels=16)
+    else:
+        axes.text(0.5, 0.5, "flat", transform=axes.transAxes, ha="center", va="center")
     axes.set_aspect("equal")
     axes.tick_params(labelsize=6)
 

@@ -65,7 +65,7 @@ def test_surfaces_are_written_with_their_minima(tmp_path: Path) -> None:
         assert (a * b < 0) == (row["kind"] == "global")
     for name in ("surfaces.png", "descents.png"):
         with Image.open(tmp_path / name) as image:
-            assert len(set(image.convert("L").resize((60, 60)).getdata())) > 20  # not blank
+            assert len(image.convert("L").getcolors()) > 20  # not blank
     with Image.open(tmp_path / "descents.gif") as animation:
         assert animation.n_frames > 1
 

@@ -76,7 +76,9 @@ def test_rotations_cover_the_half_circle() -> None:
 
 def test_a_fit_is_that_of_its_seed() -> None:
     short = replace(SHORT, tasks=10)
-    one, same, other = (fit_grid(short, TaskChoice.big, seed)[-1] for seed in (3, 3, 4))
+    one, same, other = (
+        fit_grid(short, TaskChoice.big, seed, measurements=1)[-1] for seed in (3, 3, 4)
+    )
     assert torch.equal(one.means, same.means)
     assert torch.equal(one.covariances, same.covariances)
     assert not torch.equal(one.means, other.means)
@@ -111,9 +113,13 @@ def test_measuring_changes_nothing() -> None:
 
 
 def test_shapes_stay_equal_as_long_as_they_are_shared() -> None:
-    shared = fit_grid(replace(SHORT, shared_shape_until=1.0), TaskChoice.marginal, 0)[-1]
+    shared = fit_grid(
+        replace(SHORT, shared_shape_until=1.0), TaskChoice.marginal, 0, measurements=1
+    )[-1]
     torch.testing.assert_close(shared.covariances, shared.covariances[:1].expand(25, 2, 2))
-    free = fit_grid(replace(SHORT, shared_shape_until=0.0), TaskChoice.marginal, 0)[-1]
+    free = fit_grid(replace(SHORT, shared_shape_until=0.0), TaskChoice.marginal, 0, measurements=1)[
+        -1
+    ]
     assert float((free.covariances - free.covariances[0]).abs().max()) > 0.01
 
 
