@@ -349,7 +349,7 @@ def simulate(
     ] = SimulationTask.big,
     schedule: Annotated[
         SimulationSchedule | None,
-        typer.Option(help="How grid-gmm is fitted (default: ours, about 50 times as fast)."),
+        typer.Option(help="How grid-gmm is fitted (default: ours, about 40 times as fast)."),
     ] = None,
     seed: Seed = 0,
     output: Annotated[

@@ -184,6 +184,7 @@ class Descent:
 LEARNING_RATE = 0.05
 DESCENT_STEPS = 600
 STEPS_PER_TASK = 20
+"""Of tasks in turn, as published; long enough to leave a trap."""
 STARTS = 12
 
 
@@ -198,14 +199,15 @@ def descents(choice: str, seed: int) -> list[Descent]:
 
     The mean of all conditionals is left out: it would take twelve of the dearest objectives a step.
     """
-    found = [descend("joint only", tasks_of("joint"), seed, switching=False)]
+    found = [descend("joint only", tasks_of("joint"), seed)]
     if choice in ("marginal", "big"):
         marginals = tasks_of("marginal")
-        found.append(descend("mean of marginals", marginals, seed, switching=False))
-        found.append(descend("marginals in turn", marginals, seed, switching=True))
+        found.append(descend("mean of marginals", marginals, seed))
+        found.append(descend("a marginal for every step", marginals, seed, steps_per_task=1))
+        found.append(descend("marginals in turn", marginals, seed, steps_per_task=STEPS_PER_TASK))
     if choice in ("conditional", "big"):
         name = "all tasks in turn" if choice == "big" else "conditionals in turn"
-        found.append(descend(name, tasks_of(choice), seed, switching=True))
+        found.append(descend(name, tasks_of(choice), seed, steps_per_task=STEPS_PER_TASK))
     return found
 
 
@@ -214,7 +216,7 @@ def descend(
     tasks: Sequence[tuple[TaskKind, int]],
     seed: int,
     *,
-    switching: bool,
+    steps_per_task: int | None = None,
     steps: int = DESCENT_STEPS,
 ) -> Descent:
     """Gradient descent with exact gradients from every start.
@@ -223,17 +225,19 @@ def descend(
         name: what it is called.
         tasks: kinds and degrees.
         seed: of the order of tasks.
-        switching: a task drawn at random for every ``STEPS_PER_TASK`` steps, instead of the mean
-            of all.
+        steps_per_task: steps on each of the tasks drawn at random, one after another; None goes
+            down the mean of all tasks.
         steps: gradient steps of ``LEARNING_RATE``.
     """
     began = time.perf_counter()
-    order = _order(len(tasks), -(-steps // STEPS_PER_TASK), seed)
+    order = _order(len(tasks), steps, seed)
     means = starts()
     path = [means]
     for number in range(steps):
         here = means.detach().requires_grad_()
-        chosen = [tasks[int(order[number // STEPS_PER_TASK])]] if switching else list(tasks)
+        chosen = list(tasks)
+        if steps_per_task is not None:
+            chosen = [tasks[int(order[number // steps_per_task])]]
         losses = [objective(kind, degrees, here).sum() for kind, degrees in chosen]
         (gradient,) = torch.autograd.grad(torch.stack(losses).mean(), here)
         means = here.detach() - LEARNING_RATE * gradient

@@ -120,35 +120,43 @@ def test_minima_of_a_made_up_surface() -> None:
 def test_tasks_in_turn_leave_what_their_mean_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STARTS", 6)
     marginals = tasks_of("marginal")
-    joint = descend("joint", tasks_of("joint"), 0, switching=False, steps=200)
-    mean = descend("mean", marginals, 0, switching=False, steps=200)
-    turn = descend("turn", marginals, 0, switching=True)
+    joint = descend("joint", tasks_of("joint"), 0, steps=200)
+    mean = descend("mean", marginals, 0, steps=200)
+    turn = descend("turn", marginals, 0, steps_per_task=20)
     assert 0.4 < joint.share_solved < 0.6
     assert 0.4 < mean.share_solved < 0.7
     assert turn.share_solved == 1
+    hasty = descend("hasty", marginals, 0, steps_per_task=1)
+    assert hasty.share_solved < 0.9
     assert turn.paths.shape == (module.DESCENT_STEPS + 1, 36, 2)
     assert torch.equal(turn.paths[0], joint.paths[0])
-    again = descend("turn", marginals, 0, switching=True, steps=60)
+    again = descend("turn", marginals, 0, steps_per_task=20, steps=60)
     assert torch.equal(turn.paths[:61], again.paths)
-    other = descend("turn", marginals, 1, switching=True, steps=60)
+    other = descend("turn", marginals, 1, steps_per_task=20, steps=60)
     assert not torch.equal(again.paths, other.paths)
 
 
 def test_descents_follow_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, int, bool]] = []
+    asked: list[tuple[str, int, int | None]] = []
 
-    def record(name: str, tasks: list[object], seed: int, *, switching: bool) -> Descent:
-        asked.append((name, len(tasks), switching))
+    def record(
+        name: str, tasks: list[object], seed: int, *, steps_per_task: int | None = None
+    ) -> Descent:
+        asked.append((name, len(tasks), steps_per_task))
         return Descent(name, torch.zeros(1, 1, 2).double(), 0.0)
 
     monkeypatch.setattr(module, "descend", record)
-    joint = ("joint only", 1, False)
-    marginals = [("mean of marginals", 12, False), ("marginals in turn", 12, True)]
+    joint = ("joint only", 1, None)
+    marginals = [
+        ("mean of marginals", 12, None),
+        ("a marginal for every step", 12, 1),
+        ("marginals in turn", 12, 20),
+    ]
     for choice, expected in {
         "joint": [joint],
         "marginal": [joint, *marginals],
-        "conditional": [joint, ("conditionals in turn", 12, True)],
-        "big": [joint, *marginals, ("all tasks in turn", 25, True)],
+        "conditional": [joint, ("conditionals in turn", 12, 20)],
+        "big": [joint, *marginals, ("all tasks in turn", 25, 20)],
     }.items():
         asked.clear()
         assert [descent.name for descent in descents(choice, 0)] == [name for name, *_ in expected]
