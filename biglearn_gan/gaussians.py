@@ -1,5 +1,7 @@
 """Gaussian mixtures in closed form: marginals, linear images, conditionals, densities and samples.
 
+:class:`LineMixtures` is what many lines through a mixture see of it, at the cost of one.
+
 Everything is float64 and differentiable in weights, means and covariances (samples are so given
 their component and noise). Formulae: Bishop 2006, *Pattern Recognition and Machine Learning*,
 eqs. 2.81, 2.82 (conditional of one Gaussian) and 2.115 (affine image); a mixture's conditional is
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -93,6 +96,21 @@ class GaussianMixture:
         means = self.means @ matrix.T
         covariances = matrix @ self.covariances @ matrix.T
         return GaussianMixture(self.weights, means, _symmetric(covariances))
+
+    def on_lines(self, directions: Float64[Tensor, "B D"]) -> LineMixtures:
+        """The laws of the coordinates uᵀx along B directions u."""
+        half = torch.einsum("bd,kde->bke", directions, self.covariances)
+        return LineMixtures(
+            self.weights.log().expand(len(directions), -1),
+            directions @ self.means.T,
+            torch.einsum("bkd,bd->bk", half, directions),
+        )
+
+    def covariances_between(
+        self, one: Float64[Tensor, "B D"], other: Float64[Tensor, "B D"]
+    ) -> Float64[Tensor, "B K"]:
+        """Cov[uᵀx, vᵀx] within each component, for B pairs of directions u and v."""
+        return torch.einsum("bd,kde,be->bk", one, self.covariances, other)
 
     def marginal(self, indices: Sequence[int] | Int64[Tensor, " d"]) -> GaussianMixture:
         """The law of some coordinates, in the order given.
@@ -200,6 +218,75 @@ class ConditionalMixture:
     @cached_property
     def _factors(self) -> Float64[Tensor, "K T T"]:
         return _cholesky(self.covariances)
+
+
+@dataclass(frozen=True)
+class LineMixtures:
+    """A batch of mixtures on the real line, Σ_k w_k N(y; m_k, v_k).
+
+    Attributes:
+        log_weights: (*B, K), logarithms of weights that sum to one.
+        means: (*B, K).
+        variances: (*B, K), above 0 for densities.
+    """
+
+    log_weights: Float64[Tensor, "*B K"]
+    means: Float64[Tensor, "*B K"]
+    variances: Float64[Tensor, "*B K"]
+
+    def log_density(self, y: Float64[Tensor, "*B N"]) -> Float64[Tensor, "*B N"]:
+        """log p(y), in nats."""
+        terms = _line_log_densities(y, self.means, self.variances)
+        return (terms + self.log_weights[..., None, :]).logsumexp(dim=-1)
+
+    def add_noise(self, variance: float) -> LineMixtures:
+        """The laws of y + √variance ε, ε standard normal: what is seen through a blur."""
+        return LineMixtures(self.log_weights, self.means, self.variances + variance)
+
+    def detach(self) -> LineMixtures:
+        """The same laws without gradients."""
+        parts = (self.log_weights, self.means, self.variances)
+        return LineMixtures(*(part.detach() for part in parts))
+
+    def sample(self, num: int, generator: torch.Generator) -> Float64[Tensor, "*B N"]:
+        """Draw ``num`` points from each mixture, differentiable given component and noise."""
+        batch, components = self.means.shape[:-1], self.means.shape[-1]
+        weights = self.log_weights.detach().exp().reshape(-1, components)
+        chosen = torch.multinomial(weights, num, replacement=True, generator=generator)
+        chosen = chosen.reshape(*batch, num)
+        noise = torch.randn(
+            chosen.shape, generator=generator, dtype=torch.float64, device=chosen.device
+        )
+        return self.means.gather(-1, chosen) + self.variances.gather(-1, chosen).sqrt() * noise
+
+    def given(
+        self,
+        source: LineMixtures,
+        covariances: Float64[Tensor, "*B K"],
+        y_source: Float64[Tensor, "*B N"],
+    ) -> LineMixtures:
+        """The laws (*B, N, K) of y given another coordinate, for N values of it.
+
+        Args:
+            source: the laws of the other coordinate, of the same mixtures.
+            covariances: of y with the other coordinate, within each component.
+            y_source: the values of the other coordinate.
+        """
+        explained = _line_log_densities(y_source, source.means, source.variances)
+        gain = covariances / source.variances
+        difference = y_source[..., None] - source.means[..., None, :]
+        means = self.means[..., None, :] + gain[..., None, :] * difference
+        variances = (self.variances - gain * covariances)[..., None, :].expand_as(means)
+        log_weights = (source.log_weights[..., None, :] + explained).log_softmax(dim=-1)
+        return LineMixtures(log_weights, means, variances)
+
+
+def _line_log_densities(y: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+    """log N(y; m_k, v_k), (*B, N, K) for y (*B, N) and components (*B, K)."""
+    difference = y[..., None] - means[..., None, :]
+    precision = -0.5 / variances
+    constant = 0.5 * (2 * math.pi * variances).log()
+    return precision[..., None, :] * difference.square() - constant[..., None, :]
 
 
 def _check(weights: Tensor, means: Tensor, covariances: Tensor) -> None:

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     HISTOGRAMS = 9
     FIELDS = 10
     ORACLE = 11
+    SIMULATION = 21
 
 
 def generator_for(

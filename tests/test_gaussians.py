@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from biglearn_gan.gaussians import GaussianError, GaussianMixture
+from biglearn_gan.gaussians import GaussianError, GaussianMixture, LineMixtures
 
 NOTHING = torch.empty(0, dtype=torch.int64)
 
@@ -288,3 +288,69 @@ def test_a_singular_law_has_moments_but_no_density() -> None:
         flat.log_density(torch.zeros(1, 2).double())
     with pytest.raises(GaussianError, match="component 0 is not positive definite"):
         flat.sample(1, generator())
+
+
+class TestLines:
+    mixture = random_mixture(3, 5, seed=6)
+    directions = torch.tensor([[0.6, 0.8, 0.0, 0.0, 0.0], [0.0, 1.0, -1.0, 2.0, 0.5]]).double()
+    others = torch.tensor([[0.0, 0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0, 0.0]]).double()
+
+    def test_lines_are_linear_images(self) -> None:
+        y = torch.linspace(-3, 3, 11, dtype=torch.float64)
+        found = self.mixture.on_lines(self.directions).log_density(y.expand(2, -1))
+        for row, direction in zip(found, self.directions, strict=True):
+            image = self.mixture.transform(direction[None])
+            torch.testing.assert_close(row, image.log_density(y[:, None]))
+
+    def test_a_line_given_another_is_the_conditional_of_the_image(self) -> None:
+        y, given = torch.randn(2, 2, 7, generator=generator(), dtype=torch.float64)
+        lines = self.mixture.on_lines(self.directions)
+        sources = self.mixture.on_lines(self.others)
+        cross = self.mixture.covariances_between(self.directions, self.others)
+        conditional = lines.given(sources, cross, given)
+        assert conditional.means.shape == (2, 7, 3)
+        found = conditional.log_density(y[..., None])[..., 0]
+        for row, u, v in zip(range(2), self.directions, self.others, strict=True):
+            exact = self.mixture.transform(torch.stack([u, v])).conditional([0], [1])
+            expected = exact.log_density(y[row, :, None], given[row, :, None])
+            torch.testing.assert_close(found[row], expected)
+
+    def test_noise_adds_its_variance(self) -> None:
+        lines = self.mixture.on_lines(self.directions)
+        noisy = lines.add_noise(0.7)
+        torch.testing.assert_close(
+            noisy.variances - lines.variances, torch.full((2, 3), 0.7).double()
+        )
+        assert torch.equal(noisy.means, lines.means)
+
+    def test_samples_have_the_moments_of_their_line(self) -> None:
+        lines = self.mixture.on_lines(self.directions)
+        drawn = lines.sample(100_000, generator())
+        assert drawn.shape == (2, 100_000)
+        image = self.mixture.transform(self.directions)
+        variances = image.covariance.diagonal()
+        error = (drawn.mean(dim=1) - image.mean) / variances.sqrt()
+        assert (error.abs() < 5 / math.sqrt(100_000)).all()
+        torch.testing.assert_close(drawn.var(dim=1), variances, rtol=0.03, atol=0)
+
+    def test_densities_are_differentiable(self) -> None:
+        y, given = torch.randn(2, 2, 3, generator=generator(), dtype=torch.float64)
+
+        def densities(means: Tensor, roots: Tensor) -> Tensor:
+            made = GaussianMixture(self.mixture.weights, means, roots @ roots.mT)
+            u, v = self.directions, self.others
+            lines, sources = made.on_lines(u), made.on_lines(v)
+            given_lines = lines.given(sources, made.covariances_between(u, v), given)
+            return lines.log_density(y).sum() + given_lines.log_density(y[..., None]).sum()
+
+        means = self.mixture.means.clone().requires_grad_()
+        roots = torch.linalg.cholesky(self.mixture.covariances).requires_grad_()
+        assert torch.autograd.gradcheck(densities, (means, roots))
+
+    def test_detached_lines_are_the_same_and_give_no_gradient(self) -> None:
+        means = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
+        one = torch.ones(1, 1, dtype=torch.float64)
+        lines = LineMixtures(0 * one, means, one)
+        assert lines.log_density(one).requires_grad
+        assert not lines.detach().log_density(one).requires_grad
+        assert torch.equal(lines.detach().log_density(one), lines.log_density(one))
