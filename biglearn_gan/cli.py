@@ -547,20 +547,21 @@ def _simulate_grid(task: str, schedule: str, seed: int, folder: Path) -> None:
 
 def _simulate_two(task: str, seed: int, folder: Path) -> None:
     from biglearn_gan.simulation_figures import write_two
-    from biglearn_gan.surfaces import descents, surfaces, tasks_of
+    from biglearn_gan.surfaces import DESCENT_STEPS, descend, plans, surfaces, tasks_of
 
-    tasks = tasks_of(task)
+    tasks, ways = tasks_of(task), plans(task)
     began = time.perf_counter()
     with counting_bar(len(tasks), "surface") as bar:
         found = surfaces(tasks, on_surface=bar)
-    ways = descents(task, seed)
+    with _bar(len(ways) * DESCENT_STEPS, "step") as bar:
+        descents = [descend(way, seed, on_steps=bar) for way in ways]
     facts: dict[str, str | int | float] = {
         "simulation": "two-gmm",
         "task": task,
         "seed": seed,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    summary = write_two(found, ways, folder, facts)
+    summary = write_two(found, descents, folder, facts)
     for name, count in summary["spurious_minima"].items():
         typer.echo(f"{name}: {count} spurious minima")
     for name, share in summary["share_of_starts_solved"].items():

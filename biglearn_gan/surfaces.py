@@ -9,7 +9,6 @@ the joint domain there are others, with both means on one mode (Cong and Zhao, *
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -168,12 +167,10 @@ class Descent:
     Attributes:
         name: which tasks, and whether one after another or the mean of all.
         paths: (T, M, 2), (a, b) of M models at T times, the first at the start.
-        seconds: wall time.
     """
 
     name: str
     paths: Float64[Tensor, "T M 2"]
-    seconds: float
 
     @property
     def share_solved(self) -> float:
@@ -194,55 +191,61 @@ def starts() -> Float64[Tensor, "M 2"]:
     return torch.cartesian_prod(one, one + 0.02)
 
 
-def descents(choice: str, seed: int) -> list[Descent]:
-    """From every start: by the joint alone, by the mean of the marginals, and by tasks in turn.
+@dataclass(frozen=True)
+class Plan:
+    """A descent that can be made: its name, its tasks, and the steps on each (None: their mean)."""
+
+    name: str
+    tasks: Sequence[tuple[TaskKind, int]]
+    steps_per_task: int | None = None
+
+
+def plans(choice: str) -> list[Plan]:
+    """Down the joint alone, the mean of the marginals, and tasks in turn, as far as chosen.
 
     The mean of all conditionals is left out: it would take twelve of the dearest objectives a step.
     """
-    found = [descend("joint only", tasks_of("joint"), seed)]
+    marginals = tasks_of("marginal")
+    found = [Plan("joint only", tasks_of("joint"))]
     if choice in ("marginal", "big"):
-        marginals = tasks_of("marginal")
-        found.append(descend("mean of marginals", marginals, seed))
-        found.append(descend("a marginal for every step", marginals, seed, steps_per_task=1))
-        found.append(descend("marginals in turn", marginals, seed, steps_per_task=STEPS_PER_TASK))
+        found.append(Plan("mean of marginals", marginals))
+        found.append(Plan("a marginal for every step", marginals, 1))
+        found.append(Plan("marginals in turn", marginals, STEPS_PER_TASK))
     if choice in ("conditional", "big"):
         name = "all tasks in turn" if choice == "big" else "conditionals in turn"
-        found.append(descend(name, tasks_of(choice), seed, steps_per_task=STEPS_PER_TASK))
+        found.append(Plan(name, tasks_of(choice), STEPS_PER_TASK))
     return found
 
 
 def descend(
-    name: str,
-    tasks: Sequence[tuple[TaskKind, int]],
+    plan: Plan,
     seed: int,
-    *,
-    steps_per_task: int | None = None,
     steps: int = DESCENT_STEPS,
+    on_steps: Callable[[int], None] | None = None,
 ) -> Descent:
     """Gradient descent with exact gradients from every start.
 
     Args:
-        name: what it is called.
-        tasks: kinds and degrees.
+        plan: the tasks, drawn at random one after another, or their mean.
         seed: of the order of tasks.
-        steps_per_task: steps on each of the tasks drawn at random, one after another; None goes
-            down the mean of all tasks.
         steps: gradient steps of ``LEARNING_RATE``.
+        on_steps: called with 1 after each step.
     """
-    began = time.perf_counter()
-    order = _order(len(tasks), steps, seed)
+    order = _order(len(plan.tasks), steps, seed)
     means = starts()
     path = [means]
     for number in range(steps):
         here = means.detach().requires_grad_()
-        chosen = list(tasks)
-        if steps_per_task is not None:
-            chosen = [tasks[int(order[number // steps_per_task])]]
+        chosen = list(plan.tasks)
+        if plan.steps_per_task is not None:
+            chosen = [plan.tasks[int(order[number // plan.steps_per_task])]]
         losses = [objective(kind, degrees, here).sum() for kind, degrees in chosen]
         (gradient,) = torch.autograd.grad(torch.stack(losses).mean(), here)
         means = here.detach() - LEARNING_RATE * gradient
         path.append(means)
-    return Descent(name, torch.stack(path), time.perf_counter() - began)
+        if on_steps is not None:
+            on_steps(1)
+    return Descent(plan.name, torch.stack(path))
 
 
 def _order(tasks: int, count: int, seed: int) -> Int64[Tensor, " count"]:

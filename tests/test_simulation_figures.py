@@ -53,7 +53,7 @@ def test_a_fit_is_written_as_tables_and_figures(tmp_path: Path) -> None:
 def test_surfaces_are_written_with_their_minima(tmp_path: Path) -> None:
     tasks = [(TaskKind.joint, 0), (TaskKind.marginal, 60)]
     found = surfaces.surfaces(tasks, 100)
-    ways = [surfaces.descend("joint only", tasks[:1], 0, steps=3)]
+    ways = [surfaces.descend(surfaces.Plan("joint only", tasks[:1]), 0, 3)]
     summary = write_two(found, ways, tmp_path, {"seed": 0})
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert summary["spurious_minima"] == {"joint": 2, "marginal 60": 0, "sum of all": 2}

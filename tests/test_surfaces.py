@@ -11,11 +11,11 @@ from biglearn_gan import surfaces as module
 from biglearn_gan.gaussians import GaussianMixture
 from biglearn_gan.simulations import TaskKind, two_data
 from biglearn_gan.surfaces import (
-    Descent,
+    Plan,
     Surface,
     descend,
-    descents,
     objective,
+    plans,
     solved,
     surfaces,
     tasks_of,
@@ -120,32 +120,25 @@ def test_minima_of_a_made_up_surface() -> None:
 def test_tasks_in_turn_leave_what_their_mean_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STARTS", 6)
     marginals = tasks_of("marginal")
-    joint = descend("joint", tasks_of("joint"), 0, steps=200)
-    mean = descend("mean", marginals, 0, steps=200)
-    turn = descend("turn", marginals, 0, steps_per_task=20)
+    told: list[int] = []
+    joint = descend(Plan("joint", tasks_of("joint")), 0, 200, told.append)
+    assert told == [1] * 200
+    mean = descend(Plan("mean", marginals), 0, 200)
+    turn = descend(Plan("turn", marginals, 20), 0)
+    hasty = descend(Plan("hasty", marginals, 1), 0)
     assert 0.4 < joint.share_solved < 0.6
     assert 0.4 < mean.share_solved < 0.7
-    assert turn.share_solved == 1
-    hasty = descend("hasty", marginals, 0, steps_per_task=1)
     assert hasty.share_solved < 0.9
+    assert turn.share_solved == 1
     assert turn.paths.shape == (module.DESCENT_STEPS + 1, 36, 2)
     assert torch.equal(turn.paths[0], joint.paths[0])
-    again = descend("turn", marginals, 0, steps_per_task=20, steps=60)
+    again = descend(Plan("turn", marginals, 20), 0, 60)
     assert torch.equal(turn.paths[:61], again.paths)
-    other = descend("turn", marginals, 1, steps_per_task=20, steps=60)
+    other = descend(Plan("turn", marginals, 20), 1, 60)
     assert not torch.equal(again.paths, other.paths)
 
 
-def test_descents_follow_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, int, int | None]] = []
-
-    def record(
-        name: str, tasks: list[object], seed: int, *, steps_per_task: int | None = None
-    ) -> Descent:
-        asked.append((name, len(tasks), steps_per_task))
-        return Descent(name, torch.zeros(1, 1, 2).double(), 0.0)
-
-    monkeypatch.setattr(module, "descend", record)
+def test_plans_follow_the_choice() -> None:
     joint = ("joint only", 1, None)
     marginals = [
         ("mean of marginals", 12, None),
@@ -158,6 +151,5 @@ def test_descents_follow_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
         "conditional": [joint, ("conditionals in turn", 12, 20)],
         "big": [joint, *marginals, ("all tasks in turn", 25, 20)],
     }.items():
-        asked.clear()
-        assert [descent.name for descent in descents(choice, 0)] == [name for name, *_ in expected]
-        assert asked == expected
+        found = [(plan.name, len(plan.tasks), plan.steps_per_task) for plan in plans(choice)]
+        assert found == expected
