@@ -553,7 +553,7 @@ def _simulate_two(task: str, seed: int, folder: Path) -> None:
     began = time.perf_counter()
     with counting_bar(len(tasks), "surface") as bar:
         found = surfaces(tasks, on_surface=bar)
-    with _bar(len(ways) * DESCENT_STEPS, "step") as bar:
+    with counting_bar(len(ways) * DESCENT_STEPS, "step") as bar:
         descents = [descend(way, seed, on_steps=bar) for way in ways]
     facts: dict[str, str | int | float] = {
         "simulation": "two-gmm",
