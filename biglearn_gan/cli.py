@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from biglearn_gan.config import load_config
-from biglearn_gan.progress import counting_bar, task_bars, training_progress
+from biglearn_gan.progress import task_bars, training_progress, unit_bars
 
 app = typer.Typer(
     name="biglearn-gan",
@@ -167,11 +166,12 @@ def sample(
     """Generate images from nothing, or complete the hole of given ones."""
     import torch
 
+    from biglearn_gan.devices import usable_device
     from biglearn_gan.sampling import Sources, draw, load_hole, load_sources, write_samples
 
     if mask == "joint" and images is not None:
         _fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
-    model = _load_model(checkpoint, _device(device))
+    model = _load_model(checkpoint, usable_device(device))
     data = model.config.data
     if data_root is not None:
         data = data.model_copy(update={"root": data_root})
@@ -187,7 +187,7 @@ def sample(
     hole = load_hole(mask, model, rows, seed, mask_hole.value)
     typer.echo(f"the hole is {hole.float().mean():.1%} of the image")
     output.mkdir(parents=True, exist_ok=True)
-    with counting_bar(rows, "image") as on_rows:
+    with unit_bars() as on_start:
         samples = draw(
             model,
             sources.images,
@@ -195,7 +195,7 @@ def sample(
             variations=variations,
             seed=seed,
             batch_size=batch_size,
-            on_rows=on_rows,
+            on_rows=on_start("image", rows),
         )
     write_samples(samples, output)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
@@ -271,7 +271,9 @@ def evaluate(
             "--data-root": data_root,
         }
     _refuse(mode, useless)
-    place = _device(device)
+    from biglearn_gan.devices import usable_device
+
+    place = usable_device(device)
     output.mkdir(parents=True, exist_ok=True)
     if oracle:
         assert checkpoint is not None
@@ -391,10 +393,16 @@ def simulate(
         _fail("--schedule is for grid-gmm; two-gmm goes down exact gradients", code=2)
     folder = output if output is not None else Path("samples") / simulation.value
     folder.mkdir(parents=True, exist_ok=True)
-    if simulation is Simulation.two_gmm:
-        _simulate_two(task.value, seed, folder)
-    else:
-        _simulate_grid(task.value, (schedule or SimulationSchedule.ours).value, seed, folder)
+    from biglearn_gan.simulation_runs import run_grid, run_two
+
+    with unit_bars() as on_start:
+        if simulation is Simulation.two_gmm:
+            told = run_two(task.value, seed, folder, on_start)
+        else:
+            plan = (schedule or SimulationSchedule.ours).value
+            told = run_grid(task.value, plan, seed, folder, on_start)
+    for line in told:
+        typer.echo(line)
     typer.echo(f"figures and tables are in {folder}")
 
 
@@ -470,17 +478,6 @@ def _refuse(beside: str, options: dict[str, Any]) -> None:
             _fail(f"{name} has no meaning beside {beside}", code=2)
 
 
-def _device(name: str) -> Any:
-    import torch
-
-    try:
-        place = torch.device(name)
-        torch.zeros(1, device=place).item()
-    except (RuntimeError, AssertionError):
-        _fail(f"--device: {name!r} is not a device of this machine", code=2)
-    return place
-
-
 def _load_model(checkpoint: str, place: Any) -> Any:
     from biglearn_gan.model import BigLearnGAN
 
@@ -523,46 +520,3 @@ def _evaluate_oracle(
         )
     write_records(records, output)
     typer.echo(table(records))
-
-
-def _simulate_grid(task: str, schedule: str, seed: int, folder: Path) -> None:
-    from biglearn_gan.simulation_figures import write_grid
-    from biglearn_gan.simulation_training import SCHEDULES, TaskChoice, fit_grid
-
-    settings = SCHEDULES[schedule]
-    with counting_bar(settings.tasks, "task") as bar:
-        history = fit_grid(settings, TaskChoice(task), seed, on_tasks=bar)
-    facts: dict[str, str | int] = {
-        "simulation": "grid-gmm",
-        "task": task,
-        "schedule": schedule,
-        "seed": seed,
-    }
-    summary = write_grid(history, folder, facts)
-    typer.echo(
-        f"{summary['modes_covered']} of 25 modes, KL(model ‖ data) {summary['reverse_kl']:.4f} and "
-        f"KL(data ‖ model) {summary['forward_kl']:.4f} nats, {summary['seconds']:.1f} s"
-    )
-
-
-def _simulate_two(task: str, seed: int, folder: Path) -> None:
-    from biglearn_gan.simulation_figures import write_two
-    from biglearn_gan.surfaces import DESCENT_STEPS, descend, plans, surfaces, tasks_of
-
-    tasks, ways = tasks_of(task), plans(task)
-    began = time.perf_counter()
-    with counting_bar(len(tasks), "surface") as bar:
-        found = surfaces(tasks, on_surface=bar)
-    with counting_bar(len(ways) * DESCENT_STEPS, "step") as bar:
-        descents = [descend(way, seed, on_steps=bar) for way in ways]
-    facts: dict[str, str | int | float] = {
-        "simulation": "two-gmm",
-        "task": task,
-        "seed": seed,
-        "seconds": round(time.perf_counter() - began, 3),
-    }
-    summary = write_two(found, descents, folder, facts)
-    for name, count in summary["spurious_minima"].items():
-        typer.echo(f"{name}: {count} spurious minima")
-    for name, share in summary["share_of_starts_solved"].items():
-        typer.echo(f"{name}: {share:.0%} of the starts end at a global minimum")

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tqdm import tqdm
 
 
 @contextmanager
-def counting_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar that hears how many more are done; nothing in a log."""
-    with tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty()) as bar:
-        yield lambda done: bar.update(done) and None
+def unit_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+    """Bars, one after another, each of which hears how many more units are done; none in a log.
+
+    What is given starts a bar: it is called with the name of the unit and how many there are.
+    """
+    with ExitStack() as bars:
+
+        def start(unit: str, total: int) -> Callable[[int], None]:
+            hidden = not sys.stderr.isatty()
+            bar = bars.enter_context(tqdm(total=total, unit=unit, leave=False, disable=hidden))
+            return lambda done: bar.update(done) and None
+
+        yield start
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
-from biglearn_gan.config import DataConfig
+from biglearn_gan.config import ConfigError, DataConfig
+from biglearn_gan.devices import usable_device
 from biglearn_gan.evaluation.answers import Drawn, Question
 from biglearn_gan.evaluation.features import INCEPTION_ROWS, FeaturesError, InceptionFeatures
 from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
@@ -126,10 +127,11 @@ def main(
     value = frechet_distance(ours, moments(features, read_files(reference_files)), allow_few=force)
     few = fewest < dimensions
     record = {
-        "metric": metric_name("fd", count, f"inception{dimensions}", split, task, few=few),
+        "metric": metric_name("fd", count, features.name, split, task, few=few),
         "value": value,
         "dims": dimensions,
         "samples": count,
+        "reference_samples": len(reference_files),
         "seed": None if checkpoint is None else seed,
     }
     typer.echo(f"{record['metric']}: {value:.6f}")
@@ -231,21 +233,12 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def usable_device(name: str) -> torch.device:
-    try:
-        place = torch.device(name)
-        torch.zeros(1, device=place).item()
-    except (RuntimeError, AssertionError):
-        fail(f"--device: {name!r} is not a device of this machine", code=2)
-    return place
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Parse and measure; a mistake is one sentence on standard error, and the exit code says so."""
     command: Any = typer.main.get_command(app)
     try:
         return command.main(arguments, prog_name="evaluate_fid.py", standalone_mode=False) or 0
-    except HoleError as error:
+    except (ConfigError, HoleError) as error:
         fail(str(error), code=2)
     except (DataError, FeaturesError, CheckpointError) as error:
         fail(str(error))

@@ -1,9 +1,10 @@
 """The tables of README.md, experiments/README.md and the model cards, from what `evaluate` wrote.
 
-    python experiments/tables.py checkpoints/mnist/evaluation/metrics.json
+    python experiments/tables.py checkpoints/mnist/evaluation/metrics.json [--summary]
 
 One table of the model (value ± standard error, with floor or ceiling in parentheses), and one of
-what is no model beside it; for `evaluate --oracle`, one with its baselines.
+what is no model beside it; with --summary the short one of README.md; for `evaluate --oracle`, one
+with its baselines.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ import typer
 
 REFERENCES = ("nearest-pasted", "mean-pasted", "glued")
 SUBJECTS = (*REFERENCES, "in-two-steps")
+SUMMARY = {
+    "joint": "from nothing",
+    "random:0.25": "25% of the patches hidden",
+    "random:0.5": "50% hidden",
+    "random:0.75": "75% hidden",
+    "right-half": "right half hidden",
+    "center": "center hidden",
+    "strokes": "brush strokes hidden",
+}
 COLUMNS = {
     "fd": "Fréchet distance (floor)",
     "fd in-two-steps": "in two steps (floor)",
@@ -31,11 +41,42 @@ COLUMNS = {
 
 def main(
     metrics: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="metrics.json")],
+    summary: Annotated[bool, typer.Option("--summary", help="The short one.")] = False,
 ) -> None:
     """Print the tables as Markdown."""
     records = json.loads(metrics.read_text(encoding="utf-8"))
     oracle = any("_oracle" in record["metric"] for record in records)
-    typer.echo(oracle_table(records) if oracle else tables(records))
+    make = oracle_table if oracle else summary_table if summary else tables
+    typer.echo(make(records))
+
+
+def summary_table(records: list[dict[str, Any]]) -> str:
+    """The main numbers of an evaluation, task by task."""
+    found = by_task(records)
+    lines = [
+        "| task | Fréchet distance (floor) | label agreement (ceiling) "
+        "| nearest image pasted: distance, agreement | diversity |",
+        "|---|---|---|---|---|",
+    ]
+    for task, name in SUMMARY.items():
+        distance = found[task, "fd"]
+        cells = [f"{distance['value']:.3f} ({distance['floor']:.3f})", "", "", ""]
+        if (task, "agreement") in found:
+            agreement = found[task, "agreement"]
+            pasted = [found[task, f"{measure} nearest-pasted"] for measure in ("fd", "agreement")]
+            cells[1] = f"{agreement['value']:.3f} ({agreement['ceiling']:.3f})"
+            cells[2] = ", ".join(f"{record['value']:.3f}" for record in pasted)
+            cells[3] = f"{found[task, 'diversity']['value']:.3f}"
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def by_task(records: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Records by task and measure; of two distances, the first, which has a floor."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in records:
+        found.setdefault((record["task"], " ".join(parts_of(record["metric"])).strip()), record)
+    return found
 
 
 def oracle_table(records: list[dict[str, Any]]) -> str:
@@ -63,15 +104,8 @@ def oracle_table(records: list[dict[str, Any]]) -> str:
 
 def tables(records: list[dict[str, Any]]) -> str:
     """Both tables of one evaluation."""
-    cells: dict[tuple[str, str], str] = {}
-    tasks: list[str] = []
-    for record in records:
-        measure, subject = parts_of(record["metric"])
-        task = record["task"]
-        if task not in tasks:
-            tasks.append(task)
-        # The distance that has a floor comes first; that of more samples has none.
-        cells.setdefault((task, f"{measure} {subject}".strip()), cell(record))
+    cells = {key: cell(record) for key, record in by_task(records).items()}
+    tasks = list(dict.fromkeys(record["task"] for record in records))
     lines = ["| task | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
     for task in tasks:
         lines.append(f"| {task} | " + " | ".join(cells.get((task, c), "") for c in COLUMNS) + " |")

@@ -92,12 +92,13 @@ def test_the_number_is_that_of_pytorch_fid(
     code, out, err = run(*folders, "--dims", 64, "--json", file)
     assert (code, err) == (0, "")
     record = json.loads(file.read_text())
-    assert list(record) == ["metric", "value", "dims", "samples", "seed"]
+    assert list(record) == ["metric", "value", "dims", "samples", "reference_samples", "seed"]
     assert record | {"value": 0} == {
         "metric": "fd70_inception64_folders",
         "value": 0,
         "dims": 64,
         "samples": 70,
+        "reference_samples": 66,
         "seed": None,
     }
     assert f"fd70_inception64_folders: {record['value']:.6f}" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from biglearn_gan.trainer import Trainer
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
 
-from tables import parts_of, tables  # noqa: E402
+from tables import oracle_table, parts_of, summary_table, tables  # noqa: E402
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -57,6 +58,32 @@ def test_tables_are_those_of_the_shipped_records(document: str) -> None:
     for name in names:
         records = json.loads((EXPERIMENTS.parent / name / "metrics.json").read_text())
         assert tables(records) in text
+
+
+def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
+    text = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
+    names = re.findall(r"tables.py (checkpoints/\w+/evaluation/metrics.json) --summary", text)
+    assert len(names) == 2
+    for name in names:
+        assert summary_table(json.loads((EXPERIMENTS.parent / name).read_text())) in text
+
+
+def test_all_other_tables_are_those_of_their_files() -> None:
+    text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
+    oracle = EXPERIMENTS / "oracle"
+    assert oracle_table(json.loads((oracle / "metrics.json").read_text())) in text
+    critic = (oracle / "critic_oracle.md").read_text(encoding="utf-8").splitlines()
+    assert "\n".join(line for line in critic if line.startswith("|")) in text
+    for grid in sorted((EXPERIMENTS / "ablations").glob("*.md")):
+        assert grid.read_text(encoding="utf-8").strip() in text
+    printed = subprocess.run(
+        [sys.executable, "experiments/simulate_table.py", "--print"],
+        cwd=EXPERIMENTS.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert printed in (EXPERIMENTS / "simulations.md").read_text(encoding="utf-8")
 
 
 def test_a_table_has_a_value_its_error_and_its_bound() -> None:

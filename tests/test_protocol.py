@@ -14,11 +14,18 @@ from torch import Tensor
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
-from biglearn_gan.evaluation.answers import Drawn, Given, ask
+from biglearn_gan.evaluation.answers import (
+    Drawn,
+    DrawnInTwoSteps,
+    Given,
+    ask,
+    ask_from_nothing,
+    halves,
+)
 from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier
 from biglearn_gan.evaluation.classifier_training import train_classifier
 from biglearn_gan.evaluation.features import ClassifierFeatures
-from biglearn_gan.evaluation.frechet import frechet_distance
+from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.outcome import Report, Rulers
 from biglearn_gan.evaluation.protocol import (
@@ -305,6 +312,31 @@ def test_a_model_that_contradicts_itself_is_found(rulers: Rulers) -> None:
     assert same.value < 1.5 * same.floor
     other = by_metric(Contradictory(), rulers, tasks=["joint"])[name]
     assert other.value > 5 * other.floor
+
+
+def test_the_error_in_two_steps_is_that_of_both_sets(rulers: Rulers) -> None:
+    """Each row is left out of both: by hand, with sets that are as random as one another."""
+    record = by_metric(Noise(), rulers, tasks=["joint"])["fd130_classifier_joint_in-two-steps"]
+    question = ask_from_nothing("joint", 130, TEST, 2, 0)
+    generators = [generator_for(Stream.HALVES, 0, row) for row in range(130)]
+    first = halves(question.hole, 2, generators)
+    once = rulers.features(Drawn(Noise(), question, 0).read(0, 130, 2)[:, 0])
+    twice = rulers.features(DrawnInTwoSteps(Noise(), question, first, (1, 2)).read(0, 130, 1)[:, 0])
+
+    def distance(rows: Tensor) -> float:
+        sets = []
+        for features in (twice, once):
+            sets.append(GaussianStatistics(64))
+            sets[-1].update(features[rows])
+        return frechet_distance(*sets)
+
+    everything = torch.arange(130)
+    assert record.value == pytest.approx(distance(everything), rel=1e-6)
+    left_out = torch.tensor(
+        [distance(everything[everything // 13 != group]) for group in range(10)]
+    )
+    error = ((left_out - left_out.mean()).square().sum() * 9 / 10).sqrt()
+    assert record.error == pytest.approx(float(error), rel=1e-4)
 
 
 def test_references_stand_beside_every_completion(rulers: Rulers) -> None:

@@ -24,6 +24,17 @@ from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 MARGINAL = "marginal:"
 """Prefix of a task that gives nothing and asks for the tokens of a hole alone, all else absent."""
 
+COMPLETION_TASKS = (
+    "random:0.25",
+    "random:0.5",
+    "random:0.75",
+    "center",
+    "right-half",
+    "strokes",
+    "checkerboard",
+)
+"""The holes that completions are measured on by default."""
+
 FIXED_HOLES = ("left-half", "right-half", "top-half", "bottom-half", "center", "border")
 """Holes that are the same whatever the seed and the patch, so that a file's can be checked."""
 

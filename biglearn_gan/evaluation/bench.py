@@ -23,12 +23,7 @@ from biglearn_gan.evaluation.answers import (
     halves,
 )
 from biglearn_gan.evaluation.classifier import INFERENCE_ROWS
-from biglearn_gan.evaluation.frechet import (
-    GaussianStatistics,
-    frechet_distance,
-    frechet_distance_with_error,
-    jackknife_error,
-)
+from biglearn_gan.evaluation.frechet import GaussianStatistics
 from biglearn_gan.evaluation.labels import (
     entropy,
     entropy_error,
@@ -36,10 +31,10 @@ from biglearn_gan.evaluation.labels import (
     total_variation,
     total_variation_of_perfect_draws,
 )
-from biglearn_gan.evaluation.neighbours import precision_recall
 from biglearn_gan.evaluation.outcome import Gallery, Progress, Report, Rulers
 from biglearn_gan.evaluation.pixels import changed, spread
-from biglearn_gan.evaluation.records import Record, metric_name
+from biglearn_gan.evaluation.recorder import GROUPS, Recorder
+from biglearn_gan.evaluation.records import Record
 from biglearn_gan.evaluation.reference import reference_statistics
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_unit_range
@@ -48,11 +43,6 @@ from biglearn_gan.randomness import Stream, generator_for
 HISTOGRAM_DRAWS = 64
 HISTOGRAM_ROWS = 1000
 ROWS_AT_ONCE = 250
-GROUPS = 10
-"""Parts that the jackknife leaves out one by one."""
-
-IN_TWO_STEPS = "in-two-steps"
-"""Names what compares a model with itself."""
 
 GALLERY_ROWS = 4
 GALLERY_VARIATIONS = 6
@@ -90,36 +80,40 @@ class Bench:
         self.train_data = train_data
         self.originals = originals
         self.labels = labels
-        self.split = split
         self.seed = seed
         self.cache = cache
-        self.allow_few = allow_few
         self.progress = progress
+        self._recorder = Recorder(rulers.features, split, seed, allow_few)
 
     def accuracy(self) -> list[Record]:
         """How often the classifier reads the true label from an unmasked original."""
         if self.labels is None or self.rulers.classifier is None:
             return []
         right = (self._read_labels(self.originals) == self.labels).double()
-        return [self._mean("agreement", "classifier", "originals", right, len(right))]
+        return [self._recorder.mean("agreement", "classifier", "originals", right, len(right))]
 
     def joint(self, question: Question, answers: Answers, report: Report) -> None:
         """Images from nothing, against whole training images."""
         images = self._read(question, answers, 1, report)[:, 0]
         features, comparable = self.rulers.features(images), min(len(self.originals), len(images))
-        alike = features[:comparable]
-        report.records.append(self._distance(question.task, alike, self._reference, self._floor))
+        alike, record = features[:comparable], self._recorder
+        report.records.append(record.distance(question.task, alike, self._reference, self._floor))
         if comparable < len(images):
-            report.records.append(self._distance(question.task, features, self._reference, None))
-        report.records += self._neighbours(question.task, alike, self._real, self._floor_features)
+            report.records.append(record.distance(question.task, features, self._reference, None))
+        report.records += record.neighbours(question.task, alike, self._real, self._floor_features)
         classifier = self.rulers.classifier
         if classifier is not None:
             labels, classes = self._read_labels(images), classifier.num_classes
-            name = self._name("entropy", "classifier", question.task, len(images))
-            value, error = entropy(labels, classes), entropy_error(labels, classes, GROUPS)
-            ceiling, seed = math.log(classes), self.seed
             report.records.append(
-                Record(name, question.task, value, error, None, ceiling, len(images), seed)
+                record.record(
+                    "entropy",
+                    "classifier",
+                    question.task,
+                    entropy(labels, classes),
+                    entropy_error(labels, classes, GROUPS),
+                    len(images),
+                    ceiling=math.log(classes),
+                )
             )
 
     def marginal(
@@ -142,12 +136,12 @@ class Bench:
         )
         hole = question.hole[:, None]
         drawn = torch.where(hole, self._read(question, answers, 1, report)[:, 0], mean)
-        floor_features = self.rulers.features(torch.where(hole, self.originals[: len(hole)], mean))
-        floor = frechet_distance(self._moments(floor_features), reference, allow_few=self.allow_few)
+        floor_features = self.rulers.features(torch.where(hole, self.originals, mean))
+        floor = self._recorder.floor(floor_features, reference)
         features = self.rulers.features(drawn)
-        report.records.append(self._distance(question.task, features, reference, floor))
+        report.records.append(self._recorder.distance(question.task, features, reference, floor))
         real = self.rulers.features(cut(self._real_images, 0))
-        report.records += self._neighbours(question.task, features, real, floor_features)
+        report.records += self._recorder.neighbours(question.task, features, real, floor_features)
 
     def completion(
         self, question: Question, answers: Answers, variations: int, report: Report
@@ -174,21 +168,23 @@ class Bench:
             report.images_per_second[task] = rows * variations / seconds
         everything = torch.cat(features)
         samples = rows * variations
-        records = report.records
-        records.append(self._distance(task, everything, self._reference, self._floor))
-        records += self._neighbours(task, everything, self._real, self._floor_features)
+        records, record = report.records, self._recorder
+        records.append(record.distance(task, everything, self._reference, self._floor))
+        records += record.neighbours(task, everything, self._real, self._floor_features)
         p = self._label_probabilities(question)
         ceiling = None
         if p is not None and question.labels is not None:
             ceiling = float(p.gather(1, question.labels[:, None]).mean())
         if labels and question.labels is not None:
             right = (torch.cat(labels) == question.labels[:, None]).double().mean(dim=1)
-            records.append(self._mean("agreement", "classifier", task, right, samples, ceiling))
+            records.append(
+                record.mean("agreement", "classifier", task, right, samples, ceiling=ceiling)
+            )
         if p is not None:
             records += self._label_variation(question, answers, p)
         if spreads:
-            records.append(self._mean("diversity", "pixels", task, torch.cat(spreads), samples))
-        records.append(self._mean("changed", "pixels", task, torch.cat(changes), samples))
+            records.append(record.mean("diversity", "pixels", task, torch.cat(spreads), samples))
+        records.append(record.mean("changed", "pixels", task, torch.cat(changes), samples))
         self._references(question, ceiling, report)
         report.galleries[task] = self._gallery(question, answers, everything)
 
@@ -204,9 +200,10 @@ class Bench:
             torch.cat(parts) for parts in zip(*self._pairs_at_once(question, drawn), strict=True)
         )
         twice = self.rulers.features(self._read(question, stepwise, 1, Report())[:, 0])
-        reference = self._moments(once)
-        floor = frechet_distance(self._moments(again), reference, allow_few=self.allow_few)
-        report.records.append(self._distance(question.task, twice, reference, floor, IN_TWO_STEPS))
+        floor = self._recorder.floor(again, self._recorder.moments(once))
+        report.records.append(
+            self._recorder.distance_in_two_steps(question.task, twice, once, floor)
+        )
 
     def _pairs_at_once(
         self, question: Question, answers: Answers
@@ -226,14 +223,21 @@ class Bench:
             ("glued", pasted.glued(question)),
         ):
             features = self.rulers.features(images)
+            record = self._recorder
             report.records.append(
-                self._distance(question.task, features, self._reference, self._floor, name)
+                record.distance(question.task, features, self._reference, self._floor, name)
             )
             if question.labels is not None and self.rulers.classifier is not None:
                 right = (self._read_labels(images) == question.labels).double()
                 report.records.append(
-                    self._mean(
-                        "agreement", "classifier", question.task, right, len(right), ceiling, name
+                    record.mean(
+                        "agreement",
+                        "classifier",
+                        question.task,
+                        right,
+                        len(right),
+                        ceiling=ceiling,
+                        subject=name,
                     )
                 )
 
@@ -257,7 +261,7 @@ class Bench:
         floor = total_variation_of_perfect_draws(p[:rows], draws, generator)
         value = total_variation(shares, p[:rows])
         return [
-            self._mean(
+            self._recorder.mean(
                 "label-total-variation",
                 "classifier",
                 question.task,
@@ -304,8 +308,7 @@ class Bench:
 
     @cached_property
     def _floor(self) -> float:
-        moments = self._moments(self._floor_features)
-        return frechet_distance(moments, self._reference, allow_few=self.allow_few)
+        return self._recorder.floor(self._floor_features, self._reference)
 
     @cached_property
     def _real_images(self) -> UInt8[Tensor, "N C H W"]:
@@ -340,98 +343,3 @@ class Bench:
             for part in images.split(INFERENCE_ROWS)
         ]
         return torch.cat(parts)
-
-    def _moments(self, features: Float[Tensor, "N D"]) -> GaussianStatistics:
-        statistics = GaussianStatistics(self.rulers.features.dimensions)
-        statistics.update(features)
-        return statistics
-
-    def _distance(
-        self,
-        task: str,
-        features: Float[Tensor, "N D"],
-        reference: GaussianStatistics,
-        floor: float | None,
-        subject: str = "",
-    ) -> Record:
-        groups = [self._moments(part) for part in features.tensor_split(GROUPS)]
-        value, error = frechet_distance_with_error(groups, reference, allow_few=self.allow_few)
-        count = len(features)
-        few = count < self.rulers.features.dimensions
-        name = self._name("fd", self.rulers.features.name, task, count, few, subject)
-        return Record(name, task, value, error, floor, None, count, self.seed)
-
-    def _paired_distance(
-        self,
-        task: str,
-        features: Float[Tensor, "N D"],
-        others: Float[Tensor, "N D"],
-        floor: float,
-    ) -> Record:
-        """The distance of two sets of the same rows; the jackknife leaves rows out of both."""
-        value = frechet_distance(
-            self._moments(features), self._moments(others), allow_few=self.allow_few
-        )
-        count = len(features)
-        few = count < self.rulers.features.dimensions
-        parts = torch.arange(count).tensor_split(GROUPS)
-        error = None
-        if not few and count - len(parts[0]) >= self.rulers.features.dimensions:
-            without = torch.empty(GROUPS, dtype=torch.float64)
-            for group, part in enumerate(parts):
-                kept = torch.ones(count, dtype=torch.bool)
-                kept[part] = False
-                without[group] = frechet_distance(
-                    self._moments(features[kept]), self._moments(others[kept])
-                )
-            error = jackknife_error(without)
-        kind = self.rulers.features.name
-        name = self._name("fd", kind, task, count, few, IN_TWO_STEPS)
-        return Record(name, task, value, error, floor, None, count, self.seed)
-
-    def _neighbours(
-        self,
-        task: str,
-        features: Float[Tensor, "N D"],
-        real: Float[Tensor, "M D"],
-        originals: Float[Tensor, "N D"],
-    ) -> list[Record]:
-        found = precision_recall(real, features)
-        best = precision_recall(real, originals)
-        count, kind = len(features), self.rulers.features.name
-        return [
-            Record(
-                self._name(measure, kind, task, count),
-                task,
-                value,
-                math.sqrt(value * (1 - value) / count),
-                None,
-                ceiling,
-                count,
-                self.seed,
-            )
-            for measure, value, ceiling in zip(("precision", "recall"), found, best, strict=True)
-        ]
-
-    def _mean(
-        self,
-        measure: str,
-        kind: str,
-        task: str,
-        values: Float[Tensor, " N"],
-        samples: int,
-        ceiling: float | None = None,
-        subject: str = "",
-        floor: float | None = None,
-    ) -> Record:
-        """The mean over sources with its standard error."""
-        count = len(values)
-        error = float(values.std()) / math.sqrt(count) if count > 1 else None
-        name = self._name(measure, kind, task, count, subject=subject)
-        return Record(name, task, float(values.mean()), error, floor, ceiling, samples, self.seed)
-
-    def _name(
-        self, measure: str, kind: str, task: str, count: int, few: bool = False, subject: str = ""
-    ) -> str:
-        split = None if task == "joint" or task.startswith(MARGINAL) else self.split
-        return metric_name(measure, count, kind, split, task, few=few, subject=subject)

@@ -136,14 +136,9 @@ class ImageClassifier(PretrainedClassifier):
 
     def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 8):
         super().__init__(image_size, channels, num_classes)
-        rows, columns = image_size
-        layers = [convolution(channels, width), convolution(width, 2 * width)]
-        outputs = 2 * width
-        while min(rows, columns) >= 8:
-            layers += [nn.MaxPool2d(2), convolution(outputs, 2 * outputs)]
-            rows, columns, outputs = rows // 2, columns // 2, 2 * outputs
+        layers, outputs = convolutions(image_size, channels, width)
         self.trunk = nn.Sequential(*layers, nn.Flatten())
-        self.project = nn.Linear(outputs * rows * columns, FEATURES)
+        self.project = nn.Linear(outputs, FEATURES)
         self.normalise = nn.BatchNorm1d(FEATURES, affine=False)
         self.head = nn.Linear(FEATURES, num_classes)
 
@@ -188,7 +183,23 @@ def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: 
             os.replace(file, folder / file.name)
 
 
-def convolution(inputs: int, outputs: int) -> nn.Module:
+def convolutions(
+    image_size: Sequence[int], channels: int, width: int
+) -> tuple[list[nn.Module], int]:
+    """Layers that halve images down to less than 8 pixels, and the numbers that leave them.
+
+    The first has ``width`` channels, each later one twice as many.
+    """
+    rows, columns = image_size
+    layers = [_convolution(channels, width), _convolution(width, 2 * width)]
+    outputs = 2 * width
+    while min(rows, columns) >= 8:
+        layers += [nn.MaxPool2d(2), _convolution(outputs, 2 * outputs)]
+        rows, columns, outputs = rows // 2, columns // 2, 2 * outputs
+    return layers, outputs * rows * columns
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Module:
     """3 x 3 weights, batch normalisation and a rectifier; the size stays."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()

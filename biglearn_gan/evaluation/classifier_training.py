@@ -16,6 +16,7 @@ from torch import Tensor
 
 from biglearn_gan.config import DataConfig, PatternName
 from biglearn_gan.data import EpochOrder, ImageDataset, load_dataset
+from biglearn_gan.evaluation.answers import COMPLETION_TASKS
 from biglearn_gan.evaluation.classifier import (
     FEATURES,
     ClassifierError,
@@ -48,16 +49,6 @@ OBSERVED_PATTERNS: tuple[PatternName, ...] = ("iid", "rectangle", "half_plane", 
 OBSERVED_WEIGHTS = (4.0, 1.0, 1.0, 1.0, 1.0)
 GROUPS_PER_BATCH = 4
 """Images of one batch see this many kinds of observed parts."""
-
-CARD_HOLES = (
-    "random:0.25",
-    "random:0.5",
-    "random:0.75",
-    "center",
-    "right-half",
-    "strokes",
-    "checkerboard",
-)
 
 Progress = Callable[[int, int], None]
 """Called after every step with (images seen, budget)."""
@@ -210,25 +201,16 @@ def train_and_save_classifier(
         f"{'--masked ' if masked else ''}{f'--images {images} ' if images else ''}"
         f"{f'--seed {seed} ' if seed else ''}--output {Path(folder).as_posix()}",
     }
-    classifier: PretrainedClassifier
-    if masked:
-        classifier = train_masked_classifier(
-            train,
-            seed=seed,
-            images=budget,
-            horizontal_flip=config.horizontal_flip,
-            progress=progress,
-        )
+    learn: Callable[..., PretrainedClassifier]
+    learn = train_masked_classifier if masked else train_classifier
+    classifier = learn(
+        train, seed=seed, images=budget, horizontal_flip=config.horizontal_flip, progress=progress
+    )
+    if isinstance(classifier, MaskedClassifier):
         template, measured = _MASKED_CARD, _calibration_table(classifier, test)
         sentence = "p(y | observed part) on the test split:\n" + measured
     else:
-        classifier = train_classifier(
-            train,
-            seed=seed,
-            images=budget,
-            horizontal_flip=config.horizontal_flip,
-            progress=progress,
-        )
+        assert isinstance(classifier, ImageClassifier)
         template, measured = _CARD, f"{accuracy(classifier, test):.4f}"
         sentence = f"accuracy on the test split {measured}"
     parameters = sum(parameter.numel() for parameter in classifier.parameters())
@@ -289,7 +271,7 @@ def _calibration_table(classifier: MaskedClassifier, test: ImageDataset) -> str:
         "|---|---|---|---|---|",
     ]
     block = _card_block(test.image_size)
-    for name in CARD_HOLES:
+    for name in COMPLETION_TASKS:
         holes = named_hole(name, test.image_size, block, len(test), 0)
         found = calibration_on(classifier, test, holes)
         lines.append(

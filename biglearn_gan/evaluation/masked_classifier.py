@@ -20,7 +20,7 @@ from biglearn_gan.evaluation.classifier import (
     INFERENCE_ROWS,
     ClassifierError,
     PretrainedClassifier,
-    convolution,
+    convolutions,
 )
 
 HIDDEN_UNITS = 128
@@ -40,15 +40,10 @@ class MaskedClassifier(PretrainedClassifier):
 
     def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 16):
         super().__init__(image_size, channels, num_classes)
-        rows, columns = image_size
-        layers = [convolution(channels + 1, width), convolution(width, 2 * width)]
-        outputs = 2 * width
-        while min(rows, columns) >= 8:
-            layers += [nn.MaxPool2d(2), convolution(outputs, 2 * outputs)]
-            rows, columns, outputs = rows // 2, columns // 2, 2 * outputs
+        layers, outputs = convolutions(image_size, channels + 1, width)
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(DROPOUT))
         self.head = nn.Sequential(
-            nn.Linear(outputs * rows * columns, HIDDEN_UNITS),
+            nn.Linear(outputs, HIDDEN_UNITS),
             nn.BatchNorm1d(HIDDEN_UNITS),
             nn.ReLU(),
             nn.Dropout(DROPOUT),

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.answers import (
+    COMPLETION_TASKS,
     MARGINAL,
     Drawn,
     Given,
@@ -28,18 +31,7 @@ from biglearn_gan.evaluation.bench import Bench
 from biglearn_gan.evaluation.outcome import Progress, Report, Rulers
 from biglearn_gan.randomness import Stream, generator_for
 
-TASKS = (
-    "joint",
-    "marginal:center",
-    "marginal:random:0.5",
-    "random:0.25",
-    "random:0.5",
-    "random:0.75",
-    "center",
-    "right-half",
-    "strokes",
-    "checkerboard",
-)
+TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
 
 TASKS_IN_TWO_STEPS = ("joint", "random:0.5")
 """Where a model is compared with itself: all at once against half by half."""
@@ -48,6 +40,9 @@ BLOCK = 7
 """Where it divides the images, random holes are also asked on blocks of so many pixels, so that
 models of different patch sizes get the same questions."""
 
+
+TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?")
+"""What completions made elsewhere may be called."""
 
 LEAST_IMAGES = 10
 """Fewer have no three nearest neighbours and no jackknife, even where few are forced."""
@@ -113,7 +108,8 @@ def evaluate(
       (``nearest-pasted``), the training mean (``mean-pasted``), and the next source's original
       (``glued``).
 
-    Standard errors are over sources; of distances, by the jackknife over 10 parts.
+    Standard errors are over sources; of distances and entropies, by the jackknife over 10 parts; of
+    precision and recall over images, with the manifolds held fixed.
 
     Args:
         model: draws.
@@ -142,18 +138,21 @@ def evaluate(
         )
     for task in tasks:
         ask_from_nothing(task, 1, test_data, patch_size, seed)
-    bench = _bench(
+    count = min(num, len(test_data))
+    _check(rulers, train_data, test_data, count, allow_few)
+    originals, labels = _choose(test_data, count, seed)
+    bench = Bench(
         rulers,
         train_data,
-        test_data,
-        num,
+        originals,
+        labels,
+        test_data.name.rpartition(":")[2],
         seed=seed,
         cache=cache,
         allow_few=allow_few,
         progress=progress,
     )
     report = Report(bench.accuracy())
-    count = len(bench.originals)
     for task in tasks:
         if task == "joint":
             question = ask_from_nothing(task, num, test_data, patch_size, seed)
@@ -162,7 +161,7 @@ def evaluate(
             question = ask_from_nothing(task, count, test_data, patch_size, seed)
             bench.marginal(question, Drawn(model, question, seed), patch_size, report)
         else:
-            question = ask(task, bench.originals, bench.labels, patch_size, seed)
+            question = ask(task, originals, labels, patch_size, seed)
             bench.completion(question, Drawn(model, question, seed), variations, report)
         if task in TASKS_IN_TWO_STEPS:
             bench.in_two_steps(question, Drawn(model, question, seed), patch_size, report)
@@ -192,23 +191,72 @@ def evaluate_given(
             names none.
         ClassifierError: a classifier for other images.
     """
-    bench = _bench(
+    joint = not bool(question.observed.any())
+    count = min(len(question), len(test_data)) if joint else len(question)
+    _check(rulers, train_data, test_data, count, allow_few)
+    split = test_data.name.rpartition(":")[2]
+    if joint:
+        originals, labels = _choose(test_data, count, seed)
+    else:
+        originals, labels = question.images, question.labels
+        split = _split_of(question, train_data, test_data)
+    bench = Bench(
         rulers,
         train_data,
-        test_data,
-        len(question),
+        originals,
+        labels,
+        split,
         seed=seed,
         cache=cache,
         allow_few=allow_few,
         progress=progress,
     )
     report = Report()
-    if not question.observed.any():
+    if joint:
         images = given.images.flatten(0, 1)
         everything = ask_from_nothing("joint", len(images), test_data, patch_size=1, seed=seed)
         bench.joint(everything, Given(images[:, None]), report)
-        return report
-    if question.task == "joint" or not re.fullmatch(r"[\w-]+|random:[\d.]+(:\d+)?", question.task):
+    else:
+        report.records += bench.accuracy()
+        bench.completion(question, given, given.variations, report)
+    return report
+
+
+def _check(
+    rulers: Rulers,
+    train_data: ImageDataset,
+    test_data: ImageDataset,
+    count: int,
+    allow_few: bool,
+) -> None:
+    """Refuse rulers that do not fit the data, and too few images."""
+    for classifier in (rulers.classifier, rulers.masked_classifier):
+        for data in (train_data, test_data):
+            if classifier is not None:
+                classifier.check_images_of(data)
+    dimensions = rulers.features.dimensions
+    fewest = min(count, len(train_data))
+    if fewest < dimensions and not allow_few:
+        raise ProtocolError(
+            f"{fewest} images are too few for features of {dimensions} dimensions: give at least "
+            f"{dimensions}, or --force it"
+        )
+    if count < LEAST_IMAGES:
+        raise ProtocolError(f"{count} images are too few; give at least {LEAST_IMAGES}")
+
+
+def _choose(
+    dataset: ImageDataset, count: int, seed: int
+) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"] | None]:
+    """``count`` images with their labels, by the seed."""
+    chosen = torch.randperm(len(dataset), generator=generator_for(Stream.SOURCES, seed))[:count]
+    labels = None if dataset.labels is None else dataset.labels.cpu()[chosen]
+    return dataset.images_uint8(chosen).cpu(), labels
+
+
+def _split_of(question: Question, train_data: ImageDataset, test_data: ImageDataset) -> str:
+    """The split that given completions are of, where they may be measured at all."""
+    if question.task == "joint" or not TASK_NAME.fullmatch(question.task):
         raise ProtocolError(
             f"{question.task!r} is no name for completions: give the name of a hole, or letters, "
             "digits and hyphens"
@@ -220,49 +268,4 @@ def evaluate_given(
             "reference holds: complete images of the test split"
         )
     in_test = bool((places_in(question.images, test_data) >= 0).all())
-    bench.split = bench.split if in_test else "given"
-    bench.originals, bench.labels = question.images, question.labels
-    report.records += bench.accuracy()
-    bench.completion(question, given, given.variations, report)
-    return report
-
-
-def _bench(
-    rulers: Rulers,
-    train_data: ImageDataset,
-    test_data: ImageDataset,
-    num: int,
-    *,
-    seed: int,
-    cache: Path | None,
-    allow_few: bool,
-    progress: Progress,
-) -> Bench:
-    """Check that everything fits, and choose ``num`` originals."""
-    for classifier in (rulers.classifier, rulers.masked_classifier):
-        for data in (train_data, test_data):
-            if classifier is not None:
-                classifier.check_images_of(data)
-    dimensions = rulers.features.dimensions
-    count = min(num, len(test_data))
-    if min(count, len(train_data)) < dimensions and not allow_few:
-        raise ProtocolError(
-            f"{min(count, len(train_data))} images are too few for features of {dimensions} "
-            f"dimensions: give at least {dimensions}, or --force it"
-        )
-    if count < LEAST_IMAGES:
-        raise ProtocolError(f"{count} images are too few; give at least {LEAST_IMAGES}")
-    generator = generator_for(Stream.SOURCES, seed)
-    chosen = torch.randperm(len(test_data), generator=generator)[:count]
-    labels = None if test_data.labels is None else test_data.labels.cpu()[chosen]
-    return Bench(
-        rulers,
-        train_data,
-        test_data.images_uint8(chosen).cpu(),
-        labels,
-        test_data.name.rpartition(":")[2],
-        seed=seed,
-        cache=cache,
-        allow_few=allow_few,
-        progress=progress,
-    )
+    return test_data.name.rpartition(":")[2] if in_test else "given"

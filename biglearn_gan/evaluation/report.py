@@ -10,8 +10,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from biglearn_gan.evaluation.bench import IN_TWO_STEPS
 from biglearn_gan.evaluation.outcome import Report
+from biglearn_gan.evaluation.recorder import IN_TWO_STEPS
 from biglearn_gan.evaluation.records import Record, write_records
 from biglearn_gan.figures import completion_grid
 from biglearn_gan.files import replacing
