@@ -134,8 +134,13 @@ def main(
         finished = [one for one in todo if one in done]
         write(grid_file, [one.row() for one in finished])
 
-    with ThreadPoolExecutor(processes) as pool:
-        list(pool.map(carry_out, todo))
+    try:
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(carry_out, todo))
+    except subprocess.CalledProcessError as error:
+        folder = error.cmd[error.cmd.index("--output") + 1]
+        print(f"ablate: a run failed: {folder}/log.txt says why", file=sys.stderr)
+        sys.exit(1)
 
 
 def write(grid_file: Path, rows: list[dict[str, Any]]) -> None:

@@ -83,3 +83,17 @@ def test_a_wrong_grid_is_one_sentence(text: str, tmp_path: Path) -> None:
     ended = carry_out(grid, tmp_path / "runs")
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"ablate: {grid}: ") and ended.stderr.count("\n") == 1
+
+
+def test_a_run_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    grid = tmp_path / "wrong.yaml"
+    values = {
+        "config": "experiments/digits.yaml",
+        "variants": {"x": ["train.sped=3"]},
+        "seeds": [0],
+    }
+    grid.write_text(yaml.safe_dump(values))
+    ended = carry_out(grid, tmp_path / "runs")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("ablate: a run failed: ") and ended.stderr.count("\n") == 1
+    assert "train.sped: unknown key" in (tmp_path / "runs/wrong/x-0/log.txt").read_text()

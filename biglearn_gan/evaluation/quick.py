@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.answers import Drawn, Sampler, ask, ask_from_nothing
-from biglearn_gan.evaluation.classifier import (
-    FEATURES,
-    INFERENCE_ROWS,
-    ClassifierError,
-    ImageClassifier,
-)
+from biglearn_gan.evaluation.classifier import FEATURES, ClassifierError, ImageClassifier
+from biglearn_gan.evaluation.features import ClassifierFeatures
 from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.evaluation.labels import entropy
 from biglearn_gan.evaluation.pixels import spread
-from biglearn_gan.images import to_unit_range
+from biglearn_gan.evaluation.reference import reference_statistics
 from biglearn_gan.randomness import Stream, generator_for
 
 QUICK_IMAGES = 2000
@@ -69,7 +65,8 @@ class QuickEvaluation:
                 f"{min(len(train_data), len(data))} images of {data.name} are too few for "
                 f"{FEATURES} features"
             )
-        self._classifier = classifier.eval()
+        self._classifier = classifier
+        self._features = ClassifierFeatures(classifier)
         self._patch_size = patch_size
         self._seed = seed
         self._held_out = held_out is not None
@@ -78,10 +75,8 @@ class QuickEvaluation:
         self._originals = data.images_uint8(chosen).cpu()
         self._labels = None if data.labels is None else data.labels.cpu()[chosen]
         self._blank = ask_from_nothing("joint", len(chosen), data, patch_size, seed)
-        self._reference = GaussianStatistics(FEATURES)
-        for indices in torch.arange(len(train_data)).split(INFERENCE_ROWS):
-            self._reference.update(self._read(train_data.images_uint8(indices).cpu())[0])
-        floor = self._distance(self._read(self._originals)[0])
+        self._reference = reference_statistics(self._features, train_data)
+        floor = self._distance(self._features(self._originals))
         self.description = (
             f"{len(chosen):,} images of {data.name}, holes {QUICK_TASK}, "
             f"floor of the distances {floor:.3f}"
@@ -93,18 +88,19 @@ class QuickEvaluation:
         Neither the model nor anything global is changed.
         """
         joint = Drawn(model, self._blank, self._seed).read(0, len(self._blank), 1)[:, 0]
-        features, classes = self._read(joint)
+        features = self._features(joint)
         measured = {
             "evaluation/joint_distance": self._distance(features),
-            "evaluation/entropy": entropy(classes, self._classifier.num_classes),
+            "evaluation/entropy": entropy(self._labels_of(features), self._classifier.num_classes),
         }
         question = ask(QUICK_TASK, self._originals, self._labels, self._patch_size, self._seed)
         completed = Drawn(model, question, self._seed).read(0, len(question), QUICK_VARIATIONS)
-        features, classes = self._read(completed[:, 0])
+        features = self._features(completed[:, 0])
         measured["evaluation/completion_distance"] = self._distance(features)
         measured["evaluation/diversity"] = float(spread(completed, question).mean())
         if self._labels is not None:
-            measured["evaluation/agreement"] = float((classes == self._labels).double().mean())
+            right = self._labels_of(features) == self._labels
+            measured["evaluation/agreement"] = float(right.double().mean())
         return measured
 
     def score(self, measured: dict[str, float]) -> float | None:
@@ -122,15 +118,7 @@ class QuickEvaluation:
         return frechet_distance(statistics, self._reference)
 
     @torch.inference_mode()
-    def _read(
-        self, images: UInt8[Tensor, "N C H W"]
-    ) -> tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]]:
-        """Features and labels."""
-        classifier = self._classifier
-        features = torch.cat(
-            [
-                classifier.features(to_unit_range(part).to(classifier.device))
-                for part in images.split(INFERENCE_ROWS)
-            ]
-        )
-        return features.cpu(), classifier.head(features).argmax(dim=1).cpu()
+    def _labels_of(self, features: Float[Tensor, "N D"]) -> Int64[Tensor, " N"]:
+        """The labels that the classifier reads."""
+        logits = self._classifier.head(features.to(self._classifier.device))
+        return logits.argmax(dim=1).cpu()
