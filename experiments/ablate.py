@@ -43,6 +43,10 @@ MEASURES = (
 )
 
 
+class RunError(Exception):
+    """A run that ended with an error, in one sentence."""
+
+
 class Grid(BaseModel):
     """What a YAML file holds."""
 
@@ -87,13 +91,15 @@ class Run:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
         with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
             for words in ([*train, *overrides, f"train.seed={self.seed}"], evaluate):
-                subprocess.run(
+                ended = subprocess.run(
                     [sys.executable, "-m", "biglearn_gan", *words],
-                    check=True,
+                    check=False,
                     stdout=log,
                     stderr=log,
                     env=environment,
                 )
+                if ended.returncode:
+                    raise RunError(f"a run failed: {log.name} says why")
 
     def row(self) -> dict[str, Any]:
         """What was measured: a column for each measure and task."""
@@ -137,9 +143,8 @@ def main(
     try:
         with ThreadPoolExecutor(processes) as pool:
             list(pool.map(carry_out, todo))
-    except subprocess.CalledProcessError as error:
-        folder = error.cmd[error.cmd.index("--output") + 1]
-        print(f"ablate: a run failed: {folder}/log.txt says why", file=sys.stderr)
+    except RunError as error:
+        print(f"ablate: {error}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -89,7 +89,9 @@ def test_command_runs(
         (place / "samples").mkdir(exist_ok=True)
         words += ["--data-root", root]
     if words[0] == "torchrun":
-        subprocess.run(words, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        ended = subprocess.run(words, check=False, capture_output=True, text=True, env=one_thread)
+        assert ended.returncode == 0, ended.stderr
         return
     program, *arguments = words
     monkeypatch.setattr(sys, "argv", [program, *arguments])
