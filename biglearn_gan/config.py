@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from biglearn_gan.config_checks import cross_check
 from biglearn_gan.sections import (
+    GRID_SIZE,
     Config,
     ConfigError,
     DataConfig,
@@ -34,6 +35,7 @@ from biglearn_gan.sections import (
 )
 
 __all__ = [
+    "GRID_SIZE",
     "Config",
     "ConfigError",
     "DataConfig",

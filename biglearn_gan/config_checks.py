@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from biglearn_gan.sections import (
+    GRID_SIZE,
     DataConfig,
     LossConfig,
     ModelConfig,
@@ -29,14 +30,10 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
                 )
     if "data" in sections:
         yield from _check_field(sections["data"], sections.get("model"))
+    if "tasks" in sections and "model" in sections:
+        yield from _check_domains(sections["tasks"], sections["model"])
     if "data" in sections and "model" in sections:
-        patch_size = sections["model"].patch_size
-        for axis, size in zip(("height", "width"), sections["data"].image_size, strict=True):
-            if size % patch_size:
-                yield (
-                    f"data.image_size: the {axis} {size} is not a multiple of "
-                    f"model.patch_size {patch_size}"
-                )
+        yield from _check_patches(sections["data"], sections["model"])
     if "loss" in sections:
         yield from _check_loss(sections["loss"])
     if "train" in sections:
@@ -49,10 +46,21 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
             yield from _check_warm_tasks(train.warm_start, sections["tasks"])
 
 
+def _check_patches(data: DataConfig, model: ModelConfig) -> Iterator[str]:
+    for axis, size in zip(("height", "width"), data.image_size, strict=True):
+        if size % model.patch_size:
+            yield (
+                f"data.image_size: the {axis} {size} is not a multiple of "
+                f"model.patch_size {model.patch_size}"
+            )
+
+
 def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
     """Gaussian fields are grey, not symmetric and without bounds."""
     if data.gaussian_field is None:
         return
+    if data.gaussian_field == "grid" and data.image_size != GRID_SIZE:
+        yield f"data.image_size: {data.name} has {list(GRID_SIZE)}, not {list(data.image_size)}"
     if data.channels != 1:
         yield f"data.channels: {data.name} has 1 channel, not {data.channels}"
     if data.horizontal_flip:
@@ -75,6 +83,15 @@ def _check_tasks(tasks: TasksConfig) -> Iterator[str]:
         for role in ("union", "target"):
             selection = getattr(component, role)
             yield from _check_selection(f"tasks.components.{number}.{role}", selection)
+
+
+def _check_domains(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
+    for number, component in enumerate(tasks.components or ()):
+        if component.domain == "orthogonal" and model.generator.output == "tanh":
+            yield (
+                f"tasks.components.{number}.domain: 'orthogonal' mixes tokens into values without "
+                "bounds, which 'tanh' cannot draw; set model.generator.output: linear"
+            )
 
 
 def _check_selection(key: str, selection: Selection) -> Iterator[str]:

@@ -439,4 +439,5 @@ _READERS: dict[str, Callable[[DataConfig, str], _Records]] = {
     "gaussian_field_smooth": _draw_field,
     "gaussian_field_rough": _draw_field,
     "gaussian_field_mixture": _draw_field,
+    "gaussian_field_grid": _draw_field,
 }

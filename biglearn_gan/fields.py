@@ -17,6 +17,9 @@ lengths ℓ of (1, 3), (3, 1) and (1.5, 1.5). Where the source does not show whi
 conditional has several modes. A pixel has a standard deviation of 0.42 on average over an 8 x 8
 grid.
 
+``grid`` is no field but two coordinates, an "image" of 1 x 2 pixels: 25 equal Gaussians with means
+{-4, -2, 0, 2, 4}² and covariance 0.05 I (Cong & Zhao 2022, *Big Learning*), to count modes.
+
 Both kernels are positive definite functions of the plane, hence on every grid (Rasmussen & Williams
 2006, *Gaussian Processes for Machine Learning*, section 4.2.1).
 """
@@ -27,8 +30,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from biglearn_gan.config import FieldName
-from biglearn_gan.gaussians import GaussianMixture
+from biglearn_gan.config import GRID_SIZE, FieldName
+from biglearn_gan.gaussians import GaussianMixture, equal_mixture
 
 BUMPS = ((1 / 4, 1 / 4), (1 / 4, 3 / 4), (3 / 4, 1 / 2))
 BUMP_LENGTHS = ((1.0, 3.0), (3.0, 1.0), (1.5, 1.5))
@@ -38,11 +41,11 @@ def gaussian_field(name: FieldName, image_size: tuple[int, int]) -> GaussianMixt
     """The law of a field's H * W pixels, in raster order; the module's text has the formulae.
 
     Args:
-        name: ``smooth``, ``rough`` or ``mixture``.
-        image_size: (height, width) in pixels.
+        name: ``smooth``, ``rough``, ``mixture`` or ``grid``.
+        image_size: (height, width) in pixels; ``GRID_SIZE`` for ``grid``.
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, or another size of a grid.
     """
     match name:
         case "smooth":
@@ -51,7 +54,12 @@ def gaussian_field(name: FieldName, image_size: tuple[int, int]) -> GaussianMixt
             return _stationary(0.25 * (-_differences(image_size).norm(dim=-1) / 2.0).exp())
         case "mixture":
             return _bumps(image_size)
-    raise ValueError(f"a Gaussian field is smooth, rough or mixture, not {name!r}")
+        case "grid" if image_size == GRID_SIZE:
+            axis = torch.arange(-4.0, 4.5, 2.0, dtype=torch.float64)
+            return equal_mixture(torch.cartesian_prod(axis, axis), 0.05)
+        case "grid":
+            raise ValueError(f"the grid of Gaussians has {GRID_SIZE} pixels, not {image_size}")
+    raise ValueError(f"a Gaussian field is smooth, rough, mixture or grid, not {name!r}")
 
 
 def _stationary(covariance: Float64[Tensor, "D D"]) -> GaussianMixture:

@@ -180,6 +180,7 @@ class Players:
             repeated.is_target,
             z.flatten(0, 1),
             token_noise.flatten(0, 1),
+            repeated.transforms,
         )
 
     def _second_fakes(self, batch: GameBatch) -> Tensor | None:
@@ -262,7 +263,10 @@ class Players:
         return Objective(total, per_sample, metrics)
 
     def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
-        return self.discriminator(tokens, sequence.positions, sequence.is_target).float()
+        logits = self.discriminator(
+            tokens, sequence.positions, sequence.is_target, sequence.transforms
+        )
+        return logits.float()
 
     def _penalty(
         self, logits: Tensor, samples: Tensor, sequence: TokenSequence, perturbation: Tensor | None

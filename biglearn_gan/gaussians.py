@@ -281,6 +281,14 @@ class LineMixtures:
         return LineMixtures(log_weights, means, variances)
 
 
+def equal_mixture(means: Float64[Tensor, "K D"], variance: float) -> GaussianMixture:
+    """K Gaussians of equal weight and of covariance ``variance`` I."""
+    count, dimension = means.shape
+    weights = torch.full((count,), 1 / count, dtype=torch.float64)
+    covariance = variance * torch.eye(dimension, dtype=torch.float64)
+    return GaussianMixture(weights, means, covariance.repeat(count, 1, 1))
+
+
 def _line_log_densities(y: Tensor, means: Tensor, variances: Tensor) -> Tensor:
     """log N(y; m_k, v_k), (*B, N, K) for y (*B, N) and components (*B, K)."""
     difference = y[..., None] - means[..., None, :]

@@ -74,18 +74,27 @@ class TokenMasks:
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """The M present tokens of each row: where they stand in the grid, and which are targets."""
+    """The M present tokens of each row: where they stand in the grid, and which are targets.
+
+    In a transformed domain y = A x a token is a mixture of all places, and ``transforms`` holds its
+    row of A; it is None where every row of the batch stays in the data's own domain.
+    """
 
     positions: Int64[Tensor, "B M"]
     is_target: Bool[Tensor, "B M"]
+    transforms: Float[Tensor, "B M L"] | None = None
 
     def to(self, device: torch.device) -> TokenSequence:
         """The same sequence on another device."""
-        return TokenSequence(self.positions.to(device), self.is_target.to(device))
+        transforms = None if self.transforms is None else self.transforms.to(device)
+        return TokenSequence(self.positions.to(device), self.is_target.to(device), transforms)
 
     def repeat(self, times: int) -> TokenSequence:
         """The whole batch ``times`` times in a row."""
-        return TokenSequence(self.positions.repeat(times, 1), self.is_target.repeat(times, 1))
+        transforms = None if self.transforms is None else self.transforms.repeat(times, 1, 1)
+        return TokenSequence(
+            self.positions.repeat(times, 1), self.is_target.repeat(times, 1), transforms
+        )
 
 
 def first_in_order(

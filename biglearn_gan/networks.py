@@ -23,7 +23,8 @@ class PatchEmbedding(nn.Module):
     """The input side of image patches, one kind of token: value + position + role.
 
     Given values are embedded linearly; a token that is still to be generated is the learned mask
-    token instead. Another kind of token is another module with this call.
+    token instead. In a transformed domain y = A x a token stands at the same mixture of positions
+    as it is of values, Σ_j A_ij position_j. Another kind of token is another module with this call.
     """
 
     def __init__(self, token_count: int, token_dim: int, width: int):
@@ -38,22 +39,29 @@ class PatchEmbedding(nn.Module):
         tokens: Float[Tensor, "B M P"],
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
+        transforms: Float[Tensor, "B M L"] | None = None,
     ) -> Float[Tensor, "B M D"]:
-        return self._placed(self.value(tokens), positions, is_target)
+        return self._placed(self.value(tokens), positions, is_target, transforms)
 
     def hiding_targets(
         self,
         tokens: Float[Tensor, "B M P"],
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
+        transforms: Float[Tensor, "B M L"] | None = None,
     ) -> Float[Tensor, "B M D"]:
         """The same with every target's value replaced by the mask token."""
         values = torch.where(is_target[..., None], self.unknown, self.value(tokens))
-        return self._placed(values, positions, is_target)
+        return self._placed(values, positions, is_target, transforms)
 
-    def _placed(self, values: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
-        # Not by indexing, whose gradient several threads would sum in no fixed order.
-        places = F.embedding(positions, self.position)
+    def _placed(
+        self, values: Tensor, positions: Tensor, is_target: Tensor, transforms: Tensor | None
+    ) -> Tensor:
+        if transforms is None:
+            # Not by indexing, whose gradient several threads would sum in no fixed order.
+            places = F.embedding(positions, self.position)
+        else:
+            places = transforms @ self.position
         return values + places + F.embedding(is_target.long(), self.role)
 
 
@@ -85,6 +93,7 @@ class Generator(nn.Module):
         is_target: Bool[Tensor, "B M"],
         z: Float[Tensor, "B Z"],
         token_noise: Float[Tensor, "B M N"],
+        transforms: Float[Tensor, "B M L"] | None = None,
     ) -> Float[Tensor, "B M P"]:
         """Generate the targets; source tokens are returned untouched.
 
@@ -92,7 +101,7 @@ class Generator(nn.Module):
         standard normal. With the ``tanh`` output values lie in [-1, 1].
         """
         hidden = is_target[..., None]
-        x = self.embedding.hiding_targets(tokens, positions, is_target)  # (B, M, D)
+        x = self.embedding.hiding_targets(tokens, positions, is_target, transforms)  # (B, M, D)
         x = x + hidden * (self.config.token_noise_scale * self.token_noise(token_noise))
         x = self.trunk(x, self.latent(z))  # (B, M, D)
         generated = self.head(x)  # (B, M, P)
@@ -133,8 +142,9 @@ class Discriminator(nn.Module):
         tokens: Float[Tensor, "B M P"],
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
+        transforms: Float[Tensor, "B M L"] | None = None,
     ) -> Float[Tensor, " B"]:
-        x = self.embedding(tokens, positions, is_target)  # (B, M, D)
+        x = self.embedding(tokens, positions, is_target, transforms)  # (B, M, D)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + M, D)
         x = self.trunk(x)
         summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)

@@ -17,7 +17,9 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-FieldName = Literal["smooth", "rough", "mixture"]
+FieldName = Literal["smooth", "rough", "mixture", "grid"]
+GRID_SIZE = (1, 2)
+"""(height, width) of ``gaussian_field_grid``: two coordinates."""
 DataSetName = Literal[
     "digits",
     "mnist",
@@ -28,6 +30,7 @@ DataSetName = Literal[
     "gaussian_field_smooth",
     "gaussian_field_rough",
     "gaussian_field_mixture",
+    "gaussian_field_grid",
 ]
 PatternName = Literal[
     "everything",
@@ -40,6 +43,7 @@ PatternName = Literal[
     "raster_prefix",
     "grid",
 ]
+DomainName = Literal["own", "orthogonal"]
 PresetName = Literal["joint", "bert", "mae", "causal", "permutation", "inpainting", "big"]
 
 
@@ -113,12 +117,14 @@ class TaskComponent(Section):
     """One part of the task mixture: which tokens are in the task, and which of those are targets.
 
     What ``union`` does not select is absent; what ``target`` does not select inside it is source.
+    ``domain`` is the data's own, or ``orthogonal``: the tokens y = A x of a random orthogonal A.
     """
 
     name: str
     weight: NonNegativeFloat
     union: Selection = Selection()
     target: Selection = Selection()
+    domain: DomainName = "own"
 
 
 class TasksConfig(Section):

@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from biglearn_gan.gaussians import GaussianMixture, LineMixtures
+from biglearn_gan.fields import gaussian_field
+from biglearn_gan.gaussians import GaussianMixture, LineMixtures, equal_mixture
 
 SAMPLES = 100
 """Reparameterised samples of one sampled objective, as in the released script."""
@@ -52,20 +53,12 @@ class TaskKind(StrEnum):
 
 def grid_data() -> GaussianMixture:
     """25 equal Gaussians with means {-4, -2, 0, 2, 4}² and covariance 0.05 I."""
-    axis = torch.arange(-4.0, 4.5, 2.0, dtype=torch.float64)
-    return _equal_mixture(torch.cartesian_prod(axis, axis), 0.05)
+    return gaussian_field("grid", (1, 2))
 
 
 def two_data() -> GaussianMixture:
     """Two equal Gaussians with means (±1, 0) and covariance 0.1 I."""
-    return _equal_mixture(torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64), 0.1)
-
-
-def _equal_mixture(means: Tensor, variance: float) -> GaussianMixture:
-    count, dimension = means.shape
-    weights = torch.full((count,), 1 / count, dtype=torch.float64)
-    covariance = variance * torch.eye(dimension, dtype=torch.float64)
-    return GaussianMixture(weights, means, covariance.repeat(count, 1, 1))
+    return equal_mixture(torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64), 0.1)
 
 
 class EqualMixture(nn.Module):
@@ -267,6 +260,37 @@ class PlaneGrid:
         reverse = _divergence(log_q, self._log_p).sum() * self._cell
         forward = _divergence(self._log_p, log_q).sum() * self._cell
         return float(reverse), float(forward)
+
+
+@dataclass(frozen=True)
+class ModeStatistics:
+    """How samples fall on the modes of an equal mixture of Gaussians with covariance v I.
+
+    Attributes:
+        covered: modes with a sample within three standard deviations.
+        good_share: share of samples within three standard deviations of a mode; 1 - exp(-9/2) =
+            0.989 of the mixture's own in two dimensions.
+        histogram_kl: KL(histogram ‖ uniform) in nats of the nearest mode of each sample, good or
+            not.
+    """
+
+    covered: int
+    good_share: float
+    histogram_kl: float
+
+
+def mode_statistics(x: Float64[Tensor, "N D"], data: GaussianMixture) -> ModeStatistics:
+    """Count samples at the modes of ``data``, an equal mixture of equal round Gaussians."""
+    distances, nearest = torch.cdist(x, data.means).min(dim=1)
+    good = distances < 3 * data.covariances[0, 0, 0].sqrt()
+    counts = nearest.bincount(minlength=len(data.means))
+    shares = counts.double() / len(x)
+    kl = torch.special.xlogy(shares, shares * len(shares)).sum()
+    return ModeStatistics(
+        covered=len(nearest[good].unique()),
+        good_share=float(good.double().mean()),
+        histogram_kl=float(kl),
+    )
 
 
 def modes_covered(means: Float64[Tensor, "K D"], modes: Float64[Tensor, "M D"]) -> int:

@@ -13,11 +13,11 @@ row's task is exactly the mixture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from scipy import stats
 from torch import Tensor
 
@@ -95,10 +95,18 @@ def components_of(tasks: TasksConfig) -> tuple[TaskComponent, ...]:
 
 @dataclass(frozen=True)
 class Tasks:
-    """A batch of tasks, and which component of the mixture each row was drawn from."""
+    """A batch of tasks.
+
+    Attributes:
+        masks: source and target of each row, in the row's domain.
+        components: the component of the mixture that each row was drawn from.
+        transforms: the orthogonal A of each row's domain y = A x, which mixes the tokens of an
+            image; None where every row is in the data's own domain.
+    """
 
     masks: TokenMasks
     components: Int64[Tensor, " B"]
+    transforms: Float[Tensor, "B L L"] | None = None
 
 
 class TaskSampler:
@@ -114,11 +122,14 @@ class TaskSampler:
             "union": [(c.union.pattern, c.union.inverted) for c in components],
             "target": [(c.target.pattern, c.target.inverted) for c in components],
         }
+        self._transformed = torch.tensor([c.domain == "orthogonal" for c in components])
         self._union_law = cache(self._tabulate_union)
         self._target_law = cache(self._tabulate_target)
 
     def sample(self, observed: Bool[Tensor, "B L"], generator: torch.Generator) -> Tasks:
         """Draw one task per row, inside the row's observed tokens.
+
+        A row that is not observed whole stays in its own domain, since A x needs all of x.
 
         Sizes are shares of the smallest number of observed tokens in the batch. Where everything
         is asked of a row that has more, the ones too many are absent, at random.
@@ -134,19 +145,22 @@ class TaskSampler:
         components = _draw(components_given_size[count - 1], len(observed), generator)
         counts = torch.full((len(observed),), count)
         union = self._choose("union", components, observed, counts, generator)
-        return self._split(union, components, count, generator)
+        tasks = self._split(union, components, count, generator)
+        return replace(tasks, transforms=self._transforms(components, observed, generator))
 
     def resplit(
         self, tasks: Tasks, observed: Bool[Tensor, "B L"], generator: torch.Generator
     ) -> Tasks:
-        """Draw another split into source and target of the same unions.
+        """Draw another split into source and target of the same unions, in the same domains.
 
         Components are drawn anew given the count, so a joint task may meet a conditional one.
         """
         union = tasks.masks.union
         count, most = int(union[0].sum()), int(observed.sum(dim=1).min())
         components = _draw(self._union_law(most)[1][count - 1], len(union), generator)
-        return self._split(union, components, count, generator)
+        return replace(
+            self._split(union, components, count, generator), transforms=tasks.transforms
+        )
 
     def conditional(self) -> TaskSampler:
         """The same mixture without the components that have no source (joint and marginals)."""
@@ -160,6 +174,20 @@ class TaskSampler:
         counts = 1 + (uniform > self._target_law(count)[components]).sum(dim=1)
         target = self._choose("target", components, union, counts, generator)
         return Tasks(TokenMasks(union & ~target, target), components)
+
+    def _transforms(
+        self,
+        components: Int64[Tensor, " B"],
+        observed: Bool[Tensor, "B L"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, "B L L"] | None:
+        """A random A for each row of an orthogonal domain, the identity for the others."""
+        if not self._transformed.any():
+            return None
+        rows, length = observed.shape
+        moved = self._transformed[components] & observed.all(dim=1)
+        drawn = random_orthogonal(rows, length, generator)
+        return torch.where(moved[:, None, None], drawn, torch.eye(length))
 
     def _choose(
         self,
@@ -198,6 +226,15 @@ class TaskSampler:
 
     def _tabulate_target(self, count: int) -> Float64[Tensor, "K N"]:
         return torch.stack([count_law(c.target, count)[:-1] for c in self.components])
+
+
+def random_orthogonal(
+    rows: int, size: int, generator: torch.Generator
+) -> Float[Tensor, "rows size size"]:
+    """Orthogonal matrices drawn uniformly (Haar), by QR of a normal matrix (Mezzadri 2007)."""
+    normal = torch.randn(rows, size, size, generator=generator)
+    orthogonal, triangular = torch.linalg.qr(normal)
+    return orthogonal * triangular.diagonal(dim1=1, dim2=2).sign()[:, None]
 
 
 def _draw(weights: Tensor, rows: int, generator: torch.Generator) -> Tensor:

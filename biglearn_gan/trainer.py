@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -155,10 +156,10 @@ class Trainer:
 
         task_generator = generator_for(Stream.TASKS, seed, seen)
         tasks = sampler.sample(observed, task_generator)
-        sequence = self._mine(tasks.masks)
+        sequence = self._mine(tasks)
         second = None
         if config.loss.communication > 0 and not self.warm:
-            second = self._mine(sampler.resplit(tasks, observed, task_generator).masks)
+            second = self._mine(sampler.resplit(tasks, observed, task_generator))
 
         noise_generator = generator_for(Stream.NOISE, seed, seen, device=device)
         fakes, length = config.loss.fakes_per_real, sequence.positions.shape[1]
@@ -169,6 +170,8 @@ class Trainer:
             drawn = torch.randn(shape, generator=noise_generator, device=device)
             perturbation = drawn[:, self._slice].flatten(0, 1)
         real = patchify(images.images, config.model.patch_size)
+        if tasks.transforms is not None:
+            real = tasks.transforms[self._slice].to(device) @ real
         batch = GameBatch(
             gather_tokens(real, sequence.positions),
             sequence,
@@ -179,9 +182,14 @@ class Trainer:
         )
         return batch, tasks
 
-    def _mine(self, masks: TokenMasks) -> TokenSequence:
-        own = TokenMasks(masks.source[self._slice], masks.target[self._slice])
-        return own.sequence().to(self.accelerator.device)
+    def _mine(self, tasks: Tasks) -> TokenSequence:
+        """The present tokens of this process's rows."""
+        masks = tasks.masks
+        sequence = TokenMasks(masks.source[self._slice], masks.target[self._slice]).sequence()
+        if tasks.transforms is not None:
+            rows = gather_tokens(tasks.transforms[self._slice], sequence.positions)
+            sequence = replace(sequence, transforms=rows)
+        return sequence.to(self.accelerator.device)
 
     def _record(self, result: StepResult, tasks: Tasks, sampler: TaskSampler) -> None:
         """Add the step's metrics, averaged over processes, to the sums."""

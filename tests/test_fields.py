@@ -15,7 +15,7 @@ from biglearn_gan.fields import gaussian_field
 from biglearn_gan.images import DataError, to_uint8
 
 HEIGHT, WIDTH = 5, 7
-NAMES = get_args(FieldName)
+NAMES = [name for name in get_args(FieldName) if name != "grid"]
 
 
 def pixel(row: int, column: int) -> int:
@@ -153,6 +153,14 @@ class TestData:
     def test_every_split_that_is_drawn_has_a_size(self) -> None:
         assert set(FIELD_SIZES) == {"train", "test"}
 
+    def test_the_grid_has_two_coordinates(self) -> None:
+        dataset = load_dataset(data("grid", (1, 2)), "train")
+        x = dataset.batch(torch.arange(50_000)).images.flatten(1).double()
+        distances = torch.cdist(x, gaussian_field("grid", (1, 2)).means).amin(dim=1)
+        assert float(distances.square().mean()) == pytest.approx(2 * 0.05, rel=0.02)
+        with pytest.raises(ValueError, match=r"has \(1, 2\) pixels, not \(2, 2\)"):
+            gaussian_field("grid", (2, 2))
+
 
 class TestFloatImages:
     pixels = torch.tensor([[-3.0, -1.0, 0.1], [0.0, 1.0, 4.0]]).view(2, 1, 1, 3)
@@ -204,3 +212,16 @@ class TestConfig:
     def test_mirroring_is_refused(self, tiny_config: Callable[..., Config]) -> None:
         (problem,) = self.problems(tiny_config, {"data.horizontal_flip": True})
         assert problem.startswith("data.horizontal_flip: a mirrored gaussian_field_rough")
+
+    def test_a_grid_of_another_size_is_refused(self, tiny_config: Callable[..., Config]) -> None:
+        (problem,) = self.problems(tiny_config, {"data.name": "gaussian_field_grid"})
+        assert problem.startswith("data.image_size: gaussian_field_grid has [1, 2], not [")
+
+    def test_a_bounded_generator_cannot_mix_tokens(
+        self, tiny_config: Callable[..., Config]
+    ) -> None:
+        elsewhere = [{"name": "x", "weight": 1.0, "domain": "orthogonal"}]
+        with pytest.raises(ConfigError) as caught:
+            tiny_config({"tasks": {"components": elsewhere}, "train.warm_start.share": 0.0})
+        (problem,) = caught.value.problems
+        assert problem.startswith("tasks.components.0.domain: 'orthogonal' mixes tokens")

@@ -116,13 +116,19 @@ class TestSequence:
 
     def test_repeat_puts_whole_batches_in_a_row(self) -> None:
         sequence = TokenSequence(torch.tensor([[0, 2], [1, 4]]), booleans("10", "01"))
-        repeated = sequence.repeat(3)
+        assert sequence.repeat(3).transforms is None
+        rows = torch.arange(20.0).view(2, 2, 5)
+        repeated = dataclasses.replace(sequence, transforms=rows).repeat(3)
+        assert torch.equal(repeated.transforms, torch.cat([rows] * 3))
         assert repeated.positions.tolist() == [[0, 2], [1, 4]] * 3
         assert repeated.is_target.tolist() == [[True, False], [False, True]] * 3
 
     def test_the_other_device_gets_positions_and_roles(self) -> None:
-        sequence = TokenSequence(torch.tensor([[0, 2]]), booleans("10")).to(torch.device("meta"))
-        assert sequence.positions.device.type == sequence.is_target.device.type == "meta"
+        rows = torch.zeros(1, 2, 5)
+        sequence = TokenSequence(torch.tensor([[0, 2]]), booleans("10"), rows)
+        there = sequence.to(torch.device("meta"))
+        for tensor in (there.positions, there.is_target, there.transforms):
+            assert tensor.device.type == "meta"
 
 
 class TestFirstInOrder:

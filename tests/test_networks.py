@@ -42,16 +42,18 @@ class Case:
     is_target: Tensor  # (B, M)
     z: Tensor  # (B, Z)
     token_noise: Tensor  # (B, M, N)
+    transforms: Tensor | None = None  # (B, M, L)
 
     @property
     def tokens(self) -> Tensor:
         return gather_tokens(self.whole, self.positions)
 
     def generate(self, tokens: Tensor) -> Tensor:
-        return self.generator(tokens, self.positions, self.is_target, self.z, self.token_noise)
+        noises = self.z, self.token_noise
+        return self.generator(tokens, self.positions, self.is_target, *noises, self.transforms)
 
     def score(self, tokens: Tensor) -> Tensor:
-        return self.discriminator(tokens, self.positions, self.is_target)
+        return self.discriminator(tokens, self.positions, self.is_target, self.transforms)
 
 
 def case(masks: TokenMasks) -> Case:
@@ -136,6 +138,17 @@ def test_roles_and_places_matter_to_both_networks(networks: Case) -> None:
     networks.positions = (networks.positions - 1) % L
     networks.is_target = ~networks.is_target
     assert (networks.score(tokens) != logits).all()
+
+
+def test_in_a_transformed_domain_a_token_stands_at_a_mixture_of_places(networks: Case) -> None:
+    """The identity is no transform, and a permutation of the tokens is one of their positions."""
+    drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
+    networks.transforms = torch.eye(L)[networks.positions]
+    torch.testing.assert_close(networks.generate(networks.tokens), drawn)
+    torch.testing.assert_close(networks.score(networks.tokens), logits)
+    networks.transforms = -networks.transforms
+    assert (networks.score(networks.tokens) != logits).all()
+    assert (networks.generate(networks.tokens) != drawn)[networks.is_target].all()
 
 
 def test_absent_tokens_change_nothing_to_the_bit(networks: Case) -> None:

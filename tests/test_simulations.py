@@ -18,6 +18,7 @@ from biglearn_gan.simulations import (
     exact_objective,
     grid_data,
     line_grid,
+    mode_statistics,
     modes_covered,
     reverse_kl_on_lines,
     sampled_objective,
@@ -194,6 +195,25 @@ def test_a_mode_is_covered_within_three_standard_deviations() -> None:
     modes = grid_data().means
     assert modes_covered(modes[:9] + torch.tensor([0.66, 0.0]).double(), modes) == 9
     assert modes_covered(modes[:9] + torch.tensor([0.68, 0.0]).double(), modes) == 0
+
+
+def test_samples_are_counted_at_their_modes() -> None:
+    data = grid_data()
+    found = mode_statistics(data.means[:5].repeat(8, 1), data)
+    assert (found.covered, found.good_share) == (5, 1)
+    assert found.histogram_kl == pytest.approx(math.log(5))
+    astray = torch.tensor([[0.0, 0.68], [0.0, -0.66]]).double()
+    found = mode_statistics(data.means[12] + astray, data)
+    assert (found.covered, found.good_share) == (1, 0.5)
+
+
+def test_samples_of_the_mixture_itself_fall_as_its_law_says() -> None:
+    data, number = grid_data(), 40_000
+    found = mode_statistics(data.sample(number, generator()), data)
+    assert found.covered == 25
+    expected = 1 - math.exp(-4.5)
+    assert abs(found.good_share - expected) < 4 * math.sqrt(expected * (1 - expected) / number)
+    assert found.histogram_kl < 3 * 24 / (2 * number)  # its mean is 24 / 2N
 
 
 def test_data_are_as_described() -> None:

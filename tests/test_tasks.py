@@ -24,7 +24,14 @@ from biglearn_gan.config import (
     TasksConfig,
 )
 from biglearn_gan.masks import TokenMasks
-from biglearn_gan.tasks import PRESETS, Tasks, TaskSampler, components_of, count_law
+from biglearn_gan.tasks import (
+    PRESETS,
+    Tasks,
+    TaskSampler,
+    components_of,
+    count_law,
+    random_orthogonal,
+)
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -615,3 +622,48 @@ class TestResplit:
         assert (joint[0] & ~joint[1]).any()
         assert (~joint[0] & joint[1]).any()
         assert not torch.equal(first.masks.target, second.masks.target)
+
+
+class TestDomains:
+    own, elsewhere = (
+        TaskComponent(name="x", weight=1, domain=domain) for domain in ("own", "orthogonal")
+    )
+
+    def test_rows_of_one_batch_are_in_domains_of_their_own(self) -> None:
+        tasks = TaskSampler([self.own, self.elsewhere], GRID).sample(all_observed(40), generator())
+        assert tasks.transforms is not None
+        still = (tasks.transforms == torch.eye(L)).flatten(1).all(dim=1)
+        assert torch.equal(still, tasks.components == 0)
+        assert 0 < int(still.sum()) < 40
+        products = tasks.transforms @ tasks.transforms.mT
+        torch.testing.assert_close(products, torch.eye(L).expand(40, L, L), rtol=0, atol=1e-5)
+
+    def test_without_such_a_component_nothing_is_drawn_for_them(self) -> None:
+        draws, same = generator(), generator()
+        tasks = TaskSampler([self.own], GRID).sample(all_observed(4), draws)
+        assert tasks.transforms is None
+        TaskSampler([self.elsewhere], GRID).sample(all_observed(4), same)
+        assert not torch.equal(draws.get_state(), same.get_state())
+
+    def test_a_row_that_is_not_observed_whole_stays_in_its_own(self) -> None:
+        observed = all_observed(6)
+        observed[:3, 2] = False
+        tasks = TaskSampler([self.elsewhere], GRID).sample(observed, generator())
+        assert tasks.transforms is not None
+        still = (tasks.transforms == torch.eye(L)).flatten(1).all(dim=1)
+        assert still.tolist() == [True] * 3 + [False] * 3
+
+    def test_another_split_stays_in_the_same_domain(self) -> None:
+        sampler, draws = TaskSampler([self.own, self.elsewhere], GRID), generator()
+        first = sampler.sample(all_observed(20), draws)
+        second = sampler.resplit(first, all_observed(20), draws)
+        assert first.transforms is not None
+        assert second.transforms is first.transforms
+
+    def test_the_first_row_of_a_random_rotation_is_uniform_on_the_circle(self) -> None:
+        matrices = random_orthogonal(20_000, 2, generator())
+        angles = torch.atan2(matrices[:, 0, 1], matrices[:, 0, 0])
+        counts = torch.histc(angles, 8, -math.pi, math.pi).tolist()
+        assert_follows([int(count) for count in counts], [1 / 8] * 8)
+        determinants = torch.linalg.det(matrices).sign()
+        assert abs(float(determinants.mean())) < 4 / 20_000**0.5

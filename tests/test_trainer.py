@@ -24,14 +24,33 @@ from biglearn_gan import losses
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.fit import Outcome, Progress, fit, images_in_minutes
+from biglearn_gan.patches import patchify
 from biglearn_gan.run_folder import RunFolderError
 from biglearn_gan.tasks import components_of
 from biglearn_gan.trainer import Trainer, TrainingError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
+ELSEWHERE: list[dict[str, Any]] = [
+    {"name": "from_nothing", "weight": 0.3},
+    {
+        "name": "scattered",
+        "weight": 0.3,
+        "union": {"pattern": "iid", "ratio": {"uniform": [0.3, 1.0]}},
+        "target": {"pattern": "iid", "ratio": {"uniform": [0.1, 0.9]}},
+    },
+    {
+        "name": "scattered elsewhere",
+        "weight": 0.4,
+        "union": {"pattern": "iid", "ratio": {"uniform": [0.3, 1.0]}},
+        "target": {"pattern": "iid", "ratio": {"uniform": [0.1, 0.9]}},
+        "domain": "orthogonal",
+    },
+]
 EVERYTHING: dict[str, Any] = {
     "data.horizontal_flip": True,
+    "tasks": {"components": ELSEWHERE},
+    "model.generator.output": "linear",
     "loss": {
         "logistic": 1.0,
         "communication": 0.5,
@@ -208,6 +227,20 @@ def test_warm_tasks_have_a_source_unless_all_are_asked_for(start: Callable[..., 
             batch, _ = trainer._draw(trainer.warm_tasks, penalise=False)
             seen.append(batch.sequence.is_target.all(dim=1))
         assert bool(torch.cat(seen).any()) is from_nothing
+
+
+def test_a_task_elsewhere_reads_mixtures_of_tokens(start: Callable[..., Trainer]) -> None:
+    trainer = start(EVERYTHING | {"data.horizontal_flip": False})
+    indices = trainer._order.indices(0, trainer.config.train.batch_size)
+    own = patchify(trainer.dataset.batch(indices).images, trainer.config.model.patch_size)
+    batch, tasks = trainer._draw(trainer.game_tasks, penalise=False)
+    assert tasks.transforms is not None
+    for row, positions in enumerate(batch.sequence.positions.tolist()):
+        transform = tasks.transforms[row]
+        mixed = torch.stack([transform[place] @ own[row] for place in positions])
+        torch.testing.assert_close(batch.real[row], mixed)
+        assert batch.sequence.transforms is not None
+        assert torch.equal(batch.sequence.transforms[row], transform[positions])
 
 
 def test_absent_and_unobserved_pixels_never_enter_a_batch(
