@@ -30,6 +30,8 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
                 )
     if "data" in sections:
         yield from _check_field(sections["data"], sections.get("model"))
+        if sections["data"].name == "coloured_mnist" and sections["data"].channels != 3:
+            yield "data.channels: coloured_mnist has 3 channels, not 1"
     if "tasks" in sections and "model" in sections:
         yield from _check_domains(sections["tasks"], sections["model"])
     if "data" in sections and "model" in sections:

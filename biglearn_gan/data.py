@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from biglearn_gan.colours import coloured, random_hues
 from biglearn_gan.config import DataConfig
 from biglearn_gan.fields import gaussian_field
 from biglearn_gan.images import (
@@ -39,6 +40,7 @@ NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
     "digits": ((8, 8), 1),
     "mnist": ((28, 28), 1),
     "fashion_mnist": ((28, 28), 1),
+    "coloured_mnist": ((28, 28), 3),
     "cifar10": ((32, 32), 3),
 }
 """(height, width) in pixels and channels of the data sets whose images all have one size."""
@@ -324,10 +326,18 @@ def _read_digits(config: DataConfig, split: str) -> _Records:
 
 
 def _read_mnist(config: DataConfig, split: str) -> _Records:
-    kind = "MNIST" if config.name == "mnist" else "FashionMNIST"
+    kind = "FashionMNIST" if config.name == "fashion_mnist" else "MNIST"
     layout = f"{kind}/raw/{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte"
     data = _torchvision(config, kind, layout, train=split == "train")
     return _Records(data.data.numpy(), data.targets.numpy().astype(np.int64), num_classes=10)
+
+
+def _read_coloured_mnist(config: DataConfig, split: str) -> _Records:
+    records = _read_mnist(config, split)
+    assert isinstance(records.images, np.ndarray)
+    generator = generator_for(Stream.HUES, SPLITS.index(split))
+    hues = random_hues(len(records.images), generator)
+    return replace(records, images=coloured(records.images, hues))
 
 
 def _read_cifar10(config: DataConfig, split: str) -> _Records:
@@ -433,6 +443,7 @@ _READERS: dict[str, Callable[[DataConfig, str], _Records]] = {
     "digits": _read_digits,
     "mnist": _read_mnist,
     "fashion_mnist": _read_mnist,
+    "coloured_mnist": _read_coloured_mnist,
     "cifar10": _read_cifar10,
     "celeba": _read_celeba,
     "folder": _read_folder,

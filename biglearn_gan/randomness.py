@@ -23,6 +23,7 @@ class Stream(IntEnum):
     HISTOGRAMS = 9
     FIELDS = 10
     ORACLE = 11
+    HUES = 12
     SIMULATION = 21
 
 

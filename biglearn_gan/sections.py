@@ -24,6 +24,7 @@ DataSetName = Literal[
     "digits",
     "mnist",
     "fashion_mnist",
+    "coloured_mnist",
     "cifar10",
     "celeba",
     "folder",

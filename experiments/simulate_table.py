@@ -130,7 +130,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def write(path: Path, rows: list[dict[str, str]]) -> None:
     """All rows, in place of what was there."""
     lines = io.StringIO()
-    writer = csv.DictWriter(lines, COLUMNS)
+    writer = csv.DictWriter(lines, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
     with replacing(path) as temporary:

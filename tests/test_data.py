@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from biglearn_gan.colours import coloured, random_hues
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import EpochOrder, load_dataset
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
+from biglearn_gan.randomness import Stream, generator_for
 
 HEIGHT, WIDTH = 11, 13
 
@@ -499,6 +501,17 @@ class TestTorchvisionSets:
         assert torch.equal(every(test)[:, 0], torch.from_numpy(images["t10k"]))
         assert train.labels.tolist() == [6, 5, 4, 3, 2, 1, 0]
         assert (train.name, train.num_classes) == (f"{name}:train", 10)
+
+    def test_coloured_mnist_is_the_same_digits_in_hues_of_their_own(self, tmp_path):
+        images = write_mnist(tmp_path)
+        settings = config("coloured_mnist", tmp_path, image_size=(23, 29), channels=3)
+        train, test = (load_dataset(settings, split) for split in ("train", "test"))
+        assert train.labels.tolist() == [6, 5, 4, 3, 2, 1, 0]
+        assert torch.equal(every(train), every(load_dataset(settings, "train")))
+        for dataset, grey, number in ((train, images["train"], 0), (test, images["t10k"], 2)):
+            hues = random_hues(len(grey), generator_for(Stream.HUES, number))
+            expected = coloured(grey, hues)
+            assert torch.equal(every(dataset), torch.from_numpy(expected).movedim(-1, 1))
 
     def test_present_data_are_not_downloaded_again(self, tmp_path):
         write_mnist(tmp_path)

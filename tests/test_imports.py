@@ -34,6 +34,7 @@ ORDER = [
     "patches",
     "masks",
     "images",
+    "colours",
     "holes",
     "tasks",
     "transformer",
@@ -66,7 +67,8 @@ ONLY = {
     "images": set[str](),
     "gaussians": set[str](),
     "fields": {"config", "gaussians"},
-    "data": {"config", "fields", "images", "randomness"},
+    "colours": set[str](),
+    "data": {"colours", "config", "fields", "images", "randomness"},
     "evaluation": set(ORDER[: ORDER.index("sampling") + 1]) - {"losses", "networks", "transformer"},
 }
 # Files that may name more in annotations (`if TYPE_CHECKING:`) than they import when they run.
