@@ -1,0 +1,284 @@
+"""The peer that a user would pick instead: masked conditional flow matching, measured alike.
+
+    python experiments/flow_matching.py --config experiments/digits.yaml --images 700000 \
+        --output runs/flow_digits --beside checkpoints/digits/evaluation
+
+One transformer, that of the configuration's generator with the time in place of the latent, learns
+the velocity from noise to the target tokens given the source tokens (Lipman et al. 2023, arXiv
+2210.02747, eqs. 21 to 23, with σ_min = 0), on the same task distribution. It draws with Euler steps
+and is measured by the same protocol as the GAN, which draws in one pass. Without an adversary it
+sees more images in the same time: choose --images so that both take as many seconds.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from jaxtyping import Bool, Float, Int64
+from safetensors.torch import load_file, save_file
+from tables import by_task
+from torch import Tensor, nn
+
+from biglearn_gan.config import Config, load_config
+from biglearn_gan.data import EpochOrder, load_dataset
+from biglearn_gan.evaluation.protocol import evaluate
+from biglearn_gan.evaluation.report import write_report
+from biglearn_gan.evaluation.shipped import load_rulers
+from biglearn_gan.files import replacing
+from biglearn_gan.game import ADAM_BETAS
+from biglearn_gan.masks import TokenMasks, TokenSequence
+from biglearn_gan.model import CHUNK_ROWS
+from biglearn_gan.networks import PatchEmbedding
+from biglearn_gan.patches import (
+    gather_tokens,
+    patchify,
+    scatter_tokens,
+    tokens_touched,
+    unpatchify,
+)
+from biglearn_gan.progress import task_bars, unit_bars
+from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.tasks import TaskSampler, components_of
+from biglearn_gan.transformer import Transformer
+
+TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
+FREQUENCIES = 16
+
+
+class VelocityField(nn.Module):
+    """v(x_t, t; S, T) on the tokens of S ∪ T."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        size = config.model.generator
+        self.config = config
+        self.embedding = PatchEmbedding(config.token_count, config.token_dim, size.width)
+        del self.embedding.unknown
+        self.time = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, size.width),
+            nn.GELU(),
+            nn.Linear(size.width, size.width),
+            nn.GELU(),
+        )
+        self.trunk = Transformer(size.width, size.depth, size.heads, conditioning_dim=size.width)
+        self.head = nn.Linear(size.width, config.token_dim)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B M P"],
+        positions: Int64[Tensor, "B M"],
+        is_target: Bool[Tensor, "B M"],
+        t: Float[Tensor, " B"],
+    ) -> Float[Tensor, "B M P"]:
+        """The velocity of every token; targets are at time ``t`` in [0, 1], 0 being noise."""
+        angles = t[:, None] * torch.logspace(0, 2, FREQUENCIES) * math.pi / 2
+        conditioning = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
+        x = self.embedding(tokens, positions, is_target)
+        return self.head(self.trunk(x, conditioning))
+
+
+class FlowModel:
+    """Draws with ``steps`` Euler steps; completion k of image i depends on (seed, i, k) alone."""
+
+    def __init__(self, field: VelocityField, steps: int):
+        self.field = field
+        self.steps = steps
+
+    @torch.inference_mode()
+    def complete(
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"],
+        *,
+        absent: Bool[Tensor, "N H W"] | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Float[Tensor, "N K C H W"]:
+        """See :meth:`biglearn_gan.model.BigLearnGAN.complete`."""
+        config = self.field.config
+        patch_size = config.model.patch_size
+        target = tokens_touched(hole, patch_size)
+        gone = torch.zeros_like(hole) if absent is None else absent
+        source = ~target & ~tokens_touched(gone, patch_size)
+        tokens = patchify(images, patch_size)
+        drawn = tokens[:, None].repeat(1, variations, 1, 1)
+        counts = (source | target).sum(dim=1)
+        for count in counts.unique().tolist():
+            rows = (counts == count).nonzero()[:, 0]
+            pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
+            for chunk in pairs.split(CHUNK_ROWS):
+                row, variation = chunk.T
+                noise = [
+                    torch.randn(
+                        tokens.shape[1:],
+                        generator=generator_for(Stream.SAMPLE, seed, first_image + i, k),
+                    )
+                    for i, k in chunk.tolist()
+                ]
+                masks = TokenMasks(source[row], target[row])
+                drawn[row, variation] = self._draw(tokens[row], masks, torch.stack(noise))
+        whole = unpatchify(drawn.flatten(0, 1), config.grid_size, patch_size)
+        whole = whole.view(len(images), variations, *images.shape[1:]).clamp(-1, 1)
+        return torch.where(hole[:, None, None], whole, images[:, None])
+
+    def _draw(self, tokens: Tensor, masks: TokenMasks, noise: Tensor) -> Tensor:
+        sequence = masks.sequence()
+        hidden = sequence.is_target[..., None]
+        x = gather_tokens(tokens, sequence.positions)
+        x = torch.where(hidden, gather_tokens(noise, sequence.positions), x)
+        for step in range(self.steps):
+            t = torch.full((len(x),), step / self.steps)
+            x = x + hidden * self.field(x, sequence.positions, sequence.is_target, t) / self.steps
+        return scatter_tokens(tokens, x, sequence.positions)
+
+
+def flow_loss(
+    field: VelocityField, real: Float[Tensor, "B M P"], sequence: TokenSequence, seen: int
+) -> Float[Tensor, ""]:
+    """Mean squared error of the velocity x - ε at (1 - t) ε + t x, over the targets."""
+    generator = generator_for(Stream.NOISE, field.config.train.seed, seen)
+    t = torch.rand(len(real), generator=generator)
+    noise = torch.randn(real.shape, generator=generator)
+    share = t[:, None, None]
+    hidden = sequence.is_target[..., None]
+    mixed = torch.where(hidden, (1 - share) * noise + share * real, real)
+    predicted = field(mixed, sequence.positions, sequence.is_target, t)
+    error = (predicted - (real - noise)).square().mean(dim=-1) * sequence.is_target
+    return (error.sum(dim=1) / sequence.is_target.sum(dim=1)).mean()
+
+
+def train(config: Config, images: int, batch_size: int) -> tuple[VelocityField, dict[str, Any]]:
+    """The averaged field after ``images`` images, and what it took.
+
+    Rates, their schedule and the average are those of the configuration's generator.
+    """
+    seed, rates = config.train.seed, config.train.learning_rate
+    dataset = load_dataset(config.data, "train")
+    sampler = TaskSampler(components_of(config.tasks), config.grid_size)
+    order = EpochOrder(len(dataset), seed)
+    torch.manual_seed(generator_for(Stream.WEIGHTS, seed).initial_seed())
+    field = VelocityField(config)
+    average = copy.deepcopy(field).requires_grad_(False)
+    optimizer = torch.optim.Adam(field.parameters(), betas=ADAM_BETAS, fused=True)
+    began, cpu_began = time.perf_counter(), time.process_time()
+    observed = torch.ones(batch_size, config.token_count, dtype=torch.bool)
+    with unit_bars() as start:
+        advance = start("images", images)
+        for step, seen in enumerate(range(0, images, batch_size)):
+            batch = dataset.batch(order.indices(seen, batch_size))
+            masks = sampler.sample(observed, generator_for(Stream.TASKS, seed, seen)).masks
+            sequence = masks.sequence()
+            real = gather_tokens(
+                patchify(batch.images, config.model.patch_size), sequence.positions
+            )
+            rise = min(1.0, (seen + batch_size) / rates.warmup_images)
+            fall = min(1.0, (1 - seen / images) / (1 - rates.hold_share))
+            factor = rise * (rates.final_factor + (1 - rates.final_factor) * fall)
+            optimizer.param_groups[0]["lr"] = rates.generator * factor
+            optimizer.zero_grad()
+            flow_loss(field, real, sequence, seen).backward()
+            optimizer.step()
+            decay = min(
+                0.5 ** (batch_size / config.train.ema_half_life_images), (1 + step) / (10 + step)
+            )
+            ours = [parameter.detach() for parameter in average.parameters()]
+            theirs = [parameter.detach() for parameter in field.parameters()]
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
+            advance(batch_size)
+    spent = {
+        "images": images,
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - cpu_began,
+    }
+    return average, spent
+
+
+def main(
+    config: Annotated[Path, typer.Option(exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="Folder for weights and measurements.")],
+    images: Annotated[int, typer.Option(min=1, help="Budget.")],
+    beside: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Folder of the GAN's evaluation, for the table."),
+    ] = None,
+    steps: Annotated[str, typer.Option(help="Euler steps to measure.")] = "1,2,4,8,16,64",
+    num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Such as train.seed=1.")] = None,
+) -> None:
+    """Train (where the output holds no weights yet), measure, and print the table."""
+    torch.set_num_threads(1)
+    settings = load_config(config, overrides or ())
+    output.mkdir(parents=True, exist_ok=True)
+    weights = output / "model.safetensors"
+    if not weights.exists():
+        field, spent = train(settings, images, batch_size)
+        (output / "training.json").write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
+        with replacing(weights) as path:
+            save_file(field.state_dict(), path)
+    field = VelocityField(settings)
+    field.load_state_dict(load_file(weights))
+    rulers, _ = load_rulers(settings.data.name, "classifier", None, None, None, torch.device("cpu"))
+    rulers = replace(rulers, masked_classifier=None)
+    whole = settings.data.model_copy(update={"validation_share": 0.0})
+    data = [load_dataset(whole, split) for split in ("train", "test")]
+    for count in steps.split(","):
+        folder = output / f"steps_{count}"
+        if not (folder / "metrics.json").exists():
+            with task_bars() as progress:
+                report = evaluate(
+                    FlowModel(field, int(count)),
+                    settings.model.patch_size,
+                    rulers,
+                    *data,
+                    num=num,
+                    seed=0,
+                    variations=2,
+                    tasks=TASKS,
+                    progress=progress,
+                )
+            write_report(report, folder)
+    typer.echo(table(output, beside))
+
+
+def table(output: Path, beside: Path | None) -> str:
+    """One line for each number of steps: distance, agreement and speed of every task."""
+    lines = [
+        "| | " + " | ".join(f"{task}: distance, agreement" for task in TASKS) + " | images/s |",
+        "|---" * (2 + len(TASKS)) + "|",
+    ]
+    found = {f"flow matching, {f.name[6:]} steps": f for f in output.glob("steps_*")}
+    folders = dict(sorted(found.items(), key=lambda item: int(item[1].name[6:])))
+    for name, folder in folders.items():
+        lines.append(line(name, folder))
+    if beside is not None:
+        lines.insert(2, line("GAN, one pass", beside))
+    return "\n".join(lines)
+
+
+def line(name: str, folder: Path) -> str:
+    """Distance and, where there is a source, agreement of every task; joint samples a second."""
+    found = by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+    with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
+        speed = {row["task"]: row["images_per_second"] for row in csv.DictReader(file)}
+    cells = []
+    for task in TASKS:
+        records = [found[task, key] for key in ("fd", "agreement") if (task, key) in found]
+        cells.append(", ".join(f"{record['value']:.3g}" for record in records))
+    return f"| {name} | " + " | ".join(cells) + f" | {float(speed['joint']):,.0f} |"
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()
