@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.colours import coloured, random_hues
@@ -209,6 +209,11 @@ def load_dataset(
     return dataset.to(device)
 
 
+def coloured_mnist_hues(split: str, count: int) -> Float64[Tensor, "N 2"]:
+    """Hues, in degrees, of digit and background of the first images of ``train`` or ``test``."""
+    return random_hues(count, generator_for(Stream.HUES, SPLITS.index(split)))
+
+
 class EpochOrder:
     """The endless order in which training visits ``size`` images, a pure function of the seed.
 
@@ -335,8 +340,7 @@ def _read_mnist(config: DataConfig, split: str) -> _Records:
 def _read_coloured_mnist(config: DataConfig, split: str) -> _Records:
     records = _read_mnist(config, split)
     assert isinstance(records.images, np.ndarray)
-    generator = generator_for(Stream.HUES, SPLITS.index(split))
-    hues = random_hues(len(records.images), generator)
+    hues = coloured_mnist_hues(split, len(records.images))
     return replace(records, images=coloured(records.images, hues))
 
 

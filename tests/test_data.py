@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from biglearn_gan.colours import coloured, random_hues
+from biglearn_gan.colours import coloured
 from biglearn_gan.config import DataConfig
-from biglearn_gan.data import EpochOrder, load_dataset
+from biglearn_gan.data import EpochOrder, coloured_mnist_hues, load_dataset
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
-from biglearn_gan.randomness import Stream, generator_for
 
 HEIGHT, WIDTH = 11, 13
 
@@ -508,9 +507,11 @@ class TestTorchvisionSets:
         train, test = (load_dataset(settings, split) for split in ("train", "test"))
         assert train.labels.tolist() == [6, 5, 4, 3, 2, 1, 0]
         assert torch.equal(every(train), every(load_dataset(settings, "train")))
-        for dataset, grey, number in ((train, images["train"], 0), (test, images["t10k"], 2)):
-            hues = random_hues(len(grey), generator_for(Stream.HUES, number))
-            expected = coloured(grey, hues)
+        for dataset, grey, split in (
+            (train, images["train"], "train"),
+            (test, images["t10k"], "test"),
+        ):
+            expected = coloured(grey, coloured_mnist_hues(split, len(grey)))
             assert torch.equal(every(dataset), torch.from_numpy(expected).movedim(-1, 1))
 
     def test_present_data_are_not_downloaded_again(self, tmp_path):

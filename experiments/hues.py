@@ -1,0 +1,73 @@
+"""Do completions of coloured digits keep the hues of their sources?
+
+    python experiments/hues.py --checkpoint checkpoints/coloured_mnist --output hues.json
+
+Test images, half of the patches hidden at random. The hue of a completion is the median over what
+is generated of its digit, and of its background. Beside it stand the originals themselves, and
+another image's pixels in their place.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from jaxtyping import Float64
+from torch import Tensor
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.colours import hue_errors
+from biglearn_gan.data import coloured_mnist_hues, load_dataset
+from biglearn_gan.evaluation.answers import Drawn, ask
+from biglearn_gan.files import replacing
+
+WITHIN = 10.0
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option(help="JSON file.")],
+    data_root: Annotated[Path | None, typer.Option(help="Where MNIST is.")] = None,
+    hole: Annotated[str, typer.Option(help="What is hidden.")] = "random:0.5",
+    num: Annotated[int, typer.Option(min=1)] = 10_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Print and write the share of completions within 10 degrees."""
+    torch.set_num_threads(1)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    data = model.config.data
+    if data_root is not None:
+        data = data.model_copy(update={"root": str(data_root), "download": False})
+    test_data = load_dataset(data, "test")
+    count = min(num, len(test_data))
+    images = test_data.images_uint8(torch.arange(count))
+    question = ask(hole, images, None, model.config.model.patch_size, seed)
+    drawn = Drawn(model, question, seed).read(0, count, 1)[:, 0]
+    hues = coloured_mnist_hues("test", len(test_data))[:count]
+    results = {"hole": hole, "images": count, "seed": seed, "within_degrees": WITHIN}
+    for name, shown in (
+        ("completions", drawn),
+        ("originals", images),
+        ("glued", images.roll(1, 0)),
+    ):
+        results[name] = shares(hue_errors(shown, hues, question.hole))
+    with replacing(output) as path:
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(results, indent=2))
+
+
+def shares(errors: Float64[Tensor, "N 2"]) -> dict[str, float]:
+    """Images whose hues are kept, of those that have the part where they were generated."""
+    kept, there = errors <= WITHIN, ~errors.isnan()
+    digit, background = ((kept & there).sum(dim=0) / there.sum(dim=0)).tolist()
+    both = float((kept | ~there).all(dim=1).double().mean())
+    return {"digit": digit, "background": background, "both": both}
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()
