@@ -154,6 +154,12 @@ def sample(
     num: Annotated[int, typer.Option(min=1, help="Rows: source images, or joint samples.")] = 16,
     variations: Annotated[int, typer.Option(min=1, help="Samples for each row.")] = 1,
     seed: Seed = 0,
+    steps: Annotated[
+        int, typer.Option(help="Draw the hole in so many parts, each given those before.")
+    ] = 1,
+    order: Annotated[
+        str, typer.Option(help="Of the parts: random, raster or center-out.")
+    ] = "random",
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
     ] = 256,
@@ -167,11 +173,13 @@ def sample(
     import torch
 
     from biglearn_gan.devices import usable_device
+    from biglearn_gan.progressive import checked_order
     from biglearn_gan.sampling import Sources, draw, load_hole, load_sources, write_samples
 
     if mask == "joint" and images is not None:
         _fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
     model = _load_model(checkpoint, usable_device(device))
+    in_order = checked_order(order, steps, model.config.token_count)
     data = model.config.data
     if data_root is not None:
         data = data.model_copy(update={"root": data_root})
@@ -195,6 +203,8 @@ def sample(
             variations=variations,
             seed=seed,
             batch_size=batch_size,
+            steps=steps,
+            order=in_order,
             on_rows=on_start("image", rows),
         )
     write_samples(samples, output)
@@ -440,7 +450,7 @@ def _exit_for(error: Exception) -> NoReturn:
 INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
-USAGE_ERRORS = ("ConfigError", "HoleError", "ProtocolError", "OracleError")
+USAGE_ERRORS = ("ConfigError", "HoleError", "OrderError", "ProtocolError", "OracleError")
 FAILURES = (
     "DataError",
     "CheckpointError",

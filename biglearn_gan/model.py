@@ -13,6 +13,7 @@ last bit of a matrix product may depend on a row's place).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from biglearn_gan.patches import (
     tokens_touched,
     unpatchify,
 )
+from biglearn_gan.progressive import OrderName, checked_order, parts_in_order
 from biglearn_gan.randomness import Stream, generator_for
 
 CHUNK_ROWS = 64
@@ -142,12 +144,15 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def sample(self, num: int, *, seed: int = 0) -> Float[Tensor, "N C H W"]:
+    def sample(
+        self, num: int, *, seed: int = 0, steps: int = 1, order: OrderName = "random"
+    ) -> Float[Tensor, "N C H W"]:
         """Draw whole images from nothing, in [-1, 1].
 
         Args:
             num: how many, at least 1.
             seed: at least 0; image i depends on (seed, i) alone.
+            steps: see :meth:`complete`, as ``order``.
 
         Raises:
             ValueError: ``num`` is below 1.
@@ -157,7 +162,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         height, width = self.config.data.image_size
         empty = torch.zeros(num, self.config.data.channels, height, width)
         hole = torch.ones(num, height, width, dtype=torch.bool)
-        return self.complete(empty, hole, seed=seed)[:, 0]
+        return self.complete(empty, hole, seed=seed, steps=steps, order=order)[:, 0]
 
     def complete(
         self,
@@ -168,6 +173,8 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
+        steps: int = 1,
+        order: OrderName = "random",
     ) -> Float[Tensor, "N K C H W"]:
         """Fill the hole of each image, given everything outside of it; the result is on the CPU.
 
@@ -180,9 +187,13 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             variations: K, completions of each image, at least 1.
             seed: at least 0; completion k of image i depends on (seed, i, k) alone.
             first_image: the number i of the first image, so that a long job can be cut in parts.
+            steps: 1 for one pass; more draw the hole's patches in so many parts, one after another,
+                each given what is drawn already.
+            order: in which the patches are drawn, ``random``, ``raster`` or ``center-out``.
 
         Raises:
             ValueError: sizes differ from the model's, or an image has no hole.
+            OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
         """
         data = self.config.data
         expected = (len(images), data.channels, *data.image_size)
@@ -209,6 +220,8 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             variations=variations,
             seed=seed,
             first_image=first_image,
+            steps=steps,
+            order=order,
         )
         drawn = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
         drawn = drawn.view(len(images), variations, *images.shape[1:])
@@ -223,6 +236,8 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
+        steps: int = 1,
+        order: OrderName = "random",
     ) -> Float[Tensor, "N K L P"]:
         """Draw the target tokens given the source tokens; all others come back as they were.
 
@@ -232,39 +247,57 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             variations: K, draws for each image.
             seed: at least 0; draw k of image i depends on (seed, i, k) alone.
             first_image: the number i of the first image.
+            steps: parts that the targets are drawn in, one after another.
+            order: of the targets.
+
+        Raises:
+            OrderError: see :meth:`complete`.
         """
+        checked_order(order, steps, self.config.token_count)
+        numbers = range(first_image, first_image + len(tokens))
+        orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
+        parts = parts_in_order(masks, self.config.grid_size, steps, order, orders)
         results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
-        counts = masks.union.sum(dim=1)
-        for count in counts.unique().tolist():
-            images = (counts == count).nonzero()[:, 0]
-            pairs = torch.cartesian_prod(images, torch.arange(variations)).view(-1, 2)
-            for chunk in pairs.split(CHUNK_ROWS):
-                image, variation = chunk.T
-                drawn = self._generate_chunk(tokens, masks, chunk, seed, first_image)
-                results[image, variation] = drawn
+        for step, (images, part) in enumerate(parts):
+            counts = part.union.sum(dim=1)
+            for count in counts.unique().tolist():
+                rows = (counts == count).nonzero()[:, 0]
+                pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
+                for chunk in pairs.split(CHUNK_ROWS):
+                    row, variation = chunk.T
+                    image = images[row]
+                    results[image, variation] = self._generate_chunk(
+                        results[image, variation],
+                        TokenMasks(part.source[row], part.target[row]),
+                        [
+                            _noise_of(step, seed, first_image + i, k)
+                            for i, k in zip(image.tolist(), variation.tolist(), strict=True)
+                        ],
+                    )
         return results
 
     def _generate_chunk(
-        self, tokens: Tensor, masks: TokenMasks, pairs: Tensor, seed: int, first_image: int
+        self, tokens: Tensor, masks: TokenMasks, noises: Sequence[torch.Generator]
     ) -> Float[Tensor, "R L P"]:
-        """Draw for up to ``CHUNK_ROWS`` pairs (image, variation) of equal counts."""
-        padding = pairs[-1:].expand(CHUNK_ROWS - len(pairs), -1)
-        image, _ = torch.cat([pairs, padding]).T
-        sequence = TokenMasks(masks.source[image], masks.target[image]).sequence()
-        length = sequence.positions.shape[1]
-        noises = [
-            self.generator.draw_noise(
-                1, length, generator_for(Stream.SAMPLE, seed, first_image + number, variation)
-            )
-            for number, variation in pairs.tolist()
+        """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
+        rows = len(tokens)
+        sequence = masks.sequence()
+        present = gather_tokens(tokens, sequence.positions)
+        draws = [self.generator.draw_noise(1, present.shape[1], noise) for noise in noises]
+        z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
+        inputs = (present, sequence.positions, sequence.is_target, z, token_noise)
+        filled = [
+            torch.cat([given, given[-1:].expand(CHUNK_ROWS - rows, *given.shape[1:])])
+            for given in inputs
         ]
-        noises += noises[-1:] * len(padding)
-        z, token_noise = (torch.cat(parts).to(self.device) for parts in zip(*noises, strict=True))
-        present = gather_tokens(tokens[image], sequence.positions).to(self.device)
-        moved = sequence.to(self.device)
-        drawn = self.generator(present, moved.positions, moved.is_target, z, token_noise)
-        whole = scatter_tokens(tokens[image], drawn.to(tokens.device), sequence.positions)
-        return whole[: len(pairs)]
+        drawn = self.generator(*(given.to(self.device) for given in filled))[:rows]
+        return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
+
+
+def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:
+    if step == 0:
+        return generator_for(Stream.SAMPLE, seed, image, variation)
+    return generator_for(Stream.LATER_STEPS, seed, image, variation, step)
 
 
 def _check_config_file(folder: Path) -> None:

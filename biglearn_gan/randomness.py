@@ -24,6 +24,8 @@ class Stream(IntEnum):
     FIELDS = 10
     ORACLE = 11
     HUES = 12
+    LATER_STEPS = 13
+    ORDER = 14
     SIMULATION = 21
 
 

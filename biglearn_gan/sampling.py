@@ -21,6 +21,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.progressive import OrderName
 
 GRID_ROWS = 32
 """Rows shown in ``grid.png``; the other files hold all."""
@@ -106,9 +107,14 @@ def draw(
     variations: int,
     seed: int,
     batch_size: int,
+    steps: int = 1,
+    order: OrderName = "random",
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
-    """Complete all rows, ``batch_size`` at a time; ``on_rows`` hears how many were done."""
+    """Complete all rows, ``batch_size`` at a time; ``on_rows`` hears how many were done.
+
+    The others are those of :meth:`biglearn_gan.model.BigLearnGAN.complete`.
+    """
     parts = []
     for first in range(0, len(sources), batch_size):
         rows = slice(first, first + batch_size)
@@ -118,6 +124,8 @@ def draw(
             variations=variations,
             seed=seed,
             first_image=first,
+            steps=steps,
+            order=order,
         )
         parts.append(to_uint8(drawn))
         on_rows(len(drawn))

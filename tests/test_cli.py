@@ -322,6 +322,13 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         1,
         "neither a folder here nor a model",
     ),
+    "no steps": ((*SAMPLE, "--steps", "0"), 2, "steps must be 1 to 16, the tokens of an image"),
+    "too many steps": ((*SAMPLE, "--steps", "17"), 2, "not 17"),
+    "unknown order": (
+        (*SAMPLE, "--order", "spiral"),
+        2,
+        "random, raster, center-out, not 'spiral'",
+    ),
     "not a device": ((*SAMPLE, "--device", "abacus"), 2, "'abacus' is not a device"),
     "neither checkpoint nor samples": (("evaluate",), 2, "--checkpoint or --samples"),
     "both": (

@@ -33,6 +33,7 @@ ORDER = [
     "simulation_runs",
     "patches",
     "masks",
+    "progressive",
     "images",
     "colours",
     "holes",
