@@ -160,6 +160,10 @@ def sample(
     order: Annotated[
         str, typer.Option(help="Of the parts: random, raster or center-out.")
     ] = "random",
+    best_of: Annotated[
+        int,
+        typer.Option(min=1, help="Candidates for each sample; the critic's favourite is kept."),
+    ] = 1,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
     ] = 256,
@@ -205,6 +209,7 @@ def sample(
             batch_size=batch_size,
             steps=steps,
             order=in_order,
+            best_of=best_of,
             on_rows=on_start("image", rows),
         )
     write_samples(samples, output)

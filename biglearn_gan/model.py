@@ -35,6 +35,7 @@ from biglearn_gan.patches import (
     gather_tokens,
     patchify,
     scatter_tokens,
+    tokens_covered,
     tokens_touched,
     unpatchify,
 )
@@ -47,6 +48,10 @@ CHUNK_ROWS = 64
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be found, read or used, in one sentence."""
+
+
+class ScoreError(ValueError):
+    """More is asked of a critic than it was trained for, in one sentence."""
 
 
 class BigLearnGAN(nn.Module, ModelHubMixin):
@@ -227,6 +232,57 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         drawn = drawn.view(len(images), variations, *images.shape[1:])
         return torch.where(hole[:, None, None], drawn, images[:, None])
 
+    def score(
+        self,
+        images: Float[Tensor, "N C H W"],
+        source: Bool[Tensor, "N H W"],
+        target: Bool[Tensor, "N H W"],
+    ) -> Float[Tensor, " N"]:
+        """The critic's log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
+
+        It was trained against the live generator, and the one that ships is its average.
+
+        Args:
+            images: in [-1, 1].
+            source: True = given; a patch counts if all of it is given and none of it is target.
+            target: True = judged; a patch counts if any of it is. All else is marginalised out.
+
+        Raises:
+            ScoreError: the model was trained without a logistic term, so that its logits rank
+                candidates of one source and say no more (see :meth:`critic_logits`).
+            ValueError: an image has no target.
+        """
+        if not self.config.absolute_scores:
+            raise ScoreError(
+                "this model's critic only ranks candidates of one source: it was trained with "
+                "loss.logistic of 0, and an absolute score needs it above 0"
+            )
+        patch_size = self.config.model.patch_size
+        judged = tokens_touched(target.cpu(), patch_size)
+        masks = TokenMasks(tokens_covered(source.cpu(), patch_size) & ~judged, judged)
+        return self.critic_logits(patchify(images.cpu(), patch_size), masks)
+
+    @torch.inference_mode()
+    def critic_logits(
+        self, tokens: Float[Tensor, "N L P"], masks: TokenMasks
+    ) -> Float[Tensor, " N"]:
+        """The critic's logits f(x; S, T); the higher of two candidates of one source is the better.
+
+        Args:
+            tokens: the images' tokens; absent ones are ignored.
+            masks: source and target tokens of each image; rows may differ in their counts.
+        """
+        logits = torch.empty(len(tokens))
+        counts = masks.union.sum(dim=1)
+        for count in counts.unique().tolist():
+            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
+                sequence = TokenMasks(masks.source[rows], masks.target[rows]).sequence()
+                present = gather_tokens(tokens[rows], sequence.positions)
+                inputs = _filled((present, sequence.positions, sequence.is_target))
+                scored = self.discriminator(*(given.to(self.device) for given in inputs))
+                logits[rows] = scored[: len(rows)].cpu()
+        return logits
+
     @torch.inference_mode()
     def generate(
         self,
@@ -280,18 +336,19 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         self, tokens: Tensor, masks: TokenMasks, noises: Sequence[torch.Generator]
     ) -> Float[Tensor, "R L P"]:
         """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
-        rows = len(tokens)
         sequence = masks.sequence()
         present = gather_tokens(tokens, sequence.positions)
         draws = [self.generator.draw_noise(1, present.shape[1], noise) for noise in noises]
         z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
-        inputs = (present, sequence.positions, sequence.is_target, z, token_noise)
-        filled = [
-            torch.cat([given, given[-1:].expand(CHUNK_ROWS - rows, *given.shape[1:])])
-            for given in inputs
-        ]
-        drawn = self.generator(*(given.to(self.device) for given in filled))[:rows]
+        inputs = _filled((present, sequence.positions, sequence.is_target, z, token_noise))
+        drawn = self.generator(*(given.to(self.device) for given in inputs))[: len(tokens)]
         return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
+
+
+def _filled(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The same with the last row repeated up to ``CHUNK_ROWS``."""
+    missing = CHUNK_ROWS - len(inputs[0])
+    return [torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) for x in inputs]
 
 
 def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:

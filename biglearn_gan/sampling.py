@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +20,9 @@ from biglearn_gan.figures import completion_grid, image_grid
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
+from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.patches import patchify, tokens_touched
 from biglearn_gan.progressive import OrderName
 
 GRID_ROWS = 32
@@ -39,13 +41,16 @@ class Sources:
 class Samples:
     """Everything that was drawn; K variations for each of N rows.
 
-    For joint samples the sources are black and the holes are everything.
+    For joint samples the sources are black and the holes are everything. Sample (i, k) was drawn
+    from (seed, i, ``numbers[i, k]``); ``scores`` are the critic's logits, where it chose.
     """
 
     images: UInt8[Tensor, "N K C H W"]
     sources: UInt8[Tensor, "N C H W"]
     hole: Bool[Tensor, "N H W"]
     seed: int
+    numbers: Int64[Tensor, "N K"]
+    scores: Float[Tensor, "N K"] | None = None
 
 
 def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
@@ -109,27 +114,62 @@ def draw(
     batch_size: int,
     steps: int = 1,
     order: OrderName = "random",
+    best_of: int = 1,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
-    """Complete all rows, ``batch_size`` at a time; ``on_rows`` hears how many were done.
+    """Complete all rows, ``batch_size`` at a time.
 
-    The others are those of :meth:`biglearn_gan.model.BigLearnGAN.complete`.
+    Args:
+        model: draws, and ranks.
+        sources: what is completed.
+        hole: True = generated.
+        variations: K, of each row.
+        seed: see :meth:`biglearn_gan.model.BigLearnGAN.complete`, as ``steps`` and ``order``.
+        batch_size: rows in memory at once, which changes no sample.
+        best_of: candidates for each variation, of which the critic's favourite is kept.
+        on_rows: hears how many rows were done.
     """
-    parts = []
+    parts, chosen, scores = [], [], []
     for first in range(0, len(sources), batch_size):
         rows = slice(first, first + batch_size)
         drawn = model.complete(
             to_unit_range(sources[rows]),
             hole[rows],
-            variations=variations,
+            variations=variations * best_of,
             seed=seed,
             first_image=first,
             steps=steps,
             order=order,
         )
+        numbers = torch.arange(variations).expand(len(drawn), -1)
+        if best_of > 1:
+            logits = critic_logits(model, drawn, hole[rows]).unflatten(1, (variations, best_of))
+            best, place = logits.max(dim=2)
+            scores.append(best)
+            numbers = best_of * numbers + place
+            drawn = drawn[torch.arange(len(drawn))[:, None], numbers]
+        chosen.append(numbers)
         parts.append(to_uint8(drawn))
         on_rows(len(drawn))
-    return Samples(torch.cat(parts), sources, hole, seed)
+    return Samples(
+        torch.cat(parts),
+        sources,
+        hole,
+        seed,
+        torch.cat(chosen),
+        torch.cat(scores) if scores else None,
+    )
+
+
+def critic_logits(
+    model: BigLearnGAN, images: Float[Tensor, "N K C H W"], hole: Bool[Tensor, "N H W"]
+) -> Float[Tensor, "N K"]:
+    """What the model's critic thinks of completions: of one row, the highest is the likeliest."""
+    rows, count = images.shape[:2]
+    patch_size = model.config.model.patch_size
+    target = tokens_touched(hole, patch_size).repeat_interleave(count, dim=0)
+    tokens = patchify(images.flatten(0, 1), patch_size)
+    return model.critic_logits(tokens, TokenMasks(~target, target)).view(rows, count)
 
 
 def sample_grid(samples: Samples) -> Image.Image:
@@ -147,6 +187,8 @@ def sample_grid(samples: Samples) -> Image.Image:
 def write_samples(samples: Samples, output: Path) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
+    Where candidates were ranked, ``samples.npz`` has their ``scores`` too.
+
     Raises:
         OSError: the folder cannot be written.
     """
@@ -158,15 +200,19 @@ def write_samples(samples: Samples, output: Path) -> None:
         for variation, image in enumerate(variations):
             with replacing(output / "samples" / f"{row:05d}_{variation:02d}.png") as path:
                 Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
-    rows, variations = np.indices(images.shape[:2])
+    numbers = samples.numbers.numpy()
+    arrays = {
+        "images": images,
+        "sources": _channels_last(samples.sources),
+        "masks": samples.hole.numpy(),
+        "seeds": np.stack(
+            [np.full_like(numbers, samples.seed), np.indices(numbers.shape)[0], numbers], axis=-1
+        ),
+    }
+    if samples.scores is not None:
+        arrays["scores"] = samples.scores.numpy()
     with replacing(output / "samples.npz") as path:
-        np.savez_compressed(
-            path,
-            images=images,
-            sources=_channels_last(samples.sources),
-            masks=samples.hole.numpy(),
-            seeds=np.stack([np.full_like(rows, samples.seed), rows, variations], axis=-1),
-        )
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _channels_last(images: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from biglearn_gan.cli import main
 from biglearn_gan.config import Config
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.sampling import critic_logits
 
 
 @pytest.fixture
@@ -84,6 +87,33 @@ def test_sample_writes_what_it_says(
     assert (written == arrays["images"][2, 1, :, :, 0]).all()
     # 3 rows of input, masked input and 2 variations, 8 pixels enlarged 7 times, 2 pixels between
     assert Image.open(output / "grid.png").size == (4 * 58 + 2, 3 * 58 + 2)
+
+
+def test_the_best_of_several_is_the_one_the_critic_likes_most(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    def arrays(name: str, *options: object) -> dict[str, np.ndarray]:
+        base = ("--mask", "center", "--seed", 3, "--num", 4, "--batch-size", 3)
+        code, *_ = run(
+            "sample", "--checkpoint", checkpoint, "--output", tmp_path / name, *base, *options
+        )
+        assert code == 0
+        return dict(np.load(tmp_path / name / "samples.npz"))
+
+    every = arrays("every", "--variations", 6)
+    assert "scores" not in every
+    best = arrays("best", "--variations", 2, "--best-of", 3)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    hole = torch.from_numpy(every["masks"])
+    drawn = model.complete(
+        torch.from_numpy(every["sources"]).movedim(-1, 1) / 127.5 - 1, hole, variations=6, seed=3
+    )
+    logits = critic_logits(model, drawn, hole).view(4, 2, 3)
+    assert best["scores"] == pytest.approx(logits.amax(dim=2).numpy(), abs=1e-4)
+    for row, variation in itertools.product(range(4), range(2)):
+        number = 3 * variation + int(logits[row, variation].argmax())
+        assert (best["images"][row, variation] == every["images"][row, number]).all()
+        assert best["seeds"][row, variation].tolist() == [3, row, number]
 
 
 def test_samples_depend_on_seed_row_and_variation_alone(

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from biglearn_gan.config import Config
-from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN, CheckpointError
+from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN, CheckpointError, ScoreError
 
 HEIGHT, WIDTH = 6, 10
 
@@ -331,6 +331,36 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
             model.complete(images, wrong)
         with pytest.raises(ValueError, match="are expected"):
             model.complete(images, hole, absent=wrong)
+
+
+# The critic
+
+
+def test_a_score_reads_source_and_target_and_nothing_else(
+    tiny_config: Callable[..., Config],
+) -> None:
+    model = BigLearnGAN(tiny_config({"loss.logistic": 1.0})).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = 2 * torch.rand(70, 1, *model.config.data.image_size, generator=generator) - 1
+    source, target = (torch.zeros(70, *images.shape[2:]).bool() for _ in range(2))
+    source[:, :, :4] = True
+    target[:35, :2, 4:] = True  # rows differ in their counts
+    target[35:, :, 4:6] = True
+    scores = model.score(images, source, target)
+    assert scores.shape == (70,)
+    absent = ~(source | target)[:, None]
+    assert torch.equal(model.score(images.masked_fill(absent, 9), source, target), scores)
+    assert (model.score(images + 0.1 * source[:, None], source, target) != scores).all()
+    assert (model.score(images + 0.1 * target[:, None], source, target) != scores).all()
+    alone = model.score(images[5:6], source[5:6], target[5:6])
+    assert torch.equal(alone, scores[5:6])
+
+
+def test_relativistic_logits_are_no_scores(tiny_config: Callable[..., Config]) -> None:
+    model = BigLearnGAN(tiny_config({"loss.logistic": 0.0, "loss.relativistic": 1.0}))
+    everything = torch.ones(1, *model.config.data.image_size).bool()
+    with pytest.raises(ScoreError, match=r"only ranks candidates.*loss.logistic of 0"):
+        model.score(torch.zeros(1, 1, *everything.shape[1:]), ~everything, everything)
 
 
 def test_push_to_hub_uploads_what_save_pretrained_writes(
