@@ -65,8 +65,28 @@ class PatchEmbedding(nn.Module):
         return values + places + F.embedding(is_target.long(), self.role)
 
 
+class SourceSummary(nn.Module):
+    """What the source tokens say as a whole: a sum of one two-layer map of each; 0 for none."""
+
+    def __init__(self, token_count: int, width: int):
+        super().__init__()
+        self.rise = nn.Linear(width, 2 * width)
+        self.fall = nn.Linear(2 * width, width)
+        self.scale = token_count**-0.5
+
+    def forward(
+        self, x: Float[Tensor, "B M D"], is_target: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B D"]:
+        given = F.gelu(self.rise(rms_norm(x))) * ~is_target[..., None]
+        return self.fall(self.scale * given.sum(dim=1))
+
+
 class Generator(nn.Module):
     """p(x_T | x_S): target tokens from source tokens and noise, in one forward pass.
+
+    The latent enters where something is generated. Every block is modulated by it *and* by the
+    source together (co-modulation, Zhao et al. 2021, arXiv 2103.10428): modulated by the latent
+    alone, completions follow the latent where they should follow their source (measured).
 
     Args:
         token_count: L, tokens of an image.
@@ -83,6 +103,8 @@ class Generator(nn.Module):
         self.latent = nn.Sequential(
             nn.Linear(config.latent_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
+        self.summary = SourceSummary(token_count, width)
+        self.mix = nn.Linear(2 * width, width)
         self.trunk = Transformer(width, config.depth, config.heads, conditioning_dim=width)
         self.head = nn.Linear(width, token_dim)
 
@@ -102,8 +124,10 @@ class Generator(nn.Module):
         """
         hidden = is_target[..., None]
         x = self.embedding.hiding_targets(tokens, positions, is_target, transforms)  # (B, M, D)
-        x = x + hidden * (self.config.token_noise_scale * self.token_noise(token_noise))
-        x = self.trunk(x, self.latent(z))  # (B, M, D)
+        latent = self.latent(z)  # (B, D)
+        style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_target)], dim=1)))
+        own = self.config.token_noise_scale * self.token_noise(token_noise)  # (B, M, D)
+        x = self.trunk(x + hidden * (latent[:, None] + own), style)
         generated = self.head(x)  # (B, M, P)
         if self.config.output == "tanh":
             generated = generated.tanh()

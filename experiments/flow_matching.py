@@ -13,7 +13,6 @@ sees more images in the same time: choose --images so that both take as many sec
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import math
 import time
@@ -25,7 +24,7 @@ import torch
 import typer
 from jaxtyping import Bool, Float, Int64
 from safetensors.torch import load_file, save_file
-from tables import by_task
+from tables import side_by_side
 from torch import Tensor, nn
 
 from biglearn_gan.config import Config, load_config
@@ -232,7 +231,8 @@ def main(
     rulers = replace(rulers, masked_classifier=None)
     whole = settings.data.model_copy(update={"validation_share": 0.0})
     data = [load_dataset(whole, split) for split in ("train", "test")]
-    for count in steps.split(","):
+    counts = steps.split(",")
+    for count in counts:
         folder = output / f"steps_{count}"
         if not (folder / "metrics.json").exists():
             with task_bars() as progress:
@@ -248,34 +248,9 @@ def main(
                     progress=progress,
                 )
             write_report(report, folder)
-    typer.echo(table(output, beside))
-
-
-def table(output: Path, beside: Path | None) -> str:
-    """One line for each number of steps: distance, agreement and speed of every task."""
-    lines = [
-        "| | " + " | ".join(f"{task}: distance, agreement" for task in TASKS) + " | images/s |",
-        "|---" * (2 + len(TASKS)) + "|",
-    ]
-    found = {f"flow matching, {f.name[6:]} steps": f for f in output.glob("steps_*")}
-    folders = dict(sorted(found.items(), key=lambda item: int(item[1].name[6:])))
-    for name, folder in folders.items():
-        lines.append(line(name, folder))
-    if beside is not None:
-        lines.insert(2, line("GAN, one pass", beside))
-    return "\n".join(lines)
-
-
-def line(name: str, folder: Path) -> str:
-    """Distance and, where there is a source, agreement of every task; joint samples a second."""
-    found = by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-    with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
-        speed = {row["task"]: row["images_per_second"] for row in csv.DictReader(file)}
-    cells = []
-    for task in TASKS:
-        records = [found[task, key] for key in ("fd", "agreement") if (task, key) in found]
-        cells.append(", ".join(f"{record['value']:.3g}" for record in records))
-    return f"| {name} | " + " | ".join(cells) + f" | {float(speed['joint']):,.0f} |"
+    folders = {} if beside is None else {"GAN, one pass": beside}
+    folders |= {f"flow matching, {count} steps": output / f"steps_{count}" for count in counts}
+    typer.echo(side_by_side(folders, TASKS))
 
 
 if __name__ == "__main__":

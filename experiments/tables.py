@@ -9,8 +9,10 @@ with its baselines.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,6 +79,28 @@ def by_task(records: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, An
     for record in records:
         found.setdefault((record["task"], " ".join(parts_of(record["metric"])).strip()), record)
     return found
+
+
+def side_by_side(folders: dict[str, Path], tasks: Sequence[str]) -> str:
+    """Several evaluations, a line each: distance and, with a source, agreement; images a second."""
+    lines = [
+        "| | " + " | ".join(f"{t}: distance, agreement" for t in tasks) + " | joint images/s |",
+        "|---" * (2 + len(tasks)) + "|",
+    ]
+    for name, folder in folders.items():
+        found = by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+        with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
+            speeds = {row["task"]: row["images_per_second"] for row in csv.DictReader(file)}
+        cells = [
+            ", ".join(
+                f"{found[task, measure]['value']:.3g}"
+                for measure in ("fd", "agreement")
+                if (task, measure) in found
+            )
+            for task in tasks
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {float(speeds['joint']):,.0f} |")
+    return "\n".join(lines)
 
 
 def oracle_table(records: list[dict[str, Any]]) -> str:

@@ -1,0 +1,110 @@
+"""The flow-matching peer: its loss, its steps, and that it is measured by the GAN's protocol."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from biglearn_gan.config import Config
+from biglearn_gan.evaluation.answers import Sampler
+from biglearn_gan.masks import TokenMasks
+from biglearn_gan.randomness import Stream, generator_for
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+
+from flow_matching import FlowModel, VelocityField, flow_loss, main
+
+
+@pytest.fixture
+def field(tiny_config: Callable[..., Config]) -> VelocityField:
+    torch.manual_seed(0)
+    return VelocityField(tiny_config())
+
+
+def ask(field: VelocityField, rows: int) -> tuple[Tensor, Tensor]:
+    """Images, and holes of different sizes."""
+    size = field.config.data.image_size
+    generator = torch.Generator().manual_seed(1)
+    hole = (
+        torch.rand(rows, *size, generator=generator)
+        < torch.linspace(0.05, 0.6, rows)[:, None, None]
+    )
+    hole[:, 0, 0] = True
+    return 2 * torch.rand(rows, 1, *size, generator=generator) - 1, hole
+
+
+def test_the_loss_is_that_of_the_straight_path(field: VelocityField) -> None:
+    generator = torch.Generator().manual_seed(2)
+    target = torch.zeros(3, field.config.token_count).bool()
+    target[:, :5] = True
+    sequence = TokenMasks(~target, target).sequence()
+    real = torch.rand(3, field.config.token_count, field.config.token_dim, generator=generator)
+    drawn = generator_for(Stream.NOISE, field.config.train.seed, 7)
+    t, noise = torch.rand(3, generator=drawn), torch.randn(real.shape, generator=drawn)
+    seen: list[Tensor] = []
+
+    def perfect(tokens: Tensor, positions: Tensor, is_target: Tensor, at: Tensor) -> Tensor:
+        seen.extend([tokens, at])
+        return real - noise + 0.5 * is_target[..., None]
+
+    perfect.config = field.config  # type: ignore[attr-defined]
+    loss = flow_loss(perfect, real, sequence, 7)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(0.25, rel=1e-5)
+    tokens, at = seen
+    assert torch.equal(at, t)
+    share = t[:, None, None]
+    torch.testing.assert_close(tokens[:, :5], ((1 - share) * noise + share * real)[:, :5])
+    assert torch.equal(tokens[:, 5:], real[:, 5:])
+
+
+def test_steps_follow_the_velocity(field: VelocityField, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along a constant velocity any number of steps arrive at the same place."""
+    monkeypatch.setattr(
+        field, "forward", lambda tokens, positions, is_target, t: torch.full_like(tokens, 0.125)
+    )
+    images, hole = ask(field, 4)
+    one, many = (FlowModel(field, steps).complete(images, hole, seed=3) for steps in (1, 8))
+    torch.testing.assert_close(one, many)
+
+
+def test_it_keeps_what_is_given_and_ignores_what_is_not(field: VelocityField) -> None:
+    images, hole = ask(field, 5)
+    model = FlowModel(field, 3)
+    assert isinstance(model, Sampler)
+    drawn = model.complete(images, hole, variations=2, seed=4)
+    kept = ~hole[:, None].expand(-1, 2, -1, -1)
+    assert torch.equal(drawn[:, :, 0][kept], images.expand(-1, 2, -1, -1)[kept])
+    other = torch.where(hole[:, None], torch.rand_like(images), images)
+    assert torch.equal(model.complete(other, hole, variations=2, seed=4), drawn)
+    assert (drawn[:, 0] != drawn[:, 1]).any()
+    alone = model.complete(images[3:4], hole[3:4], variations=2, seed=4, first_image=3)
+    torch.testing.assert_close(alone[0], drawn[3])
+
+
+def test_the_whole_is_measured_beside_the_gan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[1]
+    monkeypatch.chdir(root)
+    given: dict[str, Any] = {
+        "config": Path("experiments/digits.yaml"),
+        "output": tmp_path / "flow",
+        "images": 64,
+        "beside": Path("checkpoints/digits/evaluation"),
+        "steps": "1,2",
+        "num": 70,
+    }
+    main(**given, batch_size=32, overrides=None)
+    table = capsys.readouterr().out
+    names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert names[-3:] == ["GAN, one pass", "flow matching, 1 steps", "flow matching, 2 steps"]
+    before = (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes()
+    main(**given, batch_size=32, overrides=None)  # nothing is done again
+    assert capsys.readouterr().out == table
+    assert (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes() == before
