@@ -144,7 +144,8 @@ def sample(
         str,
         typer.Option(
             help="What to generate: joint, left-half, right-half, top-half, bottom-half, center, "
-            "border, checkerboard, strokes, random:R[:BLOCK], or an image file (white = generate)."
+            "border, checkerboard, strokes, random:R[:BLOCK], outside:SIZE, or an image file "
+            "(white = generate)."
         ),
     ] = "joint",
     images: Annotated[
@@ -307,8 +308,9 @@ def evaluate(
 
     model = None if checkpoint is None else _load_model(checkpoint, place)
     settings = data_named(data or "") if model is None else model.config.data
-    whole = {"validation_share": 0.0} | ({} if data_root is None else {"root": data_root})
-    settings = settings.model_copy(update=whole)
+    settings = settings.model_copy(update={"validation_share": 0.0, "missing": None})
+    if data_root is not None:
+        settings = settings.model_copy(update={"root": data_root})
     kind = (features or FeatureKind.classifier).value
     rulers, notes = load_rulers(
         settings.name, kind, classifier, masked_classifier, inception_weights, place

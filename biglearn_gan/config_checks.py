@@ -30,6 +30,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
                 )
     if "data" in sections:
         yield from _check_field(sections["data"], sections.get("model"))
+        yield from _check_missing(sections["data"])
         if sections["data"].name == "coloured_mnist" and sections["data"].channels != 3:
             yield "data.channels: coloured_mnist has 3 channels, not 1"
     if "tasks" in sections and "model" in sections:
@@ -55,6 +56,15 @@ def _check_patches(data: DataConfig, model: ModelConfig) -> Iterator[str]:
                 f"data.image_size: the {axis} {size} is not a multiple of "
                 f"model.patch_size {model.patch_size}"
             )
+
+
+def _check_missing(data: DataConfig) -> Iterator[str]:
+    if data.missing is None:
+        return
+    if (data.missing.hole is None) != data.missing.alpha:
+        yield "data.missing: give either a hole or alpha: true, and not both"
+    if data.missing.alpha and data.name != "folder":
+        yield f"data.missing.alpha: {data.name} has no transparent pixels; only a folder's can"
 
 
 def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from biglearn_gan.colours import coloured, random_hues
 from biglearn_gan.config import DataConfig
 from biglearn_gan.fields import gaussian_field
+from biglearn_gan.holes import named_hole
 from biglearn_gan.images import (
     IMAGE_SUFFIXES,
     DataError,
@@ -29,6 +30,7 @@ from biglearn_gan.images import (
     fit_image,
     for_each,
     image_files,
+    opaque_pixels,
     open_image,
     to_uint8,
     to_unit_range,
@@ -76,6 +78,7 @@ class ImageDataset:
         labels: int64 (N,) class numbers in [0, num_classes), or None.
         num_classes: the number of classes, None without labels.
         skipped: the broken image files that were left out.
+        observed: (N, H, W), True where a pixel is known; None for complete images.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class ImageDataset:
         labels: Int64[Tensor, " N"] | None = None,
         num_classes: int | None = None,
         skipped: tuple[str, ...] = (),
+        observed: Bool[Tensor, "N H W"] | None = None,
     ):
         self.name = name
         self.labels = labels
         self.num_classes = num_classes
         self.skipped = skipped
         self._pixels = pixels
+        self._observed = observed
 
     def __len__(self) -> int:
         return self._pixels.shape[0]
@@ -127,7 +132,24 @@ class ImageDataset:
         """The same data set, its labels, batches and, where in memory, its pixels on ``device``."""
         labels = None if self.labels is None else self.labels.to(device)
         pixels = self._pixels.to(device)
-        return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped)
+        observed = None if self._observed is None else self._observed.to(device)
+        return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped, observed)
+
+    def with_a_patch(self, patch_size: int) -> ImageDataset:
+        """The images of which at least one patch is observed whole."""
+        if self._observed is None:
+            return self
+        height, width = self.image_size
+        grid = (height // patch_size, patch_size, width // patch_size, patch_size)
+        kept = self._observed.view(-1, *grid).all(4).all(2).flatten(1).any(1).nonzero()[:, 0]
+        return ImageDataset(
+            self.name,
+            self._pixels.take(kept) if isinstance(self._pixels, LazyPixels) else self._pixels[kept],
+            None if self.labels is None else self.labels[kept],
+            self.num_classes,
+            self.skipped,
+            self._observed[kept],
+        )
 
     def images_uint8(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
         """Images in [0, 255]: as stored, or float32 ones clipped to [-1, 1] and rounded.
@@ -148,20 +170,24 @@ class ImageDataset:
             ValueError: ``flips`` is not one bool for every index.
         """
         pixels = self._pixels[indices]
+        count, _, height, width = pixels.shape
+        if self._observed is None:
+            observed = torch.ones(count, height, width, dtype=torch.bool, device=self.device)
+        else:
+            observed = self._observed[indices]
         if flips is not None:
             if flips.shape != indices.shape or flips.dtype != torch.bool:
                 raise ValueError(
                     f"flips must be bool of shape {tuple(indices.shape)}, "
                     f"not {flips.dtype} of shape {tuple(flips.shape)}"
                 )
-            pixels = torch.where(
-                flips.to(self.device)[:, None, None, None], pixels.flip(-1), pixels
-            )
-        count, _, height, width = pixels.shape
+            flipped = flips.to(self.device)[:, None, None]
+            pixels = torch.where(flipped[..., None], pixels.flip(-1), pixels)
+            observed = torch.where(flipped, observed.flip(-1), observed)
         return Batch(
             images=pixels if pixels.is_floating_point() else to_unit_range(pixels),
             labels=None if self.labels is None else self.labels[indices],
-            observed=torch.ones(count, height, width, dtype=torch.bool, device=self.device),
+            observed=observed,
         )
 
 
@@ -176,7 +202,7 @@ def load_dataset(
     and ``test/`` keeps the last tenth of a fixed permutation of its files for test; its class
     subfolders give labels, numbered in the order of their names in train. CelebA has none.
     Gaussian fields have 50,000 images to train and 5,000 to test, float32, without bounds and drawn
-    here from fixed seeds.
+    here from fixed seeds. What ``missing`` says is unobserved in all splits but test.
 
     A split of at most ``memory_limit_mb`` MiB as uint8 is held on ``device``. Of a larger one, each
     file is decoded once here to find the broken ones, and again by every batch that asks for it.
@@ -184,10 +210,13 @@ def load_dataset(
     Raises:
         DataError: the data are missing or cannot be downloaded, the split is empty, or more than
             ``max_broken_images`` of its files are broken (fewer are skipped with a warning).
+        HoleError: ``missing.hole`` is none.
         ValueError: ``split`` is none of ``SPLITS``.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    if config.missing is not None and config.missing.hole is not None:
+        named_hole(config.missing.hole, config.image_size, 1, 1, 0)
     name = f"{config.name}:{split}"
     held_out = split == "validation" and config.validation_share > 0
     own_split = "train" if held_out else split
@@ -281,7 +310,8 @@ def _permutation(size: int, seed: int, epoch: int) -> Tensor:
 def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
     """Decode everything once: into memory if it fits, else only to find the broken files."""
     if isinstance(records.images, np.ndarray) and records.images.dtype == np.float32:
-        return ImageDataset(name, torch.from_numpy(records.images)[:, None])
+        floats = torch.from_numpy(records.images)[:, None]
+        return ImageDataset(name, floats, observed=_observed_pixels(config, name, records))
     lazy = LazyPixels(records.images, config.channels, config.image_size, config.workers)
     fits = math.prod(lazy.shape) <= config.memory_limit_mb * 2**20
     pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
@@ -307,7 +337,26 @@ def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
         pixels = None if pixels is None else pixels[sound]
     stored = lazy if pixels is None else torch.from_numpy(pixels)
     labels = None if records.labels is None else torch.from_numpy(records.labels)
-    return ImageDataset(name, stored, labels, records.num_classes, skipped)
+    observed = _observed_pixels(config, name, records)
+    return ImageDataset(name, stored, labels, records.num_classes, skipped, observed)
+
+
+def _observed_pixels(
+    config: DataConfig, name: str, records: _Records
+) -> Bool[Tensor, "N H W"] | None:
+    missing = config.missing
+    if missing is None or name.endswith(":test"):
+        return None
+    if missing.hole is not None:
+        count = len(records.images)
+        return ~named_hole(missing.hole, config.image_size, 1, count, missing.seed)
+    opaque = np.empty((len(records.images), *config.image_size), dtype=bool)
+
+    def read(position: int, path: Path) -> None:
+        opaque[position] = opaque_pixels(path, config.image_size)
+
+    for_each(read, list(enumerate(records.images)), config.workers)
+    return torch.from_numpy(opaque)
 
 
 def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from biglearn_gan.doctor import Doctor
 from biglearn_gan.figures import completion_grid
 from biglearn_gan.game import METRIC_NAMES
 from biglearn_gan.holes import named_hole
-from biglearn_gan.images import to_uint8
+from biglearn_gan.images import DataError, to_uint8
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.run_folder import RunFolder
 from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
@@ -122,6 +123,25 @@ def fit(
             torch.distributed.destroy_process_group()
 
 
+def load_training_images(config: Config, device: torch.device) -> ImageDataset:
+    """The images that a task can be asked of: at least one patch of each is observed whole.
+
+    Raises:
+        DataError: the images cannot be had, or there is none like that.
+    """
+    dataset = load_dataset(config.data, "train", device)
+    usable = dataset.with_a_patch(config.model.patch_size)
+    if len(usable) < len(dataset):
+        told = (
+            f"{dataset.name}: {len(dataset) - len(usable):,} of {len(dataset):,} images have no "
+            f"patch of {config.model.patch_size} pixels that is observed whole"
+        )
+        if len(usable) == 0:
+            raise DataError(f"{told}; lower model.patch_size or data.missing")
+        warnings.warn(f"{told}, and are left out", stacklevel=2)
+    return usable
+
+
 def make_accelerator(device: str, precision: str = "float32") -> Accelerator:
     """accelerate's view of the device, the precision and the processes.
 
@@ -150,7 +170,7 @@ def _fit(
     make_evaluation: MakeEvaluation,
 ) -> Outcome:
     with accelerator.main_process_first():
-        dataset = load_dataset(config.data, "train", accelerator.device)
+        dataset = load_training_images(config, accelerator.device)
     evaluation = None
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)
@@ -328,13 +348,15 @@ def images_in_minutes(config: Config, dataset: ImageDataset, accelerator: Accele
 def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
     """Joint samples and completions of the data set's first images, with their input columns."""
     indices = torch.arange(GRID_ROWS_PER_HOLE) % len(dataset)
-    images = dataset.batch(indices).images.cpu()
+    batch = dataset.batch(indices)
+    images, absent = batch.images.cpu(), ~batch.observed.cpu()
     data, patch_size = model.config.data, model.config.model.patch_size
     holes = torch.cat(
         [named_hole(name, data.image_size, patch_size, len(images), 0) for name in GRID_HOLES]
     )
-    images = images.repeat(len(GRID_HOLES), 1, 1, 1)
-    completions = model.complete(images, holes, variations=GRID_VARIATIONS, seed=0)
+    images = images.masked_fill(absent[:, None], 0).repeat(len(GRID_HOLES), 1, 1, 1)
+    absent = absent.repeat(len(GRID_HOLES), 1, 1)
+    completions = model.complete(images, holes, absent=absent, variations=GRID_VARIATIONS, seed=0)
     return completion_grid(to_uint8(images), holes, to_uint8(completions))
 
 

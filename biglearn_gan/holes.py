@@ -30,6 +30,7 @@ HOLE_NAMES = (
     "checkerboard",
     "strokes",
     "random:R[:BLOCK]",
+    "outside:SIZE",
 )
 
 STROKE_SHARE = 0.3
@@ -56,8 +57,9 @@ def named_hole(
     Args:
         name: ``joint`` (everything), ``left-half`` (the left is generated) and the other halves,
             ``center`` (the middle half of both axes), ``border`` (all but that), ``checkerboard``
-            (of patches), ``strokes`` (brush lines over 30% of the pixels), or ``random:R[:BLOCK]``
-            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``).
+            (of patches), ``strokes`` (brush lines over 30% of the pixels), ``random:R[:BLOCK]``
+            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``), or
+            ``outside:SIZE`` (all but a square of SIZE pixels, anywhere inside the image).
         image_size: height and width in pixels.
         patch_size: the model's, in pixels.
         count: number of holes.
@@ -65,7 +67,8 @@ def named_hole(
         first_image: number of the first image, so that a long job can be cut in parts.
 
     Raises:
-        HoleError: an unknown name, a share outside (0, 1], or blocks that do not divide the image.
+        HoleError: an unknown name, a share outside (0, 1], blocks that do not divide the image, or
+            a square that does not fit inside it.
     """
     height, width = image_size
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
@@ -93,6 +96,8 @@ def named_hole(
     if name.startswith("random:"):
         share, block = _parse_random(name, image_size, patch_size)
         return _random_holes("iid", image_size, block, share, images, seed)
+    if name.startswith("outside:"):
+        return _outside_squares(name, image_size, images, seed)
     raise HoleError(f"unknown mask {name!r}: give an image file or one of {', '.join(HOLE_NAMES)}")
 
 
@@ -161,6 +166,25 @@ def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tu
             f"{image_size[0]} x {image_size[1]} pixels"
         )
     return share, block
+
+
+def _outside_squares(
+    name: str, image_size: tuple[int, int], images: range, seed: int
+) -> Bool[Tensor, "N H W"]:
+    text = name.partition(":")[2]
+    size = int(text) if text.isdecimal() else 0
+    if not 1 <= size <= min(image_size):
+        raise HoleError(
+            f"mask {name!r}: expected outside:SIZE with a square of 1 to {min(image_size)} pixels"
+        )
+    holes = torch.ones(len(images), *image_size, dtype=torch.bool)
+    for hole, index in zip(holes, images, strict=True):
+        generator = generator_for(Stream.HOLES, seed, index)
+        top, left = (
+            int(torch.randint(side - size + 1, (1,), generator=generator)) for side in image_size
+        )
+        hole[top : top + size, left : left + size] = False
+    return holes
 
 
 def _random_holes(

@@ -94,6 +94,13 @@ class LazyPixels:
     def to(self, device: torch.device | str) -> LazyPixels:
         return replace(self, device=device)
 
+    def take(self, indices: Int64[Tensor, " K"]) -> LazyPixels:
+        """Some of the images."""
+        numbers = indices.tolist()
+        images = self.images
+        kept = images[numbers] if isinstance(images, np.ndarray) else [images[i] for i in numbers]
+        return replace(self, images=kept)
+
     def description(self) -> str:
         """Size and channels, and name, size and time of every file: another one, other images."""
         lines = [f"{self.channels} {self.image_size}"]
@@ -167,6 +174,15 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("L" if channels == 1 else "RGB")
+
+
+def opaque_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
+    """(H, W), True where a file's image is opaque after the crop and resizing of `fit_image`."""
+    with Image.open(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        alpha = image.convert("RGBA").getchannel("A")
+    height, width = image_size
+    return np.asarray(ImageOps.fit(alpha, (width, height), Image.Resampling.BOX)) == 255
 
 
 def fit_image(image: Image.Image, image_size: tuple[int, int]) -> np.ndarray:

@@ -77,6 +77,19 @@ ImageSize = Annotated[tuple[Positive, Positive], BeforeValidator(_as_height_and_
 Pair = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], BeforeValidator(_as_tuple)]
 
 
+class MissingConfig(Section):
+    """What was never observed of the training images: one of the two.
+
+    ``hole`` names a hole as ``--mask`` does (``random:0.5:4``, ``outside:12``), with blocks of one
+    pixel unless it says otherwise; image *i* always lacks the same pixels, drawn from (seed, i).
+    ``alpha`` leaves out the pixels of a folder's images that are not opaque.
+    """
+
+    hole: str | None = None
+    alpha: bool = False
+    seed: NonNegative = 0
+
+
 class DataConfig(Section):
     """Which images. Sizes are in pixels, (height, width)."""
 
@@ -89,6 +102,7 @@ class DataConfig(Section):
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     max_broken_images: NonNegative = 10
     memory_limit_mb: Positive = 4096
+    missing: MissingConfig | None = None
     workers: NonNegative = 2
 
     @property

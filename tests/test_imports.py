@@ -69,7 +69,7 @@ ONLY = {
     "gaussians": set[str](),
     "fields": {"config", "gaussians"},
     "colours": set[str](),
-    "data": {"colours", "config", "fields", "images", "randomness"},
+    "data": {"colours", "config", "fields", "holes", "images", "randomness"},
     "evaluation": set(ORDER[: ORDER.index("sampling") + 1]) - {"losses", "networks", "transformer"},
 }
 # Files that may name more in annotations (`if TYPE_CHECKING:`) than they import when they run.

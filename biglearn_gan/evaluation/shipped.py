@@ -77,6 +77,8 @@ def quick_evaluation(
         DataError: the held-out images cannot be loaded.
     """
     data = config.data
+    if data.missing is not None:
+        return None, ("no evaluation alongside: parts of the training images are unobserved",)
     folder = classifier or _shipped("classifier", data.name)
     if folder is None:
         return None, ("no evaluation alongside: no --classifier was given and none ships",)

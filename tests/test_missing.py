@@ -1,0 +1,181 @@
+"""Training on incomplete images: what was never observed is never used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor
+
+from biglearn_gan.config import Config, ConfigError, DataConfig
+from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.evaluation.shipped import quick_evaluation
+from biglearn_gan.fit import load_training_images, training_grid
+from biglearn_gan.holes import HoleError, named_hole
+from biglearn_gan.images import DataError
+from biglearn_gan.trainer import Trainer
+
+HALF = {"hole": "random:0.5:2", "seed": 3}
+
+
+def digits(**missing: Any) -> DataConfig:
+    return DataConfig.model_validate(
+        {"name": "digits", "image_size": 8, "channels": 1, "missing": missing or None}
+    )
+
+
+def pixels_of(dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+    batch = dataset.batch(torch.arange(len(dataset)))
+    return batch.images, batch.observed
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["plain", "flips and communication"])
+def test_unobserved_pixels_change_no_weight(
+    tiny_config: Callable[..., Config], everything: bool
+) -> None:
+    """Another value in every one of them gives the same weights to the bit."""
+    changes: dict[str, Any] = {"train.max_images": 80, "train.warm_start.share": 0.3}
+    if everything:
+        changes |= {
+            "data.horizontal_flip": True,
+            "loss.logistic": 1.0,
+            "loss.communication": 0.3,
+            "loss.penalty.kind": "finite_difference",
+        }
+    config = tiny_config(changes)
+    generator = torch.Generator().manual_seed(0)
+    size = config.data.image_size
+    pixels = torch.randint(256, (40, 1, *size), generator=generator, dtype=torch.uint8)
+    other = torch.randint(256, (40, 1, *size), generator=generator, dtype=torch.uint8)
+    observed = ~named_hole("random:0.4:2", size, 1, 40, 0)
+    assert config.model.patch_size == 2
+    weights = []
+    for images in (pixels, torch.where(observed[:, None], pixels, other)):
+        dataset = ImageDataset("incomplete", images, observed=observed)
+        trainer = Trainer(config, dataset, Accelerator(cpu=True), config.train.max_images or 0)
+        while not trainer.finished:
+            trainer.step()
+        weights.append([parameter.clone() for parameter in trainer.players.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*weights, strict=True))
+    grids = [
+        training_grid(trainer.model(), ImageDataset("incomplete", images, observed=observed))
+        for images in (pixels, torch.where(observed[:, None], pixels, other))
+    ]
+    assert grids[0] == grids[1]
+
+
+class TestHoles:
+    def test_each_image_always_lacks_the_same_pixels(self) -> None:
+        dataset = load_dataset(digits(**HALF), "train")
+        images, observed = pixels_of(dataset)
+        hole = named_hole("random:0.5:2", (8, 8), 1, len(dataset), 3)
+        assert torch.equal(observed, ~hole)
+        assert torch.equal(observed, pixels_of(load_dataset(digits(**HALF), "train"))[1])
+        assert torch.equal(images, pixels_of(load_dataset(digits(), "train"))[0])
+
+    def test_holes_are_mirrored_with_their_images(self) -> None:
+        dataset = load_dataset(digits(**HALF), "train")
+        index, flips = torch.tensor([4, 5]), torch.tensor([True, False])
+        plain, mirrored = dataset.batch(index), dataset.batch(index, flips)
+        for kind in ("images", "observed"):
+            ours, theirs = getattr(plain, kind), getattr(mirrored, kind)
+            assert torch.equal(theirs[0], ours[0].flip(-1))
+            assert torch.equal(theirs[1], ours[1])
+
+    def test_images_of_the_test_split_are_whole(self) -> None:
+        assert pixels_of(load_dataset(digits(**HALF), "test"))[1].all()
+
+    def test_an_unknown_hole_is_one_sentence(self) -> None:
+        with pytest.raises(HoleError, match="unknown mask 'spots'"):
+            load_dataset(digits(hole="spots"), "train")
+
+
+class TestWithoutAPatch:
+    def test_they_are_counted_and_left_out(self, tiny_config: Callable[..., Config]) -> None:
+        config = tiny_config({"data.missing": {"hole": "outside:2"}})
+        whole = load_dataset(config.data, "train")
+        _, observed = pixels_of(whole)
+        aligned = observed.view(-1, 4, 2, 4, 2).all(4).all(2).flatten(1).any(1)
+        with pytest.warns(UserWarning, match=r"no patch of 2 pixels .* and are left out") as told:
+            dataset = load_training_images(config, torch.device("cpu"))
+        left_out = int((~aligned).sum())
+        assert f"{left_out:,} of {len(whole):,} images" in str(told[0].message)
+        assert len(dataset) == len(whole) - left_out < len(whole)
+
+    def test_those_that_stay_keep_their_pixels_and_labels(self) -> None:
+        pixels = torch.arange(3 * 16, dtype=torch.uint8).view(3, 1, 4, 4)
+        observed = torch.zeros(3, 4, 4, dtype=torch.bool)
+        observed[0, 1:3, 1:3] = True  # no aligned patch of 2
+        observed[1, 2:4, 0:2] = True
+        observed[2] = True
+        dataset = ImageDataset("x:train", pixels, torch.tensor([5, 6, 7]), 10, observed=observed)
+        kept = dataset.with_a_patch(2)
+        assert kept.labels is not None
+        assert kept.labels.tolist() == [6, 7]
+        assert torch.equal(kept.images_uint8(torch.arange(2)), pixels[1:])
+        assert torch.equal(kept.batch(torch.arange(2)).observed, observed[1:])
+        assert len(dataset.with_a_patch(4)) == 1
+
+    def test_where_none_is_left_it_says_what_to_do(
+        self, tiny_config: Callable[..., Config]
+    ) -> None:
+        config = tiny_config({"data.missing": {"hole": "outside:1"}})
+        with pytest.raises(DataError, match=r"1,400 of 1,400 .*; lower model.patch_size"):
+            load_training_images(config, torch.device("cpu"))
+
+
+class TestAlpha:
+    def test_what_is_not_opaque_was_not_observed(self, tmp_path: Path) -> None:
+        generator = np.random.default_rng(0)
+        alphas = 255 * (generator.random((6, 8, 8)) < 0.7).astype(np.uint8)
+        alphas[0, 0, 0] = 254
+        for split in ("train", "test"):
+            (tmp_path / split).mkdir()
+            for number, alpha in enumerate(alphas):
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                image = Image.fromarray(np.concatenate([pixels, alpha[..., None]], axis=2))
+                image.save(tmp_path / split / f"{number}.png")
+        config = DataConfig.model_validate(
+            {
+                "name": "folder",
+                "root": str(tmp_path),
+                "image_size": 8,
+                "channels": 3,
+                "missing": {"alpha": True},
+            }
+        )
+        _, observed = pixels_of(load_dataset(config, "train"))
+        assert torch.equal(observed, torch.from_numpy(alphas == 255))
+        halved = config.model_copy(update={"image_size": (4, 4)})
+        _, coarse = pixels_of(load_dataset(halved, "train"))
+        assert torch.equal(coarse, observed.view(6, 4, 2, 4, 2).all(4).all(2))
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("missing", "told"),
+        [
+            ({}, "data.missing: give either a hole or alpha: true, and not both"),
+            (HALF | {"alpha": True}, "data.missing: give either a hole or alpha: true"),
+            ({"alpha": True}, "data.missing.alpha: digits has no transparent pixels"),
+            ({"share": 0.5}, "data.missing.share"),
+        ],
+    )
+    def test_mistakes(
+        self, tiny_config: Callable[..., Config], missing: dict[str, Any], told: str
+    ) -> None:
+        with pytest.raises(ConfigError) as caught:
+            tiny_config({"data.missing": missing})
+        assert told in caught.value.problems[0]
+
+    def test_nothing_is_evaluated_alongside(self, tiny_config: Callable[..., Config]) -> None:
+        config = tiny_config({"data.missing": HALF})
+        evaluation, (note,) = quick_evaluation(config, load_dataset(config.data, "train"), None)
+        assert evaluation is None
+        assert "unobserved" in note
