@@ -53,7 +53,7 @@ VARIANTS: dict[str, list[str]] = {
 def main(
     variant: Annotated[list[str] | None, typer.Option(help="Default: all of them.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="0 to this minus one.")] = 10,
-    images: Annotated[int, typer.Option(min=1, help="Budget of a run.")] = 400_000,
+    images: Annotated[int, typer.Option(min=1, help="Budget of a run.")] = 200_000,
     results: Annotated[Path, typer.Option(help="CSV that rows are added to.")] = RESULTS,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/simulate_gan"),
     figure: Annotated[Path, typer.Option(help="Samples of seed 0, where all are there.")] = FIGURE,
