@@ -164,7 +164,7 @@ def test_given_answers_are_the_first_ones() -> None:
 def test_completions_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
     sources, hole = dataset.images_uint8(torch.tensor([7, 2, 5])), holes(3)
     images = torch.where(hole[:, None, None], random_images(3, 2, 3, 4, 6), sources[:, None])
-    write_samples(Samples(images, sources, hole, seed=7), tmp_path)
+    write_samples(Samples(images, sources, hole, 7, torch.zeros(images.shape[:2]).long()), tmp_path)
     question, given = load_given(tmp_path / "samples.npz", dataset, "mine")
     assert question.task == "mine"
     assert torch.equal(given.images, images)
@@ -179,7 +179,9 @@ def test_completions_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path
 def test_joint_samples_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
     images, black = random_images(3, 2, 3, 4, 6), torch.zeros(3, 3, 4, 6, dtype=torch.uint8)
     everything = torch.ones(3, 4, 6, dtype=torch.bool)
-    write_samples(Samples(images, black, everything, seed=7), tmp_path)
+    write_samples(
+        Samples(images, black, everything, 7, torch.zeros(images.shape[:2]).long()), tmp_path
+    )
     question, given = load_given(tmp_path / "samples.npz", dataset, None)
     assert question.task == "joint" and len(question) == 3 and question.hole.all()
     assert torch.equal(given.images, images)
