@@ -152,6 +152,10 @@ def sample(
         str | None,
         typer.Option(help="What to complete: a file, a folder or dataset:split (mnist:test)."),
     ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Class of all rows, or all for each class in turn (labelled models)."),
+    ] = None,
     num: Annotated[int, typer.Option(min=1, help="Rows: source images, or joint samples.")] = 16,
     variations: Annotated[int, typer.Option(min=1, help="Samples for each row.")] = 1,
     seed: Seed = 0,
@@ -179,12 +183,21 @@ def sample(
 
     from biglearn_gan.devices import usable_device
     from biglearn_gan.progressive import checked_order
-    from biglearn_gan.sampling import Sources, draw, load_hole, load_sources, write_samples
+    from biglearn_gan.sampling import (
+        Sources,
+        draw,
+        load_hole,
+        load_sources,
+        parse_labels,
+        write_samples,
+    )
 
     if mask == "joint" and images is not None:
         _fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
     model = _load_model(checkpoint, usable_device(device))
     in_order = checked_order(order, steps, model.config.token_count)
+    if label is not None:
+        parse_labels(label, model, 1)
     data = model.config.data
     if data_root is not None:
         data = data.model_copy(update={"root": data_root})
@@ -205,6 +218,7 @@ def sample(
             model,
             sources.images,
             hole,
+            labels=None if label is None else parse_labels(label, model, rows),
             variations=variations,
             seed=seed,
             batch_size=batch_size,
@@ -215,6 +229,60 @@ def sample(
         )
     write_samples(samples, output)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
+
+
+@app.command()
+def classify(
+    checkpoint: Annotated[
+        str, typer.Option(help="Folder or hub name of a model trained with data.labels: true.")
+    ],
+    output: Annotated[Path, typer.Option(help="CSV file for the probabilities of all labels.")],
+    images: Annotated[
+        str | None,
+        typer.Option(help="A file, a folder or dataset:split (default: the model's test images)."),
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="What the model does not see, as sample's --mask.")
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="Images at most.")] = 16,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    mask_hole: Annotated[
+        HoleColour, typer.Option(help="Which colour of a mask file is not seen.")
+    ] = HoleColour.white,
+    data_root: DataRoot = None,
+) -> None:
+    """Label images, whole or seen in part: p(label | visible part)."""
+    import torch
+
+    from biglearn_gan.devices import usable_device
+    from biglearn_gan.labelling import classify
+    from biglearn_gan.model import LabelError
+    from biglearn_gan.sampling import load_hole, load_sources
+
+    model = _load_model(checkpoint, usable_device(device))
+    data = model.config.data
+    if not data.labels:
+        raise LabelError("classify needs a model that was trained with data.labels: true")
+    if data_root is not None:
+        data = data.model_copy(update={"root": data_root})
+    sources = load_sources(data, images, num)
+    for note in sources.notes:
+        typer.echo(note)
+    rows = len(sources.images)
+    if mask is None:
+        hole = torch.zeros(rows, *data.image_size, dtype=torch.bool)
+    else:
+        hole = load_hole(mask, model, rows, seed, mask_hole.value)
+    with unit_bars() as on_start:
+        labelled = classify(
+            model, sources.images, hole, batch_size=batch_size, on_rows=on_start("image", rows)
+        )
+    for line in labelled.lines():
+        typer.echo(line)
+    labelled.write(output)
+    typer.echo(f"the probabilities of {rows} images are in {output}")
 
 
 @app.command()
@@ -457,7 +525,14 @@ def _exit_for(error: Exception) -> NoReturn:
 INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
-USAGE_ERRORS = ("ConfigError", "HoleError", "OrderError", "ProtocolError", "OracleError")
+USAGE_ERRORS = (
+    "ConfigError",
+    "HoleError",
+    "LabelError",
+    "OrderError",
+    "ProtocolError",
+    "OracleError",
+)
 FAILURES = (
     "DataError",
     "CheckpointError",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from biglearn_gan.sections import (
+    CLASSES_OF,
     GRID_SIZE,
     DataConfig,
     LossConfig,
@@ -31,6 +32,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
     if "data" in sections:
         yield from _check_field(sections["data"], sections.get("model"))
         yield from _check_missing(sections["data"])
+        yield from _check_labels(sections["data"])
         if sections["data"].name == "coloured_mnist" and sections["data"].channels != 3:
             yield "data.channels: coloured_mnist has 3 channels, not 1"
     if "tasks" in sections and "model" in sections:
@@ -65,6 +67,15 @@ def _check_missing(data: DataConfig) -> Iterator[str]:
         yield "data.missing: give either a hole or alpha: true, and not both"
     if data.missing.alpha and data.name != "folder":
         yield f"data.missing.alpha: {data.name} has no transparent pixels; only a folder's can"
+
+
+def _check_labels(data: DataConfig) -> Iterator[str]:
+    if data.classes is not None and not (data.labels and data.name == "folder"):
+        yield "data.classes: only a folder with data.labels: true says how many classes it has"
+    if data.labels and data.name == "folder" and data.classes is None:
+        yield "data.classes: with data.labels: true, say how many class folders there are"
+    if data.labels and data.name != "folder" and data.name not in CLASSES_OF:
+        yield f"data.labels: {data.name} has no labels"
 
 
 def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:

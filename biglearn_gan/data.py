@@ -235,6 +235,12 @@ def load_dataset(
             "test": "add images to data.root",
         }[split].format(share=config.validation_share)
         raise DataError(f"{name} is empty: {hint}")
+    if config.labels and dataset.num_classes != config.num_classes:
+        there = "no labels" if dataset.num_classes is None else f"{dataset.num_classes} classes"
+        raise DataError(
+            f"{name} has {there}, and data.classes says {config.num_classes}: set it to the number "
+            "of class folders, or data.labels to false"
+        )
     return dataset.to(device)
 
 

@@ -308,9 +308,8 @@ class _Observer:
 def describe(config: Config, device: str = "auto") -> str:
     """Sizes and memory of a run, measured by a few steps on random images; no data are needed."""
     accelerator = make_accelerator(device, config.train.precision)
-    shape = (config.train.batch_size, config.data.channels, *config.data.image_size)
-    noise = torch.randint(256, shape, dtype=torch.uint8, device=accelerator.device)
-    trainer = Trainer(config, ImageDataset("noise", noise), accelerator, max_images=10**9)
+    dataset = random_images(config, config.train.batch_size, accelerator.device)
+    trainer = Trainer(config, dataset, accelerator, max_images=10**9)
     trainer.images_seen = trainer.schedule.warm_images
     for _ in range(config.loss.penalty.interval):
         trainer.step()
@@ -328,6 +327,15 @@ def describe(config: Config, device: str = "auto") -> str:
         f"{config.token_count} tokens of {config.token_dim} values an image\n"
         f"{memory / 2**20:.0f} MiB of memory after the first steps, data set not counted"
     )
+
+
+def random_images(config: Config, count: int, device: torch.device) -> ImageDataset:
+    """Noise in the shape of the configured data, all of class 0 where it has labels."""
+    shape = (count, config.data.channels, *config.data.image_size)
+    noise = torch.randint(256, shape, dtype=torch.uint8, device=device)
+    classes = config.data.num_classes
+    labels = torch.zeros(count, dtype=torch.int64, device=device) if classes else None
+    return ImageDataset("noise", noise, labels, classes)
 
 
 def images_in_minutes(config: Config, dataset: ImageDataset, accelerator: Accelerator) -> int:

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim import Adam
 
 from biglearn_gan import losses
 from biglearn_gan.config import Config
-from biglearn_gan.masks import TokenSequence
+from biglearn_gan.masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.networks import Discriminator, Generator
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.transformer import twice_differentiable_attention
@@ -34,6 +34,7 @@ METRIC_NAMES = (
     "loss/generator",
     "loss/energy_score",
     "loss/communication",
+    "loss/label",
     "logits/real",
     "logits/fake",
     "penalty/real",
@@ -46,7 +47,8 @@ METRIC_NAMES = (
 class GameBatch:
     """One step's real tokens, tasks and noise; K = ``loss.fakes_per_real`` fakes for each real.
 
-    ``second`` is another split of the same unions, for the communication game.
+    ``second`` is another split of the same unions, for the communication game. ``labels`` are the
+    true classes, of which ``sequence`` holds those that are given; None without labels.
     """
 
     real: Float[Tensor, "B M P"]
@@ -55,6 +57,7 @@ class GameBatch:
     token_noise: Float[Tensor, "K B M N"]
     perturbation: Float[Tensor, "KB M P"] | None = None
     second: TokenSequence | None = None
+    labels: Int64[Tensor, " B"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,11 @@ class Players:
     def __init__(self, config: Config, accelerator: Accelerator):
         self.config = config
         self.accelerator = accelerator
-        shape = (config.token_count, config.token_dim)
+        shape, classes = (config.token_count, config.token_dim), config.data.num_classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator_for(Stream.WEIGHTS, config.train.seed).initial_seed())
-            generator = Generator(*shape, config.model.generator)
-            discriminator = Discriminator(*shape, config.model.discriminator)
+            generator = Generator(*shape, config.model.generator, classes)
+            discriminator = Discriminator(*shape, config.model.discriminator, classes)
         self.generator = generator.to(accelerator.device)
         self.discriminator = discriminator.to(accelerator.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
@@ -106,11 +109,18 @@ class Players:
     def warm_step(self, batch: GameBatch, sizes: StepSizes) -> StepResult:
         """Masked autoencoding: the generator alone, squared error on the targets."""
         with self.accelerator.autocast():
-            predicted = self._generate(batch, batch.sequence, batch.z[:1], batch.token_noise[:1])
+            predicted, label_logits = self._generate(
+                batch, batch.sequence, batch.z[:1], batch.token_noise[:1]
+            )
             error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
+            metrics = {"warm_start/squared_error": error.mean()}
+            label = self._label_error(batch, label_logits)
+        if label is not None:
+            metrics["loss/label"] = label.mean()
+            error = error + self.config.loss.label * label
         self._update("generator", error.mean(), sizes.generator)
         self._move_average(sizes.ema_decay)
-        return StepResult({"warm_start/squared_error": error.mean()}, error)
+        return StepResult({name: value.detach() for name, value in metrics.items()}, error)
 
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
@@ -123,7 +133,9 @@ class Players:
         update, which saves a pass.
         """
         with self.accelerator.autocast():
-            fakes = self._generate(batch, batch.sequence, batch.z, batch.token_noise)  # (K B, M, P)
+            fakes, label_logits = self._generate(
+                batch, batch.sequence, batch.z, batch.token_noise
+            )  # (K B, M, P), (K B, C) or None
             second = self._second_fakes(batch)  # (B, M, P) or None
 
         factor = sizes.penalty_factor if penalise else None
@@ -131,7 +143,8 @@ class Players:
         self._update("discriminator", critic.total, sizes.discriminator)
 
         with self.accelerator.autocast():
-            generator = self._generator_objective(batch, fakes, second, real_logits)
+            label = self._label_error(batch, label_logits)
+            generator = self._generator_objective(batch, fakes, second, real_logits, label)
         self._update("generator", generator.total, sizes.generator)
         self._move_average(sizes.ema_decay)
 
@@ -171,22 +184,33 @@ class Players:
 
     def _generate(
         self, batch: GameBatch, sequence: TokenSequence, z: Tensor, token_noise: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         times = len(z)
         repeated = sequence.repeat(times)
-        return self.generator(
+        return self.generator.with_label_logits(
             batch.real.repeat(times, 1, 1),
             repeated.positions,
             repeated.is_target,
             z.flatten(0, 1),
             token_noise.flatten(0, 1),
             repeated.transforms,
+            repeated.labels,
         )
 
     def _second_fakes(self, batch: GameBatch) -> Tensor | None:
         if batch.second is None:
             return None
-        return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])
+        return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])[0]
+
+    def _label_error(self, batch: GameBatch, logits: Tensor | None) -> Tensor | None:
+        """The label's cross-entropy for each real image, over all of its K passes; None without."""
+        if logits is None:
+            return None
+        assert batch.labels is not None and batch.sequence.labels is not None
+        times = len(logits) // len(batch.labels)
+        is_asked = (batch.sequence.labels == UNKNOWN_LABEL).repeat(times)
+        error = losses.label_cross_entropy(logits.float(), batch.labels.repeat(times), is_asked)
+        return error.view(times, -1).mean(dim=0)
 
     def _discriminator_objective(
         self,
@@ -238,6 +262,7 @@ class Players:
         fakes: Float[Tensor, "KB M P"],
         second: Float[Tensor, "B M P"] | None,
         real_logits: Float[Tensor, " B"],
+        label: Float[Tensor, " B"] | None,
     ) -> Objective:
         """What the generator minimises."""
         loss = self.config.loss
@@ -260,11 +285,19 @@ class Players:
             total = total + loss.communication * value.mean()
             per_sample = per_sample + value.detach()
             metrics["loss/communication"] = value.mean()
+        if label is not None:
+            total = total + loss.label * label.mean()
+            per_sample = per_sample + label.detach()
+            metrics["loss/label"] = label.mean()
         return Objective(total, per_sample, metrics)
 
     def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
         logits = self.discriminator(
-            tokens, sequence.positions, sequence.is_target, sequence.transforms
+            tokens,
+            sequence.positions,
+            sequence.is_target,
+            sequence.transforms,
+            sequence.labels,
         )
         return logits.float()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
@@ -114,6 +114,13 @@ def squared_error(
     """Mean squared error over the target's pixels, the masked autoencoder's loss."""
     error = (predicted - real).square().mean(dim=-1) * is_target
     return error.sum(dim=1) / is_target.sum(dim=1)
+
+
+def label_cross_entropy(
+    logits: Float[Tensor, "B C"], labels: Int64[Tensor, " B"], is_asked: Bool[Tensor, " B"]
+) -> Float[Tensor, " B"]:
+    """-log p(y | x_S) in nats where the label is asked, 0 where it is given."""
+    return F.cross_entropy(logits, labels, reduction="none") * is_asked
 
 
 def target_norm(

@@ -22,6 +22,9 @@ from torch import Tensor
 
 from biglearn_gan.config import PatternName
 
+UNKNOWN_LABEL = -1
+"""Stands for the class of an image whose label is not given, but asked."""
+
 
 @dataclass(frozen=True)
 class TokenMasks:
@@ -77,23 +80,32 @@ class TokenSequence:
     """The M present tokens of each row: where they stand in the grid, and which are targets.
 
     In a transformed domain y = A x a token is a mixture of all places, and ``transforms`` holds its
-    row of A; it is None where every row of the batch stays in the data's own domain.
+    row of A; it is None where every row of the batch stays in the data's own domain. ``labels``
+    hold the class of each image, one more source token, or ``UNKNOWN_LABEL``, one more target; they
+    are None in a model without labels.
     """
 
     positions: Int64[Tensor, "B M"]
     is_target: Bool[Tensor, "B M"]
     transforms: Float[Tensor, "B M L"] | None = None
+    labels: Int64[Tensor, " B"] | None = None
 
     def to(self, device: torch.device) -> TokenSequence:
         """The same sequence on another device."""
-        transforms = None if self.transforms is None else self.transforms.to(device)
-        return TokenSequence(self.positions.to(device), self.is_target.to(device), transforms)
+        return TokenSequence(
+            self.positions.to(device),
+            self.is_target.to(device),
+            None if self.transforms is None else self.transforms.to(device),
+            None if self.labels is None else self.labels.to(device),
+        )
 
     def repeat(self, times: int) -> TokenSequence:
         """The whole batch ``times`` times in a row."""
-        transforms = None if self.transforms is None else self.transforms.repeat(times, 1, 1)
         return TokenSequence(
-            self.positions.repeat(times, 1), self.is_target.repeat(times, 1), transforms
+            self.positions.repeat(times, 1),
+            self.is_target.repeat(times, 1),
+            None if self.transforms is None else self.transforms.repeat(times, 1, 1),
+            None if self.labels is None else self.labels.repeat(times),
         )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError, parse_config
 from biglearn_gan.files import replacing
 from biglearn_gan.hub import CONFIG_NAME, WEIGHTS_NAME, weights_file
-from biglearn_gan.masks import TokenMasks
+from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
 from biglearn_gan.networks import Discriminator, Generator
 from biglearn_gan.patches import (
     gather_tokens,
@@ -45,6 +45,8 @@ from biglearn_gan.randomness import Stream, generator_for
 CHUNK_ROWS = 64
 """Rows of every inference pass; fewer are padded."""
 
+_WITHOUT_LABELS = "this model was trained without labels; data.labels: true teaches them"
+
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be found, read or used, in one sentence."""
@@ -52,6 +54,10 @@ class CheckpointError(Exception):
 
 class ScoreError(ValueError):
     """More is asked of a critic than it was trained for, in one sentence."""
+
+
+class LabelError(ValueError):
+    """A label that the model does not know, in one sentence."""
 
 
 class BigLearnGAN(nn.Module, ModelHubMixin):
@@ -64,9 +70,9 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        shape = (config.token_count, config.token_dim)
-        self.generator = Generator(*shape, config.model.generator)
-        self.discriminator = Discriminator(*shape, config.model.discriminator)
+        shape, classes = (config.token_count, config.token_dim), config.data.num_classes
+        self.generator = Generator(*shape, config.model.generator, classes)
+        self.discriminator = Discriminator(*shape, config.model.discriminator, classes)
 
     @classmethod
     def from_pretrained(
@@ -150,24 +156,33 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         return next(self.parameters()).device
 
     def sample(
-        self, num: int, *, seed: int = 0, steps: int = 1, order: OrderName = "random"
+        self,
+        num: int,
+        *,
+        labels: Int64[Tensor, " N"] | None = None,
+        seed: int = 0,
+        steps: int = 1,
+        order: OrderName = "random",
     ) -> Float[Tensor, "N C H W"]:
-        """Draw whole images from nothing, in [-1, 1].
+        """Draw whole images from nothing, or of given classes, in [-1, 1].
 
         Args:
             num: how many, at least 1.
+            labels: see :meth:`complete`.
             seed: at least 0; image i depends on (seed, i) alone.
             steps: see :meth:`complete`, as ``order``.
 
         Raises:
             ValueError: ``num`` is below 1.
+            LabelError: see :meth:`complete`.
         """
         if num < 1:
             raise ValueError(f"num must be at least 1, not {num}")
         height, width = self.config.data.image_size
         empty = torch.zeros(num, self.config.data.channels, height, width)
         hole = torch.ones(num, height, width, dtype=torch.bool)
-        return self.complete(empty, hole, seed=seed, steps=steps, order=order)[:, 0]
+        options: dict[str, Any] = {"seed": seed, "steps": steps, "order": order}
+        return self.complete(empty, hole, labels=labels, **options)[:, 0]
 
     def complete(
         self,
@@ -175,6 +190,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         hole: Bool[Tensor, "N H W"],
         *,
         absent: Bool[Tensor, "N H W"] | None = None,
+        labels: Int64[Tensor, " N"] | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -189,6 +205,8 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                 are pasted back, so pixels outside of the hole come back bit for bit.
             absent: True = neither given nor generated. A patch touched by it and not by the hole
                 is not shown to the model; its pixels come back as they were.
+            labels: the class of each image, for a model with labels; -1, or None for all, where it
+                is not known.
             variations: K, completions of each image, at least 1.
             seed: at least 0; completion k of image i depends on (seed, i, k) alone.
             first_image: the number i of the first image, so that a long job can be cut in parts.
@@ -198,6 +216,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
 
         Raises:
             ValueError: sizes differ from the model's, or an image has no hole.
+            LabelError: the model has no labels, or not that one.
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
         """
         data = self.config.data
@@ -222,6 +241,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         tokens = self.generate(
             patchify(images, patch_size),
             TokenMasks(source, target),
+            labels=labels,
             variations=variations,
             seed=seed,
             first_image=first_image,
@@ -232,11 +252,65 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         drawn = drawn.view(len(images), variations, *images.shape[1:])
         return torch.where(hole[:, None, None], drawn, images[:, None])
 
+    def classify(
+        self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"] | None = None
+    ) -> Float[Tensor, "N Y"]:
+        """p(y | x_S): each image's class probabilities given the patches that are observed whole.
+
+        Args:
+            images: in [-1, 1].
+            observed: True = given; None for whole images.
+
+        Raises:
+            LabelError: the model has no labels.
+        """
+        if self.config.data.num_classes is None:
+            raise LabelError(_WITHOUT_LABELS)
+        if observed is None:
+            observed = torch.ones_like(images[:, 0], dtype=torch.bool)
+        patch_size = self.config.model.patch_size
+        source = tokens_covered(observed.cpu(), patch_size)
+        return self.label_probabilities(patchify(images.cpu(), patch_size), source)
+
+    @torch.inference_mode()
+    def label_probabilities(
+        self, tokens: Float[Tensor, "N L P"], source: Bool[Tensor, "N L"]
+    ) -> Float[Tensor, "N Y"]:
+        """The same from tokens, any number of them in each row, without noise."""
+        assert self.config.data.num_classes is not None
+        generator = self.config.model.generator
+        probabilities = torch.empty(len(tokens), self.config.data.num_classes)
+        counts = source.sum(dim=1)
+        for count in counts.unique().tolist():
+            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
+                positions = source[rows].nonzero()[:, 1].view(len(rows), count)
+                tokens_given, places, noise, own_noise = _filled(
+                    [
+                        gather_tokens(tokens[rows], positions),
+                        positions,
+                        torch.zeros(len(rows), generator.latent_dim),
+                        torch.zeros(len(rows), count, generator.token_noise_dim),
+                    ],
+                    self.device,
+                )
+                _, logits = self.generator.with_label_logits(
+                    tokens_given,
+                    places,
+                    torch.zeros_like(places, dtype=torch.bool),
+                    noise,
+                    own_noise,
+                    labels=torch.full((CHUNK_ROWS,), UNKNOWN_LABEL, device=self.device),
+                )
+                assert logits is not None
+                probabilities[rows] = logits[: len(rows)].float().softmax(dim=1).cpu()
+        return probabilities
+
     def score(
         self,
         images: Float[Tensor, "N C H W"],
         source: Bool[Tensor, "N H W"],
         target: Bool[Tensor, "N H W"],
+        labels: Int64[Tensor, " N"] | None = None,
     ) -> Float[Tensor, " N"]:
         """The critic's log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
 
@@ -246,6 +320,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             images: in [-1, 1].
             source: True = given; a patch counts if all of it is given and none of it is target.
             target: True = judged; a patch counts if any of it is. All else is marginalised out.
+            labels: see :meth:`complete`.
 
         Raises:
             ScoreError: the model was trained without a logistic term, so that its logits rank
@@ -260,26 +335,33 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         patch_size = self.config.model.patch_size
         judged = tokens_touched(target.cpu(), patch_size)
         masks = TokenMasks(tokens_covered(source.cpu(), patch_size) & ~judged, judged)
-        return self.critic_logits(patchify(images.cpu(), patch_size), masks)
+        return self.critic_logits(patchify(images.cpu(), patch_size), masks, labels)
 
     @torch.inference_mode()
     def critic_logits(
-        self, tokens: Float[Tensor, "N L P"], masks: TokenMasks
+        self,
+        tokens: Float[Tensor, "N L P"],
+        masks: TokenMasks,
+        labels: Int64[Tensor, " N"] | None = None,
     ) -> Float[Tensor, " N"]:
         """The critic's logits f(x; S, T); the higher of two candidates of one source is the better.
 
         Args:
             tokens: the images' tokens; absent ones are ignored.
             masks: source and target tokens of each image; rows may differ in their counts.
+            labels: see :meth:`complete`.
         """
+        labels = self._checked_labels(labels, len(tokens))
         logits = torch.empty(len(tokens))
         counts = masks.union.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
                 sequence = TokenMasks(masks.source[rows], masks.target[rows]).sequence()
                 present = gather_tokens(tokens[rows], sequence.positions)
-                inputs = _filled((present, sequence.positions, sequence.is_target))
-                scored = self.discriminator(*(given.to(self.device) for given in inputs))
+                inputs = _filled(
+                    [present, sequence.positions, sequence.is_target, labels[rows]], self.device
+                )
+                scored = self.discriminator(*inputs[:3], labels=self._if_known(inputs[3]))
                 logits[rows] = scored[: len(rows)].cpu()
         return logits
 
@@ -289,6 +371,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         tokens: Float[Tensor, "N L P"],
         masks: TokenMasks,
         *,
+        labels: Int64[Tensor, " N"] | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -300,6 +383,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         Args:
             tokens: the images' tokens; values at targets are ignored.
             masks: source and target tokens of each image; rows may differ in their counts.
+            labels: see :meth:`complete`.
             variations: K, draws for each image.
             seed: at least 0; draw k of image i depends on (seed, i, k) alone.
             first_image: the number i of the first image.
@@ -308,7 +392,9 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
 
         Raises:
             OrderError: see :meth:`complete`.
+            LabelError: see :meth:`complete`.
         """
+        labels = self._checked_labels(labels, len(tokens))
         checked_order(order, steps, self.config.token_count)
         numbers = range(first_image, first_image + len(tokens))
         orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
@@ -325,6 +411,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                     results[image, variation] = self._generate_chunk(
                         results[image, variation],
                         TokenMasks(part.source[row], part.target[row]),
+                        labels[image],
                         [
                             _noise_of(step, seed, first_image + i, k)
                             for i, k in zip(image.tolist(), variation.tolist(), strict=True)
@@ -333,22 +420,51 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         return results
 
     def _generate_chunk(
-        self, tokens: Tensor, masks: TokenMasks, noises: Sequence[torch.Generator]
+        self,
+        tokens: Tensor,
+        masks: TokenMasks,
+        labels: Tensor,
+        noises: Sequence[torch.Generator],
     ) -> Float[Tensor, "R L P"]:
         """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
         sequence = masks.sequence()
         present = gather_tokens(tokens, sequence.positions)
         draws = [self.generator.draw_noise(1, present.shape[1], noise) for noise in noises]
         z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
-        inputs = _filled((present, sequence.positions, sequence.is_target, z, token_noise))
-        drawn = self.generator(*(given.to(self.device) for given in inputs))[: len(tokens)]
+        inputs = _filled(
+            [present, sequence.positions, sequence.is_target, z, token_noise, labels], self.device
+        )
+        drawn = self.generator(*inputs[:5], labels=self._if_known(inputs[5]))[: len(tokens)]
         return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
 
+    def _checked_labels(self, labels: Tensor | None, count: int) -> Int64[Tensor, " N"]:
+        """One label for each row, ``UNKNOWN_LABEL`` where there is none."""
+        if labels is None:
+            return torch.full((count,), UNKNOWN_LABEL)
+        classes = self.config.data.num_classes
+        if classes is None:
+            raise LabelError(_WITHOUT_LABELS)
+        if labels.shape != (count,) or labels.dtype != torch.int64:
+            raise LabelError(
+                f"labels must be {count} integers (int64), not {labels.dtype} of shape "
+                f"{tuple(labels.shape)}"
+            )
+        for label in labels.unique().tolist():
+            if label != UNKNOWN_LABEL and not 0 <= label < classes:
+                raise LabelError(
+                    f"label {label} is none of this model's {classes} classes, 0 to {classes - 1}"
+                )
+        return labels.cpu()
 
-def _filled(inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The same with the last row repeated up to ``CHUNK_ROWS``."""
+    def _if_known(self, labels: Tensor) -> Tensor | None:
+        """What the networks take: labels for a model that has some."""
+        return None if self.config.data.num_classes is None else labels
+
+
+def _filled(inputs: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """The same on the device, with the last row repeated up to ``CHUNK_ROWS``."""
     missing = CHUNK_ROWS - len(inputs[0])
-    return [torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) for x in inputs]
+    return [torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]).to(device) for x in inputs]
 
 
 def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:

@@ -65,6 +65,18 @@ class PatchEmbedding(nn.Module):
         return values + places + F.embedding(is_target.long(), self.role)
 
 
+class LabelEmbedding(nn.Module):
+    """The input side of an image's label, another kind of token: its class, or the mask token."""
+
+    def __init__(self, num_classes: int, width: int):
+        super().__init__()
+        self.value = nn.Parameter(EMBEDDING_STD * torch.randn(num_classes + 1, width))
+
+    def forward(self, labels: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 D"]:
+        """``UNKNOWN_LABEL`` (-1) is the last row, the mask token."""
+        return F.embedding(labels.remainder(len(self.value)), self.value)[:, None]
+
+
 class SourceSummary(nn.Module):
     """What the source tokens say as a whole: a sum of one two-layer map of each; 0 for none."""
 
@@ -92,9 +104,16 @@ class Generator(nn.Module):
         token_count: L, tokens of an image.
         token_dim: P, values of a token.
         config: width, depth, heads, noise sizes and the output's range.
+        num_classes: C, of a model that reads and predicts labels.
     """
 
-    def __init__(self, token_count: int, token_dim: int, config: GeneratorConfig):
+    def __init__(
+        self,
+        token_count: int,
+        token_dim: int,
+        config: GeneratorConfig,
+        num_classes: int | None = None,
+    ):
         super().__init__()
         width = config.width
         self.config = config
@@ -107,6 +126,10 @@ class Generator(nn.Module):
         self.mix = nn.Linear(2 * width, width)
         self.trunk = Transformer(width, config.depth, config.heads, conditioning_dim=width)
         self.head = nn.Linear(width, token_dim)
+        self.label = self.label_head = None
+        if num_classes is not None:
+            self.label = LabelEmbedding(num_classes, width)
+            self.label_head = nn.Linear(width, num_classes)
 
     def forward(
         self,
@@ -116,22 +139,49 @@ class Generator(nn.Module):
         z: Float[Tensor, "B Z"],
         token_noise: Float[Tensor, "B M N"],
         transforms: Float[Tensor, "B M L"] | None = None,
+        labels: Int64[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B M P"]:
         """Generate the targets; source tokens are returned untouched.
 
         Whatever ``tokens`` holds at target places is ignored. ``z`` and ``token_noise`` are
-        standard normal. With the ``tanh`` output values lie in [-1, 1].
+        standard normal. With the ``tanh`` output values lie in [-1, 1]. A model with labels needs
+        them: classes where they are given, ``UNKNOWN_LABEL`` where not.
+        """
+        return self.with_label_logits(
+            tokens, positions, is_target, z, token_noise, transforms, labels
+        )[0]
+
+    def with_label_logits(
+        self,
+        tokens: Float[Tensor, "B M P"],
+        positions: Int64[Tensor, "B M"],
+        is_target: Bool[Tensor, "B M"],
+        z: Float[Tensor, "B Z"],
+        token_noise: Float[Tensor, "B M N"],
+        transforms: Float[Tensor, "B M L"] | None = None,
+        labels: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B M P"], Float[Tensor, "B C"] | None]:
+        """The same and, in a model with labels, the logits of p(y | x_S) of the same pass.
+
+        They are meant for rows whose label is unknown.
         """
         hidden = is_target[..., None]
         x = self.embedding.hiding_targets(tokens, positions, is_target, transforms)  # (B, M, D)
         latent = self.latent(z)  # (B, D)
-        style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_target)], dim=1)))
         own = self.config.token_noise_scale * self.token_noise(token_noise)  # (B, M, D)
-        x = self.trunk(x + hidden * (latent[:, None] + own), style)
-        generated = self.head(x)  # (B, M, P)
+        noise = hidden * (latent[:, None] + own)
+        if self.label is not None:
+            assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
+            x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
+            noise = F.pad(noise, (0, 0, 0, 1))  # a label is predicted without noise
+            is_target = torch.cat([is_target, labels[:, None] < 0], dim=1)
+        style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_target)], dim=1)))
+        x = self.trunk(x + noise, style)
+        generated = self.head(x[:, : tokens.shape[1]])  # (B, M, P)
         if self.config.output == "tanh":
             generated = generated.tanh()
-        return torch.where(hidden, generated, tokens)
+        logits = None if self.label_head is None else self.label_head(x[:, -1])  # (B, C)
+        return torch.where(hidden, generated, tokens), logits
 
     def draw_noise(
         self, rows: int, length: int, generator: torch.Generator
@@ -150,9 +200,16 @@ class Discriminator(nn.Module):
         token_count: L, tokens of an image.
         token_dim: P, values of a token.
         config: width, depth and heads.
+        num_classes: of a model that reads labels.
     """
 
-    def __init__(self, token_count: int, token_dim: int, config: NetworkConfig):
+    def __init__(
+        self,
+        token_count: int,
+        token_dim: int,
+        config: NetworkConfig,
+        num_classes: int | None = None,
+    ):
         super().__init__()
         width = config.width
         self.embedding = PatchEmbedding(token_count, token_dim, width)
@@ -160,6 +217,7 @@ class Discriminator(nn.Module):
         self.class_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
         self.trunk = Transformer(width, config.depth, config.heads)
         self.head = nn.Linear(2 * width, 1)
+        self.label = None if num_classes is None else LabelEmbedding(num_classes, width)
 
     def forward(
         self,
@@ -167,8 +225,12 @@ class Discriminator(nn.Module):
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
         transforms: Float[Tensor, "B M L"] | None = None,
+        labels: Int64[Tensor, " B"] | None = None,
     ) -> Float[Tensor, " B"]:
         x = self.embedding(tokens, positions, is_target, transforms)  # (B, M, D)
+        if self.label is not None:
+            assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
+            x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + M, D)
         x = self.trunk(x)
         summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)
@@ -179,11 +241,13 @@ class Discriminator(nn.Module):
 
         Args:
             generator: a generator of the same width (and heads, for the trunk).
-            hand_over: ``embedding`` for values, positions and roles; ``trunk`` for these and the
-                transformer's blocks, as many as both networks have; ``nothing``.
+            hand_over: ``embedding`` for values, positions, roles and labels; ``trunk`` for these
+                and the transformer's blocks, as many as both networks have; ``nothing``.
         """
         if hand_over in ("embedding", "trunk"):
             self.embedding.load_state_dict(generator.embedding.state_dict(), strict=False)
+            if self.label is not None and generator.label is not None:
+                self.label.load_state_dict(generator.label.state_dict())
         if hand_over == "trunk":
             for ours, theirs in zip(self.trunk.blocks, generator.trunk.blocks, strict=False):
                 ours.load_state_dict(theirs.state_dict(), strict=False)

@@ -21,7 +21,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 from biglearn_gan.masks import TokenMasks
-from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.model import BigLearnGAN, LabelError
 from biglearn_gan.patches import patchify, tokens_touched
 from biglearn_gan.progressive import OrderName
 
@@ -42,7 +42,8 @@ class Samples:
     """Everything that was drawn; K variations for each of N rows.
 
     For joint samples the sources are black and the holes are everything. Sample (i, k) was drawn
-    from (seed, i, ``numbers[i, k]``); ``scores`` are the critic's logits, where it chose.
+    from (seed, i, ``numbers[i, k]``); ``scores`` are the critic's logits, where it chose;
+    ``labels`` the classes that were given.
     """
 
     images: UInt8[Tensor, "N K C H W"]
@@ -51,6 +52,7 @@ class Samples:
     seed: int
     numbers: Int64[Tensor, "N K"]
     scores: Float[Tensor, "N K"] | None = None
+    labels: Int64[Tensor, " N"] | None = None
 
 
 def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
@@ -104,11 +106,28 @@ def load_hole(
     return named_hole(mask, image_size, patch_size, count, seed)
 
 
+def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:
+    """The class of each of ``count`` rows: one for all, or ``all``, each class in turn.
+
+    Raises:
+        LabelError: the model has no labels, or not that one.
+    """
+    classes = model.config.data.num_classes
+    if classes is None:
+        raise LabelError("--label needs a model that was trained with data.labels: true")
+    if text == "all":
+        return torch.arange(count) % classes
+    if not text.isdecimal() or int(text) >= classes:
+        raise LabelError(f"--label must be 0 to {classes - 1}, or all, not {text!r}")
+    return torch.full((count,), int(text))
+
+
 def draw(
     model: BigLearnGAN,
     sources: UInt8[Tensor, "N C H W"],
     hole: Bool[Tensor, "N H W"],
     *,
+    labels: Int64[Tensor, " N"] | None = None,
     variations: int,
     seed: int,
     batch_size: int,
@@ -123,6 +142,7 @@ def draw(
         model: draws, and ranks.
         sources: what is completed.
         hole: True = generated.
+        labels: the class of each row, for a model with labels.
         variations: K, of each row.
         seed: see :meth:`biglearn_gan.model.BigLearnGAN.complete`, as ``steps`` and ``order``.
         batch_size: rows in memory at once, which changes no sample.
@@ -132,9 +152,11 @@ def draw(
     parts, chosen, scores = [], [], []
     for first in range(0, len(sources), batch_size):
         rows = slice(first, first + batch_size)
+        given = None if labels is None else labels[rows]
         drawn = model.complete(
             to_unit_range(sources[rows]),
             hole[rows],
+            labels=given,
             variations=variations * best_of,
             seed=seed,
             first_image=first,
@@ -143,8 +165,8 @@ def draw(
         )
         numbers = torch.arange(variations).expand(len(drawn), -1)
         if best_of > 1:
-            logits = critic_logits(model, drawn, hole[rows]).unflatten(1, (variations, best_of))
-            best, place = logits.max(dim=2)
+            logits = critic_logits(model, drawn, hole[rows], given)
+            best, place = logits.unflatten(1, (variations, best_of)).max(dim=2)
             scores.append(best)
             numbers = best_of * numbers + place
             drawn = drawn[torch.arange(len(drawn))[:, None], numbers]
@@ -158,18 +180,23 @@ def draw(
         seed,
         torch.cat(chosen),
         torch.cat(scores) if scores else None,
+        labels,
     )
 
 
 def critic_logits(
-    model: BigLearnGAN, images: Float[Tensor, "N K C H W"], hole: Bool[Tensor, "N H W"]
+    model: BigLearnGAN,
+    images: Float[Tensor, "N K C H W"],
+    hole: Bool[Tensor, "N H W"],
+    labels: Int64[Tensor, " N"] | None = None,
 ) -> Float[Tensor, "N K"]:
     """What the model's critic thinks of completions: of one row, the highest is the likeliest."""
     rows, count = images.shape[:2]
     patch_size = model.config.model.patch_size
     target = tokens_touched(hole, patch_size).repeat_interleave(count, dim=0)
     tokens = patchify(images.flatten(0, 1), patch_size)
-    return model.critic_logits(tokens, TokenMasks(~target, target)).view(rows, count)
+    given = None if labels is None else labels.repeat_interleave(count)
+    return model.critic_logits(tokens, TokenMasks(~target, target), given).view(rows, count)
 
 
 def sample_grid(samples: Samples) -> Image.Image:
@@ -187,7 +214,8 @@ def sample_grid(samples: Samples) -> Image.Image:
 def write_samples(samples: Samples, output: Path) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
-    Where candidates were ranked, ``samples.npz`` has their ``scores`` too.
+    ``samples.npz`` has ``scores`` too where candidates were ranked, and ``labels`` where some were
+    given.
 
     Raises:
         OSError: the folder cannot be written.
@@ -211,6 +239,8 @@ def write_samples(samples: Samples, output: Path) -> None:
     }
     if samples.scores is not None:
         arrays["scores"] = samples.scores.numpy()
+    if samples.labels is not None:
+        arrays["labels"] = samples.labels.numpy()
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 

@@ -33,6 +33,14 @@ DataSetName = Literal[
     "gaussian_field_mixture",
     "gaussian_field_grid",
 ]
+CLASSES_OF: dict[str, int] = {
+    "digits": 10,
+    "mnist": 10,
+    "fashion_mnist": 10,
+    "coloured_mnist": 10,
+    "cifar10": 10,
+}
+"""How many classes the data sets with labels have; a folder says it itself."""
 PatternName = Literal[
     "everything",
     "iid",
@@ -91,7 +99,11 @@ class MissingConfig(Section):
 
 
 class DataConfig(Section):
-    """Which images. Sizes are in pixels, (height, width)."""
+    """Which images. Sizes are in pixels, (height, width).
+
+    With ``labels`` the model learns each image's class too, as one more token; ``classes`` is how
+    many a folder has.
+    """
 
     name: DataSetName
     root: str = "data"
@@ -103,12 +115,19 @@ class DataConfig(Section):
     max_broken_images: NonNegative = 10
     memory_limit_mb: Positive = 4096
     missing: MissingConfig | None = None
+    labels: bool = False
+    classes: Positive | None = None
     workers: NonNegative = 2
 
     @property
     def gaussian_field(self) -> FieldName | None:
         """The Gaussian field that the data are drawn from, None for images of other kinds."""
         return next((n for n in get_args(FieldName) if self.name == f"gaussian_field_{n}"), None)
+
+    @property
+    def num_classes(self) -> int | None:
+        """The classes that the model knows, None for a model without labels."""
+        return (self.classes or CLASSES_OF.get(self.name)) if self.labels else None
 
 
 class RatioLaw(Section):
@@ -143,10 +162,15 @@ class TaskComponent(Section):
 
 
 class TasksConfig(Section):
-    """The task distribution q(S, T): a named preset, or components of one's own."""
+    """The task distribution q(S, T): a named preset, or components of one's own.
+
+    A model with labels is given an image's label in a share ``label_given`` of its tasks, and asked
+    for it in the others.
+    """
 
     preset: PresetName | None = None
     components: list[TaskComponent] | None = None
+    label_given: Share = 0.5
 
 
 class NetworkConfig(Section):
@@ -193,12 +217,16 @@ class PenaltyConfig(Section):
 
 
 class LossConfig(Section):
-    """Weights of the terms of the game (0 leaves a term out)."""
+    """Weights of the terms of the game (0 leaves a term out).
+
+    ``label`` weighs the label's cross-entropy, in the warm start too, in a model with labels.
+    """
 
     logistic: NonNegativeFloat = 0.0
     relativistic: NonNegativeFloat = 1.0
     energy_score: NonNegativeFloat = 1.0
     communication: NonNegativeFloat = 0.0
+    label: NonNegativeFloat = 0.1
     fakes_per_real: Positive = 2
     penalty: PenaltyConfig = PenaltyConfig()
 

@@ -102,21 +102,36 @@ class Tasks:
         components: the component of the mixture that each row was drawn from.
         transforms: the orthogonal A of each row's domain y = A x, which mixes the tokens of an
             image; None where every row is in the data's own domain.
+        label_given: True where the label is a source, False where it is a target; None without
+            labels.
     """
 
     masks: TokenMasks
     components: Int64[Tensor, " B"]
     transforms: Float[Tensor, "B L L"] | None = None
+    label_given: Bool[Tensor, " B"] | None = None
 
 
 class TaskSampler:
-    """Draws batches of tasks from a mixture on a grid of tokens."""
+    """Draws batches of tasks from a mixture on a grid of tokens.
 
-    def __init__(self, components: Sequence[TaskComponent], grid_size: tuple[int, int]):
+    Args:
+        components: of the mixture.
+        grid_size: tokens per column and per row.
+        label_given: the share of tasks that are given the label; None without labels.
+    """
+
+    def __init__(
+        self,
+        components: Sequence[TaskComponent],
+        grid_size: tuple[int, int],
+        label_given: float | None = None,
+    ):
         if not components:
             raise ValueError("a task distribution needs at least one component")
         self.components = tuple(components)
         self.grid_size = grid_size
+        self.label_given = label_given
         self._weights = torch.tensor([c.weight for c in components], dtype=torch.float64)
         self._patterns = {
             "union": [(c.union.pattern, c.union.inverted) for c in components],
@@ -146,12 +161,17 @@ class TaskSampler:
         counts = torch.full((len(observed),), count)
         union = self._choose("union", components, observed, counts, generator)
         tasks = self._split(union, components, count, generator)
-        return replace(tasks, transforms=self._transforms(components, observed, generator))
+        transforms = self._transforms(components, observed, generator)
+        label_given = None
+        if self.label_given is not None:
+            label_given = torch.rand(len(observed), generator=generator) < self.label_given
+        return replace(tasks, transforms=transforms, label_given=label_given)
 
     def resplit(
         self, tasks: Tasks, observed: Bool[Tensor, "B L"], generator: torch.Generator
     ) -> Tasks:
-        """Draw another split into source and target of the same unions, in the same domains.
+        """Draw another split into source and target of the same unions, in the same domains,
+        with the same labels given.
 
         Components are drawn anew given the count, so a joint task may meet a conditional one.
         """
@@ -159,13 +179,15 @@ class TaskSampler:
         count, most = int(union[0].sum()), int(observed.sum(dim=1).min())
         components = _draw(self._union_law(most)[1][count - 1], len(union), generator)
         return replace(
-            self._split(union, components, count, generator), transforms=tasks.transforms
+            self._split(union, components, count, generator),
+            transforms=tasks.transforms,
+            label_given=tasks.label_given,
         )
 
     def conditional(self) -> TaskSampler:
         """The same mixture without the components that have no source (joint and marginals)."""
         kept = [c for c in self.components if c.target.pattern != "everything"]
-        return TaskSampler(kept, self.grid_size)
+        return TaskSampler(kept, self.grid_size, self.label_given)
 
     def _split(
         self, union: Tensor, components: Tensor, count: int, generator: torch.Generator

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Int64
+from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import EpochOrder, ImageDataset
 from biglearn_gan.game import GameBatch, Players, StepResult
-from biglearn_gan.masks import TokenMasks, TokenSequence
+from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks, TokenSequence
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.randomness import Stream, generator_for
@@ -56,7 +58,8 @@ class Trainer:
         self._sums: dict[str, tuple[float, int]] = {}
         self._reported = (0, 0.0)
         self._order = EpochOrder(len(dataset), config.train.seed)
-        self.game_tasks = TaskSampler(components_of(config.tasks), config.grid_size)
+        label_given = config.tasks.label_given if config.data.labels else None
+        self.game_tasks = TaskSampler(components_of(config.tasks), config.grid_size, label_given)
         self.warm_tasks = self.game_tasks
         if config.train.warm_start.tasks == "conditional" and self.schedule.warm_images:
             self.warm_tasks = self.game_tasks.conditional()
@@ -156,10 +159,11 @@ class Trainer:
 
         task_generator = generator_for(Stream.TASKS, seed, seen)
         tasks = sampler.sample(observed, task_generator)
-        sequence = self._mine(tasks)
+        sequence = self._mine(tasks, images.labels)
         second = None
         if config.loss.communication > 0 and not self.warm:
-            second = self._mine(sampler.resplit(tasks, observed, task_generator))
+            other = sampler.resplit(tasks, observed, task_generator)
+            second = self._mine(other, images.labels)
 
         noise_generator = generator_for(Stream.NOISE, seed, seen, device=device)
         fakes, length = config.loss.fakes_per_real, sequence.positions.shape[1]
@@ -179,16 +183,21 @@ class Trainer:
             token_noise.view(fakes, size, length, -1)[:, self._slice],
             perturbation,
             second,
+            images.labels if config.data.labels else None,
         )
         return batch, tasks
 
-    def _mine(self, tasks: Tasks) -> TokenSequence:
-        """The present tokens of this process's rows."""
+    def _mine(self, tasks: Tasks, labels: Int64[Tensor, " b"] | None) -> TokenSequence:
+        """The present tokens of this process's rows, whose classes are ``labels``."""
         masks = tasks.masks
         sequence = TokenMasks(masks.source[self._slice], masks.target[self._slice]).sequence()
         if tasks.transforms is not None:
             rows = gather_tokens(tasks.transforms[self._slice], sequence.positions)
             sequence = replace(sequence, transforms=rows)
+        if tasks.label_given is not None:
+            assert labels is not None
+            given = tasks.label_given[self._slice].to(labels.device)
+            sequence = replace(sequence, labels=torch.where(given, labels, UNKNOWN_LABEL))
         return sequence.to(self.accelerator.device)
 
     def _record(self, result: StepResult, tasks: Tasks, sampler: TaskSampler) -> None:

@@ -22,8 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from biglearn_gan.config import Config, load_config
-from biglearn_gan.data import ImageDataset
-from biglearn_gan.fit import make_accelerator
+from biglearn_gan.fit import make_accelerator, random_images
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN
 from biglearn_gan.trainer import Trainer
@@ -58,9 +57,8 @@ def main(
 def random_trainer(config: Config, device: str) -> Trainer:
     """A trainer on random images, with an endless budget."""
     accelerator = make_accelerator(device, config.train.precision)
-    shape = (DATA_IMAGES, config.data.channels, *config.data.image_size)
-    pixels = torch.randint(256, shape, dtype=torch.uint8, device=accelerator.device)
-    return Trainer(config, ImageDataset("random", pixels), accelerator, max_images=10**9)
+    dataset = random_images(config, DATA_IMAGES, accelerator.device)
+    return Trainer(config, dataset, accelerator, max_images=10**9)
 
 
 def matrix_peak(device: torch.device) -> float:
@@ -119,11 +117,13 @@ def report_sampling(model: BigLearnGAN, peak: float) -> None:
     target = torch.ones(CHUNK_ROWS, config.token_count, dtype=torch.bool)
     sequence = TokenMasks(torch.zeros_like(target), target).sequence().to(device)
     generator = torch.Generator(device).manual_seed(0)
+    labels = torch.zeros(CHUNK_ROWS, dtype=torch.int64, device=device)
     noise = model.generator.draw_noise(CHUNK_ROWS, config.token_count, generator)
 
     @torch.no_grad()
     def one_pass() -> None:
-        model.generator(tokens, sequence.positions, sequence.is_target, *noise)
+        places = sequence.positions, sequence.is_target
+        model.generator(tokens, *places, *noise, labels=labels if config.data.labels else None)
 
     one_pass()
     with FlopCounter() as counter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import shutil
@@ -18,9 +19,12 @@ import yaml
 from PIL import Image
 
 from biglearn_gan.cli import main
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, load_config
+from biglearn_gan.data import load_dataset
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import critic_logits
+
+DIGITS = Path(__file__).parents[1] / "experiments" / "digits.yaml"
 
 
 @pytest.fixture
@@ -44,6 +48,14 @@ def checkpoint(tmp_path: Path, tiny_config: Callable[..., Config]) -> Path:
     """An untrained model of 8 x 8 digits."""
     folder = tmp_path / "checkpoint"
     BigLearnGAN(tiny_config()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, tiny_config: Callable[..., Config]) -> Path:
+    """An untrained model of 8 x 8 digits and their labels."""
+    folder = tmp_path / "labelled"
+    BigLearnGAN(tiny_config({"data.labels": True})).save_pretrained(folder)
     return folder
 
 
@@ -114,6 +126,58 @@ def test_the_best_of_several_is_the_one_the_critic_likes_most(
         number = 3 * variation + int(logits[row, variation].argmax())
         assert (best["images"][row, variation] == every["images"][row, number]).all()
         assert best["seeds"][row, variation].tolist() == [3, row, number]
+
+
+def test_rows_of_a_class_and_of_each_class_in_turn(
+    run: Callable[..., tuple[int, str, str]], labelled: Path, tmp_path: Path
+) -> None:
+    def arrays(name: str, *options: object) -> dict[str, np.ndarray]:
+        place = ("--output", tmp_path / name)
+        code, *_ = run("sample", "--checkpoint", labelled, *place, "--num", 12, *options)
+        assert code == 0
+        return dict(np.load(tmp_path / name / "samples.npz"))
+
+    threes = arrays("threes", "--label", 3)
+    assert threes["labels"].tolist() == [3] * 12
+    every = arrays("every", "--label", "all", "--batch-size", 5)
+    assert every["labels"].tolist() == [*range(10), 0, 1]
+    model = BigLearnGAN.from_pretrained(labelled)
+    drawn = model.sample(12, labels=torch.from_numpy(every["labels"]))
+    assert (
+        np.abs(every["images"][:, 0, :, :, 0] - (drawn[:, 0].numpy() + 1) * 127.5).max() <= 0.5001
+    )
+    same = (threes["images"] == every["images"]).reshape(12, -1).all(axis=1)
+    assert same.tolist() == (every["labels"] == 3).tolist()
+    ranked = arrays("ranked", "--label", 3, "--best-of", 2)
+    hole = torch.ones(12, 8, 8, dtype=torch.bool)
+    images = torch.from_numpy(ranked["images"]).movedim(-1, 2) / 127.5 - 1
+    scores = critic_logits(model, images, hole, torch.full((12,), 3))
+    assert ranked["scores"] == pytest.approx(scores.numpy(), abs=1e-2)
+    assert "labels" not in arrays("unlabelled")
+
+
+def test_classify_prints_and_writes_probabilities(
+    run: Callable[..., tuple[int, str, str]], labelled: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels" / "part.csv"
+    hidden = ("--mask", "right-half", "--num", 20, "--batch-size", 7)
+    code, out, _ = run("classify", "--checkpoint", labelled, "--output", path, *hidden)
+    assert code == 0
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["image", "label", *map(str, range(10))]
+    written = torch.tensor([[float(p) for p in row[2:]] for row in rows])
+    images = load_dataset(load_config(DIGITS).data, "test").batch(torch.arange(20)).images
+    observed = torch.zeros(20, 8, 8, dtype=torch.bool)
+    observed[:, :, :4] = True
+    expected = BigLearnGAN.from_pretrained(labelled).classify(images, observed)
+    torch.testing.assert_close(written, expected, atol=1e-6, rtol=0)
+    assert [int(row[1]) for row in rows] == expected.argmax(dim=1).tolist()
+    lines = [line for line in out.splitlines() if line.lstrip()[:1].isdigit()]
+    assert lines[19].startswith(f"   19: {rows[19][1]} ({expected[19].max():.3f}), ")
+    whole = tmp_path / "whole.csv"
+    assert run("classify", "--checkpoint", labelled, "--output", whole, "--num", 20)[0] == 0
+    assert whole.read_text() != path.read_text()
 
 
 def test_samples_depend_on_seed_row_and_variation_alone(
@@ -359,6 +423,22 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "random, raster, center-out, not 'spiral'",
     ),
+    "no such label": (
+        ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "10"),
+        2,
+        "--label must be 0 to 9, or all, not '10'",
+    ),
+    "no label at all": (
+        ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "-1"),
+        2,
+        "--label must be 0 to 9, or all, not '-1'",
+    ),
+    "label without labels": ((*SAMPLE, "--label", "3"), 2, "data.labels: true"),
+    "classes without labels": (
+        ("classify", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out.csv"),
+        2,
+        "data.labels: true",
+    ),
     "not a device": ((*SAMPLE, "--device", "abacus"), 2, "'abacus' is not a device"),
     "neither checkpoint nor samples": (("evaluate",), 2, "--checkpoint or --samples"),
     "both": (
@@ -436,6 +516,7 @@ def test_a_mistake_is_one_sentence(
     mistake: str,
     run: Callable[..., tuple[int, str, str]],
     checkpoint: Path,
+    labelled: Path,
     config_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -447,7 +528,12 @@ def test_a_mistake_is_one_sentence(
     save_grey(tmp_path / "grey.png", np.full((8, 8), 128))
     truncated_folder(tmp_path)
     arguments, expected, words = MISTAKES[mistake]
-    names = {"checkpoint": checkpoint, "config": config_file, "tmp": tmp_path}
+    names = {
+        "checkpoint": checkpoint,
+        "labelled": labelled,
+        "config": config_file,
+        "tmp": tmp_path,
+    }
     code, _, err = run(*(argument.format(**names) for argument in arguments))
     assert code == expected
     assert words in err

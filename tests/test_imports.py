@@ -46,6 +46,7 @@ ORDER = [
     "model",
     "figures",
     "sampling",
+    "labelling",
     "game",
     "schedule",
     "run_folder",
