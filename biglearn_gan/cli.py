@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -286,6 +288,43 @@ def classify(
 
 
 @app.command()
+def demo(
+    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page.")] = 7860,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; the default is this machine alone.")
+    ] = "127.0.0.1",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    data_root: DataRoot = None,
+) -> None:
+    """Serve a page on which a hole is painted and completed (needs the extra ``demo``)."""
+    try:
+        from biglearn_gan.demo import serving
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        _fail("the page needs gradio: pip install 'biglearn-gan[demo]'")
+    from biglearn_gan.data import load_dataset
+    from biglearn_gan.devices import usable_device
+    from biglearn_gan.images import DataError
+    from biglearn_gan.studio import Studio
+
+    model = _load_model(checkpoint, usable_device(device))
+    data = model.config.data
+    if data_root is not None:
+        data = data.model_copy(update={"root": data_root})
+    try:
+        images = load_dataset(data, "test")
+    except DataError as error:
+        images = None
+        typer.echo(f"no test images to choose from, only uploads: {error}")
+    with serving(Studio(checkpoint, model, images), host, port) as url:
+        typer.echo(f"{url} (Ctrl-C stops)")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+@app.command()
 def evaluate(
     checkpoint: Annotated[
         str | None, typer.Option(help="Folder, or name on the Hugging Face hub.")
@@ -535,6 +574,7 @@ USAGE_ERRORS = (
 )
 FAILURES = (
     "DataError",
+    "DemoError",
     "CheckpointError",
     "RunFolderError",
     "TrainingError",

@@ -37,6 +37,8 @@ RESULTS = Path("experiments/simulations_gan.csv")
 FIGURE = Path("experiments/figures/grid_gan.png")
 SAMPLES = 10_000
 SHOWN = 2_500
+AVERAGE_SHARE = 0.03
+"""Half-life of the generator's average, as a share of the budget; 6,000 images of 200,000."""
 
 OWN = [
     {"name": "joint", "weight": 0.6},
@@ -84,7 +86,12 @@ def run_folder(runs: Path, name: str, seed: int, images: int) -> Path:
 
 def measure(name: str, seed: int, images: int, runs: Path) -> dict[str, str]:
     """Train one model and count its samples at the modes."""
-    overrides = [*VARIANTS[name], f"train.seed={seed}", f"train.max_images={images}"]
+    overrides = [
+        *VARIANTS[name],
+        f"train.seed={seed}",
+        f"train.max_images={images}",
+        f"train.ema_half_life_images={AVERAGE_SHARE * images}",
+    ]
     folder = run_folder(runs, name, seed, images)
     outcome = fit(load_config(CONFIG, overrides), folder, device="cpu")
     if outcome.interrupted:

@@ -47,6 +47,8 @@ ORDER = [
     "figures",
     "sampling",
     "labelling",
+    "studio",
+    "demo",
     "game",
     "schedule",
     "run_folder",

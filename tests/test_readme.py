@@ -10,8 +10,11 @@ import os
 import re
 import runpy
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +91,9 @@ def test_command_runs(
             pytest.skip("needs MNIST: set BIGLEARN_DATA to a folder that holds it")
         (place / "samples").mkdir(exist_ok=True)
         words += ["--data-root", root]
+    if "demo" in words:
+        serve_until_interrupted(words, monkeypatch)
+        return
     if words[0] == "torchrun":
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
         ended = subprocess.run(words, check=False, capture_output=True, text=True, env=one_thread)
@@ -102,6 +108,23 @@ def test_command_runs(
         monkeypatch.setattr(sys, "argv", arguments)
         runpy.run_path(arguments[0], run_name="__main__")
     assert not ended.value.code
+
+
+def serve_until_interrupted(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is up says where, and Ctrl-C ends it as it should end."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "biglearn_gan", *words[1:], "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        lines = iter(served.stdout.readline, "")
+        url = next(line.split()[0] for line in lines if line.startswith("http"))
+        with urllib.request.urlopen(url) as answer:
+            assert answer.status == 200
+        served.send_signal(signal.SIGINT)
+        assert served.wait(60) == 0
 
 
 def test_commands_leave_what_the_readme_says(place: Path) -> None:

@@ -1,0 +1,213 @@
+"""The page of ``biglearn-gan demo``: paint a hole, see completions (extra ``demo``, gradio)."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from torch import Tensor
+
+from biglearn_gan.figures import HOLE_COLOUR
+from biglearn_gan.holes import HoleError
+from biglearn_gan.images import DataError
+from biglearn_gan.masks import UNKNOWN_LABEL
+from biglearn_gan.studio import Answer, Studio
+
+FIRST_VARIATIONS = 6
+MOST_VARIATIONS = 16
+FIRST_SAMPLES = 16
+MOST_SAMPLES = 64
+ANY_LABEL = "any"
+BRUSH_SHARE = 12
+"""Width of the brush at first, in per cent of the canvas."""
+
+
+class DemoError(Exception):
+    """A page that cannot be served, in one sentence."""
+
+
+@contextmanager
+def serving(studio: Studio, host: str, port: int) -> Iterator[str]:
+    """Serve the page, at the address that is given, until the context ends.
+
+    Raises:
+        DemoError: the port is in use, or the address is not this machine's.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise DemoError(f"{host}:{port} cannot be served ({error.strerror})") from None
+    with tempfile.TemporaryDirectory() as folder:
+        page = _build(studio, Path(folder))
+        _, url, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            allowed_paths=[folder],
+            share=False,
+            quiet=True,
+            footer_links=[],
+            prevent_thread_lock=True,
+        )
+        try:
+            yield url
+        finally:
+            page.close()
+
+
+def _build(studio: Studio, folder: Path) -> gr.Blocks:
+    """The page; what can be downloaded is written below ``folder``."""
+    data = studio.model.config.data
+    with gr.Blocks(title="BigLearn-GAN", analytics_enabled=False) as page:
+        gr.Markdown(f"# BigLearn-GAN on {data.name}")
+        with gr.Tab("Complete"):
+            _completion_tab(studio, folder)
+        with gr.Tab("From nothing"):
+            _joint_tab(studio, folder)
+    return page
+
+
+def _completion_tab(studio: Studio, folder: Path) -> None:
+    height, width = studio.model.config.data.image_size
+    canvas_size = (width * studio.enlargement, height * studio.enlargement)
+    count = 0 if studio.images is None else len(studio.images)
+    first = studio.test_image(0) if count else None
+    image = gr.State(first)
+    with gr.Row():
+        with gr.Column(scale=3, min_width=canvas_size[0] + 120):
+            editor = gr.ImageEditor(
+                None if first is None else _unpainted(studio, first),
+                label="Paint what is to be generated",
+                type="pil",
+                sources=(),
+                transforms=(),
+                layers=False,
+                brush=gr.Brush(
+                    default_size=BRUSH_SHARE * max(canvas_size) // 100,
+                    colors=[_hex(HOLE_COLOUR)],
+                    color_mode="fixed",
+                ),
+                canvas_size=canvas_size,
+                fixed_canvas=True,
+                height=canvas_size[1] + 90,
+                format="png",
+                elem_id="editor",
+            )
+        with gr.Column(scale=2):
+            number = gr.Slider(
+                0, max(count - 1, 1), 0, step=1, label="Test image", visible=count > 1
+            )
+            upload = gr.UploadButton("Upload an image instead", type="filepath", elem_id="upload")
+            variations = gr.Slider(1, MOST_VARIATIONS, FIRST_VARIATIONS, step=1, label="Variations")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            label = _label_choice(studio)
+            button = gr.Button("Complete", variant="primary")
+    outputs = _outputs("completion")
+
+    def choose(number: int) -> tuple[Any, Any, str]:
+        chosen = studio.test_image(int(number))
+        return chosen, _unpainted(studio, chosen), ""
+
+    def read(path: str) -> tuple[Any, Any, str]:
+        try:
+            chosen = studio.uploaded(Path(path))
+        except DataError as error:
+            return gr.skip(), gr.skip(), str(error).replace(path, Path(path).name)
+        return chosen, _unpainted(studio, chosen), ""
+
+    def complete(
+        chosen: Tensor | None, painted: dict[str, Any], variations: int, seed: int, label: str
+    ) -> tuple[Any, ...]:
+        if chosen is None:
+            return _told("there is no image yet: upload one")
+        try:
+            hole = studio.hole(painted["layers"] if painted else [])
+        except HoleError as error:
+            return _told(str(error))
+        answer = studio.complete(
+            chosen, hole, variations=int(variations), seed=int(seed or 0), label=_label(label)
+        )
+        return _shown(answer, folder)
+
+    shown = [image, editor, outputs[0]]
+    number.change(choose, number, shown, show_progress="hidden")
+    upload.upload(read, upload, shown)
+    button.click(complete, [image, editor, variations, seed, label], outputs)
+
+
+def _joint_tab(studio: Studio, folder: Path) -> None:
+    with gr.Row():
+        with gr.Column():
+            num = gr.Slider(1, MOST_SAMPLES, FIRST_SAMPLES, step=1, label="Images")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            label = _label_choice(studio)
+            button = gr.Button("Generate", variant="primary")
+        with gr.Column(scale=2):
+            outputs = _outputs("joint")
+
+    def sample(num: int, seed: int, label: str) -> tuple[Any, ...]:
+        answer = studio.sample(int(num), seed=int(seed or 0), label=_label(label))
+        return _shown(answer, folder)
+
+    button.click(sample, [num, seed, label], outputs)
+
+
+def _unpainted(studio: Studio, image: Tensor) -> Any:
+    """An editor's value."""
+    return {"background": studio.canvas(image).convert("RGB"), "layers": [], "composite": None}
+
+
+def _outputs(name: str) -> list[Any]:
+    """What was told, the grid, its command line, and the files that it reads."""
+    return [
+        gr.Markdown(elem_id=f"{name}-told"),
+        gr.Image(
+            label="Result",
+            type="filepath",
+            format="png",
+            interactive=False,
+            buttons=["download", "fullscreen"],
+            elem_id=f"{name}-result",
+        ),
+        gr.Code(
+            label="The same on the command line",
+            interactive=False,
+            wrap_lines=True,
+            lines=2,
+            elem_id=f"{name}-command",
+        ),
+        gr.Files(label="What it reads", visible=False, elem_id=f"{name}-files"),
+    ]
+
+
+def _shown(answer: Answer, folder: Path) -> tuple[Any, ...]:
+    place = Path(tempfile.mkdtemp(dir=folder))
+    answer.grid.save(place / "grid.png")
+    for name, image in answer.files.items():
+        image.save(place / name)
+    files = [str(place / name) for name in answer.files]
+    return "", str(place / "grid.png"), answer.command, gr.Files(files, visible=bool(files))
+
+
+def _told(sentence: str) -> tuple[Any, ...]:
+    return sentence, None, "", gr.Files(visible=False)
+
+
+def _label_choice(studio: Studio) -> gr.Dropdown:
+    classes = studio.model.config.data.num_classes
+    choices = [ANY_LABEL, *map(str, range(classes or 0))]
+    return gr.Dropdown(choices, value=ANY_LABEL, label="Label", visible=classes is not None)
+
+
+def _label(choice: str) -> int:
+    return UNKNOWN_LABEL if choice == ANY_LABEL else int(choice)
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{value:02x}" for value in colour)

@@ -1,0 +1,153 @@
+"""What the demo's page does, without the page: a painted hole, a drawn answer, its command line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import Image
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+from biglearn_gan.figures import image_grid
+from biglearn_gan.holes import HoleError
+from biglearn_gan.images import load_images
+from biglearn_gan.masks import UNKNOWN_LABEL
+from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.sampling import Samples, draw, sample_grid
+
+CANVAS_PIXELS = 448
+"""The canvas is the image enlarged by the largest whole factor with no side above this."""
+
+JOINT_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a press of the button gives.
+
+    Attributes:
+        grid: input, masked input and variations side by side; joint samples alone.
+        command: the command line that draws the same.
+        files: what the command line reads, by name.
+    """
+
+    grid: Image.Image
+    command: str
+    files: dict[str, Image.Image]
+
+
+class Studio:
+    """A model, the images to choose from, and what can be asked of them.
+
+    Args:
+        checkpoint: the model's folder or hub name, for the command lines.
+        model: on any device.
+        images: the data set's test images, None where they cannot be had.
+    """
+
+    def __init__(self, checkpoint: str, model: BigLearnGAN, images: ImageDataset | None):
+        self.model = model
+        self.images = images
+        self._checkpoint = checkpoint
+
+    @property
+    def enlargement(self) -> int:
+        """Canvas pixels for each pixel of an image."""
+        return max(1, CANVAS_PIXELS // max(self.model.config.data.image_size))
+
+    def test_image(self, number: int) -> UInt8[Tensor, "C H W"]:
+        """One of the test images.
+
+        Raises:
+            ValueError: there is no image of that number.
+        """
+        count = 0 if self.images is None else len(self.images)
+        if self.images is None or not 0 <= number < count:
+            raise ValueError(f"test images have the numbers 0 to {count - 1}, not {number}")
+        return self.images.images_uint8(torch.tensor([number]))[0]
+
+    def uploaded(self, path: Path) -> UInt8[Tensor, "C H W"]:
+        """A user's image file, fitted to the model's size and channels.
+
+        Raises:
+            DataError: it is no image that can be read.
+        """
+        data = self.model.config.data
+        return load_images(path, data.image_size, data.channels, 1)[0][0]
+
+    def canvas(self, image: UInt8[Tensor, "C H W"]) -> Image.Image:
+        """The image as it lies below the brush."""
+        return _to_pil(image.repeat_interleave(self.enlargement, 1), self.enlargement)
+
+    def hole(self, layers: Sequence[Image.Image]) -> Bool[Tensor, "H W"]:
+        """The pixels of which the paint of a layer, RGBA of any size, covers at least half.
+
+        Raises:
+            HoleError: nothing is painted.
+        """
+        height, width = self.model.config.data.image_size
+        hole = torch.zeros(height, width, dtype=torch.bool)
+        for layer in layers:
+            alpha = layer.convert("RGBA").getchannel("A")
+            small = np.asarray(alpha.resize((width, height), Image.Resampling.BOX))
+            hole |= torch.from_numpy(small >= 128)
+        if not hole.any():
+            raise HoleError("nothing is painted: paint the part that is to be generated")
+        return hole
+
+    def complete(
+        self,
+        image: UInt8[Tensor, "C H W"],
+        hole: Bool[Tensor, "H W"],
+        *,
+        variations: int,
+        seed: int,
+        label: int = UNKNOWN_LABEL,
+    ) -> Answer:
+        """Fill the hole ``variations`` times."""
+        samples = self._draw(image[None], hole[None], variations, seed, label)
+        files = {"input.png": _to_pil(image, 1), "mask.png": Image.fromarray(hole.numpy())}
+        asked = ["--images", "input.png", "--mask", "mask.png", "--variations", str(variations)]
+        return Answer(sample_grid(samples), self._command(asked, seed, label), files)
+
+    def sample(self, num: int, *, seed: int, label: int = UNKNOWN_LABEL) -> Answer:
+        """Draw ``num`` images from nothing."""
+        data = self.model.config.data
+        black = torch.zeros(num, data.channels, *data.image_size, dtype=torch.uint8)
+        hole = torch.ones(num, *data.image_size, dtype=torch.bool)
+        drawn = self._draw(black, hole, 1, seed, label).images[:, 0]
+        command = self._command(["--num", str(num)], seed, label)
+        return Answer(image_grid(drawn, min(num, JOINT_COLUMNS)), command, {})
+
+    def _draw(
+        self, images: Tensor, hole: Tensor, variations: int, seed: int, label: int
+    ) -> Samples:
+        rows = len(images)
+        labels = None if label == UNKNOWN_LABEL else torch.full((rows,), label)
+        return draw(
+            self.model,
+            images,
+            hole,
+            labels=labels,
+            variations=variations,
+            seed=seed,
+            batch_size=rows,
+        )
+
+    def _command(self, asked: list[str], seed: int, label: int) -> str:
+        words = ["biglearn-gan", "sample", "--checkpoint", self._checkpoint, *asked]
+        if label != UNKNOWN_LABEL:
+            words += ["--label", str(label)]
+        return shlex.join([*words, "--seed", str(seed), "--output", "samples/demo"])
+
+
+def _to_pil(image: Tensor, columns: int) -> Image.Image:
+    """Each column ``columns`` times."""
+    pixels = image.repeat_interleave(columns, 2).movedim(0, -1).contiguous().numpy()
+    return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)

@@ -1,0 +1,256 @@
+"""The page to paint a mask on, by its parts and in a real browser.
+
+With the environment variable BIGLEARN_SCREENSHOT the browser leaves a picture there; with
+BIGLEARN_DATA (see test_readme.py) it shows MNIST, else digits.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from biglearn_gan.cli import main
+from biglearn_gan.config import Config, load_config
+from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.demo import DemoError, serving
+from biglearn_gan.figures import GAP
+from biglearn_gan.holes import HoleError
+from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.studio import Studio
+
+ROOT = Path(__file__).parents[1]
+NAME = "mnist" if "BIGLEARN_DATA" in os.environ else "digits"
+CHECKPOINT = f"checkpoints/{NAME}"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+
+
+def images_to_choose_from() -> ImageDataset:
+    root = os.environ.get("BIGLEARN_DATA", "data")
+    config = load_config(ROOT / f"experiments/{NAME}.yaml", [f"data.root={root}"])
+    return load_dataset(config.data, "test")
+
+
+@pytest.fixture
+def studio(tiny_config: Callable[..., Config], tiny_dataset: ImageDataset) -> Studio:
+    model = BigLearnGAN(tiny_config({"data.labels": True}))
+    return Studio("my model", model, tiny_dataset)
+
+
+def run(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line as if it were typed in a folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+
+
+def test_paint_is_a_hole_where_it_covers_half_of_a_pixel(studio: Studio) -> None:
+    paint = np.zeros((80, 80, 4), dtype=np.uint8)
+    paint[0:24, 8:16, 3] = 255  # 2.4 rows, 0.2 and 0.6 of two columns
+    paint[40:44, 40:80, 3] = 255  # 0.4 of a row
+    other = np.zeros((8, 8, 4), dtype=np.uint8)
+    other[7, 7] = 255
+    hole = studio.hole([Image.fromarray(paint), Image.fromarray(other)])
+    expected = torch.zeros(8, 8, dtype=torch.bool)
+    expected[:2, 1] = True
+    expected[7, 7] = True
+    assert torch.equal(hole, expected)
+    with pytest.raises(HoleError, match="nothing is painted"):
+        studio.hole([Image.new("RGBA", (80, 80))])
+
+
+def test_the_command_line_draws_the_same(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.model.save_pretrained(tmp_path / "my model")
+    hole = torch.zeros(8, 8, dtype=torch.bool)
+    hole[2:5, 1:7] = True
+    for answer in (
+        studio.complete(studio.test_image(5), hole, variations=3, seed=4, label=7),
+        studio.complete(studio.test_image(5), hole, variations=2, seed=4),
+        studio.sample(9, seed=4, label=7),
+        studio.sample(16, seed=0),
+    ):
+        for name, image in answer.files.items():
+            image.save(tmp_path / name)
+        run(answer.command, tmp_path, monkeypatch)
+        arrays = np.load(tmp_path / "samples" / "demo" / "samples.npz")
+        assert ("labels" in arrays) == ("--label" in answer.command)
+        written = Image.open(tmp_path / "samples" / "demo" / "grid.png")
+        if answer.files:
+            assert (np.asarray(written) == np.asarray(answer.grid)).all()
+        else:
+            shown = np.asarray(answer.grid)[GAP:-GAP, GAP:-GAP, 0][::7]
+            assert set(arrays["images"].ravel()) <= {*shown.ravel().tolist()}
+
+
+def test_an_unknown_test_image_and_a_port_in_use(studio: Studio) -> None:
+    with pytest.raises(ValueError, match="0 to 36, not 37"):
+        studio.test_image(37)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(DemoError, match=f"127.0.0.1:{port} cannot be served"),
+            serving(studio, "127.0.0.1", port),
+        ):
+            pass
+
+
+def test_a_page_without_test_images(studio: Studio) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    without = Studio("my model", studio.model, None)
+    with serving(without, "127.0.0.1", port) as url, urllib.request.urlopen(url) as answer:
+        assert answer.status == 200
+        assert "Upload an image" in answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with playwright.sync_playwright() as started:
+        if found is None and not Path(started.chromium.executable_path).exists():
+            pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
+        opened = started.chromium.launch(executable_path=found, args=list(QUIET))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    model = BigLearnGAN.from_pretrained(ROOT / CHECKPOINT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    studio = Studio(CHECKPOINT, model, images_to_choose_from())
+    with serving(studio, "127.0.0.1", port) as address:
+        yield address
+
+
+class Page:
+    """The page in a browser, as a person uses it."""
+
+    def __init__(self, page: Any, url: str):
+        self.page = page
+        self.hosts: set[str] = set()
+        page.on("request", lambda request: self.note(request.url))
+        page.goto(url)
+        page.wait_for_selector("#editor canvas")
+        page.wait_for_timeout(1500)
+
+    def note(self, url: str) -> None:
+        """Remember which host something came from, if from any."""
+        if not url.startswith(("data:", "blob:")):
+            self.hosts.add(urlsplit(url).netloc)
+
+    def paint(self) -> None:
+        """A slanted stroke over the middle."""
+        box = self.page.locator("#editor canvas").first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(x - 60, y - 60)
+        self.page.mouse.down()
+        for step in range(20):
+            self.page.mouse.move(x - 60 + 6 * step, y - 60 + 6 * step)
+        self.page.mouse.up()
+        self.page.wait_for_timeout(500)
+
+    def press(self, button: str, result: str) -> bytes:
+        """Press a button and wait for another result than the one that is there."""
+        image = self.page.locator(f"#{result} img")
+        before = image.get_attribute("src") if image.count() else None
+        self.page.get_by_role("button", name=button, exact=True).click()
+        self.page.wait_for_function(
+            "([id, before]) => { const image = document.querySelector(`#${id} img`);"
+            " return image && image.src && image.src !== before && image.complete; }",
+            arg=[result, before],
+        )
+        source = image.get_attribute("src")
+        self.note(source)
+        return self.page.request.get(source).body()
+
+    def text(self, element: str) -> str:
+        return self.page.locator(f"#{element}").inner_text()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1180, "height": 980})
+    yield Page(opened, url)
+    opened.close()
+
+
+def pixels(data: bytes, path: Path) -> np.ndarray:
+    path.write_bytes(data)
+    return np.asarray(Image.open(path))
+
+
+def test_paint_and_complete(
+    page: Page, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.paint()
+    first = pixels(page.press("Complete", "completion-result"), tmp_path / "first.png")
+    if path := os.environ.get("BIGLEARN_SCREENSHOT"):
+        page.page.screenshot(path=path, clip={"x": 90, "y": 0, "width": 1000, "height": 835})
+    command = page.text("completion-command").splitlines()[-1]
+    for name in ("input.png", "mask.png"):
+        link = page.page.locator(f'#completion-files a[href*="{name}"]').first
+        body = page.page.request.get(link.get_attribute("href")).body()
+        (tmp_path / name).write_bytes(body)
+
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    run(command, tmp_path, monkeypatch)
+    arrays = np.load(tmp_path / "samples" / "demo" / "samples.npz")
+    assert (np.asarray(Image.open(tmp_path / "samples" / "demo" / "grid.png")) == first).all()
+    kept = ~arrays["masks"][0]
+    assert 0.5 < kept.mean() < 0.95, f"{1 - kept.mean():.0%} is painted"
+    source = arrays["sources"][0].squeeze()
+    assert (source == images_to_choose_from().images_uint8(torch.tensor([0]))[0, 0].numpy()).all()
+    for variation in arrays["images"][0]:
+        assert (variation.squeeze()[kept] == source[kept]).all()
+
+    page.page.get_by_label("Seed").first.fill("1")
+    second = pixels(page.press("Complete", "completion-result"), tmp_path / "second.png")
+    assert second.shape == first.shape
+    assert (second != first).any()
+    assert page.hosts == {urlsplit(url).netloc}
+
+
+def test_nothing_painted_and_a_wrong_upload_are_told_on_the_page(
+    page: Page, tmp_path: Path
+) -> None:
+    page.page.get_by_role("button", name="Complete", exact=True).click()
+    page.page.get_by_text("nothing is painted: paint the part").wait_for()
+    wrong = tmp_path / "letter.png"
+    wrong.write_text("no image at all")
+    with page.page.expect_file_chooser() as chooser:
+        page.page.get_by_role("button", name="Upload an image instead").click()
+    chooser.value.set_files(wrong)
+    page.page.get_by_text("letter.png").first.wait_for()
+    assert str(tmp_path) not in page.text("completion-told")
+
+
+def test_images_from_nothing(page: Page, url: str, tmp_path: Path) -> None:
+    page.page.get_by_role("tab", name="From nothing").click()
+    image = pixels(page.press("Generate", "joint-result"), tmp_path / "joint.png")
+    assert image.shape[1] > image.shape[0]  # 16 images in two rows of eight
+    assert "--num 16" in page.text("joint-command")
+    assert page.hosts == {urlsplit(url).netloc}
