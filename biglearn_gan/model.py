@@ -205,8 +205,8 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                 are pasted back, so pixels outside of the hole come back bit for bit.
             absent: True = neither given nor generated. A patch touched by it and not by the hole
                 is not shown to the model; its pixels come back as they were.
-            labels: the class of each image, for a model with labels; -1, or None for all, where it
-                is not known.
+            labels: the class of each image, for a model with labels; where it is -1 (or None, for
+                all) each variation's is drawn from p(y | x_S) first.
             variations: K, completions of each image, at least 1.
             seed: at least 0; completion k of image i depends on (seed, i, k) alone.
             first_image: the number i of the first image, so that a long job can be cut in parts.
@@ -394,9 +394,10 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             OrderError: see :meth:`complete`.
             LabelError: see :meth:`complete`.
         """
-        labels = self._checked_labels(labels, len(tokens))
         checked_order(order, steps, self.config.token_count)
         numbers = range(first_image, first_image + len(tokens))
+        given = self._checked_labels(labels, len(tokens))
+        drawn = self._draw_labels(given, tokens, masks.source, variations, seed, numbers)
         orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
         parts = parts_in_order(masks, self.config.grid_size, steps, order, orders)
         results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
@@ -411,13 +412,36 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                     results[image, variation] = self._generate_chunk(
                         results[image, variation],
                         TokenMasks(part.source[row], part.target[row]),
-                        labels[image],
+                        drawn[image, variation],
                         [
                             _noise_of(step, seed, first_image + i, k)
                             for i, k in zip(image.tolist(), variation.tolist(), strict=True)
                         ],
                     )
         return results
+
+    def _draw_labels(
+        self,
+        labels: Int64[Tensor, " N"],
+        tokens: Float[Tensor, "N L P"],
+        source: Bool[Tensor, "N L"],
+        variations: int,
+        seed: int,
+        numbers: range,
+    ) -> Int64[Tensor, "N K"]:
+        """A label for each draw: the given one, else one drawn from p(y | x_S)."""
+        result = labels[:, None].repeat(1, variations)
+        rows = (labels == UNKNOWN_LABEL).nonzero()[:, 0]
+        if self.config.data.num_classes is None or len(rows) == 0:
+            return result
+        probabilities = self.label_probabilities(tokens[rows], source[rows])
+        cumulative = probabilities.double().cumsum(dim=1)
+        for row, upper in zip(rows.tolist(), cumulative, strict=True):
+            for k in range(variations):
+                generator = generator_for(Stream.LABELS, seed, numbers[row], k)
+                uniform = torch.rand(1, generator=generator, dtype=torch.float64)
+                result[row, k] = torch.searchsorted(upper, uniform * upper[-1], right=True)
+        return result
 
     def _generate_chunk(
         self,

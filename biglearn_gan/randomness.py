@@ -26,6 +26,7 @@ class Stream(IntEnum):
     HUES = 12
     LATER_STEPS = 13
     ORDER = 14
+    LABELS = 15
     SIMULATION = 21
 
 

@@ -220,6 +220,26 @@ def test_a_given_label_changes_the_draw_and_an_unknown_one_is_none(model: BigLea
     assert differ.tolist() == (labels >= 0).tolist()
 
 
+def test_an_unknown_label_is_drawn_from_what_the_source_says(model: BigLearnGAN) -> None:
+    images, hole = torch.zeros(400, 1, 8, 8), torch.ones(400, 8, 8, dtype=torch.bool)
+    head = model.generator.label_head
+    assert head is not None
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(-50.0)
+        head.bias[3], head.bias[8] = math.log(0.7), math.log(0.3)
+    drawn = model.complete(images, hole, variations=2, seed=4)
+    by_label = {
+        label: model.complete(images, hole, labels=torch.full((400,), label), variations=2, seed=4)
+        for label in (3, 8)
+    }
+    is_label = {label: (drawn == x).flatten(2).all(dim=2) for label, x in by_label.items()}
+    assert torch.equal(is_label[3], ~is_label[8])
+    share = is_label[3].double().mean().item()
+    assert abs(share - 0.7) < 4 * math.sqrt(0.7 * 0.3 / 800)
+    assert (is_label[3][:, 0] != is_label[3][:, 1]).any()
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("labels", "told"),
