@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. A user's mistake i
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import warnings
@@ -17,8 +16,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from biglearn_gan.cli_measuring import evaluate, train_classifier
+from biglearn_gan.cli_options import (
+    Classifier,
+    ConfigFile,
+    DataRoot,
+    Overrides,
+    Seed,
+    fail,
+    load_model,
+)
 from biglearn_gan.config import load_config
-from biglearn_gan.progress import task_bars, training_progress, unit_bars
+from biglearn_gan.progress import training_progress, unit_bars
 
 app = typer.Typer(
     name="biglearn-gan",
@@ -29,29 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, see experiments/.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.max_minutes=2")
-]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same bytes.")]
-DataRoot = Annotated[
-    str | None, typer.Option("--data-root", help="Where data sets are (default: data).")
-]
-
-Classifier = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder of the classifier that measures (default: checkpoints/classifier_DATA)."
-    ),
-]
-
-
-class FeatureKind(StrEnum):
-    """What distances are taken in."""
-
-    classifier = "classifier"
-    inception = "inception"
 
 
 class HoleColour(StrEnum):
@@ -126,7 +112,7 @@ def train(
     if outcome.interrupted and not outcome.is_main:
         sys.exit(1)
     if outcome.interrupted:
-        _fail(
+        fail(
             f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; "
             "the same command goes on from there"
         )
@@ -195,8 +181,8 @@ def sample(
     )
 
     if mask == "joint" and images is not None:
-        _fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
-    model = _load_model(checkpoint, usable_device(device))
+        fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
+    model = load_model(checkpoint, usable_device(device))
     in_order = checked_order(order, steps, model.config.token_count)
     if label is not None:
         parse_labels(label, model, 1)
@@ -263,7 +249,7 @@ def classify(
     from biglearn_gan.model import LabelError
     from biglearn_gan.sampling import load_hole, load_sources
 
-    model = _load_model(checkpoint, usable_device(device))
+    model = load_model(checkpoint, usable_device(device))
     data = model.config.data
     if not data.labels:
         raise LabelError("classify needs a model that was trained with data.labels: true")
@@ -303,13 +289,13 @@ def demo(
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        _fail("the page needs gradio: pip install 'biglearn-gan[demo]'")
+        fail("the page needs gradio: pip install 'biglearn-gan[demo]'")
     from biglearn_gan.data import load_dataset
     from biglearn_gan.devices import usable_device
     from biglearn_gan.images import DataError
     from biglearn_gan.studio import Studio
 
-    model = _load_model(checkpoint, usable_device(device))
+    model = load_model(checkpoint, usable_device(device))
     data = model.config.data
     if data_root is not None:
         data = data.model_copy(update={"root": data_root})
@@ -324,177 +310,8 @@ def demo(
             threading.Event().wait()
 
 
-@app.command()
-def evaluate(
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Folder, or name on the Hugging Face hub.")
-    ] = None,
-    samples: Annotated[
-        Path | None,
-        typer.Option(help="Images made elsewhere: a folder, or an .npz with the keys of sample's."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data set that --samples imitate, such as mnist.")
-    ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Comma-separated, such as joint,random:0.5,marginal:center.")
-    ] = None,
-    features: Annotated[
-        FeatureKind | None,
-        typer.Option(help="What distances are taken in (default: classifier)."),
-    ] = None,
-    classifier: Classifier = None,
-    masked_classifier: Annotated[
-        str | None,
-        typer.Option(help="Folder (default: checkpoints/masked_classifier_DATA)."),
-    ] = None,
-    inception_weights: Annotated[
-        Path | None, typer.Option(help="pytorch-fid's weights (default: fetched and cached).")
-    ] = None,
-    oracle: Annotated[
-        bool, typer.Option("--oracle", help="Compare with exact conditionals (Gaussian fields).")
-    ] = False,
-    joint_checkpoint: Annotated[
-        str | None, typer.Option(help="For --oracle: a model trained with the joint task only.")
-    ] = None,
-    num: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images per task (10,000); for --oracle, sources per mask (32)."),
-    ] = None,
-    variations: Annotated[
-        int | None, typer.Option(min=1, help="Completions of each image (8; for --oracle 256).")
-    ] = None,
-    seed: Seed = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
-    output: Annotated[
-        Path, typer.Option(help="Folder for metrics.json, metrics.csv and figures.")
-    ] = Path("samples/evaluation"),
-    data_root: DataRoot = None,
-) -> None:
-    """Measure a model, or images made elsewhere: distances with floor, agreement with ceiling."""
-    mode = _evaluation_mode(checkpoint, samples, data, oracle)
-    useless: dict[str, Any] = {}
-    if mode != "--samples":
-        useless |= {"--data": data}
-    if mode != "--oracle":
-        useless |= {"--joint-checkpoint": joint_checkpoint}
-    if mode == "--samples":
-        useless |= {"--num": num, "--variations": variations}
-    if mode == "--oracle":
-        useless |= {
-            "--tasks": tasks,
-            "--features": features,
-            "--classifier": classifier,
-            "--masked-classifier": masked_classifier,
-            "--inception-weights": inception_weights,
-            "--force": force,
-            "--data-root": data_root,
-        }
-    _refuse(mode, useless)
-    from biglearn_gan.devices import usable_device
-
-    place = usable_device(device)
-    output.mkdir(parents=True, exist_ok=True)
-    if oracle:
-        assert checkpoint is not None
-        _evaluate_oracle(
-            checkpoint, joint_checkpoint, place, num or 32, variations or 256, seed, output
-        )
-        return
-
-    from biglearn_gan.data import load_dataset
-    from biglearn_gan.evaluation.answers import load_given
-    from biglearn_gan.evaluation.protocol import default_tasks, evaluate, evaluate_given
-    from biglearn_gan.evaluation.records import table
-    from biglearn_gan.evaluation.reference import default_cache
-    from biglearn_gan.evaluation.report import write_report
-    from biglearn_gan.evaluation.shipped import data_named, load_rulers
-
-    model = None if checkpoint is None else _load_model(checkpoint, place)
-    settings = data_named(data or "") if model is None else model.config.data
-    settings = settings.model_copy(update={"validation_share": 0.0, "missing": None})
-    if data_root is not None:
-        settings = settings.model_copy(update={"root": data_root})
-    kind = (features or FeatureKind.classifier).value
-    rulers, notes = load_rulers(
-        settings.name, kind, classifier, masked_classifier, inception_weights, place
-    )
-    for note in notes:
-        typer.echo(note)
-    train_data, test_data = load_dataset(settings, "train"), load_dataset(settings, "test")
-    cache = default_cache()
-    with task_bars() as progress:
-        if model is not None:
-            patch_size = model.config.model.patch_size
-            asked = tasks.split(",") if tasks else default_tasks(settings.image_size, patch_size)
-            report = evaluate(
-                model,
-                patch_size,
-                rulers,
-                train_data,
-                test_data,
-                num=num or 10_000,
-                seed=seed,
-                variations=variations or 8,
-                tasks=asked,
-                cache=cache,
-                allow_few=force,
-                progress=progress,
-            )
-        else:
-            assert samples is not None
-            question, given = load_given(samples, test_data, tasks)
-            if question.labels is None and question.observed.any():
-                typer.echo("no agreement: not all sources are images of the test split")
-            report = evaluate_given(
-                question,
-                given,
-                rulers,
-                train_data,
-                test_data,
-                seed=seed,
-                cache=cache,
-                allow_few=force,
-                progress=progress,
-            )
-    write_report(report, output)
-    typer.echo(table(report.records))
-    for task, speed in report.images_per_second.items():
-        typer.echo(f"{task}: {speed:.0f} images/s")
-    typer.echo(f"records and figures are in {output}")
-
-
-@app.command("train-classifier")
-def train_classifier(
-    config: ConfigFile,
-    output: Annotated[Path, typer.Option(help="Folder of the classifier.")],
-    overrides: Overrides = None,
-    masked: Annotated[
-        bool, typer.Option("--masked", help="Of partly observed images: p(label | part).")
-    ] = False,
-    images: Annotated[
-        int | None, typer.Option(min=64, help="Budget in images seen (default: what ships).")
-    ] = None,
-    seed: Seed = 0,
-) -> None:
-    """Train a classifier that ``evaluate`` measures with, on the data set's labels."""
-    from biglearn_gan.evaluation.classifier_training import train_and_save_classifier
-
-    settings = load_config(config, overrides or ())
-    with task_bars() as progress:
-        measured = train_and_save_classifier(
-            settings.data,
-            config.as_posix(),
-            output,
-            masked=masked,
-            seed=seed,
-            images=images,
-            progress=lambda done, total: progress("classifier", done, total),
-        )
-    typer.echo(f"{measured}\nthe classifier is in {output}")
+app.command()(evaluate)
+app.command("train-classifier")(train_classifier)
 
 
 @app.command()
@@ -514,7 +331,7 @@ def simulate(
 ) -> None:
     """Fit Gaussians to Gaussians: what big learning is, with every number exact."""
     if simulation is Simulation.two_gmm and schedule is not None:
-        _fail("--schedule is for grid-gmm; two-gmm goes down exact gradients", code=2)
+        fail("--schedule is for grid-gmm; two-gmm goes down exact gradients", code=2)
     folder = output if output is not None else Path("samples") / simulation.value
     folder.mkdir(parents=True, exist_ok=True)
     from biglearn_gan.simulation_runs import run_grid, run_two
@@ -539,7 +356,7 @@ def main() -> None:
     except Exception as error:
         _exit_for(error)
     if code == INTERRUPTED:
-        _fail("interrupted")
+        fail("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -550,14 +367,14 @@ def _exit_for(error: Exception) -> NoReturn:
         typer.echo(error.format_message())  # type: ignore[attr-defined]
         sys.exit(2)
     if "ClickException" in kinds:
-        _fail(error.format_message(), code=2)  # type: ignore[attr-defined]
+        fail(error.format_message(), code=2)  # type: ignore[attr-defined]
     if kinds & set(USAGE_ERRORS):
-        _fail(str(error), code=2)
+        fail(str(error), code=2)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
+        fail(f"{where}{error.strerror or error}")
     if kinds & set(FAILURES):
-        _fail(str(error))
+        fail(str(error))
     raise error
 
 
@@ -582,73 +399,3 @@ FAILURES = (
     "FeaturesError",
 )
 """Known errors by name, so that their modules (and torch) are not imported to recognise them."""
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    for line in message.splitlines():
-        typer.echo(f"biglearn-gan: {line}", err=True)
-    sys.exit(code)
-
-
-def _evaluation_mode(
-    checkpoint: str | None, samples: Path | None, data: str | None, oracle: bool
-) -> str:
-    """Which of its three questions ``evaluate`` is asked, by the option that asks it."""
-    if (checkpoint is None) == (samples is None):
-        _fail("give either --checkpoint or --samples", code=2)
-    if samples is not None and data is None:
-        _fail("--samples needs --data, the name of the data set that they imitate", code=2)
-    if oracle and checkpoint is None:
-        _fail("--oracle needs --checkpoint", code=2)
-    return "--oracle" if oracle else "--checkpoint" if checkpoint else "--samples"
-
-
-def _refuse(beside: str, options: dict[str, Any]) -> None:
-    """Options that would change nothing are a mistake."""
-    for name, value in options.items():
-        if value is not None and value is not False:
-            _fail(f"{name} has no meaning beside {beside}", code=2)
-
-
-def _load_model(checkpoint: str, place: Any) -> Any:
-    from biglearn_gan.model import BigLearnGAN
-
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    return BigLearnGAN.from_pretrained(checkpoint).to(place)
-
-
-def _evaluate_oracle(
-    checkpoint: str,
-    joint_checkpoint: str | None,
-    place: Any,
-    sources: int,
-    draws: int,
-    seed: int,
-    output: Path,
-) -> None:
-    from biglearn_gan.evaluation.oracle import evaluate_oracle
-    from biglearn_gan.evaluation.records import table, write_records
-    from biglearn_gan.fields import gaussian_field
-
-    model = _load_model(checkpoint, place)
-    data = model.config.data
-    if data.gaussian_field is None:
-        _fail(
-            f"--oracle needs a model of a gaussian_field, whose conditionals are known, "
-            f"not of {data.name}",
-            code=2,
-        )
-    field = gaussian_field(data.gaussian_field, data.image_size)
-    joint_model = None if joint_checkpoint is None else _load_model(joint_checkpoint, place)
-    with task_bars() as progress:
-        records = evaluate_oracle(
-            model,
-            field,
-            seed=seed,
-            sources=sources,
-            draws=draws,
-            joint_model=joint_model,
-            progress=progress,
-        )
-    write_records(records, output)
-    typer.echo(table(records))

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from biglearn_gan.config import load_config
-from biglearn_gan.data import ImageDataset
-from biglearn_gan.fit import make_accelerator
+from biglearn_gan.fit import make_accelerator, random_images
 from biglearn_gan.trainer import Trainer
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -27,9 +26,8 @@ def test_configuration_trains(path: Path) -> None:
     config = load_config(
         path, ["train.batch_size=2", "train.precision=float32", "train.warm_start.share=0.5"]
     )
-    shape = (3, config.data.channels, *config.data.image_size)
-    pixels = torch.randint(256, shape, dtype=torch.uint8)
-    trainer = Trainer(config, ImageDataset("random", pixels), make_accelerator("cpu"), 4)
+    accelerator = make_accelerator("cpu")
+    trainer = Trainer(config, random_images(config, 3, accelerator.device), accelerator, 4)
     assert trainer.warm
     trainer.step()
     assert not trainer.warm

@@ -56,6 +56,8 @@ ORDER = [
     "doctor",
     "fit",
     "evaluation",
+    "cli_options",
+    "cli_measuring",
     "cli",
     "__main__",
 ]

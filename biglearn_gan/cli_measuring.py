@@ -1,0 +1,256 @@
+"""The commands that measure: ``evaluate``, and ``train-classifier`` for what it measures with."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from biglearn_gan.cli_options import (
+    Classifier,
+    ConfigFile,
+    DataRoot,
+    Overrides,
+    Seed,
+    fail,
+    load_model,
+)
+from biglearn_gan.config import load_config
+from biglearn_gan.progress import task_bars
+
+
+class FeatureKind(StrEnum):
+    """What distances are taken in."""
+
+    classifier = "classifier"
+    inception = "inception"
+
+
+def evaluate(
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Folder, or name on the Hugging Face hub.")
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Images made elsewhere: a folder, or an .npz with the keys of sample's."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set that --samples imitate, such as mnist.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Comma-separated, such as joint,random:0.5,marginal:center.")
+    ] = None,
+    features: Annotated[
+        FeatureKind | None,
+        typer.Option(help="What distances are taken in (default: classifier)."),
+    ] = None,
+    classifier: Classifier = None,
+    masked_classifier: Annotated[
+        str | None,
+        typer.Option(help="Folder (default: checkpoints/masked_classifier_DATA)."),
+    ] = None,
+    inception_weights: Annotated[
+        Path | None, typer.Option(help="pytorch-fid's weights (default: fetched and cached).")
+    ] = None,
+    oracle: Annotated[
+        bool, typer.Option("--oracle", help="Compare with exact conditionals (Gaussian fields).")
+    ] = False,
+    joint_checkpoint: Annotated[
+        str | None, typer.Option(help="For --oracle: a model trained with the joint task only.")
+    ] = None,
+    num: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images per task (10,000); for --oracle, sources per mask (32)."),
+    ] = None,
+    variations: Annotated[
+        int | None, typer.Option(min=1, help="Completions of each image (8; for --oracle 256).")
+    ] = None,
+    seed: Seed = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    output: Annotated[
+        Path, typer.Option(help="Folder for metrics.json, metrics.csv and figures.")
+    ] = Path("samples/evaluation"),
+    data_root: DataRoot = None,
+) -> None:
+    """Measure a model, or images made elsewhere: distances with floor, agreement with ceiling."""
+    mode = _evaluation_mode(checkpoint, samples, data, oracle)
+    useless: dict[str, Any] = {}
+    if mode != "--samples":
+        useless |= {"--data": data}
+    if mode != "--oracle":
+        useless |= {"--joint-checkpoint": joint_checkpoint}
+    if mode == "--samples":
+        useless |= {"--num": num, "--variations": variations}
+    if mode == "--oracle":
+        useless |= {
+            "--tasks": tasks,
+            "--features": features,
+            "--classifier": classifier,
+            "--masked-classifier": masked_classifier,
+            "--inception-weights": inception_weights,
+            "--force": force,
+            "--data-root": data_root,
+        }
+    _refuse(mode, useless)
+    from biglearn_gan.devices import usable_device
+
+    place = usable_device(device)
+    output.mkdir(parents=True, exist_ok=True)
+    if oracle:
+        assert checkpoint is not None
+        _evaluate_oracle(
+            checkpoint, joint_checkpoint, place, num or 32, variations or 256, seed, output
+        )
+        return
+
+    from biglearn_gan.data import load_dataset
+    from biglearn_gan.evaluation.answers import load_given
+    from biglearn_gan.evaluation.protocol import default_tasks, evaluate, evaluate_given
+    from biglearn_gan.evaluation.records import table
+    from biglearn_gan.evaluation.reference import default_cache
+    from biglearn_gan.evaluation.report import write_report
+    from biglearn_gan.evaluation.shipped import data_named, load_rulers
+
+    model = None if checkpoint is None else load_model(checkpoint, place)
+    settings = data_named(data or "") if model is None else model.config.data
+    settings = settings.model_copy(update={"validation_share": 0.0, "missing": None})
+    if data_root is not None:
+        settings = settings.model_copy(update={"root": data_root})
+    kind = (features or FeatureKind.classifier).value
+    rulers, notes = load_rulers(
+        settings.name, kind, classifier, masked_classifier, inception_weights, place
+    )
+    for note in notes:
+        typer.echo(note)
+    train_data, test_data = load_dataset(settings, "train"), load_dataset(settings, "test")
+    cache = default_cache()
+    with task_bars() as progress:
+        if model is not None:
+            patch_size = model.config.model.patch_size
+            asked = tasks.split(",") if tasks else default_tasks(settings.image_size, patch_size)
+            report = evaluate(
+                model,
+                patch_size,
+                rulers,
+                train_data,
+                test_data,
+                num=num or 10_000,
+                seed=seed,
+                variations=variations or 8,
+                tasks=asked,
+                cache=cache,
+                allow_few=force,
+                progress=progress,
+            )
+        else:
+            assert samples is not None
+            question, given = load_given(samples, test_data, tasks)
+            if question.labels is None and question.observed.any():
+                typer.echo("no agreement: not all sources are images of the test split")
+            report = evaluate_given(
+                question,
+                given,
+                rulers,
+                train_data,
+                test_data,
+                seed=seed,
+                cache=cache,
+                allow_few=force,
+                progress=progress,
+            )
+    write_report(report, output)
+    typer.echo(table(report.records))
+    for task, speed in report.images_per_second.items():
+        typer.echo(f"{task}: {speed:.0f} images/s")
+    typer.echo(f"records and figures are in {output}")
+
+
+def train_classifier(
+    config: ConfigFile,
+    output: Annotated[Path, typer.Option(help="Folder of the classifier.")],
+    overrides: Overrides = None,
+    masked: Annotated[
+        bool, typer.Option("--masked", help="Of partly observed images: p(label | part).")
+    ] = False,
+    images: Annotated[
+        int | None, typer.Option(min=64, help="Budget in images seen (default: what ships).")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a classifier that ``evaluate`` measures with, on the data set's labels."""
+    from biglearn_gan.evaluation.classifier_training import train_and_save_classifier
+
+    settings = load_config(config, overrides or ())
+    with task_bars() as progress:
+        measured = train_and_save_classifier(
+            settings.data,
+            config.as_posix(),
+            output,
+            masked=masked,
+            seed=seed,
+            images=images,
+            progress=lambda done, total: progress("classifier", done, total),
+        )
+    typer.echo(f"{measured}\nthe classifier is in {output}")
+
+
+def _evaluation_mode(
+    checkpoint: str | None, samples: Path | None, data: str | None, oracle: bool
+) -> str:
+    """Which of its three questions ``evaluate`` is asked, by the option that asks it."""
+    if (checkpoint is None) == (samples is None):
+        fail("give either --checkpoint or --samples", code=2)
+    if samples is not None and data is None:
+        fail("--samples needs --data, the name of the data set that they imitate", code=2)
+    if oracle and checkpoint is None:
+        fail("--oracle needs --checkpoint", code=2)
+    return "--oracle" if oracle else "--checkpoint" if checkpoint else "--samples"
+
+
+def _refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that would change nothing are a mistake."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            fail(f"{name} has no meaning beside {beside}", code=2)
+
+
+def _evaluate_oracle(
+    checkpoint: str,
+    joint_checkpoint: str | None,
+    place: Any,
+    sources: int,
+    draws: int,
+    seed: int,
+    output: Path,
+) -> None:
+    from biglearn_gan.evaluation.oracle import evaluate_oracle
+    from biglearn_gan.evaluation.records import table, write_records
+    from biglearn_gan.fields import gaussian_field
+
+    model = load_model(checkpoint, place)
+    data = model.config.data
+    if data.gaussian_field is None:
+        fail(
+            f"--oracle needs a model of a gaussian_field, whose conditionals are known, "
+            f"not of {data.name}",
+            code=2,
+        )
+    field = gaussian_field(data.gaussian_field, data.image_size)
+    joint_model = None if joint_checkpoint is None else load_model(joint_checkpoint, place)
+    with task_bars() as progress:
+        records = evaluate_oracle(
+            model,
+            field,
+            seed=seed,
+            sources=sources,
+            draws=draws,
+            joint_model=joint_model,
+            progress=progress,
+        )
+    write_records(records, output)
+    typer.echo(table(records))

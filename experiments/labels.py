@@ -1,0 +1,129 @@
+"""How well a model with labels reads them, and draws what they say.
+
+    python experiments/labels.py --checkpoint checkpoints/digits --output labels.json
+
+On all test images: accuracy and calibration error of the label token, whole images and parts of
+them, beside the classifiers that ``evaluate`` measures with, and how often images drawn for a label
+are read as it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.evaluation.masked_classifier import calibration
+from biglearn_gan.evaluation.outcome import Rulers
+from biglearn_gan.evaluation.shipped import load_rulers
+from biglearn_gan.files import replacing
+from biglearn_gan.holes import named_hole
+from biglearn_gan.images import to_uint8, to_unit_range
+
+HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option(help="JSON file.")],
+    data_root: Annotated[Path | None, typer.Option(help="Where the data set is.")] = None,
+    num: Annotated[int, typer.Option(min=1, help="Images drawn for labels.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Print a Markdown table and write what it holds."""
+    torch.set_num_threads(1)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    data = model.config.data
+    if not data.labels:
+        raise typer.BadParameter(f"{checkpoint} was trained without labels")
+    if data_root is not None:
+        data = data.model_copy(update={"root": str(data_root), "download": False})
+    test_data = load_dataset(data, "test")
+    rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    results = {
+        "seed": seed,
+        "read": {hole: read(model, rulers, test_data, hole, seed) for hole in HOLES},
+        "drawn": drawn(model, rulers, test_data, num, seed),
+    }
+    with replacing(output) as path:
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    typer.echo(table(results))
+
+
+def read(
+    model: BigLearnGAN, rulers: Rulers, test_data: ImageDataset, hole: str, seed: int
+) -> dict[str, float]:
+    """Accuracy and calibration error of the model, and of the classifier of parts."""
+    count, size = len(test_data), test_data.image_size
+    images, labels = test_data.images_uint8(torch.arange(count)), test_data.labels
+    assert labels is not None and rulers.masked_classifier is not None
+    hidden = torch.zeros(count, *size, dtype=torch.bool)
+    if hole != "nothing":
+        hidden = named_hole(hole, size, model.config.model.patch_size, count, seed)
+    observed = ~hidden
+    ours = calibration(model.classify(to_unit_range(images), observed).double(), labels)
+    theirs = rulers.masked_classifier.probabilities(to_unit_range(images), observed)
+    other = calibration(theirs, labels)
+    return {
+        "accuracy": ours.accuracy,
+        "calibration_error": ours.error,
+        "classifier_accuracy": other.accuracy,
+        "classifier_calibration_error": other.error,
+    }
+
+
+def drawn(
+    model: BigLearnGAN, rulers: Rulers, test_data: ImageDataset, num: int, seed: int
+) -> dict[str, float]:
+    """How often the classifier reads the label that was asked for, and that of test images."""
+    classes = model.config.data.num_classes
+    assert classes is not None and test_data.labels is not None
+    labels = torch.arange(num) % classes
+    images = to_uint8(model.sample(num, labels=labels, seed=seed))
+    originals = test_data.images_uint8(torch.arange(len(test_data)))
+    return {
+        "images": num,
+        "agreement": agreement(rulers, images, labels),
+        "test_images": len(test_data),
+        "test_agreement": agreement(rulers, originals, test_data.labels),
+    }
+
+
+@torch.inference_mode()
+def agreement(rulers: Rulers, images: Tensor, labels: Tensor) -> float:
+    """Share of images that are read as their label."""
+    assert rulers.classifier is not None
+    read = [rulers.classifier(to_unit_range(part)).argmax(dim=1) for part in images.split(512)]
+    return float((torch.cat(read) == labels).double().mean())
+
+
+def table(results: dict[str, Any]) -> str:
+    """Both parts as Markdown."""
+    lines = [
+        "| hidden | accuracy (classifier of parts) | calibration error (classifier of parts) |",
+        "|---|---|---|",
+    ]
+    for hole, found in results["read"].items():
+        lines.append(
+            f"| {hole} | {found['accuracy']:.3f} ({found['classifier_accuracy']:.3f}) "
+            f"| {found['calibration_error']:.3f} ({found['classifier_calibration_error']:.3f}) |"
+        )
+    images = results["drawn"]
+    lines += [
+        "",
+        f"{images['agreement']:.4f} of {images['images']:,} images drawn for a label are read as "
+        f"it; of {images['test_images']:,} test images {images['test_agreement']:.4f} are.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()
