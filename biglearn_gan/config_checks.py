@@ -63,10 +63,13 @@ def _check_patches(data: DataConfig, model: ModelConfig) -> Iterator[str]:
 def _check_missing(data: DataConfig) -> Iterator[str]:
     if data.missing is None:
         return
-    if (data.missing.hole is None) != data.missing.alpha:
-        yield "data.missing: give either a hole or alpha: true, and not both"
-    if data.missing.alpha and data.name != "folder":
+    missing = data.missing
+    if (missing.hole is not None) + missing.alpha + missing.masks != 1:
+        yield "data.missing: give exactly one of a hole, alpha: true and masks: true"
+    if missing.alpha and data.name != "folder":
         yield f"data.missing.alpha: {data.name} has no transparent pixels; only a folder's can"
+    if missing.masks and data.name != "folder":
+        yield f"data.missing.masks: {data.name} has no mask files; only a folder's images can"
 
 
 def _check_labels(data: DataConfig) -> Iterator[str]:

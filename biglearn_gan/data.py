@@ -34,6 +34,7 @@ from biglearn_gan.images import (
     open_image,
     to_uint8,
     to_unit_range,
+    unmasked_pixels,
 )
 from biglearn_gan.randomness import Stream, generator_for
 
@@ -356,13 +357,14 @@ def _observed_pixels(
     if missing.hole is not None:
         count = len(records.images)
         return ~named_hole(missing.hole, config.image_size, 1, count, missing.seed)
-    opaque = np.empty((len(records.images), *config.image_size), dtype=bool)
+    known = np.empty((len(records.images), *config.image_size), dtype=bool)
+    pixels_of = opaque_pixels if missing.alpha else unmasked_pixels
 
     def read(position: int, path: Path) -> None:
-        opaque[position] = opaque_pixels(path, config.image_size)
+        known[position] = pixels_of(path, config.image_size)
 
     for_each(read, list(enumerate(records.images)), config.workers)
-    return torch.from_numpy(opaque)
+    return torch.from_numpy(known)
 
 
 def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:

@@ -26,6 +26,9 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+MASK_SUFFIX = ".mask.png"
+"""A file with this ending is the mask of the image beside it, never an image."""
+
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -129,6 +132,7 @@ def image_files(folder: Path, pattern: str = "*") -> list[Path]:
         file
         for file in folder.glob(pattern)
         if file.suffix.lower() in IMAGE_SUFFIXES
+        and not file.name.endswith(MASK_SUFFIX)
         and not file.name.startswith(".")
         and file.is_file()
     )
@@ -183,6 +187,29 @@ def opaque_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
         alpha = image.convert("RGBA").getchannel("A")
     height, width = image_size
     return np.asarray(ImageOps.fit(alpha, (width, height), Image.Resampling.BOX)) == 255
+
+
+def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
+    """(H, W), True where an image's mask file is black after the crop and resizing of `fit_image`.
+
+    Raises:
+        DataError: the file ``mask_file(path)`` is not there or cannot be read.
+    """
+    beside = mask_file(path)
+    try:
+        with Image.open(beside) as image:
+            grey = image.convert("L")
+    except FileNotFoundError:
+        raise DataError(f"{path} has no mask file {beside.name} beside it") from None
+    except UNREADABLE as error:
+        raise DataError(f"the mask file {beside} cannot be read ({error})") from None
+    height, width = image_size
+    return np.asarray(ImageOps.fit(grey, (width, height), Image.Resampling.BOX)) == 0
+
+
+def mask_file(path: Path) -> Path:
+    """Where the mask of an image file is."""
+    return path.with_name(path.stem + MASK_SUFFIX)
 
 
 def fit_image(image: Image.Image, image_size: tuple[int, int]) -> np.ndarray:

@@ -86,15 +86,17 @@ Pair = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], BeforeValidator(_as_
 
 
 class MissingConfig(Section):
-    """What was never observed of the training images: one of the two.
+    """What was never observed of the training images: one of the three.
 
     ``hole`` names a hole as ``--mask`` does (``random:0.5:4``, ``outside:12``), with blocks of one
     pixel unless it says otherwise; image *i* always lacks the same pixels, drawn from (seed, i).
-    ``alpha`` leaves out the pixels of a folder's images that are not opaque.
+    ``alpha`` leaves out the pixels of a folder's images that are not opaque, ``masks`` those that
+    are not black in the file NAME.mask.png beside each NAME.png (or .jpg, ...).
     """
 
     hole: str | None = None
     alpha: bool = False
+    masks: bool = False
     seed: NonNegative = 0
 
 

@@ -8,7 +8,6 @@ figure, steps.png.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,21 +15,12 @@ from typing import Annotated
 import torch
 import typer
 from jaxtyping import Bool, Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from tables import by_task, side_by_side
+from measuring import TASKS, data_of, draw_curves, measure
+from tables import side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.data import load_dataset
-from biglearn_gan.evaluation.protocol import evaluate
-from biglearn_gan.evaluation.report import write_report
-from biglearn_gan.evaluation.shipped import load_rulers
-from biglearn_gan.files import replacing
-from biglearn_gan.progress import task_bars
 from biglearn_gan.progressive import OrderName, checked_order
-
-TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
 
 
 @dataclass(frozen=True)
@@ -75,67 +65,18 @@ def main(
     """Measure what is missing, and print the table."""
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
-    data = model.config.data.model_copy(update={"validation_share": 0.0})
-    if data_root is not None:
-        data = data.model_copy(update={"root": str(data_root), "download": False})
-    rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
-    splits = [load_dataset(data, split) for split in ("train", "test")]
-    counts = sorted(int(count) for count in steps.split(","))
-    folders: dict[str, Path] = {}
-    for count in counts:
-        for name in orders.split(",") if count > 1 else ["random"]:
-            order = checked_order(name, count, model.config.token_count)
-            folder = output / f"{count}_{order}"
-            folders["one pass" if count == 1 else f"{count} steps, {order}"] = folder
-            if not (folder / "metrics.json").exists():
-                with task_bars() as progress:
-                    report = evaluate(
-                        InSteps(model, count, order),
-                        model.config.model.patch_size,
-                        rulers,
-                        *splits,
-                        num=num,
-                        seed=0,
-                        variations=2,
-                        tasks=TASKS,
-                        progress=progress,
-                    )
-                write_report(report, folder)
-    draw(output, counts, orders.split(","))
-    typer.echo(side_by_side(folders, TASKS))
-
-
-def draw(output: Path, counts: list[int], orders: list[str]) -> None:
-    """Distance and agreement of every task against the steps, a line for each order."""
-    figure = Figure(figsize=(3.0 * len(TASKS), 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(2, len(TASKS), squeeze=False)
-    for column, task in enumerate(TASKS):
-        for row, (measure, label) in enumerate(
-            (("fd", "Fréchet distance"), ("agreement", "label agreement"))
-        ):
-            axes = grid[row, column]
-            bound = None
-            for order in orders:
-                values = []
-                for count in counts:
-                    folder = output / f"{count}_{order if count > 1 else 'random'}"
-                    records = by_task(json.loads((folder / "metrics.json").read_text("utf-8")))
-                    record = records.get((task, measure))
-                    if record is not None:
-                        values.append(record["value"])
-                        bound = record["floor"] if measure == "fd" else record["ceiling"]
-                if values:
-                    axes.plot(counts, values, marker="o", label=order)
-            if bound is None:
-                axes.set_axis_off()
-                continue
-            axes.axhline(bound, color="grey", linestyle=":", label="real images")
-            axes.set_xscale("log", base=2)
-            axes.set(title=task, xlabel="steps", ylabel=label)
-    grid[0, 0].legend(fontsize=7)
-    with replacing(output / "steps.png") as path:
-        figure.savefig(path, dpi=100, format="png")
+    lines: dict[str, dict[int, Path]] = {name: {} for name in orders.split(",")}
+    samplers: dict[Path, InSteps] = {}
+    shown: dict[str, Path] = {}
+    for count in sorted(int(count) for count in steps.split(",")):
+        for name, folders in lines.items():
+            order = checked_order(name if count > 1 else "random", count, model.config.token_count)
+            folders[count] = output / f"{count}_{order}"
+            samplers[folders[count]] = InSteps(model, count, order)
+            shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
+    measure(samplers, data_of(model, data_root), model.config.model.patch_size, num)
+    draw_curves(lines, ("fd", "agreement"), "steps", output / "steps.png")
+    typer.echo(side_by_side(shown, TASKS))
 
 
 if __name__ == "__main__":

@@ -157,12 +157,48 @@ class TestAlpha:
         assert torch.equal(coarse, observed.view(6, 4, 2, 4, 2).all(4).all(2))
 
 
+class TestMaskFiles:
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> DataConfig:
+        """Six images in two sizes, each with a mask beside it; white was not observed."""
+        generator = np.random.default_rng(0)
+        for split in ("train", "test"):
+            (tmp_path / split).mkdir()
+            for number in range(6):
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                hidden = 255 * (generator.random((8, 8)) < 0.3).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / f"{number}.bmp")
+                Image.fromarray(hidden).save(tmp_path / split / f"{number}.mask.png")
+        values = {"root": str(tmp_path), "image_size": 8, "channels": 3}
+        return DataConfig.model_validate({"name": "folder", **values, "missing": {"masks": True}})
+
+    def test_what_a_mask_file_does_not_hide_was_observed(
+        self, config: DataConfig, tmp_path: Path
+    ) -> None:
+        dataset = load_dataset(config, "train")
+        assert len(dataset) == 6
+        _, observed = pixels_of(dataset)
+        masks = [np.asarray(Image.open(tmp_path / f"train/{i}.mask.png")) for i in range(6)]
+        assert torch.equal(observed, torch.from_numpy(np.stack(masks) == 0))
+        assert pixels_of(load_dataset(config, "test"))[1].all()
+
+    def test_an_image_without_one_is_named(self, config: DataConfig, tmp_path: Path) -> None:
+        (tmp_path / "train" / "3.mask.png").unlink()
+        with pytest.raises(DataError, match=r"3\.bmp has no mask file 3\.mask\.png beside it"):
+            load_dataset(config, "train")
+        (tmp_path / "train" / "3.mask.png").write_text("no image")
+        with pytest.raises(DataError, match=r"3\.mask\.png cannot be read"):
+            load_dataset(config, "train")
+
+
 class TestConfig:
     @pytest.mark.parametrize(
         ("missing", "told"),
         [
-            ({}, "data.missing: give either a hole or alpha: true, and not both"),
-            (HALF | {"alpha": True}, "data.missing: give either a hole or alpha: true"),
+            ({}, "data.missing: give exactly one of a hole, alpha: true and masks: true"),
+            (HALF | {"alpha": True}, "data.missing: give exactly one"),
+            (HALF | {"masks": True}, "data.missing: give exactly one"),
+            ({"masks": True}, "data.missing.masks: digits has no mask files"),
             ({"alpha": True}, "data.missing.alpha: digits has no transparent pixels"),
             ({"share": 0.5}, "data.missing.share"),
         ],

@@ -1,0 +1,126 @@
+"""The critic as a judge: completions of which it likes the best, and images that it tells apart.
+
+    python experiments/best_of.py --checkpoint checkpoints/digits --output runs/best_of
+
+For each number of candidates: the records of `biglearn-gan evaluate`, a table and a figure,
+best_of.png. And how well the critic's logit of a whole image tells test images from the model's
+own and from images of other kinds: the area under the curve, 0.5 for a coin.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from jaxtyping import Bool, Float
+from measuring import TASKS, data_of, draw_curves, measure
+from sklearn.metrics import roc_auc_score
+from tables import side_by_side
+from torch import Tensor
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.data import load_dataset
+from biglearn_gan.files import replacing
+from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.sampling import critic_logits
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """A model whose critic chooses each completion among several."""
+
+    model: BigLearnGAN
+    candidates: int
+
+    def complete(
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"],
+        *,
+        absent: Bool[Tensor, "N H W"] | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Float[Tensor, "N K C H W"]:
+        """See :meth:`biglearn_gan.model.BigLearnGAN.complete`; nothing may be absent."""
+        assert absent is None or not absent.any()
+        drawn = self.model.complete(
+            images,
+            hole,
+            variations=variations * self.candidates,
+            seed=seed,
+            first_image=first_image,
+        )
+        logits = critic_logits(self.model, drawn, hole).unflatten(1, (variations, -1))
+        numbers = logits.argmax(dim=2) + self.candidates * torch.arange(variations)
+        return drawn[torch.arange(len(drawn))[:, None], numbers]
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option(help="Folder of the measurements.")],
+    candidates: Annotated[str, typer.Option(help="Numbers of candidates.")] = "1,2,4,8,16",
+    num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
+    data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
+    other: Annotated[
+        str | None, typer.Option(help="Another data set to tell the test images from.")
+    ] = None,
+) -> None:
+    """Measure what is missing, and print both tables."""
+    torch.set_num_threads(1)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    counts = sorted(int(count) for count in candidates.split(","))
+    folders = {count: output / f"best_of_{count}" for count in counts}
+    samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
+    measure(samplers, data_of(model, data_root), model.config.model.patch_size, num)
+    measures = ("fd", "agreement", "diversity")
+    draw_curves({"best of": folders}, measures, "candidates", output / "best_of.png")
+    typer.echo(side_by_side({f"best of {n}": folder for n, folder in folders.items()}, TASKS))
+    areas = told_apart(model, data_root, other, num)
+    with replacing(output / "told_apart.json") as path:
+        path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
+    typer.echo("\n| test images against | area under the curve |\n|---|---|")
+    for name, area in areas.items():
+        typer.echo(f"| {name} | {area:.3f} |")
+
+
+def told_apart(
+    model: BigLearnGAN, data_root: Path | None, other: str | None, num: int
+) -> dict[str, float]:
+    """The area under the curve of the critic's logit of whole images."""
+    data = data_of(model, data_root)
+    test_data = load_dataset(data, "test")
+    images = test_data.batch(torch.arange(min(num, len(test_data)))).images
+    shuffle = generator_for(Stream.REFERENCE, 0)
+    places = torch.randperm(images[0, 0].numel(), generator=shuffle)
+    others = {
+        "the model's own": model.sample(len(images), seed=0),
+        "the same turned upside down": images.flip(2),
+        "the same with their pixels shuffled": images.flatten(2)[..., places].view_as(images),
+    }
+    if other is not None:
+        foreign = load_dataset(data.model_copy(update={"name": other}), "test")
+        others[other] = foreign.batch(torch.arange(min(num, len(foreign)))).images
+    real = judged(model, images)
+    areas = {}
+    for name, against in others.items():
+        logits = torch.cat([real, judged(model, against)])
+        is_real = torch.arange(len(logits)) < len(real)
+        areas[name] = float(roc_auc_score(is_real.numpy(), logits.numpy()))
+    return areas
+
+
+def judged(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
+    """Logits of whole images, with everything a target."""
+    everything = torch.ones_like(images[:, 0], dtype=torch.bool)
+    return critic_logits(model, images[:, None], everything)[:, 0]
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,97 @@
+"""Several ways to draw from one model, measured by one protocol: what scripts here share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tables import by_task
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.config import DataConfig
+from biglearn_gan.data import load_dataset
+from biglearn_gan.evaluation.protocol import evaluate
+from biglearn_gan.evaluation.report import write_report
+from biglearn_gan.evaluation.shipped import load_rulers
+from biglearn_gan.files import replacing
+from biglearn_gan.progress import task_bars
+
+TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
+MEASURES = {
+    "fd": "Fréchet distance",
+    "agreement": "label agreement",
+    "diversity": "diversity",
+}
+
+
+def data_of(model: BigLearnGAN, data_root: Path | None) -> DataConfig:
+    """The model's data, whole, where they are on this machine."""
+    data = model.config.data.model_copy(update={"validation_share": 0.0})
+    if data_root is None:
+        return data
+    return data.model_copy(update={"root": str(data_root), "download": False})
+
+
+def measure(
+    samplers: Mapping[Path, Any], data: DataConfig, patch_size: int, num: int, variations: int = 2
+) -> None:
+    """Evaluate what stands for a model, each into its folder, unless it is there already."""
+    rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    splits = [load_dataset(data, split) for split in ("train", "test")]
+    for folder, sampler in samplers.items():
+        if (folder / "metrics.json").exists():
+            continue
+        with task_bars() as progress:
+            report = evaluate(
+                sampler,
+                patch_size,
+                rulers,
+                *splits,
+                num=num,
+                seed=0,
+                variations=variations,
+                tasks=TASKS,
+                progress=progress,
+            )
+        write_report(report, folder)
+
+
+def draw_curves(
+    lines: Mapping[str, Mapping[int, Path]], measures: Sequence[str], unit: str, path: Path
+) -> None:
+    """Each measure of each task against a count, one line for each name."""
+    figure = Figure(figsize=(3.0 * len(TASKS), 2.6 * len(measures)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(measures), len(TASKS), squeeze=False)
+    records = {
+        folder: by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+        for folders in lines.values()
+        for folder in folders.values()
+    }
+    for row, measure in enumerate(measures):
+        for column, task in enumerate(TASKS):
+            axes, bound = grid[row, column], None
+            for name, folders in lines.items():
+                found = {
+                    count: record
+                    for count, folder in folders.items()
+                    if (record := records[folder].get((task, measure))) is not None
+                }
+                values = [record["value"] for record in found.values()]
+                axes.plot(list(found), values, marker="o", label=name)
+                for record in found.values():
+                    bound = record["floor"] if measure == "fd" else record["ceiling"]
+            if bound is not None:
+                axes.axhline(bound, color="grey", linestyle=":", label="real images")
+            axes.set_xscale("log", base=2)
+            axes.set(title=task, xlabel=unit, ylabel=MEASURES[measure])
+            if not axes.lines[0].get_xdata().size:
+                axes.set_axis_off()
+    grid[0, 0].legend(fontsize=7)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")

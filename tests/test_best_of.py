@@ -1,0 +1,52 @@
+"""Choosing by the critic, and what its logit tells apart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.sampling import critic_logits
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "experiments"))
+
+from best_of import BestOf, told_apart  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model() -> BigLearnGAN:
+    return BigLearnGAN.from_pretrained(ROOT / "checkpoints" / "digits")
+
+
+def test_the_best_of_one_is_a_completion(model: BigLearnGAN) -> None:
+    images, hole = model.sample(3, seed=1), torch.zeros(3, 8, 8, dtype=torch.bool)
+    hole[:, :5] = True
+    plain = model.complete(images, hole, variations=2, seed=4, first_image=7)
+    chosen = BestOf(model, 1).complete(images, hole, variations=2, seed=4, first_image=7)
+    assert torch.equal(chosen, plain)
+
+
+def test_of_several_the_critics_favourite_is_chosen_among_candidates_of_its_own(
+    model: BigLearnGAN,
+) -> None:
+    images, hole = model.sample(3, seed=1), torch.zeros(3, 8, 8, dtype=torch.bool)
+    hole[:, :5] = True
+    every = model.complete(images, hole, variations=6, seed=4).view(3, 2, 3, 1, 8, 8)
+    chosen = BestOf(model, 3).complete(images, hole, variations=2, seed=4)
+    best = critic_logits(model, chosen, hole)
+    for candidate in range(3):
+        assert (best >= critic_logits(model, every[:, :, candidate], hole)).all()
+    for row in range(3):
+        for variation in range(2):
+            matches = (every[row, variation] == chosen[row, variation]).flatten(1).all(dim=1)
+            assert matches.any()
+
+
+def test_images_that_are_none_are_told_from_digits(model: BigLearnGAN) -> None:
+    areas = told_apart(model, None, None, 397)
+    assert areas["the same with their pixels shuffled"] > 0.95
+    assert 0.3 < areas["the model's own"] < 0.8
