@@ -20,7 +20,7 @@ from torch.optim import Adam
 
 from biglearn_gan import losses
 from biglearn_gan.config import Config
-from biglearn_gan.masks import UNKNOWN_LABEL, TokenSequence
+from biglearn_gan.masks import TokenSequence
 from biglearn_gan.networks import Discriminator, Generator
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.transformer import twice_differentiable_attention
@@ -109,12 +109,10 @@ class Players:
     def warm_step(self, batch: GameBatch, sizes: StepSizes) -> StepResult:
         """Masked autoencoding: the generator alone, squared error on the targets."""
         with self.accelerator.autocast():
-            predicted, label_logits = self._generate(
-                batch, batch.sequence, batch.z[:1], batch.token_noise[:1]
-            )
+            predicted = self._generate(batch, batch.sequence, batch.z[:1], batch.token_noise[:1])
             error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
             metrics = {"warm_start/squared_error": error.mean()}
-            label = self._label_error(batch, label_logits)
+            label = self._label_error(batch)
         if label is not None:
             metrics["loss/label"] = label.mean()
             error = error + self.config.loss.label * label
@@ -133,9 +131,7 @@ class Players:
         update, which saves a pass.
         """
         with self.accelerator.autocast():
-            fakes, label_logits = self._generate(
-                batch, batch.sequence, batch.z, batch.token_noise
-            )  # (K B, M, P), (K B, C) or None
+            fakes = self._generate(batch, batch.sequence, batch.z, batch.token_noise)  # (K B, M, P)
             second = self._second_fakes(batch)  # (B, M, P) or None
 
         factor = sizes.penalty_factor if penalise else None
@@ -143,7 +139,7 @@ class Players:
         self._update("discriminator", critic.total, sizes.discriminator)
 
         with self.accelerator.autocast():
-            label = self._label_error(batch, label_logits)
+            label = self._label_error(batch)
             generator = self._generator_objective(batch, fakes, second, real_logits, label)
         self._update("generator", generator.total, sizes.generator)
         self._move_average(sizes.ema_decay)
@@ -184,10 +180,10 @@ class Players:
 
     def _generate(
         self, batch: GameBatch, sequence: TokenSequence, z: Tensor, token_noise: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Tensor:
         times = len(z)
         repeated = sequence.repeat(times)
-        return self.generator.with_label_logits(
+        return self.generator(
             batch.real.repeat(times, 1, 1),
             repeated.positions,
             repeated.is_target,
@@ -200,17 +196,20 @@ class Players:
     def _second_fakes(self, batch: GameBatch) -> Tensor | None:
         if batch.second is None:
             return None
-        return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])[0]
+        return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])
 
-    def _label_error(self, batch: GameBatch, logits: Tensor | None) -> Tensor | None:
-        """The label's cross-entropy for each real image, over all of its K passes; None without."""
-        if logits is None:
+    def _label_error(self, batch: GameBatch) -> Tensor | None:
+        """Cross-entropy of p(y | x_S) for each real image, None without labels.
+
+        The label and the image's target factorise: p(y | x_S) here, p(x_T | x_S, y) in the game.
+        """
+        if batch.labels is None:
             return None
-        assert batch.labels is not None and batch.sequence.labels is not None
-        times = len(logits) // len(batch.labels)
-        is_asked = (batch.sequence.labels == UNKNOWN_LABEL).repeat(times)
-        error = losses.label_cross_entropy(logits.float(), batch.labels.repeat(times), is_asked)
-        return error.view(times, -1).mean(dim=0)
+        sequence = batch.sequence
+        logits = self.generator.label_logits(
+            batch.real, sequence.positions, sequence.is_target, sequence.transforms
+        )
+        return losses.label_cross_entropy(logits.float(), batch.labels)
 
     def _discriminator_objective(
         self,

@@ -117,10 +117,10 @@ def squared_error(
 
 
 def label_cross_entropy(
-    logits: Float[Tensor, "B C"], labels: Int64[Tensor, " B"], is_asked: Bool[Tensor, " B"]
+    logits: Float[Tensor, "B C"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """-log p(y | x_S) in nats where the label is asked, 0 where it is given."""
-    return F.cross_entropy(logits, labels, reduction="none") * is_asked
+    """-log p(y | x_S) in nats, the label's own loss: its likelihood is exact, without a critic."""
+    return F.cross_entropy(logits, labels, reduction="none")
 
 
 def target_norm(

@@ -23,7 +23,7 @@ from torch import Tensor
 from biglearn_gan.config import PatternName
 
 UNKNOWN_LABEL = -1
-"""Stands for the class of an image whose label is not given, but asked."""
+"""Stands for the class of an image whose label is not given."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class TokenSequence:
 
     In a transformed domain y = A x a token is a mixture of all places, and ``transforms`` holds its
     row of A; it is None where every row of the batch stays in the data's own domain. ``labels``
-    hold the class of each image, one more source token, or ``UNKNOWN_LABEL``, one more target; they
-    are None in a model without labels.
+    hold the class of each image, one more source token, or ``UNKNOWN_LABEL``; they are None in a
+    model without labels.
     """
 
     positions: Int64[Tensor, "B M"]

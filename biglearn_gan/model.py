@@ -278,30 +278,15 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
     ) -> Float[Tensor, "N Y"]:
         """The same from tokens, any number of them in each row, without noise."""
         assert self.config.data.num_classes is not None
-        generator = self.config.model.generator
+        device = self.device
         probabilities = torch.empty(len(tokens), self.config.data.num_classes)
         counts = source.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
                 positions = source[rows].nonzero()[:, 1].view(len(rows), count)
-                tokens_given, places, noise, own_noise = _filled(
-                    [
-                        gather_tokens(tokens[rows], positions),
-                        positions,
-                        torch.zeros(len(rows), generator.latent_dim),
-                        torch.zeros(len(rows), count, generator.token_noise_dim),
-                    ],
-                    self.device,
-                )
-                _, logits = self.generator.with_label_logits(
-                    tokens_given,
-                    places,
-                    torch.zeros_like(places, dtype=torch.bool),
-                    noise,
-                    own_noise,
-                    labels=torch.full((CHUNK_ROWS,), UNKNOWN_LABEL, device=self.device),
-                )
-                assert logits is not None
+                given, places = _filled([gather_tokens(tokens[rows], positions), positions], device)
+                nothing = torch.zeros_like(places, dtype=torch.bool)
+                logits = self.generator.label_logits(given, places, nothing)
                 probabilities[rows] = logits[: len(rows)].float().softmax(dim=1).cpu()
         return probabilities
 

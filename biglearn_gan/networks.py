@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from biglearn_gan.config import GeneratorConfig, NetworkConfig
+from biglearn_gan.masks import UNKNOWN_LABEL
 from biglearn_gan.transformer import Transformer, rms_norm
 
 EMBEDDING_STD = 0.5
@@ -147,41 +148,52 @@ class Generator(nn.Module):
         standard normal. With the ``tanh`` output values lie in [-1, 1]. A model with labels needs
         them: classes where they are given, ``UNKNOWN_LABEL`` where not.
         """
-        return self.with_label_logits(
+        states = self._states(
             tokens, positions, is_target, z, token_noise, transforms, labels
-        )[0]
+        )  # (B, M or M + 1, D)
+        generated = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
+        if self.config.output == "tanh":
+            generated = generated.tanh()
+        return torch.where(is_target[..., None], generated, tokens)
 
-    def with_label_logits(
+    def label_logits(
         self,
         tokens: Float[Tensor, "B M P"],
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
-        z: Float[Tensor, "B Z"],
-        token_noise: Float[Tensor, "B M N"],
         transforms: Float[Tensor, "B M L"] | None = None,
-        labels: Int64[Tensor, " B"] | None = None,
-    ) -> tuple[Float[Tensor, "B M P"], Float[Tensor, "B C"] | None]:
-        """The same and, in a model with labels, the logits of p(y | x_S) of the same pass.
+    ) -> Float[Tensor, "B C"]:
+        """Logits of p(y | x_S), the label's distribution given the source tokens; no noise."""
+        assert self.label_head is not None, "only a model with labels predicts them"
+        rows, length, _ = tokens.shape
+        z = tokens.new_zeros(rows, self.config.latent_dim)
+        token_noise = tokens.new_zeros(rows, length, self.config.token_noise_dim)
+        unknown = positions.new_full((rows,), UNKNOWN_LABEL)
+        states = self._states(tokens, positions, is_target, z, token_noise, transforms, unknown)
+        return self.label_head(states[:, -1])
 
-        They are meant for rows whose label is unknown.
-        """
-        hidden = is_target[..., None]
+    def _states(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        is_target: Tensor,
+        z: Tensor,
+        token_noise: Tensor,
+        transforms: Tensor | None,
+        labels: Tensor | None,
+    ) -> Tensor:
+        """What the trunk makes of the tokens, and of the label, which comes last."""
         x = self.embedding.hiding_targets(tokens, positions, is_target, transforms)  # (B, M, D)
         latent = self.latent(z)  # (B, D)
         own = self.config.token_noise_scale * self.token_noise(token_noise)  # (B, M, D)
-        noise = hidden * (latent[:, None] + own)
+        noise = is_target[..., None] * (latent[:, None] + own)
         if self.label is not None:
             assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
-            noise = F.pad(noise, (0, 0, 0, 1))  # a label is predicted without noise
-            is_target = torch.cat([is_target, labels[:, None] < 0], dim=1)
+            noise = F.pad(noise, (0, 0, 0, 1))
+            is_target = torch.cat([is_target, labels[:, None] == UNKNOWN_LABEL], dim=1)
         style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_target)], dim=1)))
-        x = self.trunk(x + noise, style)
-        generated = self.head(x[:, : tokens.shape[1]])  # (B, M, P)
-        if self.config.output == "tanh":
-            generated = generated.tanh()
-        logits = None if self.label_head is None else self.label_head(x[:, -1])  # (B, C)
-        return torch.where(hidden, generated, tokens), logits
+        return self.trunk(x + noise, style)
 
     def draw_noise(
         self, rows: int, length: int, generator: torch.Generator

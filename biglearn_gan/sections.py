@@ -166,13 +166,13 @@ class TaskComponent(Section):
 class TasksConfig(Section):
     """The task distribution q(S, T): a named preset, or components of one's own.
 
-    A model with labels is given an image's label in a share ``label_given`` of its tasks, and asked
-    for it in the others.
+    A model with labels draws an image given its label in a share ``label_given`` of its tasks, and
+    without it in the others; it learns to predict the label in all of them.
     """
 
     preset: PresetName | None = None
     components: list[TaskComponent] | None = None
-    label_given: Share = 0.5
+    label_given: Share = 0.8
 
 
 class NetworkConfig(Section):
@@ -228,7 +228,7 @@ class LossConfig(Section):
     relativistic: NonNegativeFloat = 1.0
     energy_score: NonNegativeFloat = 1.0
     communication: NonNegativeFloat = 0.0
-    label: NonNegativeFloat = 0.1
+    label: NonNegativeFloat = 1.0
     fakes_per_real: Positive = 2
     penalty: PenaltyConfig = PenaltyConfig()
 

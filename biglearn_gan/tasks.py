@@ -102,8 +102,7 @@ class Tasks:
         components: the component of the mixture that each row was drawn from.
         transforms: the orthogonal A of each row's domain y = A x, which mixes the tokens of an
             image; None where every row is in the data's own domain.
-        label_given: True where the label is a source, False where it is a target; None without
-            labels.
+        label_given: True where the image is drawn given its label; None without labels.
     """
 
     masks: TokenMasks

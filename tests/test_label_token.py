@@ -65,15 +65,14 @@ def game_batch(config: Config, masks: TokenMasks, labels: Tensor, is_given: Tens
 # The game
 
 
-def test_cross_entropy_counts_where_the_label_is_asked() -> None:
-    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0], [0.0, math.log(7.0)]])
-    labels, is_asked = torch.tensor([0, 1, 1]), torch.tensor([True, False, True])
-    expected = torch.tensor([math.log(4 / 3), 0.0, math.log(8 / 7)])
-    torch.testing.assert_close(label_cross_entropy(logits, labels, is_asked), expected)
+def test_cross_entropy_of_each_row() -> None:
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(7.0)]])
+    expected = torch.tensor([math.log(4 / 3), math.log(8 / 7)])
+    torch.testing.assert_close(label_cross_entropy(logits, torch.tensor([0, 1])), expected)
 
 
 @pytest.mark.parametrize("phase", ["warm", "game"])
-def test_a_label_that_is_asked_reaches_nothing_but_the_cross_entropy(
+def test_a_label_that_is_not_given_reaches_nothing_but_the_cross_entropy(
     phase: str, labelled: Callable[..., Config], draw_masks: Callable[..., TokenMasks]
 ) -> None:
     config = labelled({"loss.label": 0.0})
@@ -89,9 +88,9 @@ def test_a_label_that_is_asked_reaches_nothing_but_the_cross_entropy(
         return [*players.generator.parameters(), *players.discriminator.parameters()]
 
     first = weights(labels)
-    others_asked = weights(torch.where(is_given, labels, (labels + 1) % C))
+    others_hidden = weights(torch.where(is_given, labels, (labels + 1) % C))
     others_given = weights(torch.where(is_given, (labels + 1) % C, labels))
-    assert all(map(torch.equal, first, others_asked))
+    assert all(map(torch.equal, first, others_hidden))
     assert not all(map(torch.equal, first, others_given))
 
 
