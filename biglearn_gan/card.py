@@ -27,6 +27,7 @@ images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) {va
 |---|---|
 | data | {data}, {height} x {width} pixels, {channels} channel(s) |
 | tokens | {tokens} patches of {patch} x {patch} pixels |
+| labels | {labels} |
 | generator | width {g_width}, depth {g_depth}; the moving average of training is what is kept |
 | critic | width {d_width}, depth {d_depth}; trained against the live generator; {scores} |
 | images seen | {images_seen} |
@@ -59,6 +60,10 @@ def card_text(
         g_depth=generator.depth,
         d_width=discriminator.width,
         d_depth=discriminator.depth,
+        labels="none"
+        if config.data.num_classes is None
+        else f"{config.data.num_classes} classes, learned with the images; where none is given, "
+        "it is drawn from what the source says, and the image given it",
         values="in [-1, 1]" if generator.output == "tanh" else "without bounds",
         scores="its logit is a log density ratio"
         if config.absolute_scores
