@@ -23,8 +23,10 @@ from biglearn_gan.cli_options import (
     DataRoot,
     Overrides,
     Seed,
+    data_of,
     fail,
     load_model,
+    refuse,
 )
 from biglearn_gan.config import load_config
 from biglearn_gan.progress import training_progress, unit_bars
@@ -186,9 +188,7 @@ def sample(
     in_order = checked_order(order, steps, model.config.token_count)
     if label is not None:
         parse_labels(label, model, 1)
-    data = model.config.data
-    if data_root is not None:
-        data = data.model_copy(update={"root": data_root})
+    data = data_of(model, data_root)
     if mask == "joint":
         black = torch.zeros(num, data.channels, *data.image_size, dtype=torch.uint8)
         sources = Sources(black)
@@ -237,24 +237,25 @@ def classify(
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
     mask_hole: Annotated[
-        HoleColour, typer.Option(help="Which colour of a mask file is not seen.")
-    ] = HoleColour.white,
+        HoleColour | None,
+        typer.Option(help="Which colour of a mask file is not seen (default: white)."),
+    ] = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Label images, whole or seen in part: p(label | visible part)."""
+    """Label images, whole or observed in part: p(label | what is observed)."""
     import torch
 
     from biglearn_gan.devices import usable_device
     from biglearn_gan.labelling import classify
-    from biglearn_gan.model import LabelError
+    from biglearn_gan.model import WITHOUT_LABELS, LabelError
     from biglearn_gan.sampling import load_hole, load_sources
 
     model = load_model(checkpoint, usable_device(device))
-    data = model.config.data
-    if not data.labels:
-        raise LabelError("classify needs a model that was trained with data.labels: true")
-    if data_root is not None:
-        data = data.model_copy(update={"root": data_root})
+    if not model.config.data.labels:
+        raise LabelError(WITHOUT_LABELS)
+    if mask is None:
+        refuse("a classification of whole images", {"--mask-hole": mask_hole})
+    data = data_of(model, data_root)
     sources = load_sources(data, images, num)
     for note in sources.notes:
         typer.echo(note)
@@ -262,7 +263,8 @@ def classify(
     if mask is None:
         hole = torch.zeros(rows, *data.image_size, dtype=torch.bool)
     else:
-        hole = load_hole(mask, model, rows, seed, mask_hole.value)
+        colour = mask_hole or HoleColour.white
+        hole = load_hole(mask, model, rows, seed, colour.value)
     with unit_bars() as on_start:
         labelled = classify(
             model, sources.images, hole, batch_size=batch_size, on_rows=on_start("image", rows)
@@ -296,15 +298,12 @@ def demo(
     from biglearn_gan.studio import Studio
 
     model = load_model(checkpoint, usable_device(device))
-    data = model.config.data
-    if data_root is not None:
-        data = data.model_copy(update={"root": data_root})
     try:
-        images = load_dataset(data, "test")
+        images = load_dataset(data_of(model, data_root), "test")
     except DataError as error:
         images = None
         typer.echo(f"no test images to choose from, only uploads: {error}")
-    with serving(Studio(checkpoint, model, images), host, port) as url:
+    with serving(Studio(checkpoint, model, images, device), host, port) as url:
         typer.echo(f"{url} (Ctrl-C stops)")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

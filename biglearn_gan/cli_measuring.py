@@ -16,6 +16,7 @@ from biglearn_gan.cli_options import (
     Seed,
     fail,
     load_model,
+    refuse,
 )
 from biglearn_gan.config import load_config
 from biglearn_gan.progress import task_bars
@@ -96,7 +97,7 @@ def evaluate(
             "--force": force,
             "--data-root": data_root,
         }
-    _refuse(mode, useless)
+    refuse(mode, useless)
     from biglearn_gan.devices import usable_device
 
     place = usable_device(device)
@@ -210,13 +211,6 @@ def _evaluation_mode(
     if oracle and checkpoint is None:
         fail("--oracle needs --checkpoint", code=2)
     return "--oracle" if oracle else "--checkpoint" if checkpoint else "--samples"
-
-
-def _refuse(beside: str, options: dict[str, Any]) -> None:
-    """Options that would change nothing are a mistake."""
-    for name, value in options.items():
-        if value is not None and value is not False:
-            fail(f"{name} has no meaning beside {beside}", code=2)
 
 
 def _evaluate_oracle(

@@ -34,8 +34,23 @@ def load_model(checkpoint: str, place: Any) -> Any:
     return BigLearnGAN.from_pretrained(checkpoint).to(place)
 
 
+def data_of(model: Any, data_root: str | None) -> Any:
+    """Where the images of a model's data set are found on this machine: its data as sources."""
+    from biglearn_gan.sampling import pixels_alone
+
+    data = pixels_alone(model.config.data)
+    return data if data_root is None else data.model_copy(update={"root": data_root})
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """Tell the mistake and exit."""
     for line in message.splitlines():
         typer.echo(f"biglearn-gan: {line}", err=True)
     sys.exit(code)
+
+
+def refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that would change nothing are a mistake."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            fail(f"{name} has no meaning beside {beside}", code=2)

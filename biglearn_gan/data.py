@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.colours import coloured, random_hues
@@ -30,12 +31,11 @@ from biglearn_gan.images import (
     fit_image,
     for_each,
     image_files,
-    opaque_pixels,
     open_image,
     to_uint8,
     to_unit_range,
-    unmasked_pixels,
 )
+from biglearn_gan.observed import opaque_pixels, unmasked_pixels
 from biglearn_gan.randomness import Stream, generator_for
 
 SPLITS = ("train", "validation", "test")
@@ -319,7 +319,15 @@ def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
     if isinstance(records.images, np.ndarray) and records.images.dtype == np.float32:
         floats = torch.from_numpy(records.images)[:, None]
         return ImageDataset(name, floats, observed=_observed_pixels(config, name, records))
-    lazy = LazyPixels(records.images, config.channels, config.image_size, config.workers)
+    missing = config.missing
+    in_files = missing is not None and (missing.alpha or missing.masks)
+    lazy = LazyPixels(
+        records.images,
+        config.channels,
+        config.image_size,
+        config.workers,
+        resampling=Image.Resampling.BOX if in_files else Image.Resampling.BICUBIC,
+    )
     fits = math.prod(lazy.shape) <= config.memory_limit_mb * 2**20
     pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
     broken: dict[int, str] = {}
@@ -331,7 +339,7 @@ def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
             broken[position] = str(error)
         else:
             if pixels is not None:
-                pixels[position] = fit_image(image, config.image_size)
+                pixels[position] = fit_image(image, config.image_size, lazy.resampling)
 
     files = not isinstance(records.images, np.ndarray)
     for_each(decode, list(enumerate(records.images)), config.workers if files else 0)

@@ -22,6 +22,10 @@ FIRST_VARIATIONS = 6
 MOST_VARIATIONS = 16
 FIRST_SAMPLES = 16
 MOST_SAMPLES = 64
+MOST_SEED = 2**53 - 1
+"""The largest whole number that every browser keeps exactly."""
+KEPT_SECONDS = 3600
+"""Uploads are deleted after this long."""
 ANY_LABEL = "any"
 BRUSH_SHARE = 12
 """Width of the brush at first, in per cent of the canvas."""
@@ -64,7 +68,9 @@ def serving(studio: Studio, host: str, port: int) -> Iterator[str]:
 def _build(studio: Studio, folder: Path) -> gr.Blocks:
     """The page; what can be downloaded is written below ``folder``."""
     data = studio.model.config.data
-    with gr.Blocks(title="BigLearn-GAN", analytics_enabled=False) as page:
+    with gr.Blocks(
+        title="BigLearn-GAN", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)
+    ) as page:
         gr.Markdown(f"# BigLearn-GAN on {data.name}")
         with gr.Tab("Complete"):
             _completion_tab(studio, folder)
@@ -105,7 +111,7 @@ def _completion_tab(studio: Studio, folder: Path) -> None:
             )
             upload = gr.UploadButton("Upload an image instead", type="filepath", elem_id="upload")
             variations = gr.Slider(1, MOST_VARIATIONS, FIRST_VARIATIONS, step=1, label="Variations")
-            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed")
             label = _label_choice(studio)
             button = gr.Button("Complete", variant="primary")
     outputs = _outputs("completion")
@@ -145,7 +151,7 @@ def _joint_tab(studio: Studio, folder: Path) -> None:
     with gr.Row():
         with gr.Column():
             num = gr.Slider(1, MOST_SAMPLES, FIRST_SAMPLES, step=1, label="Images")
-            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed")
             label = _label_choice(studio)
             button = gr.Button("Generate", variant="primary")
         with gr.Column(scale=2):

@@ -332,7 +332,8 @@ def describe(config: Config, device: str = "auto") -> str:
 def random_images(config: Config, count: int, device: torch.device) -> ImageDataset:
     """Noise in the shape of the configured data, all of class 0 where it has labels."""
     shape = (count, config.data.channels, *config.data.image_size)
-    noise = torch.randint(256, shape, dtype=torch.uint8, device=device)
+    generator = torch.Generator(device).manual_seed(0)
+    noise = torch.randint(256, shape, generator=generator, dtype=torch.uint8, device=device)
     classes = config.data.num_classes
     labels = torch.zeros(count, dtype=torch.int64, device=device) if classes else None
     return ImageDataset("noise", noise, labels, classes)

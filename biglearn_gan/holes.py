@@ -113,29 +113,40 @@ def read_hole(
         HoleError: the file cannot be read, has another size, is not black and white, or has no
             hole in it.
     """
+    hole, drawn_colour = read_mask(path, hole_colour)
+    if hole.shape != image_size:
+        raise HoleError(
+            f"the mask {path} has {hole.shape[0]} x {hole.shape[1]} pixels (height x width), "
+            f"but the model's images have {image_size[0]} x {image_size[1]}"
+        )
+    if not hole.any():
+        raise HoleError(f"the mask {path} has no hole: no pixel of it is {drawn_colour}")
+    return torch.from_numpy(hole)
+
+
+def read_mask(path: Path, hole_colour: str = "white") -> tuple[np.ndarray, str]:
+    """A bool for each pixel of a mask file, True = hole, and what shows a hole in this file.
+
+    See :func:`read_hole`; the second is ``hole_colour`` or, with an alpha channel, ``transparent``.
+
+    Raises:
+        HoleError: the file cannot be read, or is not black and white.
+    """
     try:
         with Image.open(path) as image:
             has_alpha = image.has_transparency_data
             grey = _alpha(image) if has_alpha else _grey(image)
     except UNREADABLE as error:
         raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
-    if grey.shape != image_size:
-        raise HoleError(
-            f"the mask {path} has {grey.shape[0]} x {grey.shape[1]} pixels (height x width), "
-            f"but the model's images have {image_size[0]} x {image_size[1]}"
-        )
     unclear = (grey > GREY_TOLERANCE) & (grey < 255 - GREY_TOLERANCE)
     if unclear.any():
         raise HoleError(
             f"the mask {path} is not black and white: {unclear.mean():.0%} of its values lie "
             f"between {GREY_TOLERANCE} and {255 - GREY_TOLERANCE}"
         )
-    white_is_hole = hole_colour == "white" and not has_alpha
-    hole = torch.from_numpy((grey > 127) == white_is_hole)
-    if not hole.any():
-        what = "transparent" if has_alpha else hole_colour
-        raise HoleError(f"the mask {path} has no hole: no pixel of it is {what}")
-    return hole
+    if has_alpha:
+        return grey <= 127, "transparent"
+    return (grey > 127) == (hole_colour == "white"), hole_colour
 
 
 def _alpha(image: Image.Image) -> np.ndarray:

@@ -5,6 +5,8 @@ orientation, composited onto white where it has an alpha channel or a transparen
 to 1 channel (ITU-R 601 luminance) or 3 (grey is repeated), then centre-cropped to the aspect ratio
 of ``image_size`` and resized to it (bicubic, antialiased), unless it already has that size. So a
 square CelebA is the usual centre crop of 178 pixels, and MNIST at 32 x 32 is resized, not padded.
+Where pixels of files are unobserved, each new pixel is the mean of those that it covers (a box), so
+that it tells nothing of any other.
 """
 
 from __future__ import annotations
@@ -89,6 +91,7 @@ class LazyPixels:
     image_size: tuple[int, int]
     workers: int = 0
     device: torch.device | str = "cpu"
+    resampling: Image.Resampling = Image.Resampling.BICUBIC
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,9 +122,8 @@ class LazyPixels:
         pixels = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
 
         def decode(position: int, index: int) -> None:
-            pixels[position] = fit_image(
-                open_image(self.images[index], self.channels), self.image_size
-            )
+            image = open_image(self.images[index], self.channels)
+            pixels[position] = fit_image(image, self.image_size, self.resampling)
 
         for_each(decode, list(enumerate(indices.tolist())), self.workers)
         return torch.from_numpy(pixels).to(self.device)
@@ -180,42 +182,14 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def opaque_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
-    """(H, W), True where a file's image is opaque after the crop and resizing of `fit_image`."""
-    with Image.open(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        alpha = image.convert("RGBA").getchannel("A")
-    height, width = image_size
-    return np.asarray(ImageOps.fit(alpha, (width, height), Image.Resampling.BOX)) == 255
-
-
-def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
-    """(H, W), True where an image's mask file is black after the crop and resizing of `fit_image`.
-
-    Raises:
-        DataError: the file ``mask_file(path)`` is not there or cannot be read.
-    """
-    beside = mask_file(path)
-    try:
-        with Image.open(beside) as image:
-            grey = image.convert("L")
-    except FileNotFoundError:
-        raise DataError(f"{path} has no mask file {beside.name} beside it") from None
-    except UNREADABLE as error:
-        raise DataError(f"the mask file {beside} cannot be read ({error})") from None
-    height, width = image_size
-    return np.asarray(ImageOps.fit(grey, (width, height), Image.Resampling.BOX)) == 0
-
-
-def mask_file(path: Path) -> Path:
-    """Where the mask of an image file is."""
-    return path.with_name(path.stem + MASK_SUFFIX)
-
-
-def fit_image(image: Image.Image, image_size: tuple[int, int]) -> np.ndarray:
+def fit_image(
+    image: Image.Image,
+    image_size: tuple[int, int],
+    resampling: Image.Resampling = Image.Resampling.BICUBIC,
+) -> np.ndarray:
     """Centre-cropped and resized to (height, width): uint8 (C, H, W)."""
     height, width = image_size
     if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        image = ImageOps.fit(image, (width, height), resampling)
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

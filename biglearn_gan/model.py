@@ -45,7 +45,7 @@ from biglearn_gan.randomness import Stream, generator_for
 CHUNK_ROWS = 64
 """Rows of every inference pass; fewer are padded."""
 
-_WITHOUT_LABELS = "this model was trained without labels; data.labels: true teaches them"
+WITHOUT_LABELS = "this model was trained without labels; data.labels: true teaches them"
 
 
 class CheckpointError(Exception):
@@ -190,7 +190,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         hole: Bool[Tensor, "N H W"],
         *,
         absent: Bool[Tensor, "N H W"] | None = None,
-        labels: Int64[Tensor, " N"] | None = None,
+        labels: Int64[Tensor, " N"] | Int64[Tensor, "N K"] | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -205,8 +205,8 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                 are pasted back, so pixels outside of the hole come back bit for bit.
             absent: True = neither given nor generated. A patch touched by it and not by the hole
                 is not shown to the model; its pixels come back as they were.
-            labels: the class of each image, for a model with labels; where it is -1 (or None, for
-                all) each variation's is drawn from p(y | x_S) first.
+            labels: the class of each image (N,) or of each completion (N, K), for a model with
+                labels; where it is -1 (or None, for all) it is drawn by :meth:`draw_labels` first.
             variations: K, completions of each image, at least 1.
             seed: at least 0; completion k of image i depends on (seed, i, k) alone.
             first_image: the number i of the first image, so that a long job can be cut in parts.
@@ -219,28 +219,10 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             LabelError: the model has no labels, or not that one.
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
         """
-        data = self.config.data
-        expected = (len(images), data.channels, *data.image_size)
-        masks = [hole] if absent is None else [hole, absent]
-        if tuple(images.shape) != expected or any(m.shape != images[:, 0].shape for m in masks):
-            raise ValueError(
-                f"images of shape (N, C, H, W) = (N, {', '.join(map(str, expected[1:]))}) and a "
-                "hole (and absent pixels) of (N, H, W) are expected, not "
-                f"{' and '.join(str(tuple(given.shape)) for given in [images, *masks])}"
-            )
-        if not images.is_floating_point():
-            raise ValueError(f"images must be floats in [-1, 1], not {images.dtype}")
-        if variations < 1:
-            raise ValueError(f"variations must be at least 1, not {variations}")
-        images, hole = images.cpu(), hole.cpu()
-        patch_size = self.config.model.patch_size
-        target = tokens_touched(hole, patch_size)
-        source = ~target
-        if absent is not None:
-            source &= ~tokens_touched(absent.cpu(), patch_size)
+        tokens, masks = self._asked(images, hole, absent)
         tokens = self.generate(
-            patchify(images, patch_size),
-            TokenMasks(source, target),
+            tokens,
+            masks,
             labels=labels,
             variations=variations,
             seed=seed,
@@ -248,9 +230,32 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             steps=steps,
             order=order,
         )
+        patch_size = self.config.model.patch_size
         drawn = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
         drawn = drawn.view(len(images), variations, *images.shape[1:])
-        return torch.where(hole[:, None, None], drawn, images[:, None])
+        return torch.where(hole.cpu()[:, None, None], drawn, images.cpu()[:, None])
+
+    def draw_labels(
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"],
+        *,
+        absent: Bool[Tensor, "N H W"] | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+    ) -> Int64[Tensor, "N K"]:
+        """The labels that :meth:`complete` draws from p(y | x_S) when it is given none.
+
+        Raises:
+            ValueError: see :meth:`complete`.
+            LabelError: the model has no labels.
+        """
+        tokens, masks = self._asked(images, hole, absent)
+        if self.config.data.num_classes is None:
+            raise LabelError(WITHOUT_LABELS)
+        unknown = torch.full((len(images), variations), UNKNOWN_LABEL)
+        return self._known_labels(unknown, tokens, masks, seed, first_image)
 
     def classify(
         self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"] | None = None
@@ -262,32 +267,38 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             observed: True = given; None for whole images.
 
         Raises:
+            ValueError: sizes differ from the model's.
             LabelError: the model has no labels.
         """
         if self.config.data.num_classes is None:
-            raise LabelError(_WITHOUT_LABELS)
+            raise LabelError(WITHOUT_LABELS)
         if observed is None:
             observed = torch.ones_like(images[:, 0], dtype=torch.bool)
+        self._check_shapes(images, observed)
         patch_size = self.config.model.patch_size
         source = tokens_covered(observed.cpu(), patch_size)
-        return self.label_probabilities(patchify(images.cpu(), patch_size), source)
+        return self.label_probabilities(patchify(images.cpu(), patch_size), source, ~source)
 
     @torch.inference_mode()
     def label_probabilities(
-        self, tokens: Float[Tensor, "N L P"], source: Bool[Tensor, "N L"]
+        self,
+        tokens: Float[Tensor, "N L P"],
+        source: Bool[Tensor, "N L"],
+        target: Bool[Tensor, "N L"],
     ) -> Float[Tensor, "N Y"]:
-        """The same from tokens, any number of them in each row, without noise."""
+        """p(y | x_S) from tokens; targets are hidden, as in training, and may be none."""
         assert self.config.data.num_classes is not None
-        device = self.device
         probabilities = torch.empty(len(tokens), self.config.data.num_classes)
-        counts = source.sum(dim=1)
+        union = source | target
+        counts = union.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                positions = source[rows].nonzero()[:, 1].view(len(rows), count)
-                given, places = _filled([gather_tokens(tokens[rows], positions), positions], device)
-                nothing = torch.zeros_like(places, dtype=torch.bool)
-                logits = self.generator.label_logits(given, places, nothing)
-                probabilities[rows] = logits[: len(rows)].float().softmax(dim=1).cpu()
+                positions = union[rows].nonzero()[:, 1].view(len(rows), count)
+                present = gather_tokens(tokens[rows], positions)
+                hidden = target[rows].gather(1, positions)
+                inputs = _filled([present, positions, hidden], self.device)
+                logits = self.generator.label_logits(*inputs)[: len(rows)]
+                probabilities[rows] = logits.float().softmax(dim=1).cpu()
         return probabilities
 
     def score(
@@ -299,7 +310,9 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
     ) -> Float[Tensor, " N"]:
         """The critic's log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
 
-        It was trained against the live generator, and the one that ships is its average.
+        It was trained against the live generator, and the one that ships is its average. Without a
+        label, a model with labels is judged as it draws without one, while :meth:`complete` draws
+        one first: give the label to judge what it draws.
 
         Args:
             images: in [-1, 1].
@@ -310,13 +323,15 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         Raises:
             ScoreError: the model was trained without a logistic term, so that its logits rank
                 candidates of one source and say no more (see :meth:`critic_logits`).
-            ValueError: an image has no target.
+            ValueError: an image has no target, or sizes differ from the model's.
+            LabelError: see :meth:`complete`.
         """
         if not self.config.absolute_scores:
             raise ScoreError(
                 "this model's critic only ranks candidates of one source: it was trained with "
                 "loss.logistic of 0, and an absolute score needs it above 0"
             )
+        self._check_shapes(images, source, target)
         patch_size = self.config.model.patch_size
         judged = tokens_touched(target.cpu(), patch_size)
         masks = TokenMasks(tokens_covered(source.cpu(), patch_size) & ~judged, judged)
@@ -336,7 +351,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             masks: source and target tokens of each image; rows may differ in their counts.
             labels: see :meth:`complete`.
         """
-        labels = self._checked_labels(labels, len(tokens))
+        labels = self._checked_labels(labels, len(tokens), 1)[:, 0]
         logits = torch.empty(len(tokens))
         counts = masks.union.sum(dim=1)
         for count in counts.unique().tolist():
@@ -356,7 +371,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         tokens: Float[Tensor, "N L P"],
         masks: TokenMasks,
         *,
-        labels: Int64[Tensor, " N"] | None = None,
+        labels: Int64[Tensor, " N"] | Int64[Tensor, "N K"] | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -380,9 +395,11 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             LabelError: see :meth:`complete`.
         """
         checked_order(order, steps, self.config.token_count)
+        if variations < 1:
+            raise ValueError(f"variations must be at least 1, not {variations}")
+        given = self._checked_labels(labels, len(tokens), variations)
+        known = self._known_labels(given, tokens, masks, seed, first_image)
         numbers = range(first_image, first_image + len(tokens))
-        given = self._checked_labels(labels, len(tokens))
-        drawn = self._draw_labels(given, tokens, masks.source, variations, seed, numbers)
         orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
         parts = parts_in_order(masks, self.config.grid_size, steps, order, orders)
         results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
@@ -397,7 +414,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                     results[image, variation] = self._generate_chunk(
                         results[image, variation],
                         TokenMasks(part.source[row], part.target[row]),
-                        drawn[image, variation],
+                        known[image, variation],
                         [
                             _noise_of(step, seed, first_image + i, k)
                             for i, k in zip(image.tolist(), variation.tolist(), strict=True)
@@ -405,25 +422,50 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                     )
         return results
 
-    def _draw_labels(
+    def _asked(
+        self, images: Tensor, hole: Tensor, absent: Tensor | None
+    ) -> tuple[Float[Tensor, "N L P"], TokenMasks]:
+        """Tokens and task of images with holes, on the CPU."""
+        self._check_shapes(images, hole, *([] if absent is None else [absent]))
+        patch_size = self.config.model.patch_size
+        target = tokens_touched(hole.cpu(), patch_size)
+        source = ~target
+        if absent is not None:
+            source &= ~tokens_touched(absent.cpu(), patch_size)
+        return patchify(images.cpu(), patch_size), TokenMasks(source, target)
+
+    def _check_shapes(self, images: Tensor, *masks: Tensor) -> None:
+        """Refuse images that are not the model's, or pixel masks that are not theirs."""
+        data = self.config.data
+        expected = (len(images), data.channels, *data.image_size)
+        if tuple(images.shape) != expected or any(m.shape != images[:, 0].shape for m in masks):
+            raise ValueError(
+                f"images of shape (N, C, H, W) = (N, {', '.join(map(str, expected[1:]))}) and "
+                "masks of (N, H, W) are expected, not "
+                f"{' and '.join(str(tuple(given.shape)) for given in [images, *masks])}"
+            )
+        if not images.is_floating_point():
+            raise ValueError(f"images must be floats in [-1, 1], not {images.dtype}")
+
+    def _known_labels(
         self,
-        labels: Int64[Tensor, " N"],
+        labels: Int64[Tensor, "N K"],
         tokens: Float[Tensor, "N L P"],
-        source: Bool[Tensor, "N L"],
-        variations: int,
+        masks: TokenMasks,
         seed: int,
-        numbers: range,
+        first_image: int,
     ) -> Int64[Tensor, "N K"]:
-        """A label for each draw: the given one, else one drawn from p(y | x_S)."""
-        result = labels[:, None].repeat(1, variations)
-        rows = (labels == UNKNOWN_LABEL).nonzero()[:, 0]
+        """The same with every unknown label drawn from p(y | x_S), as (seed, i, k) says."""
+        rows = (labels == UNKNOWN_LABEL).any(dim=1).nonzero()[:, 0]
         if self.config.data.num_classes is None or len(rows) == 0:
-            return result
-        probabilities = self.label_probabilities(tokens[rows], source[rows])
-        cumulative = probabilities.double().cumsum(dim=1)
+            return labels
+        probabilities = self.label_probabilities(
+            tokens[rows], masks.source[rows], masks.target[rows]
+        )
+        result, cumulative = labels.clone(), probabilities.double().cumsum(dim=1)
         for row, upper in zip(rows.tolist(), cumulative, strict=True):
-            for k in range(variations):
-                generator = generator_for(Stream.LABELS, seed, numbers[row], k)
+            for k in (labels[row] == UNKNOWN_LABEL).nonzero()[:, 0].tolist():
+                generator = generator_for(Stream.LABELS, seed, first_image + row, k)
                 uniform = torch.rand(1, generator=generator, dtype=torch.float64)
                 result[row, k] = torch.searchsorted(upper, uniform * upper[-1], right=True)
         return result
@@ -446,24 +488,27 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         drawn = self.generator(*inputs[:5], labels=self._if_known(inputs[5]))[: len(tokens)]
         return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
 
-    def _checked_labels(self, labels: Tensor | None, count: int) -> Int64[Tensor, " N"]:
-        """One label for each row, ``UNKNOWN_LABEL`` where there is none."""
+    def _checked_labels(
+        self, labels: Tensor | None, count: int, variations: int
+    ) -> Int64[Tensor, "N K"]:
+        """One label for each draw, ``UNKNOWN_LABEL`` where there is none."""
         if labels is None:
-            return torch.full((count,), UNKNOWN_LABEL)
+            return torch.full((count, variations), UNKNOWN_LABEL)
         classes = self.config.data.num_classes
         if classes is None:
-            raise LabelError(_WITHOUT_LABELS)
-        if labels.shape != (count,) or labels.dtype != torch.int64:
+            raise LabelError(WITHOUT_LABELS)
+        shapes = ((count,), (count, variations))
+        if tuple(labels.shape) not in shapes or labels.dtype != torch.int64:
             raise LabelError(
-                f"labels must be {count} integers (int64), not {labels.dtype} of shape "
-                f"{tuple(labels.shape)}"
+                f"labels must be {count} integers (int64), or {variations} for each of {count}, "
+                f"not {labels.dtype} of shape {tuple(labels.shape)}"
             )
         for label in labels.unique().tolist():
             if label != UNKNOWN_LABEL and not 0 <= label < classes:
                 raise LabelError(
                     f"label {label} is none of this model's {classes} classes, 0 to {classes - 1}"
                 )
-        return labels.cpu()
+        return labels.cpu().view(count, -1).expand(count, variations)
 
     def _if_known(self, labels: Tensor) -> Tensor | None:
         """What the networks take: labels for a model that has some."""

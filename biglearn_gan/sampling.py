@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -21,7 +21,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 from biglearn_gan.masks import TokenMasks
-from biglearn_gan.model import BigLearnGAN, LabelError
+from biglearn_gan.model import WITHOUT_LABELS, BigLearnGAN, LabelError
 from biglearn_gan.patches import patchify, tokens_touched
 from biglearn_gan.progressive import OrderName
 
@@ -43,7 +43,7 @@ class Samples:
 
     For joint samples the sources are black and the holes are everything. Sample (i, k) was drawn
     from (seed, i, ``numbers[i, k]``); ``scores`` are the critic's logits, where it chose;
-    ``labels`` the classes that were given.
+    ``labels`` what a model with labels drew it for.
     """
 
     images: UInt8[Tensor, "N K C H W"]
@@ -52,7 +52,7 @@ class Samples:
     seed: int
     numbers: Int64[Tensor, "N K"]
     scores: Float[Tensor, "N K"] | None = None
-    labels: Int64[Tensor, " N"] | None = None
+    labels: Int64[Tensor, "N K"] | None = None
 
 
 def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
@@ -76,7 +76,7 @@ def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
             )
         if split not in SPLITS:
             raise DataError(f"{images}: the splits of a data set are {', '.join(SPLITS)}")
-        dataset = load_dataset(data.model_copy(update={"name": name}), split)
+        dataset = load_dataset(pixels_alone(data.model_copy(update={"name": name})), split)
         count = min(num, len(dataset))
         notes = _fewer(num, count)
         if name != data.name:
@@ -88,6 +88,11 @@ def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
         what = f"{resized} of {len(pixels)} images had another size and were"
         notes += (_resized(what, data.image_size),)
     return Sources(pixels, notes)
+
+
+def pixels_alone(data: DataConfig) -> DataConfig:
+    """The same data as sources: neither labels nor what was missing in training matter."""
+    return data.model_copy(update={"labels": False, "classes": None, "missing": None})
 
 
 def load_hole(
@@ -114,7 +119,7 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
     """
     classes = model.config.data.num_classes
     if classes is None:
-        raise LabelError("--label needs a model that was trained with data.labels: true")
+        raise LabelError(WITHOUT_LABELS)
     if text == "all":
         return torch.arange(count) % classes
     if not text.isdecimal() or int(text) >= classes:
@@ -149,53 +154,101 @@ def draw(
         best_of: candidates for each variation, of which the critic's favourite is kept.
         on_rows: hears how many rows were done.
     """
-    parts, chosen, scores = [], [], []
+    parts = []
     for first in range(0, len(sources), batch_size):
         rows = slice(first, first + batch_size)
-        given = None if labels is None else labels[rows]
-        drawn = model.complete(
-            to_unit_range(sources[rows]),
-            hole[rows],
-            labels=given,
-            variations=variations * best_of,
-            seed=seed,
-            first_image=first,
-            steps=steps,
-            order=order,
+        parts.append(
+            complete_best(
+                model,
+                to_unit_range(sources[rows]),
+                hole[rows],
+                None if labels is None else labels[rows],
+                variations=variations,
+                best_of=best_of,
+                seed=seed,
+                first_image=first,
+                steps=steps,
+                order=order,
+            )
         )
-        numbers = torch.arange(variations).expand(len(drawn), -1)
-        if best_of > 1:
-            logits = critic_logits(model, drawn, hole[rows], given)
-            best, place = logits.unflatten(1, (variations, best_of)).max(dim=2)
-            scores.append(best)
-            numbers = best_of * numbers + place
-            drawn = drawn[torch.arange(len(drawn))[:, None], numbers]
-        chosen.append(numbers)
-        parts.append(to_uint8(drawn))
-        on_rows(len(drawn))
+        on_rows(len(parts[-1].images))
     return Samples(
-        torch.cat(parts),
+        torch.cat([to_uint8(part.images) for part in parts]),
         sources,
         hole,
         seed,
-        torch.cat(chosen),
-        torch.cat(scores) if scores else None,
-        labels,
+        torch.cat([part.numbers for part in parts]),
+        _joined([part.scores for part in parts]),
+        _joined([part.labels for part in parts]),
     )
+
+
+@dataclass(frozen=True)
+class Best:
+    """Completions that a critic liked best; see :class:`Samples` for the rest."""
+
+    images: Float[Tensor, "N K C H W"]
+    numbers: Int64[Tensor, "N K"]
+    scores: Float[Tensor, "N K"] | None
+    labels: Int64[Tensor, "N K"] | None
+
+
+def complete_best(
+    model: BigLearnGAN,
+    images: Float[Tensor, "N C H W"],
+    hole: Bool[Tensor, "N H W"],
+    labels: Int64[Tensor, " N"] | None = None,
+    *,
+    variations: int,
+    best_of: int,
+    seed: int,
+    first_image: int = 0,
+    steps: int = 1,
+    order: OrderName = "random",
+) -> Best:
+    """Complete each image; of ``best_of`` candidates for each variation, keep one.
+
+    Where a model with labels is given none, each candidate has one of its own, and is judged by it.
+    """
+    count = variations * best_of
+    known = None
+    if labels is not None:
+        known = labels[:, None].repeat(1, count)
+    elif model.config.data.labels:
+        known = model.draw_labels(
+            images, hole, variations=count, seed=seed, first_image=first_image
+        )
+    drawn = model.complete(
+        images,
+        hole,
+        labels=known,
+        variations=count,
+        seed=seed,
+        first_image=first_image,
+        steps=steps,
+        order=order,
+    )
+    if best_of == 1:
+        return Best(drawn, torch.arange(count).repeat(len(drawn), 1), None, known)
+    logits = critic_logits(model, drawn, hole, known).unflatten(1, (variations, best_of))
+    scores, choice = logits.max(dim=2)
+    numbers = best_of * torch.arange(variations) + choice
+    chosen = drawn[torch.arange(len(drawn))[:, None], numbers]
+    return Best(chosen, numbers, scores, None if known is None else known.gather(1, numbers))
 
 
 def critic_logits(
     model: BigLearnGAN,
     images: Float[Tensor, "N K C H W"],
     hole: Bool[Tensor, "N H W"],
-    labels: Int64[Tensor, " N"] | None = None,
+    labels: Int64[Tensor, "N K"] | None = None,
 ) -> Float[Tensor, "N K"]:
     """What the model's critic thinks of completions: of one row, the highest is the likeliest."""
     rows, count = images.shape[:2]
     patch_size = model.config.model.patch_size
     target = tokens_touched(hole, patch_size).repeat_interleave(count, dim=0)
     tokens = patchify(images.flatten(0, 1), patch_size)
-    given = None if labels is None else labels.repeat_interleave(count)
+    given = None if labels is None else labels.flatten()
     return model.critic_logits(tokens, TokenMasks(~target, target), given).view(rows, count)
 
 
@@ -214,8 +267,8 @@ def sample_grid(samples: Samples) -> Image.Image:
 def write_samples(samples: Samples, output: Path) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
-    ``samples.npz`` has ``scores`` too where candidates were ranked, and ``labels`` where some were
-    given.
+    ``samples.npz`` has ``scores`` too where candidates were ranked, and ``labels`` where the model
+    has some.
 
     Raises:
         OSError: the folder cannot be written.
@@ -243,6 +296,11 @@ def write_samples(samples: Samples, output: Path) -> None:
         arrays["labels"] = samples.labels.numpy()
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if there else None
 
 
 def _channels_last(images: Tensor) -> np.ndarray:

@@ -22,7 +22,7 @@ from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import Samples, draw, sample_grid
 
 CANVAS_PIXELS = 448
-"""The canvas is the image enlarged by the largest whole factor with no side above this."""
+"""The canvas is the image, enlarged by the largest whole factor with no side above this."""
 
 JOINT_COLUMNS = 8
 
@@ -49,12 +49,20 @@ class Studio:
         checkpoint: the model's folder or hub name, for the command lines.
         model: on any device.
         images: the data set's test images, None where they cannot be had.
+        device: as the command line names where the model is.
     """
 
-    def __init__(self, checkpoint: str, model: BigLearnGAN, images: ImageDataset | None):
+    def __init__(
+        self,
+        checkpoint: str,
+        model: BigLearnGAN,
+        images: ImageDataset | None,
+        device: str = "cpu",
+    ):
         self.model = model
         self.images = images
         self._checkpoint = checkpoint
+        self._device = device
 
     @property
     def enlargement(self) -> int:
@@ -113,7 +121,8 @@ class Studio:
         """Fill the hole ``variations`` times."""
         samples = self._draw(image[None], hole[None], variations, seed, label)
         files = {"input.png": _to_pil(image, 1), "mask.png": Image.fromarray(hole.numpy())}
-        asked = ["--images", "input.png", "--mask", "mask.png", "--variations", str(variations)]
+        asked = ["--images", "input.png", "--mask", "mask.png", "--num", "1"]
+        asked += ["--variations", str(variations)]
         return Answer(sample_grid(samples), self._command(asked, seed, label), files)
 
     def sample(self, num: int, *, seed: int, label: int = UNKNOWN_LABEL) -> Answer:
@@ -144,6 +153,8 @@ class Studio:
         words = ["biglearn-gan", "sample", "--checkpoint", self._checkpoint, *asked]
         if label != UNKNOWN_LABEL:
             words += ["--label", str(label)]
+        if self._device != "cpu":
+            words += ["--device", self._device]
         return shlex.join([*words, "--seed", str(seed), "--output", "samples/demo"])
 
 

@@ -26,7 +26,7 @@ from biglearn_gan import BigLearnGAN
 from biglearn_gan.data import load_dataset
 from biglearn_gan.files import replacing
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.sampling import critic_logits
+from biglearn_gan.sampling import complete_best, critic_logits, pixels_alone
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,15 @@ class BestOf:
     ) -> Float[Tensor, "N K C H W"]:
         """See :meth:`biglearn_gan.model.BigLearnGAN.complete`; nothing may be absent."""
         assert absent is None or not absent.any()
-        drawn = self.model.complete(
+        return complete_best(
+            self.model,
             images,
             hole,
-            variations=variations * self.candidates,
+            variations=variations,
+            best_of=self.candidates,
             seed=seed,
             first_image=first_image,
-        )
-        logits = critic_logits(self.model, drawn, hole).unflatten(1, (variations, -1))
-        numbers = logits.argmax(dim=2) + self.candidates * torch.arange(variations)
-        return drawn[torch.arange(len(drawn))[:, None], numbers]
+        ).images
 
 
 def main(
@@ -103,7 +102,7 @@ def told_apart(
         "the same with their pixels shuffled": images.flatten(2)[..., places].view_as(images),
     }
     if other is not None:
-        foreign = load_dataset(data.model_copy(update={"name": other}), "test")
+        foreign = load_dataset(pixels_alone(data.model_copy(update={"name": other})), "test")
         others[other] = foreign.batch(torch.arange(min(num, len(foreign)))).images
     real = judged(model, images)
     areas = {}

@@ -46,6 +46,8 @@ def main(
         data = data.model_copy(update={"root": str(data_root), "download": False})
     test_data = load_dataset(data, "test")
     rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    if rulers.masked_classifier is None:
+        raise typer.BadParameter(f"no classifier of parts of {data.name} ships to compare with")
     results = {
         "seed": seed,
         "read": {hole: read(model, rulers, test_data, hole, seed) for hole in HOLES},

@@ -46,26 +46,32 @@ def main(
         hole = [] if float(share) == 0 else [f"data.missing={{hole: 'random:{share}:{block}'}}"]
         settings = load_config(config, [*root, *hole, f"train.max_images={images}"])
         for kind in KINDS if hole else KINDS[:1]:
-            folder = output / f"{share} {kind}"
+            folder = output / f"{images} images, {share} in blocks of {block}, {kind}"
             if not (folder / "config.json").is_file():
-                train(settings, training_images(settings, kind, float(share)), folder)
+                dataset = training_images(settings, kind, float(share))
+                train(settings if kind == KINDS[0] else whole(settings), dataset, folder)
             shown[f"{float(share):.0%} missing, {kind}" if hole else "complete"] = folder
     models = {folder: BigLearnGAN.from_pretrained(folder) for folder in shown.values()}
-    complete = next(iter(models.values()))
-    data = data_of(complete, data_root).model_copy(update={"missing": None})
-    measure(models, data, complete.config.model.patch_size, num)
+    first = next(iter(models.values()))
+    data = data_of(first, data_root).model_copy(update={"missing": None})
+    measure(models, data, first.config.model.patch_size, num)
     typer.echo(side_by_side(shown, TASKS))
 
 
 def training_images(config: Config, kind: str, share: float) -> ImageDataset:
     """The incomplete images, or one of the two things that stand for them."""
     if kind == "fewer, complete":
-        whole = load_dataset(config.data.model_copy(update={"missing": None}), "train")
-        kept = torch.arange(round((1 - share) * len(whole)))
-        labels = None if whole.labels is None else whole.labels[kept]
-        return ImageDataset(whole.name, whole.images_uint8(kept), labels, whole.num_classes)
+        every = load_dataset(whole(config).data, "train")
+        kept = torch.arange(round((1 - share) * len(every)))
+        labels = None if every.labels is None else every.labels[kept]
+        return ImageDataset(every.name, every.images_uint8(kept), labels, every.num_classes)
     dataset = load_training_images(config, torch.device("cpu"))
     return dataset if kind == "as it is" else with_the_mean(dataset)
+
+
+def whole(config: Config) -> Config:
+    """The same with complete images."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"missing": None})})
 
 
 def with_the_mean(dataset: ImageDataset) -> ImageDataset:

@@ -138,22 +138,28 @@ def test_rows_of_a_class_and_of_each_class_in_turn(
         return dict(np.load(tmp_path / name / "samples.npz"))
 
     threes = arrays("threes", "--label", 3)
-    assert threes["labels"].tolist() == [3] * 12
+    assert threes["labels"].tolist() == [[3]] * 12
     every = arrays("every", "--label", "all", "--batch-size", 5)
-    assert every["labels"].tolist() == [*range(10), 0, 1]
+    assert every["labels"][:, 0].tolist() == [*range(10), 0, 1]
     model = BigLearnGAN.from_pretrained(labelled)
-    drawn = model.sample(12, labels=torch.from_numpy(every["labels"]))
+    drawn = model.sample(12, labels=torch.from_numpy(every["labels"])[:, 0])
     assert (
         np.abs(every["images"][:, 0, :, :, 0] - (drawn[:, 0].numpy() + 1) * 127.5).max() <= 0.5001
     )
     same = (threes["images"] == every["images"]).reshape(12, -1).all(axis=1)
-    assert same.tolist() == (every["labels"] == 3).tolist()
+    assert same.tolist() == (every["labels"][:, 0] == 3).tolist()
     ranked = arrays("ranked", "--label", 3, "--best-of", 2)
     hole = torch.ones(12, 8, 8, dtype=torch.bool)
     images = torch.from_numpy(ranked["images"]).movedim(-1, 2) / 127.5 - 1
-    scores = critic_logits(model, images, hole, torch.full((12,), 3))
+    scores = critic_logits(model, images, hole, torch.full((12, 1), 3))
     assert ranked["scores"] == pytest.approx(scores.numpy(), abs=1e-2)
-    assert "labels" not in arrays("unlabelled")
+    whole = arrays("drawn", "--variations", 3, "--best-of", 2)
+    part = arrays("part", "--variations", 3, "--best-of", 2, "--batch-size", 5)
+    assert all((whole[name] == part[name]).all() for name in ("images", "labels", "scores"))
+    chosen = model.draw_labels(torch.zeros(12, 1, 8, 8), hole, variations=6)
+    assert (
+        whole["labels"] == chosen.gather(1, torch.from_numpy(whole["seeds"][..., 2])).numpy()
+    ).all()
 
 
 def test_classify_prints_and_writes_probabilities(
@@ -432,6 +438,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "-1"),
         2,
         "--label must be 0 to 9, or all, not '-1'",
+    ),
+    "colour of no mask": (
+        ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}/x", "--mask-hole", "black"),
+        2,
+        "--mask-hole has no meaning beside a classification of whole images",
     ),
     "label without labels": ((*SAMPLE, "--label", "3"), 2, "data.labels: true"),
     "classes without labels": (

@@ -90,13 +90,30 @@ def test_the_command_line_draws_the_same(
             image.save(tmp_path / name)
         run(answer.command, tmp_path, monkeypatch)
         arrays = np.load(tmp_path / "samples" / "demo" / "samples.npz")
-        assert ("labels" in arrays) == ("--label" in answer.command)
-        written = Image.open(tmp_path / "samples" / "demo" / "grid.png")
+        assert (arrays["labels"] == 7).all() == ("--label 7" in answer.command)
         if answer.files:
+            written = Image.open(tmp_path / "samples" / "demo" / "grid.png")
             assert (np.asarray(written) == np.asarray(answer.grid)).all()
-        else:
-            shown = np.asarray(answer.grid)[GAP:-GAP, GAP:-GAP, 0][::7]
-            assert set(arrays["images"].ravel()) <= {*shown.ravel().tolist()}
+            continue
+        factor, grid = 7, np.asarray(answer.grid)[..., 0]
+        step = 8 * factor + GAP
+        for number, image in enumerate(arrays["images"][:, 0, :, :, 0]):
+            top, left = GAP + number // 8 * step, GAP + number % 8 * step
+            cell = grid[top : top + step - GAP : factor, left : left + step - GAP : factor]
+            assert (cell == image).all()
+
+
+def test_an_upload_is_fitted_to_the_model(studio: Studio, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "right.png")
+    assert (studio.uploaded(tmp_path / "right.png").numpy() == pixels[None]).all()
+    Image.new("RGB", (30, 20), (255, 255, 255)).save(tmp_path / "wide.jpg")
+    fitted = studio.uploaded(tmp_path / "wide.jpg")
+    assert fitted.shape == (1, 8, 8)
+    assert (fitted > 250).all()
+    canvas = np.asarray(studio.canvas(torch.from_numpy(pixels)[None]))
+    assert canvas.shape == (448, 448)
+    assert (canvas[::56, ::56] == pixels).all()
 
 
 def test_an_unknown_test_image_and_a_port_in_use(studio: Studio) -> None:
@@ -246,6 +263,50 @@ def test_nothing_painted_and_a_wrong_upload_are_told_on_the_page(
     chooser.value.set_files(wrong)
     page.page.get_by_text("letter.png").first.wait_for()
     assert str(tmp_path) not in page.text("completion-told")
+
+
+def test_another_test_image_and_an_upload_take_the_place_of_the_first(
+    page: Page, tmp_path: Path
+) -> None:
+    def sources() -> np.ndarray:
+        page.paint()
+        grid = pixels(page.press("Complete", "completion-result"), tmp_path / "grid.png")
+        height = grid.shape[0]
+        return grid[GAP : height - GAP, GAP : height - GAP]
+
+    images = images_to_choose_from()
+    size = images.image_size[0]
+    page.page.get_by_label("number input for Test image").fill("3")
+    page.page.get_by_label("number input for Test image").press("Enter")
+    page.page.wait_for_timeout(2000)
+    shown = sources()
+    factor = len(shown) // size
+    expected = images.images_uint8(torch.tensor([3]))[0, 0].numpy()
+    assert (shown[::factor, ::factor, 0] == expected).all()
+    Image.new("L", (size, size), 77).save(tmp_path / "grey.png")
+    with page.page.expect_file_chooser() as chooser:
+        page.page.get_by_role("button", name="Upload an image instead").click()
+    chooser.value.set_files(tmp_path / "grey.png")
+    page.page.wait_for_timeout(2000)
+    assert (sources() == 77).all()
+
+
+def test_a_label_is_asked_for(
+    browser: Any, tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
+) -> None:
+    studio = Studio("labelled", BigLearnGAN(tiny_config({"data.labels": True})), tiny_dataset)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with serving(studio, "127.0.0.1", port) as address:
+        opened = browser.new_page(viewport={"width": 1180, "height": 980})
+        page = Page(opened, address)
+        page.page.get_by_role("tab", name="From nothing").click()
+        page.page.get_by_label("Label").last.click()
+        page.page.get_by_role("option", name="7", exact=True).last.click()
+        page.press("Generate", "joint-result")
+        assert "--label 7" in page.text("joint-command")
+        opened.close()
 
 
 def test_images_from_nothing(page: Page, url: str, tmp_path: Path) -> None:

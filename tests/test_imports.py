@@ -37,6 +37,7 @@ ORDER = [
     "images",
     "colours",
     "holes",
+    "observed",
     "tasks",
     "transformer",
     "networks",
@@ -74,7 +75,7 @@ ONLY = {
     "gaussians": set[str](),
     "fields": {"config", "gaussians"},
     "colours": set[str](),
-    "data": {"colours", "config", "fields", "holes", "images", "randomness"},
+    "data": {"colours", "config", "fields", "holes", "images", "observed", "randomness"},
     "evaluation": set(ORDER[: ORDER.index("sampling") + 1]) - {"losses", "networks", "transformer"},
 }
 # Files that may name more in annotations (`if TYPE_CHECKING:`) than they import when they run.

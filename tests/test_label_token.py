@@ -177,7 +177,7 @@ def test_it_learns_to_read_labels_and_to_draw_them(
         assert torch.equal(probabilities.argmax(dim=1), halves.labels)
     nothing = torch.zeros_like(observed)
     prior = model.classify(images, nothing)[0, :2]
-    torch.testing.assert_close(prior, torch.tensor([0.5, 0.5]), atol=0.2, rtol=0)
+    torch.testing.assert_close(prior, torch.tensor([0.5, 0.5]), atol=0.1, rtol=0)
     drawn = model.sample(32, labels=torch.arange(32) % 2)
     is_upper = drawn[:, 0, :4].mean(dim=(1, 2)) > drawn[:, 0, 4:].mean(dim=(1, 2))
     assert (is_upper == (torch.arange(32) % 2 == 0)).float().mean() > 0.9
@@ -219,6 +219,43 @@ def test_a_given_label_changes_the_draw_and_an_unknown_one_is_none(model: BigLea
     assert differ.tolist() == (labels >= 0).tolist()
 
 
+def test_a_drawn_label_depends_on_seed_image_and_variation_alone(model: BigLearnGAN) -> None:
+    torch.manual_seed(2)
+    images, hole = torch.rand(9, 1, 8, 8), torch.zeros(9, 8, 8, dtype=torch.bool)
+    hole[:, 3:] = True
+    labels = model.draw_labels(images, hole, variations=5, seed=4)
+    assert len(labels.unique()) > 5
+    assert torch.equal(
+        model.draw_labels(images[3:], hole[3:], variations=4, seed=4, first_image=3), labels[3:, :4]
+    )
+    assert not torch.equal(model.draw_labels(images, hole, variations=5, seed=5), labels)
+    drawn = model.complete(images, hole, variations=5, seed=4)
+    assert torch.equal(model.complete(images, hole, labels=labels, variations=5, seed=4), drawn)
+    part = model.complete(images[3:], hole[3:], variations=4, seed=4, first_image=3)
+    assert torch.equal(part, drawn[3:, :4])
+    mixed = labels.clone()
+    mixed[:, 1::2] = UNKNOWN_LABEL
+    assert torch.equal(model.complete(images, hole, labels=mixed, variations=5, seed=4), drawn)
+
+
+def test_labels_are_read_as_in_training_with_the_targets_hidden(model: BigLearnGAN) -> None:
+    torch.manual_seed(3)
+    tokens, source = torch.rand(5, L, 4), torch.rand(5, L) < 0.5
+    target = ~source
+    target[:, ::3] = False
+    rows = [
+        model.label_probabilities(tokens[i : i + 1], source[i : i + 1], target[i : i + 1])
+        for i in range(5)
+    ]
+    together = model.label_probabilities(tokens, source, target)
+    assert torch.equal(torch.cat(rows), together)
+    sequence = TokenMasks(source[:1], target[:1]).sequence()
+    present = tokens[:1, sequence.positions[0]]
+    logits = model.generator.label_logits(present, sequence.positions, sequence.is_target)
+    torch.testing.assert_close(together[:1], logits.softmax(dim=1), rtol=1e-5, atol=1e-6)
+    assert not torch.equal(model.label_probabilities(tokens, source, ~source), together)
+
+
 def test_an_unknown_label_is_drawn_from_what_the_source_says(model: BigLearnGAN) -> None:
     images, hole = torch.zeros(400, 1, 8, 8), torch.ones(400, 8, 8, dtype=torch.bool)
     head = model.generator.label_head
@@ -237,6 +274,17 @@ def test_an_unknown_label_is_drawn_from_what_the_source_says(model: BigLearnGAN)
     share = is_label[3].double().mean().item()
     assert abs(share - 0.7) < 4 * math.sqrt(0.7 * 0.3 / 800)
     assert (is_label[3][:, 0] != is_label[3][:, 1]).any()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_images_of_another_size_are_refused_with_both_sizes(model: BigLearnGAN) -> None:
+    told = r"images of shape \(N, C, H, W\) = \(N, 1, 8, 8\) .*\(2, 1, 8, 6\)"
+    with pytest.raises(ValueError, match=told):
+        model.classify(torch.zeros(2, 1, 8, 6))
+    with pytest.raises(ValueError, match="masks of"):
+        model.classify(torch.zeros(2, 1, 8, 8), torch.ones(2, 8, 6, dtype=torch.bool))
+    with pytest.raises(ValueError, match="floats"):
+        model.classify(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -160,7 +160,7 @@ class TestAlpha:
 class TestMaskFiles:
     @pytest.fixture
     def config(self, tmp_path: Path) -> DataConfig:
-        """Six images in two sizes, each with a mask beside it; white was not observed."""
+        """Six images, each with a mask beside it; white was not observed."""
         generator = np.random.default_rng(0)
         for split in ("train", "test"):
             (tmp_path / split).mkdir()
@@ -189,6 +189,46 @@ class TestMaskFiles:
         (tmp_path / "train" / "3.mask.png").write_text("no image")
         with pytest.raises(DataError, match=r"3\.mask\.png cannot be read"):
             load_dataset(config, "train")
+
+    def test_a_mask_of_another_size_or_in_grey_is_refused(
+        self, config: DataConfig, tmp_path: Path
+    ) -> None:
+        mask = tmp_path / "train" / "3.mask.png"
+        Image.new("L", (8, 4)).save(mask)
+        with pytest.raises(DataError, match=r"has 4 x 8 pixels .* its image has 8 x 8"):
+            load_dataset(config, "train")
+        Image.new("L", (8, 8), 128).save(mask)
+        with pytest.raises(DataError, match="not black and white"):
+            load_dataset(config, "train")
+
+    def test_a_transparent_mask_hides_what_it_shows_through(
+        self, config: DataConfig, tmp_path: Path
+    ) -> None:
+        pixels = np.zeros((8, 8, 4), dtype=np.uint8)
+        pixels[:3, :, 3] = 255
+        Image.fromarray(pixels).save(tmp_path / "train" / "3.mask.png")
+        assert (
+            pixels_of(load_dataset(config, "train"))[1][3].any(dim=1).tolist()
+            == [True] * 3 + [False] * 5
+        )
+
+    @pytest.mark.parametrize("limit", [4096, 0])
+    def test_what_was_not_observed_shows_in_no_pixel_of_a_smaller_image(
+        self, config: DataConfig, tmp_path: Path, limit: int
+    ) -> None:
+        smaller = config.model_copy(update={"image_size": (3, 3), "memory_limit_mb": limit})
+        before, observed = pixels_of(load_dataset(smaller, "train"))
+        assert 0 < observed.double().mean() < 1
+        for path in sorted((tmp_path / "train").glob("*.bmp")):
+            hidden = np.asarray(Image.open(path.with_name(path.stem + ".mask.png"))) > 0
+            pixels = np.asarray(Image.open(path)).copy()
+            pixels[hidden] = 255 - pixels[hidden]
+            Image.fromarray(pixels).save(path)
+        after, again = pixels_of(load_dataset(smaller, "train"))
+        assert torch.equal(again, observed)
+        seen = observed[:, None].expand(-1, 3, -1, -1)
+        assert torch.equal(after[seen], before[seen])
+        assert not torch.equal(after, before)
 
 
 class TestConfig:
