@@ -47,7 +47,12 @@ def test_configuration_says_what_it_needs(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["experiments/README.md", "checkpoints/digits/README.md", "checkpoints/mnist/README.md"],
+    [
+        "experiments/README.md",
+        "checkpoints/digits/README.md",
+        "checkpoints/mnist/README.md",
+        "checkpoints/coloured_mnist/README.md",
+    ],
 )
 def test_tables_are_those_of_the_shipped_records(document: str) -> None:
     text = (EXPERIMENTS.parent / document).read_text(encoding="utf-8")
