@@ -14,7 +14,7 @@ tags: [biglearn-gan, image-inpainting, gan, transformer]
 # BigLearn-GAN on {data}
 
 One transformer generator for every joint, marginal and conditional distribution of the images:
-draw an image from nothing, or complete any part given any other, in one forward pass.
+draw an image from nothing, or complete any part given any other, in one forward pass{before}.
 
 ```python
 from biglearn_gan import BigLearnGAN
@@ -60,6 +60,7 @@ def card_text(
         g_depth=generator.depth,
         d_width=discriminator.width,
         d_depth=discriminator.depth,
+        before="" if config.data.num_classes is None else " (after one that draws the label)",
         labels="none"
         if config.data.num_classes is None
         else f"{config.data.num_classes} classes, learned with the images; where none is given, "

@@ -18,6 +18,7 @@ from biglearn_gan.trainer import Trainer
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
 
+from labels import table as labels_table  # noqa: E402
 from tables import oracle_table, parts_of, summary_table, tables  # noqa: E402
 
 
@@ -43,6 +44,14 @@ def test_configuration_trains(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_configuration_says_what_it_needs(path: Path) -> None:
     assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_what_is_said_of_labels_was_measured(name: str) -> None:
+    results = json.loads(
+        (EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/labels.json").read_text()
+    )
+    assert labels_table(results) in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
