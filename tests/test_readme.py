@@ -117,14 +117,23 @@ def serve_until_interrupted(words: list[str], monkeypatch: pytest.MonkeyPatch) -
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "biglearn_gan", *words[1:], "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
-        assert served.stdout is not None
-        lines = iter(served.stdout.readline, "")
-        url = next(line.split()[0] for line in lines if line.startswith("http"))
-        with urllib.request.urlopen(url) as answer:
-            assert answer.status == 200
-        served.send_signal(signal.SIGINT)
-        assert served.wait(60) == 0
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A background job's children would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as served:
+        try:
+            assert served.stdout is not None
+            lines = iter(served.stdout.readline, "")
+            url = next(line.split()[0] for line in lines if line.startswith("http"))
+            with urllib.request.urlopen(url) as answer:
+                assert answer.status == 200
+            served.send_signal(signal.SIGINT)
+            assert served.wait(60) == 0
+        finally:
+            served.kill()
 
 
 def test_commands_leave_what_the_readme_says(place: Path) -> None:
