@@ -117,13 +117,10 @@ def serve_until_interrupted(words: list[str], monkeypatch: pytest.MonkeyPatch) -
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "biglearn_gan", *words[1:], "--port", str(port)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A background job's children would ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as served:
+    # A background job ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
+        signal.signal(signal.SIGINT, before)
         try:
             assert served.stdout is not None
             lines = iter(served.stdout.readline, "")
