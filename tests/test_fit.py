@@ -406,9 +406,9 @@ def watched_linear(self, x):
 
 torch.nn.Linear.forward = watched_linear
 for network in (Generator, Discriminator):
-    def watched(self, *given, forward=network.forward, name=network.__name__):
+    def watched(self, *given, forward=network.forward, name=network.__name__, **labels):
         layers.clear()
-        result = forward(self, *given)
+        result = forward(self, *given, **labels)
         seen[name] += layers
         return result
     network.forward = watched
