@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -42,21 +42,12 @@ class BestOf:
         hole: Bool[Tensor, "N H W"],
         *,
         absent: Bool[Tensor, "N H W"] | None = None,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
+        **options: Any,
     ) -> Float[Tensor, "N K C H W"]:
         """See :meth:`biglearn_gan.model.BigLearnGAN.complete`; nothing may be absent."""
         assert absent is None or not absent.any()
-        return complete_best(
-            self.model,
-            images,
-            hole,
-            variations=variations,
-            best_of=self.candidates,
-            seed=seed,
-            first_image=first_image,
-        ).images
+        options = {"variations": 1, "seed": 0} | options
+        return complete_best(self.model, images, hole, best_of=self.candidates, **options).images
 
 
 def main(

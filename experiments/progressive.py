@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -32,26 +32,10 @@ class InSteps:
     order: OrderName
 
     def complete(
-        self,
-        images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"],
-        *,
-        absent: Bool[Tensor, "N H W"] | None = None,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
+        self, images: Float[Tensor, "N C H W"], hole: Bool[Tensor, "N H W"], **options: Any
     ) -> Float[Tensor, "N K C H W"]:
         """See :meth:`biglearn_gan.model.BigLearnGAN.complete`."""
-        return self.model.complete(
-            images,
-            hole,
-            absent=absent,
-            variations=variations,
-            seed=seed,
-            first_image=first_image,
-            steps=self.steps,
-            order=self.order,
-        )
+        return self.model.complete(images, hole, steps=self.steps, order=self.order, **options)
 
 
 def main(
