@@ -97,6 +97,9 @@ def fit(
 ) -> Outcome:
     """Train until the budget is spent or Ctrl-C, or go on with a run that was interrupted.
 
+    A run whose ``train.max_images`` was raised goes on, too: its warm start stays as it was, and
+    its step sizes are those that the larger budget has from here on.
+
     Evaluation takes at most ``logging.evaluation_share`` of the time of training: it runs once at
     the start, to see how long it takes, and then as often as that allows. The best state by its
     score is kept in ``best/``. Training is the same to the bit with and without it.
@@ -180,11 +183,13 @@ def _fit(
         if accelerator.is_main_process:
             folder.open()
     state = folder.load_state()
-    if state is not None:
-        max_images = state["max_images"]
-    else:
+    if state is None:
         max_images = config.train.max_images or images_in_minutes(config, dataset, accelerator)
-    trainer = Trainer(config, dataset, accelerator, max_images)
+        first_budget = max_images
+    else:
+        max_images = config.train.max_images or state["max_images"]
+        first_budget = state["first_budget"]
+    trainer = Trainer(config, dataset, accelerator, max_images, first_budget)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
     main = accelerator.is_main_process
@@ -401,7 +406,11 @@ def _save(folder: RunFolder, trainer: Trainer) -> None:
         images_seen=trainer.images_seen,
         seconds=trainer.seconds,
     )
-    state = {"trainer": trainer.state_dict(), "max_images": trainer.schedule.max_images}
+    state = {
+        "trainer": trainer.state_dict(),
+        "max_images": trainer.schedule.max_images,
+        "first_budget": trainer.schedule.first_budget,
+    }
     folder.save_state(state)
 
 

@@ -31,6 +31,8 @@ from biglearn_gan.model import BigLearnGAN
 _FREE = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
 """Keys that change no result, so a run may go on with other values."""
 
+_BUDGET = "train.max_images"
+
 
 class RunFolderError(Exception):
     """A run folder that cannot be written or does not belong to this configuration."""
@@ -57,7 +59,7 @@ class RunFolder:
         Raises:
             RunFolderError: it cannot be written, or it holds the state of a run with another
                 configuration (what changes no result may differ: ``logging``, and where the data
-                are and how they are held).
+                are and how they are held; and ``train.max_images`` may be larger).
         """
         written = self.path / "config.yaml"
         try:
@@ -189,11 +191,17 @@ class RunFolder:
         for name in ("data", "tasks", "model", "loss", "train"):
             there, here = _flat(name, theirs), _flat(name, self._config)
             for key in sorted(there.keys() | here.keys()):
-                if key not in _FREE and there.get(key) != here.get(key):
-                    raise RunFolderError(
-                        f"{self.path} holds a run with {key} = {there.get(key)}, not "
-                        f"{here.get(key)}: choose another output folder or the same configuration"
-                    )
+                if key in _FREE or there.get(key) == here.get(key):
+                    continue
+                allowed = "the same configuration"
+                if key == _BUDGET and key in there and key in here:
+                    if here[key] > there[key]:
+                        continue
+                    allowed = f"at least {there[key]}"
+                raise RunFolderError(
+                    f"{self.path} holds a run with {key} = {there.get(key)}, not "
+                    f"{here.get(key)}: choose another output folder or {allowed}"
+                )
 
 
 def _flat(section: str, config: Config) -> dict[str, Any]:

@@ -15,23 +15,25 @@ class Schedule:
     Attributes:
         config: of the run.
         max_images: the budget in images, warm start included.
+        first_budget: the budget that the warm start is a share of, where it was raised since.
     """
 
     config: Config
     max_images: int
+    first_budget: int | None = None
 
     @property
     def total_images(self) -> int:
         """The budget, rounded up to whole batches."""
-        batch_size = self.config.train.batch_size
-        return -(-self.max_images // batch_size) * batch_size
+        return self._whole_batches(self.max_images)
 
     @property
     def warm_images(self) -> int:
         """Images of the warm start, in whole batches and short of the budget."""
         batch_size = self.config.train.batch_size
-        steps = round(self.config.train.warm_start.share * self.total_images / batch_size)
-        return min(steps * batch_size, self.total_images - batch_size)
+        total = self._whole_batches(self.first_budget or self.max_images)
+        steps = round(self.config.train.warm_start.share * total / batch_size)
+        return min(steps * batch_size, total - batch_size)
 
     def at(self, images_seen: int) -> StepSizes:
         """Step sizes of the step that begins at ``images_seen``.
@@ -60,6 +62,10 @@ class Schedule:
             _between(self.config.loss.penalty.final_factor, fall),
             decay,
         )
+
+    def _whole_batches(self, images: int) -> int:
+        batch_size = self.config.train.batch_size
+        return -(-images // batch_size) * batch_size
 
 
 def _rise(images: int, warmup_images: int) -> float:

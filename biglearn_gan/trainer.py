@@ -39,19 +39,25 @@ class Trainer:
         dataset: training images.
         accelerator: device, precision and processes.
         max_images: the budget.
+        first_budget: what it was before it was raised, see :class:`Schedule`.
 
     Raises:
         ConfigError: the batch does not divide among the processes.
     """
 
     def __init__(
-        self, config: Config, dataset: ImageDataset, accelerator: Accelerator, max_images: int
+        self,
+        config: Config,
+        dataset: ImageDataset,
+        accelerator: Accelerator,
+        max_images: int,
+        first_budget: int | None = None,
     ):
         share = images_per_process(config, accelerator)
         self.config = config
         self.accelerator = accelerator
         self.dataset = dataset
-        self.schedule = Schedule(config, max_images)
+        self.schedule = Schedule(config, max_images, first_budget)
         self.players = Players(config, accelerator)
         self.images_seen = 0
         self.seconds = 0.0

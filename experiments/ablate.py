@@ -3,10 +3,11 @@
     python experiments/ablate.py experiments/ablations/penalty.yaml [--processes 2]
 
 The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants`` (a name and
-overrides each), ``seeds``, and ``tasks`` and ``num`` of the evaluation. Every run is `biglearn-gan
-train`, then `biglearn-gan evaluate`, in a process of its own on one thread; a run that was stopped
-goes on, and a finished one is not repeated. Beside the YAML file appear NAME.csv (one line for each
-run), NAME.md (mean ± standard deviation over seeds) and NAME.png.
+overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation, and ``tables`` (columns of
+each, by title). Every run is `biglearn-gan train`, then `biglearn-gan evaluate`, in a process of
+its own on one thread; a run that was stopped goes on, and a finished one is not repeated, also
+where another grid made it. Beside the YAML file appear NAME.csv (one line for each run), NAME.md
+(mean ± standard deviation over seeds) and NAME.png.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,27 +61,40 @@ class Grid(BaseModel):
     tasks: str = "joint,random:0.25,random:0.5,random:0.75,right-half"
     num: int = 1797
     evaluate: list[str] = []
+    tables: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One variant with one seed, and the folder that it is kept in."""
+    """One variant with one seed; ``runs`` is where every grid keeps its runs."""
 
     variant: str
     seed: int
-    folder: Path
+    runs: Path
     grid: Grid
 
     @property
+    def overrides(self) -> list[str]:
+        """What distinguishes it from the base, but for the seed."""
+        return [*self.grid.overrides, *self.grid.variants[self.variant]]
+
+    @property
+    def folder(self) -> Path:
+        """Named by what is trained, not by what a grid calls it."""
+        name = "-".join([self.grid.config.stem, *self.overrides, f"seed={self.seed}"])
+        return self.runs / name.replace("/", "_").replace(" ", "")
+
+    @property
     def metrics(self) -> Path:
-        return self.folder / "evaluation" / "metrics.json"
+        name = f"{self.grid.tasks}-{self.grid.num}".replace(":", "_")
+        return self.folder / name / "metrics.json"
 
     def carry_out(self) -> None:
         """Train and evaluate, on one thread; what is done already is left alone."""
         if self.metrics.exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        overrides = [*self.grid.overrides, *self.grid.variants[self.variant]]
+        overrides = self.overrides
         train = ["train", "--config", str(self.grid.config), "--output", str(self.folder)]
         data = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
         evaluate = [
@@ -125,11 +140,7 @@ def main(
     except (ValidationError, yaml.YAMLError) as error:
         print(f"ablate: {grid_file}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    todo = [
-        Run(variant, seed, runs / grid_file.stem / f"{variant}-{seed}", grid)
-        for seed in grid.seeds
-        for variant in grid.variants
-    ]
+    todo = [Run(variant, seed, runs, grid) for seed in grid.seeds for variant in grid.variants]
     done: list[Run] = []
 
     def carry_out(run: Run) -> None:
@@ -138,7 +149,7 @@ def main(
         done.append(run)
         print(f"{run.variant}, seed {run.seed}: {time.perf_counter() - started:.0f} s", flush=True)
         finished = [one for one in todo if one in done]
-        write(grid_file, [one.row() for one in finished])
+        write(grid_file, [one.row() for one in finished], grid.tables)
 
     try:
         with ThreadPoolExecutor(processes) as pool:
@@ -148,8 +159,16 @@ def main(
         sys.exit(1)
 
 
-def write(grid_file: Path, rows: list[dict[str, Any]]) -> None:
-    """The CSV, the table and the figure of the runs that are done."""
+def write(
+    grid_file: Path, rows: list[dict[str, Any]], tables: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """The CSV, the tables and the figure of the runs that are done.
+
+    Args:
+        grid_file: they land beside it.
+        rows: one for each run.
+        tables: columns of each table by its title; None for a single one of what is most asked for.
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with (
         replacing(grid_file.with_suffix(".csv")) as path,
@@ -158,22 +177,24 @@ def write(grid_file: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    wanted = tables or {"": usual_columns(rows)}
+    texts = [f"{title}\n\n{table(rows, names)}".strip() for title, names in wanted.items()]
     with replacing(grid_file.with_suffix(".md")) as path:
-        path.write_text(table(rows) + "\n", encoding="utf-8")
+        path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    shown = list(dict.fromkeys(name for names in wanted.values() for name in names))
     with replacing(grid_file.with_suffix(".png")) as path:
-        figure(rows).savefig(path, format="png", dpi=100)
+        figure(rows, shown).savefig(path, format="png", dpi=100)
 
 
-def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+def usual_columns(rows: list[dict[str, Any]]) -> list[str]:
     """Distances, agreements, entropy and diversity of the model itself, in the order measured."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     kinds = ("fd", "entropy", "agreement", "diversity")
     return [c for c in columns if c.partition(" ")[0] in kinds and len(c.split(" ")) == 2]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]], columns: Sequence[str]) -> str:
     """Mean ± standard deviation over seeds, a line for each variant."""
-    columns = shown_columns(rows)
     lines = [
         "| variant | seeds | seconds | " + " | ".join(columns) + " |",
         "|---|---|---|" + "---|" * len(columns),
@@ -185,9 +206,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def figure(rows: list[dict[str, Any]]) -> Figure:
+def figure(rows: list[dict[str, Any]], columns: Sequence[str]) -> Figure:
     """A panel for each column: every seed as a dot, the mean as a bar."""
-    columns, variants = shown_columns(rows), groups(rows)
+    variants = groups(rows)
     drawn = Figure(figsize=(2.2 * len(columns), 1 + 0.35 * len(variants)), layout="constrained")
     FigureCanvasAgg(drawn)
     panels = drawn.subplots(1, len(columns), sharey=True, squeeze=False)[0]
@@ -195,7 +216,8 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         for place, group in enumerate(variants.values()):
             values = [row[column] for row in group if column in row]
             panel.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.6)
-            panel.plot(statistics.mean(values), place, "|", color="black", markersize=14)
+            if values:
+                panel.plot(statistics.mean(values), place, "|", color="black", markersize=14)
         panel.set_title(column, fontsize=8)
         panel.tick_params(labelsize=7)
     panels[0].set_yticks(range(len(variants)), list(variants))
@@ -212,6 +234,8 @@ def groups(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def spread(values: list[float]) -> str:
+    if not values:
+        return ""
     mean = f"{statistics.mean(values):.3g}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.1g}"
 

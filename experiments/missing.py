@@ -2,11 +2,11 @@
 
     python experiments/missing.py --output runs/missing
 
-For each share of pixels that are missing (whole blocks of --block pixels, other ones in every
-image): the model of the configuration trained on what is there, on the same images with each
-missing pixel set to the mean of the observed ones, and on only as many complete images as have
-equally many observed pixels. All are measured on complete test images, by the protocol of
-`biglearn-gan evaluate`. What is there already is not done again.
+For each hole, another one in every image (``none`` for complete images): the model of the
+configuration trained on what is there, on the same images with each missing pixel set to the mean
+of the observed ones, and on only as many complete images as have equally many observed pixels. All
+are measured on complete test images, by the protocol of `biglearn-gan evaluate`. What is there
+already is not done again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ KINDS = ("as it is", "mean filled in", "fewer, complete")
 def main(
     output: Annotated[Path, typer.Option(help="Folder of models and measurements.")],
     config: Annotated[Path, typer.Option(help="YAML file.")] = Path("experiments/digits.yaml"),
-    shares: Annotated[str, typer.Option(help="Shares missing.")] = "0,0.25,0.5,0.75",
-    block: Annotated[int, typer.Option(min=1, help="Side of what is missing, pixels.")] = 2,
+    holes: Annotated[
+        str, typer.Option(help="What is missing, as data.missing.hole names it.")
+    ] = "none,random:0.25:2,random:0.5:2,random:0.75:2",
     images: Annotated[int, typer.Option(min=1, help="Budget of each model.")] = 120_000,
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
     data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
@@ -42,15 +43,16 @@ def main(
     torch.set_num_threads(1)
     root = [] if data_root is None else [f"data.root={data_root}", "data.download=false"]
     shown: dict[str, Path] = {}
-    for share in shares.split(","):
-        hole = [] if float(share) == 0 else [f"data.missing={{hole: 'random:{share}:{block}'}}"]
-        settings = load_config(config, [*root, *hole, f"train.max_images={images}"])
-        for kind in KINDS if hole else KINDS[:1]:
-            folder = output / f"{images} images, {share} in blocks of {block}, {kind}"
+    for hole in holes.split(","):
+        missing = "null" if hole == "none" else f"{{hole: '{hole}'}}"
+        budget = [f"data.missing={missing}", f"train.max_images={images}"]
+        settings = load_config(config, [*root, *budget])
+        for kind in KINDS[:1] if hole == "none" else KINDS:
+            folder = output / f"{images} images, {hole}, {kind}"
             if not (folder / "config.json").is_file():
-                dataset = training_images(settings, kind, float(share))
+                dataset = training_images(settings, kind)
                 train(settings if kind == KINDS[0] else whole(settings), dataset, folder)
-            shown[f"{float(share):.0%} missing, {kind}" if hole else "complete"] = folder
+            shown["complete" if hole == "none" else f"{hole}, {kind}"] = folder
     models = {folder: BigLearnGAN.from_pretrained(folder) for folder in shown.values()}
     first = next(iter(models.values()))
     data = data_of(first, data_root).model_copy(update={"missing": None})
@@ -58,15 +60,18 @@ def main(
     typer.echo(side_by_side(shown, TASKS))
 
 
-def training_images(config: Config, kind: str, share: float) -> ImageDataset:
+def training_images(config: Config, kind: str) -> ImageDataset:
     """The incomplete images, or one of the two things that stand for them."""
-    if kind == "fewer, complete":
-        every = load_dataset(whole(config).data, "train")
-        kept = torch.arange(round((1 - share) * len(every)))
-        labels = None if every.labels is None else every.labels[kept]
-        return ImageDataset(every.name, every.images_uint8(kept), labels, every.num_classes)
     dataset = load_training_images(config, torch.device("cpu"))
-    return dataset if kind == "as it is" else with_the_mean(dataset)
+    if kind == "as it is":
+        return dataset
+    if kind == "mean filled in":
+        return with_the_mean(dataset)
+    observed = dataset.batch(torch.arange(len(dataset))).observed
+    every = load_dataset(whole(config).data, "train")
+    kept = torch.arange(round(float(observed.double().mean()) * len(dataset)))
+    labels = None if every.labels is None else every.labels[kept]
+    return ImageDataset(every.name, every.images_uint8(kept), labels, every.num_classes)
 
 
 def whole(config: Config) -> Config:

@@ -26,7 +26,7 @@ def rows() -> list[dict[str, object]]:
 
 
 def test_the_table_has_mean_and_standard_deviation_over_seeds() -> None:
-    lines = ablate.table(rows()).splitlines()
+    lines = ablate.table(rows(), ablate.usual_columns(rows())).splitlines()
     assert lines[0] == "| variant | seeds | seconds | fd joint | agreement random:0.5 |"
     assert lines[2] == "| a | 2 | 2 | 3 ± 1 | 0.8 ± 0.07 |"
     assert lines[3] == "| b | 1 | 2 | 9 | 0.25 |"
@@ -36,7 +36,13 @@ def test_csv_table_and_figure_appear_beside_the_grid(tmp_path: Path) -> None:
     ablate.write(tmp_path / "some.yaml", rows())
     with (tmp_path / "some.csv").open(newline="") as file:
         assert [line["variant"] for line in csv.DictReader(file)] == ["a", "b", "a"]
-    assert (tmp_path / "some.md").read_text() == ablate.table(rows()) + "\n"
+    usual = ablate.table(rows(), ["fd joint", "agreement random:0.5"])
+    assert (tmp_path / "some.md").read_text() == usual + "\n"
+    tables = {"What is drawn": ["fd joint"], "What is read": ["agreement glued random:0.5"]}
+    ablate.write(tmp_path / "some.yaml", rows(), tables)
+    drawn, read = (ablate.table(rows(), columns) for columns in tables.values())
+    text = (tmp_path / "some.md").read_text()
+    assert text == f"What is drawn\n\n{drawn}\n\nWhat is read\n\n{read}\n"
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -70,10 +76,17 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
         found = list(csv.DictReader(file))
     assert [(line["seed"], line["images"]) for line in found] == [("0", "64"), ("1", "64")]
     assert found[0]["fd joint"] != found[1]["fd joint"]
-    metrics = tmp_path / "runs" / "tiny" / "narrow-0" / "evaluation" / "metrics.json"
-    written = metrics.stat().st_mtime_ns
-    assert carry_out(grid, tmp_path / "runs").returncode == 0
-    assert metrics.stat().st_mtime_ns == written
+    every = sorted((tmp_path / "runs").rglob("metrics.json"))
+    written = [metrics.stat().st_mtime_ns for metrics in every]
+    another = tmp_path / "another.yaml"
+    another.write_text(
+        yaml.safe_dump(values | {"variants": {"slim": values["variants"]["narrow"]}})
+    )
+    assert carry_out(another, tmp_path / "runs").returncode == 0
+    assert sorted((tmp_path / "runs").rglob("metrics.json")) == every and len(every) == 2
+    assert [metrics.stat().st_mtime_ns for metrics in every] == written
+    with (tmp_path / "another.csv").open(newline="") as file:
+        assert [row | {"variant": "narrow"} for row in csv.DictReader(file)] == found
 
 
 @pytest.mark.parametrize("text", ["variants: [", "config: experiments/digits.yaml", "sped: 3"])
@@ -96,4 +109,5 @@ def test_a_run_that_fails_is_one_sentence(tmp_path: Path) -> None:
     ended = carry_out(grid, tmp_path / "runs")
     assert ended.returncode == 1
     assert ended.stderr.startswith("ablate: a run failed: ") and ended.stderr.count("\n") == 1
-    assert "train.sped: unknown key" in (tmp_path / "runs/wrong/x-0/log.txt").read_text()
+    (log,) = (tmp_path / "runs").rglob("log.txt")
+    assert "train.sped: unknown key" in log.read_text()

@@ -29,8 +29,8 @@ def test_fewer_complete_images_have_as_many_observed_pixels() -> None:
     config = load_config(
         EXPERIMENTS / "digits.yaml", ["data.missing={hole: 'random:0.25:2', seed: 0}"]
     )
-    holes = training_images(config, "as it is", 0.25)
-    fewer = training_images(config, "fewer, complete", 0.25)
+    holes = training_images(config, "as it is")
+    fewer = training_images(config, "fewer, complete")
     everything = torch.arange(len(holes))
     observed = int(holes.batch(everything).observed.sum())
     assert len(fewer) == 1050

@@ -31,6 +31,13 @@ def test_the_budget_is_rounded_up_to_whole_batches(
     assert schedule(max_images).total_images == total
 
 
+def test_a_raised_budget_keeps_the_warm_start(tiny_config: Callable[..., Config]) -> None:
+    config = tiny_config({"train.batch_size": BATCH, "train.warm_start.share": 0.5})
+    raised = Schedule(config, 1_400, first_budget=140)
+    assert (raised.total_images, raised.warm_images) == (1_400, 70)
+    assert raised.at(140).generator > Schedule(config, 141, first_budget=140).at(140).generator
+
+
 @pytest.mark.parametrize(
     ("max_images", "share", "warm"),
     [

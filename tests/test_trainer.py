@@ -23,7 +23,7 @@ from biglearn_gan import fit as fit_module
 from biglearn_gan import losses
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
-from biglearn_gan.fit import Outcome, Progress, fit, images_in_minutes
+from biglearn_gan.fit import Outcome, Progress, fit, images_in_minutes, load_training_images
 from biglearn_gan.patches import patchify
 from biglearn_gan.run_folder import RunFolderError
 from biglearn_gan.tasks import components_of
@@ -445,7 +445,7 @@ def test_a_finished_run_stays_as_it_is(tiny_config: Callable[..., Config], tmp_p
             "train.learning_rate.generator = 0.002, not 0.007",
         ),
         ("model.generator.depth", 2, "model.generator.depth = 1, not 2"),
-        ("train.max_images", 96, "train.max_images = 48, not 96"),
+        ("train.max_images", 24, "train.max_images = 48, not 24: choose another output folder"),
         ("tasks.preset", "mae", "tasks.preset = big, not mae"),
     ],
 )
@@ -460,6 +460,30 @@ def test_another_configuration_is_refused(
     assert told in str(caught.value)
     assert str(run) in str(caught.value)
     assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_a_larger_budget_goes_on_from_what_is_there(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    share = {"train.warm_start.share": 0.5, "train.learning_rate.hold_share": 0.0}
+    run = tmp_path / "run"
+    fit(tiny_config(share), run, device="cpu")
+    spent = load_state(run)
+    larger = tiny_config(share | {"train.max_images": 96})
+    assert fit(larger, run, device="cpu", on_progress=interrupt_at(52)).interrupted
+    again = fit(larger, run, device="cpu")
+    assert (again.images_seen, again.total_images) == (96, 96)
+    state = load_state(run)
+    assert (state["max_images"], state["first_budget"]) == (96, 48)
+
+    # The same as a trainer of the larger budget and the first warm start, from that state.
+    dataset = load_training_images(larger, torch.device("cpu"))
+    trainer = Trainer(larger, dataset, Accelerator(cpu=True), 96, 48)
+    assert trainer.schedule.warm_images == 24
+    trainer.load_state_dict(spent["trainer"])
+    while not trainer.finished:
+        trainer.step()
+    assert_same(trainer.state_dict()["players"], state["trainer"]["players"])
 
 
 def test_what_is_logged_and_where_the_data_are_may_change(
