@@ -118,7 +118,12 @@ def train(
             f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; "
             "the same command goes on from there"
         )
-    if outcome.is_main:
+    if outcome.is_main and outcome.images_before == outcome.images_seen:
+        typer.echo(
+            f"nothing to do: all {outcome.images_seen:,} images were seen before, and the model is "
+            f"in {outcome.checkpoint}; a larger train.max_images goes on from there"
+        )
+    elif outcome.is_main:
         typer.echo(
             f"{outcome.images_seen:,} images seen in {outcome.seconds / 60:.1f} minutes; "
             f"the model is in {outcome.checkpoint}"
@@ -153,8 +158,8 @@ def sample(
         int, typer.Option(help="Draw the hole in so many parts, each given those before.")
     ] = 1,
     order: Annotated[
-        str, typer.Option(help="Of the parts: random, raster or center-out.")
-    ] = "random",
+        str | None, typer.Option(help="Of the parts: random (default), raster or center-out.")
+    ] = None,
     best_of: Annotated[
         int,
         typer.Option(min=1, help="Candidates for each sample; the critic's favourite is kept."),
@@ -164,8 +169,9 @@ def sample(
     ] = 256,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
     mask_hole: Annotated[
-        HoleColour, typer.Option(help="Which colour of a mask file is generated.")
-    ] = HoleColour.white,
+        HoleColour | None,
+        typer.Option(help="Which colour of a mask file is generated (default: white)."),
+    ] = None,
     data_root: DataRoot = None,
 ) -> None:
     """Generate images from nothing, or complete the hole of given ones."""
@@ -179,27 +185,33 @@ def sample(
         load_hole,
         load_sources,
         parse_labels,
+        told_of_hole,
         write_samples,
     )
 
     if mask == "joint" and images is not None:
         fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
+    if steps == 1:
+        refuse("one step", {"--order": order})
+    if not Path(mask).is_file():
+        refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
-    in_order = checked_order(order, steps, model.config.token_count)
+    in_order = checked_order(order or "random", steps, model.config.token_count)
     if label is not None:
         parse_labels(label, model, 1)
     data = data_of(model, data_root)
+    colour = (mask_hole or HoleColour.white).value
     if mask == "joint":
         black = torch.zeros(num, data.channels, *data.image_size, dtype=torch.uint8)
         sources = Sources(black)
     else:
-        load_hole(mask, model, 1, seed, mask_hole.value)
+        load_hole(mask, model, 1, seed, colour)
         sources = load_sources(data, images, num)
     for note in sources.notes:
         typer.echo(note)
     rows = len(sources.images)
-    hole = load_hole(mask, model, rows, seed, mask_hole.value)
-    typer.echo(f"the hole is {hole.float().mean():.1%} of the image")
+    hole = load_hole(mask, model, rows, seed, colour)
+    typer.echo(told_of_hole(hole, model.config.model.patch_size, "generated"))
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
         samples = draw(
@@ -245,16 +257,18 @@ def classify(
     """Label images, whole or observed in part: p(label | what is observed)."""
     import torch
 
+    from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
     from biglearn_gan.devices import usable_device
     from biglearn_gan.labelling import classify
-    from biglearn_gan.model import WITHOUT_LABELS, LabelError
-    from biglearn_gan.sampling import load_hole, load_sources
+    from biglearn_gan.sampling import load_hole, load_sources, told_of_hole
 
+    if mask is None:
+        refuse("a classification of whole images", {"--mask-hole": mask_hole})
+    elif not Path(mask).is_file():
+        refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
     if not model.config.data.labels:
         raise LabelError(WITHOUT_LABELS)
-    if mask is None:
-        refuse("a classification of whole images", {"--mask-hole": mask_hole})
     data = data_of(model, data_root)
     sources = load_sources(data, images, num)
     for note in sources.notes:
@@ -265,6 +279,7 @@ def classify(
     else:
         colour = mask_hole or HoleColour.white
         hole = load_hole(mask, model, rows, seed, colour.value)
+        typer.echo(told_of_hole(hole, model.config.model.patch_size, "not seen"))
     with unit_bars() as on_start:
         labelled = classify(
             model, sources.images, hole, batch_size=batch_size, on_rows=on_start("image", rows)

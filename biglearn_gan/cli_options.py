@@ -39,6 +39,8 @@ def data_of(model: Any, data_root: str | None) -> Any:
     from biglearn_gan.sampling import pixels_alone
 
     data = pixels_alone(model.config.data)
+    if data_root is not None and not Path(data_root).is_dir():
+        fail(f"--data-root {data_root} is no folder; make it, if the data are to be put there", 2)
     return data if data_root is None else data.model_copy(update={"root": data_root})
 
 

@@ -75,9 +75,10 @@ MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
 class Outcome:
     """How :func:`fit` ended; when ``interrupted``, the same call goes on from here.
 
-    ``verdict`` is the doctor's, on what was trained by this call.
+    ``verdict`` is the doctor's, on what was trained by this call, from ``images_before`` on.
     """
 
+    images_before: int
     images_seen: int
     total_images: int
     seconds: float
@@ -192,7 +193,7 @@ def _fit(
     trainer = Trainer(config, dataset, accelerator, max_images, first_budget)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
-    main = accelerator.is_main_process
+    main, before = accelerator.is_main_process, trainer.images_seen
     if main:
         folder.start_metrics(trainer.images_seen)
     try:
@@ -202,6 +203,7 @@ def _fit(
     finally:
         folder.close()
     return Outcome(
+        before,
         trainer.images_seen,
         trainer.schedule.total_images,
         trainer.seconds,

@@ -45,7 +45,7 @@ class Labelled:
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["image", "label", *range(self.probabilities.shape[1])])
+            rows.writerow(["image", "predicted", *range(self.probabilities.shape[1])])
             for row, probabilities in enumerate(self.probabilities):
                 label = int(probabilities.argmax())
                 rows.writerow([row, label, *(f"{p:.6f}" for p in probabilities.tolist())])
@@ -66,6 +66,6 @@ def classify(
     """
     parts = []
     for rows in torch.arange(len(images)).split(batch_size):
-        parts.append(model.classify(to_unit_range(images[rows]), ~hole[rows]))
+        parts.append(model.classify(to_unit_range(images[rows]), observed=~hole[rows]))
         on_rows(len(rows))
     return Labelled(torch.cat(parts))

@@ -5,15 +5,12 @@
     completions = model.complete(images, hole, variations=4, seed=0)
 
 Sample *i*, variation *k* depends on (seed, i, k) and nothing else: its noise has a generator of its
-own, and the networks always run on chunks of one fixed size, so neither the number of images asked
-for nor the order of the work changes it (to the bit, but for some layer widths below 16, where the
-last bit of a matrix product may depend on a row's place).
+own, and neither the number of images asked for nor the order of the work changes it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +20,24 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from jaxtyping import Bool, Float, Int64
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from biglearn_gan.arguments import (
+    WITHOUT_LABELS,
+    LabelError,
+    Labels,
+    check_values,
+    checked_images,
+    checked_mask,
+)
 from biglearn_gan.card import card_text
-from biglearn_gan.config import Config, ConfigError, parse_config
+from biglearn_gan.config import ConfigError, parse_config
 from biglearn_gan.files import replacing
 from biglearn_gan.hub import CONFIG_NAME, WEIGHTS_NAME, weights_file
+from biglearn_gan.inference import TokenModel
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
-from biglearn_gan.networks import Discriminator, Generator
-from biglearn_gan.patches import (
-    gather_tokens,
-    patchify,
-    scatter_tokens,
-    tokens_covered,
-    tokens_touched,
-    unpatchify,
-)
-from biglearn_gan.progressive import OrderName, checked_order, parts_in_order
-from biglearn_gan.randomness import Stream, generator_for
-
-CHUNK_ROWS = 64
-"""Rows of every inference pass; fewer are padded."""
-
-WITHOUT_LABELS = "this model was trained without labels; data.labels: true teaches them"
+from biglearn_gan.patches import patchify, tokens_covered, tokens_touched, unpatchify
+from biglearn_gan.progressive import OrderName
 
 
 class CheckpointError(Exception):
@@ -56,23 +48,12 @@ class ScoreError(ValueError):
     """More is asked of a critic than it was trained for, in one sentence."""
 
 
-class LabelError(ValueError):
-    """A label that the model does not know, in one sentence."""
-
-
-class BigLearnGAN(nn.Module, ModelHubMixin):
+class BigLearnGAN(TokenModel, ModelHubMixin):
     """The averaged generator p(x_T | x_S) and the critic f(x; S, T) that was trained with it.
 
     Args:
         config: the configuration it was (or will be) trained with.
     """
-
-    def __init__(self, config: Config):
-        super().__init__()
-        self.config = config
-        shape, classes = (config.token_count, config.token_dim), config.data.num_classes
-        self.generator = Generator(*shape, config.model.generator, classes)
-        self.discriminator = Discriminator(*shape, config.model.discriminator, classes)
 
     @classmethod
     def from_pretrained(
@@ -89,8 +70,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         """
         name = str(pretrained_model_name_or_path)
         try:
-            if Path(name).is_dir():
-                _check_config_file(Path(name))
+            _check_folder(name)
             return super().from_pretrained(name, **options)
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             if Path(name).is_dir():
@@ -150,16 +130,11 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         """The card of this model; ``details`` are those of :func:`biglearn_gan.card.card_text`."""
         return ModelCard(card_text(self.config.portable(), **details))
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
     def sample(
         self,
         num: int,
         *,
-        labels: Int64[Tensor, " N"] | None = None,
+        labels: Labels | None = None,
         seed: int = 0,
         steps: int = 1,
         order: OrderName = "random",
@@ -187,10 +162,10 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
     def complete(
         self,
         images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"],
+        hole: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
         *,
-        absent: Bool[Tensor, "N H W"] | None = None,
-        labels: Int64[Tensor, " N"] | Int64[Tensor, "N K"] | None = None,
+        absent: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
+        labels: Labels | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -219,7 +194,7 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             LabelError: the model has no labels, or not that one.
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
         """
-        tokens, masks = self._asked(images, hole, absent)
+        kept, holes, tokens, masks = self._asked(images, hole, absent)
         tokens = self.generate(
             tokens,
             masks,
@@ -232,15 +207,15 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         )
         patch_size = self.config.model.patch_size
         drawn = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
-        drawn = drawn.view(len(images), variations, *images.shape[1:])
-        return torch.where(hole.cpu()[:, None, None], drawn, images.cpu()[:, None])
+        drawn = drawn.view(len(kept), variations, *kept.shape[1:])
+        return torch.where(holes[:, None, None], drawn, kept[:, None])
 
     def draw_labels(
         self,
         images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"],
+        hole: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
         *,
-        absent: Bool[Tensor, "N H W"] | None = None,
+        absent: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -251,14 +226,17 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
             ValueError: see :meth:`complete`.
             LabelError: the model has no labels.
         """
-        tokens, masks = self._asked(images, hole, absent)
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
-        unknown = torch.full((len(images), variations), UNKNOWN_LABEL)
-        return self._known_labels(unknown, tokens, masks, seed, first_image)
+        kept, _, tokens, masks = self._asked(images, hole, absent)
+        unknown = torch.full((len(kept), variations), UNKNOWN_LABEL)
+        return self.known_labels(unknown, tokens, masks, seed, first_image)
 
     def classify(
-        self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"] | None = None
+        self,
+        images: Float[Tensor, "N C H W"],
+        *,
+        observed: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
     ) -> Float[Tensor, "N Y"]:
         """p(y | x_S): each image's class probabilities given the patches that are observed whole.
 
@@ -272,41 +250,21 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
         """
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
-        if observed is None:
-            observed = torch.ones_like(images[:, 0], dtype=torch.bool)
-        self._check_shapes(images, observed)
+        images = checked_images(images, self.config.data, self._dtype)
+        seen = torch.ones_like(images[:, 0], dtype=torch.bool)
+        if observed is not None:
+            seen = checked_mask("observed", observed, images)
+        check_values(images, seen, self._bounded)
         patch_size = self.config.model.patch_size
-        source = tokens_covered(observed.cpu(), patch_size)
-        return self.label_probabilities(patchify(images.cpu(), patch_size), source, ~source)
-
-    @torch.inference_mode()
-    def label_probabilities(
-        self,
-        tokens: Float[Tensor, "N L P"],
-        source: Bool[Tensor, "N L"],
-        target: Bool[Tensor, "N L"],
-    ) -> Float[Tensor, "N Y"]:
-        """p(y | x_S) from tokens; targets are hidden, as in training, and may be none."""
-        assert self.config.data.num_classes is not None
-        probabilities = torch.empty(len(tokens), self.config.data.num_classes)
-        union = source | target
-        counts = union.sum(dim=1)
-        for count in counts.unique().tolist():
-            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                positions = union[rows].nonzero()[:, 1].view(len(rows), count)
-                present = gather_tokens(tokens[rows], positions)
-                hidden = target[rows].gather(1, positions)
-                inputs = _filled([present, positions, hidden], self.device)
-                logits = self.generator.label_logits(*inputs)[: len(rows)]
-                probabilities[rows] = logits.float().softmax(dim=1).cpu()
-        return probabilities
+        source = tokens_covered(seen, patch_size)
+        return self.label_probabilities(patchify(images, patch_size), source, ~source)
 
     def score(
         self,
         images: Float[Tensor, "N C H W"],
-        source: Bool[Tensor, "N H W"],
-        target: Bool[Tensor, "N H W"],
-        labels: Int64[Tensor, " N"] | None = None,
+        source: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        target: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        labels: Labels | None = None,
     ) -> Float[Tensor, " N"]:
         """The critic's log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
 
@@ -331,204 +289,49 @@ class BigLearnGAN(nn.Module, ModelHubMixin):
                 "this model's critic only ranks candidates of one source: it was trained with "
                 "loss.logistic of 0, and an absolute score needs it above 0"
             )
-        self._check_shapes(images, source, target)
+        images = checked_images(images, self.config.data, self._dtype)
+        given = checked_mask("source", source, images)
+        asked = checked_mask("target", target, images)
+        check_values(images, given | asked, self._bounded)
         patch_size = self.config.model.patch_size
-        judged = tokens_touched(target.cpu(), patch_size)
-        masks = TokenMasks(tokens_covered(source.cpu(), patch_size) & ~judged, judged)
-        return self.critic_logits(patchify(images.cpu(), patch_size), masks, labels)
+        judged = tokens_touched(asked, patch_size)
+        masks = TokenMasks(tokens_covered(given, patch_size) & ~judged, judged)
+        return self.critic_logits(patchify(images, patch_size), masks, labels)
 
-    @torch.inference_mode()
-    def critic_logits(
-        self,
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        labels: Int64[Tensor, " N"] | None = None,
-    ) -> Float[Tensor, " N"]:
-        """The critic's logits f(x; S, T); the higher of two candidates of one source is the better.
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
-        Args:
-            tokens: the images' tokens; absent ones are ignored.
-            masks: source and target tokens of each image; rows may differ in their counts.
-            labels: see :meth:`complete`.
-        """
-        labels = self._checked_labels(labels, len(tokens), 1)[:, 0]
-        logits = torch.empty(len(tokens))
-        counts = masks.union.sum(dim=1)
-        for count in counts.unique().tolist():
-            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                sequence = TokenMasks(masks.source[rows], masks.target[rows]).sequence()
-                present = gather_tokens(tokens[rows], sequence.positions)
-                inputs = _filled(
-                    [present, sequence.positions, sequence.is_target, labels[rows]], self.device
-                )
-                scored = self.discriminator(*inputs[:3], labels=self._if_known(inputs[3]))
-                logits[rows] = scored[: len(rows)].cpu()
-        return logits
-
-    @torch.inference_mode()
-    def generate(
-        self,
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        *,
-        labels: Int64[Tensor, " N"] | Int64[Tensor, "N K"] | None = None,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-        steps: int = 1,
-        order: OrderName = "random",
-    ) -> Float[Tensor, "N K L P"]:
-        """Draw the target tokens given the source tokens; all others come back as they were.
-
-        Args:
-            tokens: the images' tokens; values at targets are ignored.
-            masks: source and target tokens of each image; rows may differ in their counts.
-            labels: see :meth:`complete`.
-            variations: K, draws for each image.
-            seed: at least 0; draw k of image i depends on (seed, i, k) alone.
-            first_image: the number i of the first image.
-            steps: parts that the targets are drawn in, one after another.
-            order: of the targets.
-
-        Raises:
-            OrderError: see :meth:`complete`.
-            LabelError: see :meth:`complete`.
-        """
-        checked_order(order, steps, self.config.token_count)
-        if variations < 1:
-            raise ValueError(f"variations must be at least 1, not {variations}")
-        given = self._checked_labels(labels, len(tokens), variations)
-        known = self._known_labels(given, tokens, masks, seed, first_image)
-        numbers = range(first_image, first_image + len(tokens))
-        orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
-        parts = parts_in_order(masks, self.config.grid_size, steps, order, orders)
-        results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
-        for step, (images, part) in enumerate(parts):
-            counts = part.union.sum(dim=1)
-            for count in counts.unique().tolist():
-                rows = (counts == count).nonzero()[:, 0]
-                pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
-                for chunk in pairs.split(CHUNK_ROWS):
-                    row, variation = chunk.T
-                    image = images[row]
-                    results[image, variation] = self._generate_chunk(
-                        results[image, variation],
-                        TokenMasks(part.source[row], part.target[row]),
-                        known[image, variation],
-                        [
-                            _noise_of(step, seed, first_image + i, k)
-                            for i, k in zip(image.tolist(), variation.tolist(), strict=True)
-                        ],
-                    )
-        return results
+    @property
+    def _bounded(self) -> bool:
+        """Whether images lie in [-1, 1]."""
+        return self.config.model.generator.output == "tanh"
 
     def _asked(
         self, images: Tensor, hole: Tensor, absent: Tensor | None
-    ) -> tuple[Float[Tensor, "N L P"], TokenMasks]:
-        """Tokens and task of images with holes, on the CPU."""
-        self._check_shapes(images, hole, *([] if absent is None else [absent]))
+    ) -> tuple[Float[Tensor, "N C H W"], Bool[Tensor, "N H W"], Float[Tensor, "N L P"], TokenMasks]:
+        """Images and their holes, and the same in tokens, on the CPU."""
+        images = checked_images(images, self.config.data, self._dtype)
+        holes = checked_mask("hole", hole, images)
+        away = torch.zeros_like(holes) if absent is None else checked_mask("absent", absent, images)
+        check_values(images, ~(holes | away), self._bounded)
         patch_size = self.config.model.patch_size
-        target = tokens_touched(hole.cpu(), patch_size)
-        source = ~target
-        if absent is not None:
-            source &= ~tokens_touched(absent.cpu(), patch_size)
-        return patchify(images.cpu(), patch_size), TokenMasks(source, target)
-
-    def _check_shapes(self, images: Tensor, *masks: Tensor) -> None:
-        """Refuse images that are not the model's, or pixel masks that are not theirs."""
-        data = self.config.data
-        expected = (len(images), data.channels, *data.image_size)
-        if tuple(images.shape) != expected or any(m.shape != images[:, 0].shape for m in masks):
-            raise ValueError(
-                f"images of shape (N, C, H, W) = (N, {', '.join(map(str, expected[1:]))}) and "
-                "masks of (N, H, W) are expected, not "
-                f"{' and '.join(str(tuple(given.shape)) for given in [images, *masks])}"
-            )
-        if not images.is_floating_point():
-            raise ValueError(f"images must be floats in [-1, 1], not {images.dtype}")
-
-    def _known_labels(
-        self,
-        labels: Int64[Tensor, "N K"],
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        seed: int,
-        first_image: int,
-    ) -> Int64[Tensor, "N K"]:
-        """The same with every unknown label drawn from p(y | x_S), as (seed, i, k) says."""
-        rows = (labels == UNKNOWN_LABEL).any(dim=1).nonzero()[:, 0]
-        if self.config.data.num_classes is None or len(rows) == 0:
-            return labels
-        probabilities = self.label_probabilities(
-            tokens[rows], masks.source[rows], masks.target[rows]
-        )
-        result, cumulative = labels.clone(), probabilities.double().cumsum(dim=1)
-        for row, upper in zip(rows.tolist(), cumulative, strict=True):
-            for k in (labels[row] == UNKNOWN_LABEL).nonzero()[:, 0].tolist():
-                generator = generator_for(Stream.LABELS, seed, first_image + row, k)
-                uniform = torch.rand(1, generator=generator, dtype=torch.float64)
-                result[row, k] = torch.searchsorted(upper, uniform * upper[-1], right=True)
-        return result
-
-    def _generate_chunk(
-        self,
-        tokens: Tensor,
-        masks: TokenMasks,
-        labels: Tensor,
-        noises: Sequence[torch.Generator],
-    ) -> Float[Tensor, "R L P"]:
-        """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
-        sequence = masks.sequence()
-        present = gather_tokens(tokens, sequence.positions)
-        draws = [self.generator.draw_noise(1, present.shape[1], noise) for noise in noises]
-        z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
-        inputs = _filled(
-            [present, sequence.positions, sequence.is_target, z, token_noise, labels], self.device
-        )
-        drawn = self.generator(*inputs[:5], labels=self._if_known(inputs[5]))[: len(tokens)]
-        return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
-
-    def _checked_labels(
-        self, labels: Tensor | None, count: int, variations: int
-    ) -> Int64[Tensor, "N K"]:
-        """One label for each draw, ``UNKNOWN_LABEL`` where there is none."""
-        if labels is None:
-            return torch.full((count, variations), UNKNOWN_LABEL)
-        classes = self.config.data.num_classes
-        if classes is None:
-            raise LabelError(WITHOUT_LABELS)
-        shapes = ((count,), (count, variations))
-        if tuple(labels.shape) not in shapes or labels.dtype != torch.int64:
-            raise LabelError(
-                f"labels must be {count} integers (int64), or {variations} for each of {count}, "
-                f"not {labels.dtype} of shape {tuple(labels.shape)}"
-            )
-        for label in labels.unique().tolist():
-            if label != UNKNOWN_LABEL and not 0 <= label < classes:
-                raise LabelError(
-                    f"label {label} is none of this model's {classes} classes, 0 to {classes - 1}"
-                )
-        return labels.cpu().view(count, -1).expand(count, variations)
-
-    def _if_known(self, labels: Tensor) -> Tensor | None:
-        """What the networks take: labels for a model that has some."""
-        return None if self.config.data.num_classes is None else labels
+        target = tokens_touched(holes, patch_size)
+        source = ~target & ~tokens_touched(away, patch_size)
+        return images, holes, patchify(images, patch_size), TokenMasks(source, target)
 
 
-def _filled(inputs: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """The same on the device, with the last row repeated up to ``CHUNK_ROWS``."""
-    missing = CHUNK_ROWS - len(inputs[0])
-    return [torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]).to(device) for x in inputs]
-
-
-def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:
-    if step == 0:
-        return generator_for(Stream.SAMPLE, seed, image, variation)
-    return generator_for(Stream.LATER_STEPS, seed, image, variation, step)
-
-
-def _check_config_file(folder: Path) -> None:
-    """Refuse what the hub's mixin would fail on without a word of its own."""
+def _check_folder(name: str) -> None:
+    """Refuse what the hub's mixin would fail on without a word of its own, or ask the hub for."""
+    folder = Path(name)
+    if folder.is_file():
+        raise CheckpointError(f"{name} is a file: name the folder that holds it")
+    if not folder.is_dir():
+        if folder.parent == Path() or not folder.parent.is_dir():
+            return
+        beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{CONFIG_NAME}"))
+        there = f"in {folder.parent} are {', '.join(beside)}" if beside else "nothing is beside it"
+        raise CheckpointError(f"{name} does not exist; {there}")
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise CheckpointError(f"{folder}: this folder holds no {CONFIG_NAME}, so no checkpoint")

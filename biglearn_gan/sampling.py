@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
@@ -21,7 +22,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 from biglearn_gan.masks import TokenMasks
-from biglearn_gan.model import WITHOUT_LABELS, BigLearnGAN, LabelError
+from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import patchify, tokens_touched
 from biglearn_gan.progressive import OrderName
 
@@ -109,6 +110,17 @@ def load_hole(
     if Path(mask).suffix and not mask.startswith("random:"):
         raise HoleError(f"the mask {mask} does not exist")
     return named_hole(mask, image_size, patch_size, count, seed)
+
+
+def told_of_hole(hole: Bool[Tensor, "N H W"], patch_size: int, fate: str) -> str:
+    """How large the hole is, and the patches that it touches, which are ``fate`` whole."""
+    asked = float(hole.float().mean())
+    touched = float(tokens_touched(hole, patch_size).float().mean())
+    told = f"the hole is {asked:.1%} of the image"
+    if touched == asked:
+        return told
+    patches = f"patches of {patch_size} x {patch_size} pixels that it touches"
+    return f"{told}; the {patches}, {touched:.1%} of the image, are {fate} whole"
 
 
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:

@@ -23,8 +23,9 @@ from torch.utils.flop_counter import flop_registry
 
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.fit import make_accelerator, random_images
+from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.masks import TokenMasks
-from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN
+from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.trainer import Trainer
 
 PEAK_SIZE = 1024

@@ -34,8 +34,8 @@ from biglearn_gan.evaluation.report import write_report
 from biglearn_gan.evaluation.shipped import load_rulers
 from biglearn_gan.files import replacing
 from biglearn_gan.game import ADAM_BETAS
+from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.masks import TokenMasks, TokenSequence
-from biglearn_gan.model import CHUNK_ROWS
 from biglearn_gan.networks import PatchEmbedding
 from biglearn_gan.patches import (
     gather_tokens,

@@ -69,7 +69,7 @@ def read(
     if hole != "nothing":
         hidden = named_hole(hole, size, model.config.model.patch_size, count, seed)
     observed = ~hidden
-    ours = calibration(model.classify(to_unit_range(images), observed).double(), labels)
+    ours = calibration(model.classify(to_unit_range(images), observed=observed).double(), labels)
     theirs = rulers.masked_classifier.probabilities(to_unit_range(images), observed)
     other = calibration(theirs, labels)
     return {

@@ -171,12 +171,12 @@ def test_classify_prints_and_writes_probabilities(
     assert code == 0
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["image", "label", *map(str, range(10))]
+    assert header == ["image", "predicted", *map(str, range(10))]
     written = torch.tensor([[float(p) for p in row[2:]] for row in rows])
     images = load_dataset(load_config(DIGITS).data, "test").batch(torch.arange(20)).images
     observed = torch.zeros(20, 8, 8, dtype=torch.bool)
     observed[:, :, :4] = True
-    expected = BigLearnGAN.from_pretrained(labelled).classify(images, observed)
+    expected = BigLearnGAN.from_pretrained(labelled).classify(images, observed=observed)
     torch.testing.assert_close(written, expected, atol=1e-6, rtol=0)
     assert [int(row[1]) for row in rows] == expected.argmax(dim=1).tolist()
     lines = [line for line in out.splitlines() if line.lstrip()[:1].isdigit()]
@@ -215,7 +215,7 @@ def test_sample_reads_masks_and_images_from_files(
     common = ("sample", "--checkpoint", checkpoint, "--images", image)
     code, out, _ = run(*common, "--mask", mask, "--output", tmp_path / "white")
     assert code == 0
-    assert "1.6%" in out
+    assert "the hole is 1.6% of the image; the patches of 2 x 2 pixels that it touches, 6.2%" in out
     assert "only 1 images are there" in out
     arrays = np.load(tmp_path / "white" / "samples.npz")
     assert (arrays["masks"][0] == (hole > 0)).all()
@@ -265,8 +265,11 @@ def test_training_resumes_and_ends(
     before = (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes()
     code, out, _ = run(*command)
     assert code == 0
-    assert "48 images seen" in out
+    assert out.splitlines()[-1].startswith("nothing to do: all 48 images were seen before")
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
+    code, out, _ = run(*command, "train.max_images=64")
+    assert code == 0
+    assert "64 images seen" in out
 
 
 def test_dry_run_prints_and_writes_nothing(
@@ -420,12 +423,33 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such checkpoint": (
         ("sample", "--checkpoint", "{tmp}/none", "--output", "{tmp}/out"),
         1,
+        " are checkpoint, labelled",
+    ),
+    "no such model": (
+        ("sample", "--checkpoint", "nobody/nothing", "--output", "{tmp}/out"),
+        1,
         "neither a folder here nor a model",
+    ),
+    "weights for a checkpoint": (
+        ("sample", "--checkpoint", "{checkpoint}/config.json", "--output", "{tmp}/out"),
+        1,
+        "config.json is a file: name the folder that holds it",
+    ),
+    "order of one step": ((*SAMPLE, "--order", "raster"), 2, "--order has no meaning beside one"),
+    "colour of a name": (
+        (*SAMPLE, "--mask", "center", "--mask-hole", "black"),
+        2,
+        "--mask-hole has no meaning beside a mask that is no file",
+    ),
+    "no data root": (
+        (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),
+        2,
+        "nothing is no folder; make it",
     ),
     "no steps": ((*SAMPLE, "--steps", "0"), 2, "steps must be 1 to 16, the tokens of an image"),
     "too many steps": ((*SAMPLE, "--steps", "17"), 2, "not 17"),
     "unknown order": (
-        (*SAMPLE, "--order", "spiral"),
+        (*SAMPLE, "--order", "spiral", "--steps", "2"),
         2,
         "random, raster, center-out, not 'spiral'",
     ),

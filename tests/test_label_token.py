@@ -12,13 +12,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from biglearn_gan.arguments import LabelError
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import DataError, ImageDataset, load_dataset
 from biglearn_gan.fit import describe
 from biglearn_gan.game import GameBatch, Players, StepSizes
+from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.losses import label_cross_entropy
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
-from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN, LabelError
+from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.tasks import PRESETS, TaskSampler
 from biglearn_gan.trainer import Trainer
 
@@ -173,10 +175,10 @@ def test_it_learns_to_read_labels_and_to_draw_them(
     images = halves.batch(torch.arange(len(halves))).images
     observed = torch.zeros(len(images), 8, 8, dtype=torch.bool)
     observed[:, 2:6, :4] = True
-    for probabilities in (model.classify(images), model.classify(images, observed)):
+    for probabilities in (model.classify(images), model.classify(images, observed=observed)):
         assert torch.equal(probabilities.argmax(dim=1), halves.labels)
     nothing = torch.zeros_like(observed)
-    prior = model.classify(images, nothing)[0, :2]
+    prior = model.classify(images, observed=nothing)[0, :2]
     torch.testing.assert_close(prior, torch.tensor([0.5, 0.5]), atol=0.1, rtol=0)
     drawn = model.sample(32, labels=torch.arange(32) % 2)
     is_upper = drawn[:, 0, :4].mean(dim=(1, 2)) > drawn[:, 0, 4:].mean(dim=(1, 2))
@@ -192,14 +194,14 @@ def test_probabilities_depend_on_nothing_but_the_observed_patches(model: BigLear
     observed = torch.rand(len(images), 8, 8) < torch.linspace(0, 1, len(images))[:, None, None]
     whole = observed.view(-1, 4, 2, 4, 2).all(4).all(2).repeat_interleave(2, 1)
     whole = whole.repeat_interleave(2, 2)
-    probabilities = model.classify(images, observed)
+    probabilities = model.classify(images, observed=observed)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(images)))
     elsewhere = torch.where(whole[:, None], images, other)
-    assert torch.equal(model.classify(elsewhere, observed), probabilities)
-    assert torch.equal(model.classify(images[5:8], observed[5:8]), probabilities[5:8])
-    assert not torch.equal(model.classify(other, observed), probabilities)
+    assert torch.equal(model.classify(elsewhere, observed=observed), probabilities)
+    assert torch.equal(model.classify(images[5:8], observed=observed[5:8]), probabilities[5:8])
+    assert not torch.equal(model.classify(other, observed=observed), probabilities)
     everything = torch.ones_like(observed)
-    assert torch.equal(model.classify(images), model.classify(images, everything))
+    assert torch.equal(model.classify(images), model.classify(images, observed=everything))
 
 
 def test_a_given_label_changes_the_draw_and_an_unknown_one_is_none(model: BigLearnGAN) -> None:
@@ -281,9 +283,9 @@ def test_images_of_another_size_are_refused_with_both_sizes(model: BigLearnGAN) 
     told = r"images of shape \(N, C, H, W\) = \(N, 1, 8, 8\) .*\(2, 1, 8, 6\)"
     with pytest.raises(ValueError, match=told):
         model.classify(torch.zeros(2, 1, 8, 6))
-    with pytest.raises(ValueError, match="masks of"):
-        model.classify(torch.zeros(2, 1, 8, 8), torch.ones(2, 8, 6, dtype=torch.bool))
-    with pytest.raises(ValueError, match="floats"):
+    with pytest.raises(ValueError, match=r"observed must have .*\(2, 8, 8\).*\(2, 8, 6\)"):
+        model.classify(torch.zeros(2, 1, 8, 8), observed=torch.ones(2, 8, 6, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"images must be torch.float32 .*not torch.uint8"):
         model.classify(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
 
 
@@ -294,12 +296,20 @@ def test_images_of_another_size_are_refused_with_both_sizes(model: BigLearnGAN) 
         (torch.tensor([3, 10]), "label 10 is none of this model's 10 classes, 0 to 9"),
         (torch.tensor([-2, 3]), "label -2 is none of this model's 10 classes, 0 to 9"),
         (torch.tensor([3]), "labels must be 2 integers"),
-        (torch.tensor([3, 2], dtype=torch.int32), "labels must be 2 integers"),
+        (torch.tensor([3.0, 2.0]), "labels must be 2 integers"),
+        (10, "label 10 is none"),
+        ([3, 2, 1], "labels must be 2 integers"),
     ],
 )
-def test_labels_that_a_model_does_not_know(model: BigLearnGAN, labels: Tensor, told: str) -> None:
+def test_labels_that_a_model_does_not_know(model: BigLearnGAN, labels: Any, told: str) -> None:
     with pytest.raises(LabelError, match=told):
         model.complete(torch.zeros(2, 1, 8, 8), torch.ones(2, 8, 8).bool(), labels=labels)
+
+
+def test_one_label_is_that_of_all_and_lists_do(model: BigLearnGAN) -> None:
+    expected = model.sample(3, labels=torch.tensor([7, 7, 7]))
+    for labels in (7, [7, 7, 7], torch.tensor(7), torch.full((3,), 7, dtype=torch.int32)):
+        assert torch.equal(model.sample(3, labels=labels), expected)
 
 
 def test_a_model_without_labels_says_so(tiny_config: Callable[..., Config]) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from biglearn_gan.config import Config
-from biglearn_gan.model import CHUNK_ROWS, BigLearnGAN, CheckpointError, ScoreError
+from biglearn_gan.inference import CHUNK_ROWS
+from biglearn_gan.model import BigLearnGAN, CheckpointError, ScoreError
 
 HEIGHT, WIDTH = 6, 10
 
@@ -262,7 +265,7 @@ def test_observed_pixels_come_back_bit_for_bit(model: BigLearnGAN) -> None:
     images, hole = random_images(11), ragged_holes(11)
     images[:, 0, 0] = -0.0
     images[:, 1, 1] = 1e-40  # denormal
-    images[:, 2, 5] = 1.25  # out of range
+    images[:, 2, 5] = 1.0005  # rounded
     completions = model.complete(images, hole, variations=2, seed=3)
     kept = (~hole)[:, None, None].expand_as(completions)
     given = images[:, None].expand_as(completions)
@@ -327,10 +330,46 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
 ) -> None:
     images, hole = random_images(2), ragged_holes(2)
     for wrong in (hole[:1], hole[:, :4], hole.transpose(1, 2)):
-        with pytest.raises(ValueError, match="are expected"):
+        with pytest.raises(ValueError, match="hole must have the shape"):
             model.complete(images, wrong)
-        with pytest.raises(ValueError, match="are expected"):
+        with pytest.raises(ValueError, match="absent must have the shape"):
             model.complete(images, hole, absent=wrong)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"images": np.zeros((2, 3, 6, 10))}, "images must be a torch tensor .*not ndarray"),
+        ({"images": torch.zeros(2, 3, 6, 10).double()}, "images must be torch.float32 .*float64"),
+        (
+            {"images": torch.full((2, 3, 6, 10), 200.0)},
+            r"in \[-1, 1\], not in .*200",
+        ),
+        ({"images": torch.full((2, 3, 6, 10), math.nan)}, "not finite"),
+        ({"hole": torch.ones(2, 6, 10)}, "hole must be a boolean tensor .*float32"),
+        ({"hole": np.ones((2, 6, 10), bool)}, "hole must be a boolean tensor .*ndarray"),
+        ({"absent": torch.ones(2, 6, 10).byte()}, "absent must be a boolean tensor .*uint8"),
+    ],
+)
+def test_what_is_no_image_or_mask_is_one_sentence(
+    model: BigLearnGAN, changed: dict[str, Any], told: str
+) -> None:
+    asked = {"images": random_images(2), "hole": ragged_holes(2)} | changed
+    with pytest.raises(ValueError, match=told):
+        model.complete(**asked)
+
+
+def test_what_a_hole_holds_may_be_anything(model: BigLearnGAN) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    nothing = images.masked_fill(hole[:, None], math.nan)
+    assert torch.equal(model.complete(nothing, hole), model.complete(images, hole))
+
+
+def test_one_mask_is_that_of_all(model: BigLearnGAN) -> None:
+    images, hole = random_images(3), ragged_holes(1)
+    expected = model.complete(images, hole.repeat(3, 1, 1), absent=~hole.repeat(3, 1, 1))
+    assert torch.equal(model.complete(images, hole[0], absent=~hole[0]), expected)
 
 
 # The critic
@@ -341,7 +380,7 @@ def test_a_score_reads_source_and_target_and_nothing_else(
 ) -> None:
     model = BigLearnGAN(tiny_config({"loss.logistic": 1.0})).eval()
     generator = torch.Generator().manual_seed(0)
-    images = 2 * torch.rand(70, 1, *model.config.data.image_size, generator=generator) - 1
+    images = 1.6 * torch.rand(70, 1, *model.config.data.image_size, generator=generator) - 0.8
     source, target = (torch.zeros(70, *images.shape[2:]).bool() for _ in range(2))
     source[:, :, :4] = True
     target[:35, :2, 4:] = True  # rows differ in their counts

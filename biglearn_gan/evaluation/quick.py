@@ -34,7 +34,7 @@ class QuickEvaluation:
 
     Attributes:
         names: of what :meth:`measure` gives.
-        description: what is measured, in one sentence, with the floor of the distances.
+        description: what is measured, in one sentence, with the floor of held-out images.
 
     Raises:
         ClassifierError: the classifier is of other images or classes, or there are fewer images
@@ -76,11 +76,11 @@ class QuickEvaluation:
         self._labels = None if data.labels is None else data.labels.cpu()[chosen]
         self._blank = ask_from_nothing("joint", len(chosen), data, patch_size, seed)
         self._reference = reference_statistics(self._features, train_data)
-        floor = self._distance(self._features(self._originals))
-        self.description = (
-            f"{len(chosen):,} images of {data.name}, holes {QUICK_TASK}, "
-            f"floor of the distances {floor:.3f}"
-        )
+        floor = "which are trained on, too"
+        if self._held_out:
+            distance = self._distance(self._features(self._originals))
+            floor = f"floor of the distances {distance:.3f}"
+        self.description = f"{len(chosen):,} images of {data.name}, holes {QUICK_TASK}, {floor}"
 
     def measure(self, model: Sampler) -> dict[str, float]:
         """The numbers of ``names``; agreement only for data with labels.

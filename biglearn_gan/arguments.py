@@ -1,0 +1,121 @@
+"""Images, masks and labels that people hand to a model: what is wrong is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int, Int64
+from torch import Tensor
+
+from biglearn_gan.config import DataConfig
+from biglearn_gan.masks import UNKNOWN_LABEL
+
+RANGE_TOLERANCE = 1e-3
+"""By how much an image may leave [-1, 1]: rounding, but not a forgotten scaling."""
+
+WITHOUT_LABELS = "this model was trained without labels; data.labels: true teaches them"
+
+Labels = Int[Tensor, ""] | Int[Tensor, " N"] | Int[Tensor, "N K"] | Sequence[int] | int
+"""The class of each image or of each draw; one integer is the class of all."""
+
+
+class LabelError(ValueError):
+    """A label that the model does not know, in one sentence."""
+
+
+def checked_images(
+    images: object, data: DataConfig, dtype: torch.dtype
+) -> Float[Tensor, "N C H W"]:
+    """The images, on the CPU.
+
+    Raises:
+        ValueError: they are not float tensors of the model's size and precision.
+    """
+    expected = ", ".join(map(str, (data.channels, *data.image_size)))
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f"images must be a torch tensor of shape (N, {expected}), not {type(images).__name__}"
+        )
+    if images.ndim != 4 or tuple(images.shape[1:]) != (data.channels, *data.image_size):
+        raise ValueError(
+            f"images of shape (N, C, H, W) = (N, {expected}) are expected, not "
+            f"{tuple(images.shape)}"
+        )
+    if images.dtype != dtype:
+        raise ValueError(f"images must be {dtype} in [-1, 1], not {images.dtype}")
+    return images.cpu()
+
+
+def checked_mask(name: str, mask: object, images: Tensor) -> Bool[Tensor, "N H W"]:
+    """A mask for each image, on the CPU; one of (H, W) is that of all.
+
+    Raises:
+        ValueError: it is not boolean, or of another size.
+    """
+    count, _, height, width = images.shape
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        given = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"{name} must be a boolean tensor (True = member), not {given}")
+    if tuple(mask.shape) not in ((count, height, width), (height, width)):
+        raise ValueError(
+            f"{name} must have the shape (N, H, W) = ({count}, {height}, {width}) or (H, W), not "
+            f"{tuple(mask.shape)}"
+        )
+    return mask.cpu().expand(count, height, width)
+
+
+def check_values(
+    images: Float[Tensor, "N C H W"], used: Bool[Tensor, "N H W"], bounded: bool
+) -> None:
+    """Refuse pixels that are used and that no image has.
+
+    Args:
+        images: to be looked at.
+        used: which pixels the model will see.
+        bounded: whether they belong in [-1, 1], as those of images do.
+
+    Raises:
+        ValueError: one is not finite, or out of range.
+    """
+    seen = torch.where(used[:, None], images, 0.0)
+    if not bool(seen.isfinite().all()):
+        raise ValueError("images hold pixels that are not finite outside of the hole")
+    if bounded and seen.numel() and float(seen.abs().max()) > 1 + RANGE_TOLERANCE:
+        low, high = float(seen.min()), float(seen.max())
+        raise ValueError(f"images must be in [-1, 1], not in [{low:.4g}, {high:.4g}]")
+
+
+def checked_labels(
+    labels: Labels | None, count: int, variations: int, classes: int | None
+) -> Int64[Tensor, "N K"]:
+    """One label for each draw, ``UNKNOWN_LABEL`` where there is none.
+
+    Args:
+        labels: None for none; -1 for one that is unknown.
+        count: N, the images.
+        variations: K, the draws of each.
+        classes: what the model knows, None for a model without labels.
+
+    Raises:
+        LabelError: the model has no labels, or not that one, or they are too few or too many.
+    """
+    if labels is None:
+        return torch.full((count, variations), UNKNOWN_LABEL)
+    if classes is None:
+        raise LabelError(WITHOUT_LABELS)
+    given = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    if given.ndim == 0:
+        given = given.expand(count)
+    whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
+    if not whole or tuple(given.shape) not in ((count,), (count, variations)):
+        raise LabelError(
+            f"labels must be {count} integers, or {variations} for each of {count}, "
+            f"not {given.dtype} of shape {tuple(given.shape)}"
+        )
+    for label in given.unique().tolist():
+        if label != UNKNOWN_LABEL and not 0 <= label < classes:
+            raise LabelError(
+                f"label {label} is none of this model's {classes} classes, 0 to {classes - 1}"
+            )
+    return given.cpu().long().view(count, -1).expand(count, variations)

@@ -1,0 +1,227 @@
+"""The two networks and what is drawn and read with them, in tokens.
+
+The networks always run on chunks of one fixed size, and the noise of draw *k* of image *i* has a
+generator of its own, so neither the number of images asked for nor the order of the work changes a
+result (to the bit, but for some layer widths below 16, where the last bit of a matrix product may
+depend on a row's place).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from biglearn_gan.arguments import Labels, checked_labels
+from biglearn_gan.config import Config
+from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
+from biglearn_gan.networks import Discriminator, Generator
+from biglearn_gan.patches import gather_tokens, scatter_tokens
+from biglearn_gan.progressive import OrderName, checked_order, parts_in_order
+from biglearn_gan.randomness import Stream, generator_for
+
+CHUNK_ROWS = 64
+"""Rows of every inference pass; fewer are padded."""
+
+
+class TokenModel(nn.Module):
+    """A generator p(x_T | x_S), with p(y | x_S) in a model with labels, and a critic f(x; S, T).
+
+    Args:
+        config: the configuration it was (or will be) trained with.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        shape, classes = (config.token_count, config.token_dim), config.data.num_classes
+        self.generator = Generator(*shape, config.model.generator, classes)
+        self.discriminator = Discriminator(*shape, config.model.discriminator, classes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        tokens: Float[Tensor, "N L P"],
+        masks: TokenMasks,
+        *,
+        labels: Labels | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+        steps: int = 1,
+        order: OrderName = "random",
+    ) -> Float[Tensor, "N K L P"]:
+        """Draw the target tokens given the source tokens; all others come back as they were.
+
+        Args:
+            tokens: the images' tokens; values at targets are ignored.
+            masks: source and target tokens of each image; rows may differ in their counts.
+            labels: class of each image (N,) or of each draw (N, K), for a model with labels;
+                where it is -1 (or None, for all) it is drawn from p(y | x_S) first.
+            variations: K, draws for each image.
+            seed: at least 0; draw k of image i depends on (seed, i, k) alone.
+            first_image: the number i of the first image.
+            steps: parts that the targets are drawn in, one after another.
+            order: of the targets.
+
+        Raises:
+            OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
+            LabelError: the model has no labels, or not that one.
+        """
+        checked_order(order, steps, self.config.token_count)
+        if variations < 1:
+            raise ValueError(f"variations must be at least 1, not {variations}")
+        classes = self.config.data.num_classes
+        given = checked_labels(labels, len(tokens), variations, classes)
+        known = self.known_labels(given, tokens, masks, seed, first_image)
+        numbers = range(first_image, first_image + len(tokens))
+        orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
+        parts = parts_in_order(masks, self.config.grid_size, steps, order, orders)
+        results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
+        for step, (images, part) in enumerate(parts):
+            counts = part.union.sum(dim=1)
+            for count in counts.unique().tolist():
+                rows = (counts == count).nonzero()[:, 0]
+                pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
+                for chunk in pairs.split(CHUNK_ROWS):
+                    row, variation = chunk.T
+                    image = images[row]
+                    results[image, variation] = self._generate_chunk(
+                        results[image, variation],
+                        TokenMasks(part.source[row], part.target[row]),
+                        known[image, variation],
+                        [
+                            _noise_of(step, seed, first_image + i, k)
+                            for i, k in zip(image.tolist(), variation.tolist(), strict=True)
+                        ],
+                    )
+        return results
+
+    @torch.inference_mode()
+    def critic_logits(
+        self,
+        tokens: Float[Tensor, "N L P"],
+        masks: TokenMasks,
+        labels: Labels | None = None,
+    ) -> Float[Tensor, " N"]:
+        """The critic's logits f(x; S, T); the higher of two candidates of one source is the better.
+
+        Args:
+            tokens: the images' tokens; absent ones are ignored.
+            masks: source and target tokens of each image; rows may differ in their counts.
+            labels: the class of each image, for a model with labels; None for one that is unknown.
+        """
+        known = checked_labels(labels, len(tokens), 1, self.config.data.num_classes)[:, 0]
+        logits = torch.empty(len(tokens))
+        counts = masks.union.sum(dim=1)
+        for count in counts.unique().tolist():
+            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
+                sequence = TokenMasks(masks.source[rows], masks.target[rows]).sequence()
+                present = gather_tokens(tokens[rows], sequence.positions)
+                inputs = _filled(
+                    [present, sequence.positions, sequence.is_target, known[rows]], self.device
+                )
+                scored = self.discriminator(*inputs[:3], labels=self._if_known(inputs[3]))
+                logits[rows] = scored[: len(rows)].cpu()
+        return logits
+
+    @torch.inference_mode()
+    def label_probabilities(
+        self,
+        tokens: Float[Tensor, "N L P"],
+        source: Bool[Tensor, "N L"],
+        target: Bool[Tensor, "N L"],
+    ) -> Float[Tensor, "N Y"]:
+        """p(y | x_S) from tokens; targets are hidden, as in training, and may be none."""
+        assert self.config.data.num_classes is not None
+        distinct, inverse = _distinct(source, target)
+        if len(distinct) < len(tokens):
+            some = (tokens[distinct], source[distinct], target[distinct])
+            return self.label_probabilities(*some)[inverse]
+        probabilities = torch.empty(len(tokens), self.config.data.num_classes)
+        union = source | target
+        counts = union.sum(dim=1)
+        for count in counts.unique().tolist():
+            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
+                positions = union[rows].nonzero()[:, 1].view(len(rows), count)
+                present = gather_tokens(tokens[rows], positions)
+                hidden = target[rows].gather(1, positions)
+                inputs = _filled([present, positions, hidden], self.device)
+                logits = self.generator.label_logits(*inputs)[: len(rows)]
+                probabilities[rows] = logits.float().softmax(dim=1).cpu()
+        return probabilities
+
+    def known_labels(
+        self,
+        labels: Int64[Tensor, "N K"],
+        tokens: Float[Tensor, "N L P"],
+        masks: TokenMasks,
+        seed: int,
+        first_image: int,
+    ) -> Int64[Tensor, "N K"]:
+        """The same with every unknown label drawn from p(y | x_S), as (seed, i, k) says."""
+        rows = (labels == UNKNOWN_LABEL).any(dim=1).nonzero()[:, 0]
+        if self.config.data.num_classes is None or len(rows) == 0:
+            return labels
+        probabilities = self.label_probabilities(
+            tokens[rows], masks.source[rows], masks.target[rows]
+        )
+        result, cumulative = labels.clone(), probabilities.double().cumsum(dim=1)
+        for row, upper in zip(rows.tolist(), cumulative, strict=True):
+            for k in (labels[row] == UNKNOWN_LABEL).nonzero()[:, 0].tolist():
+                generator = generator_for(Stream.LABELS, seed, first_image + row, k)
+                uniform = torch.rand(1, generator=generator, dtype=torch.float64)
+                result[row, k] = torch.searchsorted(upper, uniform * upper[-1], right=True)
+        return result
+
+    def _generate_chunk(
+        self,
+        tokens: Tensor,
+        masks: TokenMasks,
+        labels: Tensor,
+        noises: Sequence[torch.Generator],
+    ) -> Float[Tensor, "R L P"]:
+        """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
+        sequence = masks.sequence()
+        present = gather_tokens(tokens, sequence.positions)
+        draws = [self.generator.draw_noise(1, present.shape[1], noise) for noise in noises]
+        z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
+        inputs = _filled(
+            [present, sequence.positions, sequence.is_target, z, token_noise, labels], self.device
+        )
+        drawn = self.generator(*inputs[:5], labels=self._if_known(inputs[5]))[: len(tokens)]
+        return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
+
+    def _if_known(self, labels: Tensor) -> Tensor | None:
+        """What the networks take: labels for a model that has some."""
+        return None if self.config.data.num_classes is None else labels
+
+
+def _distinct(
+    source: Bool[Tensor, "N L"], target: Bool[Tensor, "N L"]
+) -> tuple[Int64[Tensor, " D"], Int64[Tensor, " N"]]:
+    """Rows that differ, and for each row which of them it equals: those without a source may."""
+    numbers = torch.arange(len(source))
+    own = torch.where(source.any(dim=1), 1 + numbers, 0)
+    keys, inverse = torch.cat([own[:, None], target], dim=1).unique(dim=0, return_inverse=True)
+    first = numbers.new_full((len(keys),), len(source))
+    return first.scatter_reduce(0, inverse, numbers, "amin"), inverse
+
+
+def _filled(inputs: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """The same on the device, with the last row repeated up to ``CHUNK_ROWS``."""
+    missing = CHUNK_ROWS - len(inputs[0])
+    return [torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]).to(device) for x in inputs]
+
+
+def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:
+    if step == 0:
+        return generator_for(Stream.SAMPLE, seed, image, variation)
+    return generator_for(Stream.LATER_STEPS, seed, image, variation, step)
