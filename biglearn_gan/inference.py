@@ -81,9 +81,11 @@ class TokenModel(nn.Module):
         classes = self.config.data.num_classes
         given = checked_labels(labels, len(tokens), variations, classes)
         known = self.known_labels(given, tokens, masks, seed, first_image)
-        numbers = range(first_image, first_image + len(tokens))
-        orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
-        parts = parts_in_order(masks, self.config.grid_size, steps, order, orders)
+        parts = [(torch.arange(len(tokens)), masks)]
+        if steps > 1:
+            numbers = range(first_image, first_image + len(tokens))
+            orders = [generator_for(Stream.ORDER, seed, number) for number in numbers]
+            parts = list(parts_in_order(masks, self.config.grid_size, steps, order, orders))
         results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
         for step, (images, part) in enumerate(parts):
             counts = part.union.sum(dim=1)
@@ -173,12 +175,17 @@ class TokenModel(nn.Module):
         probabilities = self.label_probabilities(
             tokens[rows], masks.source[rows], masks.target[rows]
         )
-        result, cumulative = labels.clone(), probabilities.double().cumsum(dim=1)
-        for row, upper in zip(rows.tolist(), cumulative, strict=True):
-            for k in (labels[row] == UNKNOWN_LABEL).nonzero()[:, 0].tolist():
-                generator = generator_for(Stream.LABELS, seed, first_image + row, k)
-                uniform = torch.rand(1, generator=generator, dtype=torch.float64)
-                result[row, k] = torch.searchsorted(upper, uniform * upper[-1], right=True)
+        cumulative = probabilities.double().cumsum(dim=1)
+        row, variation = (labels[rows] == UNKNOWN_LABEL).nonzero().T
+        upper, image = cumulative[row], rows[row]
+        sources = [
+            generator_for(Stream.LABELS, seed, first_image + i, k)
+            for i, k in zip(image.tolist(), variation.tolist(), strict=True)
+        ]
+        uniform = [torch.rand(1, generator=each, dtype=torch.float64) for each in sources]
+        level = torch.stack(uniform) * upper[:, -1:]
+        result = labels.clone()
+        result[image, variation] = torch.searchsorted(upper, level, right=True)[:, 0]
         return result
 
     def _generate_chunk(
