@@ -211,6 +211,7 @@ def complete_best(
     hole: Bool[Tensor, "N H W"],
     labels: Int64[Tensor, " N"] | None = None,
     *,
+    absent: Bool[Tensor, "N H W"] | None = None,
     variations: int,
     best_of: int,
     seed: int,
@@ -221,6 +222,7 @@ def complete_best(
     """Complete each image; of ``best_of`` candidates for each variation, keep one.
 
     Where a model with labels is given none, each candidate has one of its own, and is judged by it.
+    What is ``absent`` is neither given nor generated nor judged.
     """
     count = variations * best_of
     known = None
@@ -228,11 +230,12 @@ def complete_best(
         known = labels[:, None].repeat(1, count)
     elif model.config.data.labels:
         known = model.draw_labels(
-            images, hole, variations=count, seed=seed, first_image=first_image
+            images, hole, absent=absent, variations=count, seed=seed, first_image=first_image
         )
     drawn = model.complete(
         images,
         hole,
+        absent=absent,
         labels=known,
         variations=count,
         seed=seed,
@@ -242,7 +245,7 @@ def complete_best(
     )
     if best_of == 1:
         return Best(drawn, torch.arange(count).repeat(len(drawn), 1), None, known)
-    logits = critic_logits(model, drawn, hole, known).unflatten(1, (variations, best_of))
+    logits = critic_logits(model, drawn, hole, known, absent).unflatten(1, (variations, best_of))
     scores, choice = logits.max(dim=2)
     numbers = best_of * torch.arange(variations) + choice
     chosen = drawn[torch.arange(len(drawn))[:, None], numbers]
@@ -254,14 +257,19 @@ def critic_logits(
     images: Float[Tensor, "N K C H W"],
     hole: Bool[Tensor, "N H W"],
     labels: Int64[Tensor, "N K"] | None = None,
+    absent: Bool[Tensor, "N H W"] | None = None,
 ) -> Float[Tensor, "N K"]:
     """What the model's critic thinks of completions: of one row, the highest is the likeliest."""
     rows, count = images.shape[:2]
     patch_size = model.config.model.patch_size
-    target = tokens_touched(hole, patch_size).repeat_interleave(count, dim=0)
+    target = tokens_touched(hole, patch_size)
+    source = ~target
+    if absent is not None:
+        source &= ~tokens_touched(absent, patch_size)
+    masks = TokenMasks(*(each.repeat_interleave(count, dim=0) for each in (source, target)))
     tokens = patchify(images.flatten(0, 1), patch_size)
     given = None if labels is None else labels.flatten()
-    return model.critic_logits(tokens, TokenMasks(~target, target), given).view(rows, count)
+    return model.critic_logits(tokens, masks, given).view(rows, count)
 
 
 def sample_grid(samples: Samples) -> Image.Image:

@@ -37,15 +37,9 @@ class BestOf:
     candidates: int
 
     def complete(
-        self,
-        images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"],
-        *,
-        absent: Bool[Tensor, "N H W"] | None = None,
-        **options: Any,
+        self, images: Float[Tensor, "N C H W"], hole: Bool[Tensor, "N H W"], **options: Any
     ) -> Float[Tensor, "N K C H W"]:
-        """See :meth:`biglearn_gan.model.BigLearnGAN.complete`; nothing may be absent."""
-        assert absent is None or not absent.any()
+        """See :meth:`biglearn_gan.model.BigLearnGAN.complete`."""
         options = {"variations": 1, "seed": 0} | options
         return complete_best(self.model, images, hole, best_of=self.candidates, **options).images
 

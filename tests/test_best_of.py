@@ -45,6 +45,17 @@ def test_of_several_the_critics_favourite_is_chosen_among_candidates_of_its_own(
             assert torch.equal(chosen[row, variation], every[row, best])
 
 
+def test_what_is_absent_is_not_judged(model: BigLearnGAN) -> None:
+    images, (hole, absent) = model.sample(3, seed=1), torch.zeros(2, 3, 8, 8, dtype=torch.bool)
+    hole[:, :5], absent[:, 6:] = True, True
+    options = {"absent": absent, "variations": 2, "seed": 4}
+    chosen = BestOf(model, 3).complete(images, hole, **options)
+    other = images.masked_fill(absent[:, None], 0.5)
+    again = BestOf(model, 3).complete(other, hole, **options)
+    assert torch.equal(again[:, :, :, :6], chosen[:, :, :, :6])
+    assert not torch.equal(BestOf(model, 3).complete(images, hole, variations=2, seed=4), chosen)
+
+
 def test_images_that_are_none_are_told_from_digits(model: BigLearnGAN) -> None:
     areas = told_apart(model, None, None, 397)
     assert areas["the same with their pixels shuffled"] > 0.95
