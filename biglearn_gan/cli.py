@@ -211,7 +211,7 @@ def sample(
         typer.echo(note)
     rows = len(sources.images)
     hole = load_hole(mask, model, rows, seed, colour)
-    typer.echo(told_of_hole(hole, model.config.model.patch_size, "generated"))
+    typer.echo(told_of_hole(hole, model, "generated"))
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
         samples = draw(
@@ -279,7 +279,7 @@ def classify(
     else:
         colour = mask_hole or HoleColour.white
         hole = load_hole(mask, model, rows, seed, colour.value)
-        typer.echo(told_of_hole(hole, model.config.model.patch_size, "not seen"))
+        typer.echo(told_of_hole(hole, model, "not seen"))
     with unit_bars() as on_start:
         labelled = classify(
             model, sources.images, hole, batch_size=batch_size, on_rows=on_start("image", rows)

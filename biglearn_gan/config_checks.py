@@ -36,7 +36,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         if sections["data"].name == "coloured_mnist" and sections["data"].channels != 3:
             yield "data.channels: coloured_mnist has 3 channels, not 1"
     if "tasks" in sections and "model" in sections:
-        yield from _check_domains(sections["tasks"], sections["model"])
+        yield from _check_tokens(sections["tasks"], sections["model"])
     if "data" in sections and "model" in sections:
         yield from _check_patches(sections["data"], sections["model"])
     if "loss" in sections:
@@ -111,8 +111,15 @@ def _check_tasks(tasks: TasksConfig) -> Iterator[str]:
             yield from _check_selection(f"tasks.components.{number}.{role}", selection)
 
 
-def _check_domains(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
+def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
+    if tasks.kept_pixels > 0 and model.patch_size == 1:
+        yield "tasks.kept_pixels: a patch of one pixel (model.patch_size 1) cannot keep a part"
     for number, component in enumerate(tasks.components or ()):
+        if component.domain == "orthogonal" and tasks.kept_pixels > 0:
+            yield (
+                f"tasks.components.{number}.domain: in an 'orthogonal' domain a token holds no "
+                "pixels that tasks.kept_pixels could keep"
+            )
         if component.domain == "orthogonal" and model.generator.output == "tanh":
             yield (
                 f"tasks.components.{number}.domain: 'orthogonal' mixes tokens into values without "

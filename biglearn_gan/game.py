@@ -93,11 +93,12 @@ class Players:
     def __init__(self, config: Config, accelerator: Accelerator):
         self.config = config
         self.accelerator = accelerator
-        shape, classes = (config.token_count, config.token_dim), config.data.num_classes
+        shape = (config.token_count, config.token_dim)
+        reads = (config.data.num_classes, config.reads_kept_pixels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator_for(Stream.WEIGHTS, config.train.seed).initial_seed())
-            generator = Generator(*shape, config.model.generator, classes)
-            discriminator = Discriminator(*shape, config.model.discriminator, classes)
+            generator = Generator(*shape, config.model.generator, *reads)
+            discriminator = Discriminator(*shape, config.model.discriminator, *reads)
         self.generator = generator.to(accelerator.device)
         self.discriminator = discriminator.to(accelerator.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
@@ -191,6 +192,7 @@ class Players:
             token_noise.flatten(0, 1),
             repeated.transforms,
             repeated.labels,
+            repeated.kept,
         )
 
     def _second_fakes(self, batch: GameBatch) -> Tensor | None:
@@ -207,7 +209,7 @@ class Players:
             return None
         sequence = batch.sequence
         logits = self.generator.label_logits(
-            batch.real, sequence.positions, sequence.is_target, sequence.transforms
+            batch.real, sequence.positions, sequence.is_target, sequence.transforms, sequence.kept
         )
         return losses.label_cross_entropy(logits.float(), batch.labels)
 
@@ -297,6 +299,7 @@ class Players:
             sequence.is_target,
             sequence.transforms,
             sequence.labels,
+            sequence.kept,
         )
         return logits.float()
 
@@ -305,8 +308,8 @@ class Players:
     ) -> Tensor:
         penalty = self.config.loss.penalty
         if perturbation is None:
-            return losses.exact_penalty(logits, samples, sequence.is_target)
-        moved = losses.perturb_targets(samples, sequence.is_target, perturbation, penalty.sigma)
+            return losses.exact_penalty(logits, samples, sequence.generated)
+        moved = losses.perturb_targets(samples, sequence.generated, perturbation, penalty.sigma)
         return losses.finite_difference_penalty(logits, self._score(moved, sequence), penalty.sigma)
 
     def _communication(self, batch: GameBatch, first: Tensor, second: Tensor) -> Tensor:

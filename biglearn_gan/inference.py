@@ -8,7 +8,8 @@ depend on a row's place).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -36,9 +37,10 @@ class TokenModel(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        shape, classes = (config.token_count, config.token_dim), config.data.num_classes
-        self.generator = Generator(*shape, config.model.generator, classes)
-        self.discriminator = Discriminator(*shape, config.model.discriminator, classes)
+        shape = (config.token_count, config.token_dim)
+        reads = (config.data.num_classes, config.reads_kept_pixels)
+        self.generator = Generator(*shape, config.model.generator, *reads)
+        self.discriminator = Discriminator(*shape, config.model.discriminator, *reads)
 
     @property
     def device(self) -> torch.device:
@@ -97,7 +99,7 @@ class TokenModel(nn.Module):
                     image = images[row]
                     results[image, variation] = self._generate_chunk(
                         results[image, variation],
-                        TokenMasks(part.source[row], part.target[row]),
+                        part.rows(row),
                         known[image, variation],
                         [
                             _noise_of(step, seed, first_image + i, k)
@@ -125,12 +127,15 @@ class TokenModel(nn.Module):
         counts = masks.union.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                sequence = TokenMasks(masks.source[rows], masks.target[rows]).sequence()
-                present = gather_tokens(tokens[rows], sequence.positions)
-                inputs = _filled(
-                    [present, sequence.positions, sequence.is_target, known[rows]], self.device
-                )
-                scored = self.discriminator(*inputs[:3], labels=self._if_known(inputs[3]))
+                sequence = masks.rows(rows).sequence()
+                inputs = {
+                    "tokens": gather_tokens(tokens[rows], sequence.positions),
+                    "positions": sequence.positions,
+                    "is_target": sequence.is_target,
+                    "labels": self._if_known(known[rows]),
+                    "kept": sequence.kept,
+                }
+                scored = self.discriminator(**_filled(inputs, self.device))
                 logits[rows] = scored[: len(rows)].cpu()
         return logits
 
@@ -140,24 +145,30 @@ class TokenModel(nn.Module):
         tokens: Float[Tensor, "N L P"],
         source: Bool[Tensor, "N L"],
         target: Bool[Tensor, "N L"],
+        kept: Bool[Tensor, "N L P"] | None = None,
     ) -> Float[Tensor, "N Y"]:
         """p(y | x_S) from tokens; targets are hidden, as in training, and may be none."""
         assert self.config.data.num_classes is not None
-        distinct, inverse = _distinct(source, target)
+        given = source if kept is None else source | kept.any(dim=2)
+        distinct, inverse = _distinct(given, target)
         if len(distinct) < len(tokens):
-            some = (tokens[distinct], source[distinct], target[distinct])
-            return self.label_probabilities(*some)[inverse]
+            some = None if kept is None else kept[distinct]
+            alike = (tokens[distinct], source[distinct], target[distinct], some)
+            return self.label_probabilities(*alike)[inverse]
         probabilities = torch.empty(len(tokens), self.config.data.num_classes)
         union = source | target
         counts = union.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
                 positions = union[rows].nonzero()[:, 1].view(len(rows), count)
-                present = gather_tokens(tokens[rows], positions)
-                hidden = target[rows].gather(1, positions)
-                inputs = _filled([present, positions, hidden], self.device)
-                logits = self.generator.label_logits(*inputs)[: len(rows)]
-                probabilities[rows] = logits.float().softmax(dim=1).cpu()
+                inputs = {
+                    "tokens": gather_tokens(tokens[rows], positions),
+                    "positions": positions,
+                    "is_target": target[rows].gather(1, positions),
+                    "kept": None if kept is None else gather_tokens(kept[rows], positions),
+                }
+                logits = self.generator.label_logits(**_filled(inputs, self.device))
+                probabilities[rows] = logits[: len(rows)].float().softmax(dim=1).cpu()
         return probabilities
 
     def known_labels(
@@ -172,8 +183,9 @@ class TokenModel(nn.Module):
         rows = (labels == UNKNOWN_LABEL).any(dim=1).nonzero()[:, 0]
         if self.config.data.num_classes is None or len(rows) == 0:
             return labels
+        asked = masks.rows(rows)
         probabilities = self.label_probabilities(
-            tokens[rows], masks.source[rows], masks.target[rows]
+            tokens[rows], asked.source, asked.target, asked.kept
         )
         cumulative = probabilities.double().cumsum(dim=1)
         row, variation = (labels[rows] == UNKNOWN_LABEL).nonzero().T
@@ -197,13 +209,19 @@ class TokenModel(nn.Module):
     ) -> Float[Tensor, "R L P"]:
         """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
         sequence = masks.sequence()
-        present = gather_tokens(tokens, sequence.positions)
-        draws = [self.generator.draw_noise(1, present.shape[1], noise) for noise in noises]
+        length = sequence.positions.shape[1]
+        draws = [self.generator.draw_noise(1, length, noise) for noise in noises]
         z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
-        inputs = _filled(
-            [present, sequence.positions, sequence.is_target, z, token_noise, labels], self.device
-        )
-        drawn = self.generator(*inputs[:5], labels=self._if_known(inputs[5]))[: len(tokens)]
+        inputs = {
+            "tokens": gather_tokens(tokens, sequence.positions),
+            "positions": sequence.positions,
+            "is_target": sequence.is_target,
+            "z": z,
+            "token_noise": token_noise,
+            "labels": self._if_known(labels),
+            "kept": sequence.kept,
+        }
+        drawn = self.generator(**_filled(inputs, self.device))[: len(tokens)]
         return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
 
     def _if_known(self, labels: Tensor) -> Tensor | None:
@@ -212,20 +230,23 @@ class TokenModel(nn.Module):
 
 
 def _distinct(
-    source: Bool[Tensor, "N L"], target: Bool[Tensor, "N L"]
+    given: Bool[Tensor, "N L"], target: Bool[Tensor, "N L"]
 ) -> tuple[Int64[Tensor, " D"], Int64[Tensor, " N"]]:
-    """Rows that differ, and for each row which of them it equals: those without a source may."""
-    numbers = torch.arange(len(source))
-    own = torch.where(source.any(dim=1), 1 + numbers, 0)
+    """Rows that differ, and for each row which of them it equals: those given nothing may."""
+    numbers = torch.arange(len(given))
+    own = torch.where(given.any(dim=1), 1 + numbers, 0)
     keys, inverse = torch.cat([own[:, None], target], dim=1).unique(dim=0, return_inverse=True)
-    first = numbers.new_full((len(keys),), len(source))
+    first = numbers.new_full((len(keys),), len(given))
     return first.scatter_reduce(0, inverse, numbers, "amin"), inverse
 
 
-def _filled(inputs: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+def _filled(inputs: Mapping[str, Tensor | None], device: torch.device) -> dict[str, Any]:
     """The same on the device, with the last row repeated up to ``CHUNK_ROWS``."""
-    missing = CHUNK_ROWS - len(inputs[0])
-    return [torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]).to(device) for x in inputs]
+
+    def filled(x: Tensor) -> Tensor:
+        return torch.cat([x, x[-1:].expand(CHUNK_ROWS - len(x), *x.shape[1:])]).to(device)
+
+    return {name: None if x is None else filled(x) for name, x in inputs.items()}
 
 
 def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:

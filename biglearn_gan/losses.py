@@ -60,25 +60,25 @@ def communication(
 
 
 def exact_penalty(
-    logits: Float[Tensor, " B"], tokens: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"]
+    logits: Float[Tensor, " B"], tokens: Float[Tensor, "B M P"], generated: Bool[Tensor, "B M #P"]
 ) -> Float[Tensor, " B"]:
-    """½ ‖∇ f‖² over the target's pixels, by double backward (Mescheder et al. 2018, eq. 9).
+    """½ ‖∇ f‖² over the generated pixels, by double backward (Mescheder et al. 2018, eq. 9).
 
     ``logits`` were computed from ``tokens``, which require a gradient, inside
     ``transformer.twice_differentiable_attention``.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), tokens, create_graph=True)
-    return 0.5 * (gradient * is_target[..., None]).square().sum(dim=(1, 2))
+    return 0.5 * (gradient * generated).square().sum(dim=(1, 2))
 
 
 def perturb_targets(
     tokens: Float[Tensor, "B M P"],
-    is_target: Bool[Tensor, "B M"],
+    generated: Bool[Tensor, "B M #P"],
     noise: Float[Tensor, "B M P"],
     sigma: float,
 ) -> Float[Tensor, "B M P"]:
-    """x + σ ε on the target's pixels, x elsewhere; ε is the standard normal ``noise``."""
-    return tokens + sigma * noise * is_target[..., None]
+    """x + σ ε on the generated pixels, x elsewhere; ε is the standard normal ``noise``."""
+    return tokens + sigma * noise * generated
 
 
 def finite_difference_penalty(

@@ -176,8 +176,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
         Args:
             images: in [-1, 1]; what they hold inside the hole is ignored.
-            hole: True = generate. A patch touched by it is generated whole, and its kept pixels
-                are pasted back, so pixels outside of the hole come back bit for bit.
+            hole: True = generate. Pixels outside of it come back bit for bit. In a patch that it
+                touches, kept pixels are read by a model with ``tasks.kept_pixels`` above 0; any
+                other generates the patch whole, and they are pasted back.
             absent: True = neither given nor generated. A patch touched by it and not by the hole
                 is not shown to the model; its pixels come back as they were.
             labels: the class of each image (N,) or of each completion (N, K), for a model with
@@ -238,7 +239,10 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         *,
         observed: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
     ) -> Float[Tensor, "N Y"]:
-        """p(y | x_S): each image's class probabilities given the patches that are observed whole.
+        """p(y | x_S): each image's class probabilities given what is observed of it.
+
+        A patch that is not observed whole is not read at all, but by a model with
+        ``tasks.kept_pixels`` above 0.
 
         Args:
             images: in [-1, 1].
@@ -257,7 +261,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         check_values(images, seen, self._bounded)
         patch_size = self.config.model.patch_size
         source = tokens_covered(seen, patch_size)
-        return self.label_probabilities(patchify(images, patch_size), source, ~source)
+        kept = self._kept(seen, ~source)
+        return self.label_probabilities(patchify(images, patch_size), source, ~source, kept)
 
     def score(
         self,
@@ -274,7 +279,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
         Args:
             images: in [-1, 1].
-            source: True = given; a patch counts if all of it is given and none of it is target.
+            source: True = given; a patch counts if all of it is given and none of it is target,
+                or else what of it is given beside the target, as in :meth:`complete`.
             target: True = judged; a patch counts if any of it is. All else is marginalised out.
             labels: see :meth:`complete`.
 
@@ -295,8 +301,36 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         check_values(images, given | asked, self._bounded)
         patch_size = self.config.model.patch_size
         judged = tokens_touched(asked, patch_size)
-        masks = TokenMasks(tokens_covered(given, patch_size) & ~judged, judged)
+        source_tokens = tokens_covered(given, patch_size) & ~judged
+        masks = TokenMasks(source_tokens, judged, self._kept(given & ~asked, judged))
         return self.critic_logits(patchify(images, patch_size), masks, labels)
+
+    def rank(
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        *,
+        absent: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
+        labels: Labels | None = None,
+    ) -> Float[Tensor, " N"]:
+        """The critic's logits of completed images: of one source, the highest is the likeliest.
+
+        Any model ranks; see :meth:`score` for what a logit says beyond that.
+
+        Args:
+            images: completions, in [-1, 1].
+            hole: True = was generated, as :meth:`complete` was asked.
+            absent: see :meth:`complete`, as ``labels``.
+
+        Raises:
+            ValueError: see :meth:`complete`.
+            LabelError: see :meth:`complete`.
+        """
+        images = checked_images(images, self.config.data, self._dtype)
+        holes, away = self._checked_hole(hole, absent, images)
+        check_values(images, ~away, self._bounded)
+        tokens, masks = self._in_tokens(images, holes, away)
+        return self.critic_logits(tokens, masks, labels)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -312,13 +346,37 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     ) -> tuple[Float[Tensor, "N C H W"], Bool[Tensor, "N H W"], Float[Tensor, "N L P"], TokenMasks]:
         """Images and their holes, and the same in tokens, on the CPU."""
         images = checked_images(images, self.config.data, self._dtype)
-        holes = checked_mask("hole", hole, images)
-        away = torch.zeros_like(holes) if absent is None else checked_mask("absent", absent, images)
+        holes, away = self._checked_hole(hole, absent, images)
         check_values(images, ~(holes | away), self._bounded)
+        return images, holes, *self._in_tokens(images, holes, away)
+
+    def _checked_hole(
+        self, hole: Tensor, absent: Tensor | None, images: Tensor
+    ) -> tuple[Bool[Tensor, "N H W"], Bool[Tensor, "N H W"]]:
+        """The hole and what is absent of each image, on the CPU."""
+        holes = checked_mask("hole", hole, images)
+        if absent is None:
+            return holes, torch.zeros_like(holes)
+        return holes, checked_mask("absent", absent, images)
+
+    def _in_tokens(
+        self, images: Tensor, holes: Tensor, away: Tensor
+    ) -> tuple[Float[Tensor, "N L P"], TokenMasks]:
         patch_size = self.config.model.patch_size
         target = tokens_touched(holes, patch_size)
         source = ~target & ~tokens_touched(away, patch_size)
-        return images, holes, patchify(images, patch_size), TokenMasks(source, target)
+        masks = TokenMasks(source, target, self._kept(~(holes | away), target))
+        return patchify(images, patch_size), masks
+
+    def _kept(
+        self, given: Bool[Tensor, "N H W"], target: Bool[Tensor, "N L"]
+    ) -> Bool[Tensor, "N L P"] | None:
+        """The values of target tokens that are given, None for a model that cannot read them."""
+        if not self.config.reads_kept_pixels:
+            return None
+        channels = self.config.data.channels
+        values = given[:, None].expand(-1, channels, -1, -1)
+        return patchify(values, self.config.model.patch_size) & target[..., None]
 
 
 def _check_folder(name: str) -> None:

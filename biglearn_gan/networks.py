@@ -24,16 +24,19 @@ class PatchEmbedding(nn.Module):
     """The input side of image patches, one kind of token: value + position + role.
 
     Given values are embedded linearly; a token that is still to be generated is the learned mask
-    token instead. In a transformed domain y = A x a token stands at the same mixture of positions
-    as it is of values, Σ_j A_ij position_j. Another kind of token is another module with this call.
+    token instead. An embedding that ``reads_kept`` values of such a token adds a linear map of them
+    and of which they are. In a transformed domain y = A x a token stands at the same mixture of
+    positions as it is of values, Σ_j A_ij position_j. Another kind of token is another module with
+    this call.
     """
 
-    def __init__(self, token_count: int, token_dim: int, width: int):
+    def __init__(self, token_count: int, token_dim: int, width: int, reads_kept: bool = False):
         super().__init__()
         self.value = nn.Linear(token_dim, width)
         self.position = nn.Parameter(EMBEDDING_STD * torch.randn(token_count, width))
         self.role = nn.Parameter(EMBEDDING_STD * torch.randn(2, width))
         self.unknown = nn.Parameter(EMBEDDING_STD * torch.randn(width))
+        self.kept = nn.Linear(2 * token_dim, width, bias=False) if reads_kept else None
 
     def forward(
         self,
@@ -41,8 +44,10 @@ class PatchEmbedding(nn.Module):
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
         transforms: Float[Tensor, "B M L"] | None = None,
+        kept: Bool[Tensor, "B M P"] | None = None,
     ) -> Float[Tensor, "B M D"]:
-        return self._placed(self.value(tokens), positions, is_target, transforms)
+        values = self.value(tokens) + self._of_kept(tokens, kept)
+        return self._placed(values, positions, is_target, transforms)
 
     def hiding_targets(
         self,
@@ -50,10 +55,19 @@ class PatchEmbedding(nn.Module):
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
         transforms: Float[Tensor, "B M L"] | None = None,
+        kept: Bool[Tensor, "B M P"] | None = None,
     ) -> Float[Tensor, "B M D"]:
-        """The same with every target's value replaced by the mask token."""
+        """The same with every target's value replaced by the mask token, but for what it keeps."""
         values = torch.where(is_target[..., None], self.unknown, self.value(tokens))
+        values = values + self._of_kept(tokens, kept)
         return self._placed(values, positions, is_target, transforms)
+
+    def _of_kept(self, tokens: Tensor, kept: Tensor | None) -> Tensor | float:
+        if kept is None:
+            return 0.0
+        assert self.kept is not None, "tasks.kept_pixels above 0 makes a model that reads them"
+        given = torch.where(kept, tokens, 0.0)
+        return self.kept(torch.cat([given, kept.to(tokens.dtype)], dim=-1))
 
     def _placed(
         self, values: Tensor, positions: Tensor, is_target: Tensor, transforms: Tensor | None
@@ -79,7 +93,7 @@ class LabelEmbedding(nn.Module):
 
 
 class SourceSummary(nn.Module):
-    """What the source tokens say as a whole: a sum of one two-layer map of each; 0 for none."""
+    """What is given says as a whole: a sum of one two-layer map of each token; 0 for none."""
 
     def __init__(self, token_count: int, width: int):
         super().__init__()
@@ -88,9 +102,9 @@ class SourceSummary(nn.Module):
         self.scale = token_count**-0.5
 
     def forward(
-        self, x: Float[Tensor, "B M D"], is_target: Bool[Tensor, "B M"]
+        self, x: Float[Tensor, "B M D"], is_given: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        given = F.gelu(self.rise(rms_norm(x))) * ~is_target[..., None]
+        given = F.gelu(self.rise(rms_norm(x))) * is_given[..., None]
         return self.fall(self.scale * given.sum(dim=1))
 
 
@@ -106,6 +120,7 @@ class Generator(nn.Module):
         token_dim: P, values of a token.
         config: width, depth, heads, noise sizes and the output's range.
         num_classes: C, of a model that reads and predicts labels.
+        reads_kept: whether targets may keep some of their values.
     """
 
     def __init__(
@@ -114,11 +129,12 @@ class Generator(nn.Module):
         token_dim: int,
         config: GeneratorConfig,
         num_classes: int | None = None,
+        reads_kept: bool = False,
     ):
         super().__init__()
         width = config.width
         self.config = config
-        self.embedding = PatchEmbedding(token_count, token_dim, width)
+        self.embedding = PatchEmbedding(token_count, token_dim, width, reads_kept)
         self.token_noise = nn.Linear(config.token_noise_dim, width, bias=False)
         self.latent = nn.Sequential(
             nn.Linear(config.latent_dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
@@ -141,20 +157,22 @@ class Generator(nn.Module):
         token_noise: Float[Tensor, "B M N"],
         transforms: Float[Tensor, "B M L"] | None = None,
         labels: Int64[Tensor, " B"] | None = None,
+        kept: Bool[Tensor, "B M P"] | None = None,
     ) -> Float[Tensor, "B M P"]:
-        """Generate the targets; source tokens are returned untouched.
+        """Generate the targets; source tokens and kept values are returned untouched.
 
-        Whatever ``tokens`` holds at target places is ignored. ``z`` and ``token_noise`` are
+        Whatever else ``tokens`` holds at target places is ignored. ``z`` and ``token_noise`` are
         standard normal. With the ``tanh`` output values lie in [-1, 1]. A model with labels needs
         them: classes where they are given, ``UNKNOWN_LABEL`` where not.
         """
         states = self._states(
-            tokens, positions, is_target, z, token_noise, transforms, labels
+            tokens, positions, is_target, z, token_noise, transforms, labels, kept
         )  # (B, M or M + 1, D)
         generated = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
         if self.config.output == "tanh":
             generated = generated.tanh()
-        return torch.where(is_target[..., None], generated, tokens)
+        asked = is_target[..., None] if kept is None else is_target[..., None] & ~kept
+        return torch.where(asked, generated, tokens)
 
     def label_logits(
         self,
@@ -162,14 +180,17 @@ class Generator(nn.Module):
         positions: Int64[Tensor, "B M"],
         is_target: Bool[Tensor, "B M"],
         transforms: Float[Tensor, "B M L"] | None = None,
+        kept: Bool[Tensor, "B M P"] | None = None,
     ) -> Float[Tensor, "B C"]:
-        """Logits of p(y | x_S), the label's distribution given the source tokens; no noise."""
+        """Logits of p(y | x_S), the label's distribution given what of x is given; no noise."""
         assert self.label_head is not None, "only a model with labels predicts them"
         rows, length, _ = tokens.shape
         z = tokens.new_zeros(rows, self.config.latent_dim)
         token_noise = tokens.new_zeros(rows, length, self.config.token_noise_dim)
         unknown = positions.new_full((rows,), UNKNOWN_LABEL)
-        states = self._states(tokens, positions, is_target, z, token_noise, transforms, unknown)
+        states = self._states(
+            tokens, positions, is_target, z, token_noise, transforms, unknown, kept
+        )
         return self.label_head(states[:, -1])
 
     def _states(
@@ -181,9 +202,11 @@ class Generator(nn.Module):
         token_noise: Tensor,
         transforms: Tensor | None,
         labels: Tensor | None,
+        kept: Tensor | None,
     ) -> Tensor:
         """What the trunk makes of the tokens, and of the label, which comes last."""
-        x = self.embedding.hiding_targets(tokens, positions, is_target, transforms)  # (B, M, D)
+        x = self.embedding.hiding_targets(tokens, positions, is_target, transforms, kept)
+        is_given = ~is_target if kept is None else ~is_target | kept.any(dim=-1)
         latent = self.latent(z)  # (B, D)
         own = self.config.token_noise_scale * self.token_noise(token_noise)  # (B, M, D)
         noise = is_target[..., None] * (latent[:, None] + own)
@@ -191,8 +214,8 @@ class Generator(nn.Module):
             assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
             noise = F.pad(noise, (0, 0, 0, 1))
-            is_target = torch.cat([is_target, labels[:, None] == UNKNOWN_LABEL], dim=1)
-        style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_target)], dim=1)))
+            is_given = torch.cat([is_given, labels[:, None] != UNKNOWN_LABEL], dim=1)
+        style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_given)], dim=1)))
         return self.trunk(x + noise, style)
 
     def draw_noise(
@@ -213,6 +236,7 @@ class Discriminator(nn.Module):
         token_dim: P, values of a token.
         config: width, depth and heads.
         num_classes: of a model that reads labels.
+        reads_kept: whether targets may keep some of their values.
     """
 
     def __init__(
@@ -221,10 +245,11 @@ class Discriminator(nn.Module):
         token_dim: int,
         config: NetworkConfig,
         num_classes: int | None = None,
+        reads_kept: bool = False,
     ):
         super().__init__()
         width = config.width
-        self.embedding = PatchEmbedding(token_count, token_dim, width)
+        self.embedding = PatchEmbedding(token_count, token_dim, width, reads_kept)
         del self.embedding.unknown
         self.class_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
         self.trunk = Transformer(width, config.depth, config.heads)
@@ -238,8 +263,9 @@ class Discriminator(nn.Module):
         is_target: Bool[Tensor, "B M"],
         transforms: Float[Tensor, "B M L"] | None = None,
         labels: Int64[Tensor, " B"] | None = None,
+        kept: Bool[Tensor, "B M P"] | None = None,
     ) -> Float[Tensor, " B"]:
-        x = self.embedding(tokens, positions, is_target, transforms)  # (B, M, D)
+        x = self.embedding(tokens, positions, is_target, transforms, kept)  # (B, M, D)
         if self.label is not None:
             assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
@@ -253,8 +279,9 @@ class Discriminator(nn.Module):
 
         Args:
             generator: a generator of the same width (and heads, for the trunk).
-            hand_over: ``embedding`` for values, positions, roles and labels; ``trunk`` for these
-                and the transformer's blocks, as many as both networks have; ``nothing``.
+            hand_over: ``embedding`` for values (kept ones, too), positions, roles and labels;
+                ``trunk`` for these and the transformer's blocks, as many as both networks have;
+                ``nothing``.
         """
         if hand_over in ("embedding", "trunk"):
             self.embedding.load_state_dict(generator.embedding.state_dict(), strict=False)

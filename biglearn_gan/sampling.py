@@ -21,9 +21,8 @@ from biglearn_gan.figures import completion_grid, image_grid
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
-from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.patches import patchify, tokens_touched
+from biglearn_gan.patches import tokens_touched
 from biglearn_gan.progressive import OrderName
 
 GRID_ROWS = 32
@@ -112,12 +111,13 @@ def load_hole(
     return named_hole(mask, image_size, patch_size, count, seed)
 
 
-def told_of_hole(hole: Bool[Tensor, "N H W"], patch_size: int, fate: str) -> str:
-    """How large the hole is, and the patches that it touches, which are ``fate`` whole."""
+def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> str:
+    """How large the hole is, and the patches that it touches, if they are ``fate`` whole."""
+    patch_size = model.config.model.patch_size
     asked = float(hole.float().mean())
     touched = float(tokens_touched(hole, patch_size).float().mean())
     told = f"the hole is {asked:.1%} of the image"
-    if touched == asked:
+    if touched == asked or model.config.reads_kept_pixels:
         return told
     patches = f"patches of {patch_size} x {patch_size} pixels that it touches"
     return f"{told}; the {patches}, {touched:.1%} of the image, are {fate} whole"
@@ -261,15 +261,13 @@ def critic_logits(
 ) -> Float[Tensor, "N K"]:
     """What the model's critic thinks of completions: of one row, the highest is the likeliest."""
     rows, count = images.shape[:2]
-    patch_size = model.config.model.patch_size
-    target = tokens_touched(hole, patch_size)
-    source = ~target
-    if absent is not None:
-        source &= ~tokens_touched(absent, patch_size)
-    masks = TokenMasks(*(each.repeat_interleave(count, dim=0) for each in (source, target)))
-    tokens = patchify(images.flatten(0, 1), patch_size)
-    given = None if labels is None else labels.flatten()
-    return model.critic_logits(tokens, masks, given).view(rows, count)
+    logits = model.rank(
+        images.flatten(0, 1),
+        hole.repeat_interleave(count, dim=0),
+        absent=None if absent is None else absent.repeat_interleave(count, dim=0),
+        labels=None if labels is None else labels.flatten(),
+    )
+    return logits.view(rows, count)
 
 
 def sample_grid(samples: Samples) -> Image.Image:

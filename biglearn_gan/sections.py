@@ -167,12 +167,15 @@ class TasksConfig(Section):
     """The task distribution q(S, T): a named preset, or components of one's own.
 
     A model with labels draws an image given its label in a share ``label_given`` of its tasks, and
-    without it in the others; it learns to predict the label in all of them.
+    without it in the others; it learns to predict the label in all of them. In a share
+    ``kept_pixels`` of the tasks parts of some target patches are given, so that a hole that does
+    not follow the borders of patches loses nothing; at 0 the model cannot read them.
     """
 
     preset: PresetName | None = None
     components: list[TaskComponent] | None = None
     label_given: Share = 0.8
+    kept_pixels: Share = 0.0
 
 
 class NetworkConfig(Section):
@@ -307,6 +310,11 @@ class Config(Section):
     def token_dim(self) -> int:
         """P, the values of one token."""
         return self.data.channels * self.model.patch_size**2
+
+    @property
+    def reads_kept_pixels(self) -> bool:
+        """Whether a patch may be given in part."""
+        return self.tasks.kept_pixels > 0
 
     @property
     def absolute_scores(self) -> bool:

@@ -22,6 +22,7 @@ from scipy import stats
 from torch import Tensor
 
 from biglearn_gan.config import PatternName, RatioLaw, Selection, TaskComponent, TasksConfig
+from biglearn_gan.kept import KeptPixels
 from biglearn_gan.masks import TokenMasks, first_in_order, pattern_scores
 
 
@@ -118,6 +119,7 @@ class TaskSampler:
         components: of the mixture.
         grid_size: tokens per column and per row.
         label_given: the share of tasks that are given the label; None without labels.
+        kept: the law of what targets keep; None where they keep nothing.
     """
 
     def __init__(
@@ -125,12 +127,14 @@ class TaskSampler:
         components: Sequence[TaskComponent],
         grid_size: tuple[int, int],
         label_given: float | None = None,
+        kept: KeptPixels | None = None,
     ):
         if not components:
             raise ValueError("a task distribution needs at least one component")
         self.components = tuple(components)
         self.grid_size = grid_size
         self.label_given = label_given
+        self.kept = kept
         self._weights = torch.tensor([c.weight for c in components], dtype=torch.float64)
         self._patterns = {
             "union": [(c.union.pattern, c.union.inverted) for c in components],
@@ -164,13 +168,16 @@ class TaskSampler:
         label_given = None
         if self.label_given is not None:
             label_given = torch.rand(len(observed), generator=generator) < self.label_given
-        return replace(tasks, transforms=transforms, label_given=label_given)
+        masks = tasks.masks
+        if self.kept is not None:
+            masks = replace(masks, kept=self.kept.draw(masks.target, generator))
+        return replace(tasks, masks=masks, transforms=transforms, label_given=label_given)
 
     def resplit(
         self, tasks: Tasks, observed: Bool[Tensor, "B L"], generator: torch.Generator
     ) -> Tasks:
         """Draw another split into source and target of the same unions, in the same domains,
-        with the same labels given.
+        with the same labels given, and with targets that keep nothing.
 
         Components are drawn anew given the count, so a joint task may meet a conditional one.
         """
@@ -185,8 +192,8 @@ class TaskSampler:
 
     def conditional(self) -> TaskSampler:
         """The same mixture without the components that have no source (joint and marginals)."""
-        kept = [c for c in self.components if c.target.pattern != "everything"]
-        return TaskSampler(kept, self.grid_size, self.label_given)
+        conditional = [c for c in self.components if c.target.pattern != "everything"]
+        return TaskSampler(conditional, self.grid_size, self.label_given, self.kept)
 
     def _split(
         self, union: Tensor, components: Tensor, count: int, generator: torch.Generator

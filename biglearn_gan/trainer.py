@@ -19,7 +19,8 @@ from torch import Tensor
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import EpochOrder, ImageDataset
 from biglearn_gan.game import GameBatch, Players, StepResult
-from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks, TokenSequence
+from biglearn_gan.kept import KeptPixels
+from biglearn_gan.masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.randomness import Stream, generator_for
@@ -65,7 +66,13 @@ class Trainer:
         self._reported = (0, 0.0)
         self._order = EpochOrder(len(dataset), config.train.seed)
         label_given = config.tasks.label_given if config.data.labels else None
-        self.game_tasks = TaskSampler(components_of(config.tasks), config.grid_size, label_given)
+        kept = None
+        if config.reads_kept_pixels:
+            kept = KeptPixels(
+                config.tasks.kept_pixels, config.model.patch_size, config.data.channels
+            )
+        components = components_of(config.tasks)
+        self.game_tasks = TaskSampler(components, config.grid_size, label_given, kept)
         self.warm_tasks = self.game_tasks
         if config.train.warm_start.tasks == "conditional" and self.schedule.warm_images:
             self.warm_tasks = self.game_tasks.conditional()
@@ -195,8 +202,7 @@ class Trainer:
 
     def _mine(self, tasks: Tasks, labels: Int64[Tensor, " b"] | None) -> TokenSequence:
         """The present tokens of this process's rows, whose classes are ``labels``."""
-        masks = tasks.masks
-        sequence = TokenMasks(masks.source[self._slice], masks.target[self._slice]).sequence()
+        sequence = tasks.masks.rows(self._slice).sequence()
         if tasks.transforms is not None:
             rows = gather_tokens(tasks.transforms[self._slice], sequence.positions)
             sequence = replace(sequence, transforms=rows)

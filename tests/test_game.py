@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,6 +39,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no_energy": {"energy_score": 0.0},
     "one_fake": {"energy_score": 0.0, "fakes_per_real": 1},
     "three_fakes": {"fakes_per_real": 3},
+    "kept": {},
+    "kept_and_finite_difference": {"penalty": {"kind": "finite_difference"}},
 }
 
 
@@ -48,8 +51,8 @@ def loss_of(option: str) -> dict[str, Any]:
 
 @pytest.fixture
 def players(tiny_config: Callable[..., Config]) -> Callable[..., Players]:
-    def make(loss: dict[str, Any] | None = None) -> Players:
-        config = tiny_config({"loss": loss or {}})
+    def make(loss: dict[str, Any] | None = None, kept: bool = False) -> Players:
+        config = tiny_config({"loss": loss or {}, "tasks.kept_pixels": 0.5 * kept})
         result = Players(config, Accelerator(cpu=True))
         torch.manual_seed(5)
         with torch.no_grad():  # a critic that is not near zero, an average of its own
@@ -73,6 +76,10 @@ def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
         target[torch.arange(B), masks.target.int().argmax(dim=1)] = True
         second = TokenMasks(masks.union & ~target, target).sequence()
         sequence = masks.sequence()
+        if config.reads_kept_pixels:
+            kept = sequence.is_target[..., None] & (torch.rand(B, M, P) < 0.4)
+            kept[..., :2] = False  # far from the norms' corner at 0
+            sequence = replace(sequence, kept=kept)
         assert torch.equal(sequence.positions, second.positions)
         assert (sequence.is_target != second.is_target).any()
         finite = config.loss.penalty.kind == "finite_difference"
@@ -125,15 +132,22 @@ class ByTheBook:
             sequence.is_target[b : b + 1],
             self.batch.z[k, b][None],
             self.batch.token_noise[k, b][None],
+            kept=self.kept(sequence, b),
         )
+
+    def kept(self, sequence: TokenSequence, b: int) -> Tensor | None:
+        return None if sequence.kept is None else sequence.kept[b : b + 1]
 
     def score(self, critic: Discriminator, x: Tensor, b: int, second: bool = False) -> Tensor:
         sequence = self.batch.second if second else self.batch.sequence
         assert sequence is not None
-        return critic(x, sequence.positions[b : b + 1], sequence.is_target[b : b + 1])[0]
+        present = sequence.positions[b : b + 1], sequence.is_target[b : b + 1]
+        return critic(x, *present, kept=self.kept(sequence, b))[0]
 
     def penalty(self, critic: Discriminator, x: Tensor, b: int, draw: Tensor | None) -> Tensor:
-        target = self.batch.sequence.is_target[b]
+        target = self.batch.sequence.is_target[b][:, None].expand(M, P)
+        if self.batch.sequence.kept is not None:
+            target = target & ~self.batch.sequence.kept[b]
         if draw is not None:
             sigma = self.loss.penalty.sigma
             moved = x.clone()
@@ -235,7 +249,7 @@ def test_a_step_of_the_game_follows_the_formulas(
     option: str,
     penalise: bool,
 ) -> None:
-    ours = players(loss_of(option))
+    ours = players(loss_of(option), kept=option.startswith("kept"))
     data = batch(ours.config)
     critic, generator = copy.deepcopy(ours.discriminator), copy.deepcopy(ours.generator)
     seen = watch(ours)

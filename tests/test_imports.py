@@ -33,6 +33,7 @@ ORDER = [
     "simulation_runs",
     "patches",
     "masks",
+    "kept",
     "arguments",
     "progressive",
     "images",

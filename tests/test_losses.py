@@ -120,7 +120,7 @@ def test_exact_penalty_of_a_linear_critic(is_target: Tensor) -> None:
     """f(x) = <w, x> has the gradient w; of it, only the target's pixels count."""
     weights = torch.randn(B, M, P)
     tokens = torch.randn(B, M, P, requires_grad=True)
-    penalty = losses.exact_penalty((weights * tokens).sum(dim=(1, 2)), tokens, is_target)
+    penalty = losses.exact_penalty((weights * tokens).sum(dim=(1, 2)), tokens, is_target[..., None])
     expected = [0.5 * float(weights[row][is_target[row]].square().sum()) for row in range(B)]
     torch.testing.assert_close(penalty, torch.tensor(expected))
     everywhere = 0.5 * weights.square().sum(dim=(1, 2))
@@ -133,7 +133,7 @@ def test_exact_penalty_of_a_quadratic_critic_and_its_derivative(is_target: Tenso
     a = torch.tensor(1.7, requires_grad=True)
     tokens = torch.randn(B, M, P, requires_grad=True)
     logits = a / 2 * tokens.square().sum(dim=(1, 2))
-    penalty = losses.exact_penalty(logits, tokens, is_target)
+    penalty = losses.exact_penalty(logits, tokens, is_target[..., None])
     squares = torch.stack([tokens[row][is_target[row]].square().sum() for row in range(B)])
     torch.testing.assert_close(penalty, 1.7**2 / 2 * squares)
     (by_a,) = torch.autograd.grad(penalty.sum(), a)
@@ -142,7 +142,7 @@ def test_exact_penalty_of_a_quadratic_critic_and_its_derivative(is_target: Tenso
 
 def test_only_targets_are_perturbed(is_target: Tensor) -> None:
     tokens, noise = torch.randn(B, M, P), torch.randn(B, M, P)
-    moved = losses.perturb_targets(tokens, is_target, noise, SIGMA)
+    moved = losses.perturb_targets(tokens, is_target[..., None], noise, SIGMA)
     assert torch.equal(moved[~is_target], tokens[~is_target])
     torch.testing.assert_close(
         moved[is_target], tokens[is_target] + SIGMA * noise[is_target], rtol=0, atol=0
@@ -157,7 +157,7 @@ def test_finite_difference_of_a_linear_critic(float64: None, is_target: Tensor) 
         return (weights * x).sum(dim=(1, 2))
 
     for sigma in (1e-3, 0.05, 2.0):
-        moved = losses.perturb_targets(tokens, is_target, noise, sigma)
+        moved = losses.perturb_targets(tokens, is_target[..., None], noise, sigma)
         penalty = losses.finite_difference_penalty(critic(tokens), critic(moved), sigma)
         products = [(weights[r] * noise[r])[is_target[r]].sum() for r in range(B)]
         torch.testing.assert_close(penalty, 0.5 * torch.stack(products).square())
@@ -178,13 +178,13 @@ def test_finite_difference_agrees_with_exact_on_average(float64: None) -> None:
 
     noise = torch.randn(draws, M, P)
     moved = losses.perturb_targets(
-        tokens.expand(draws, -1, -1), is_target.expand(draws, -1), noise, sigma
+        tokens.expand(draws, -1, -1), is_target.expand(draws, -1)[..., None], noise, sigma
     )
     by_difference = losses.finite_difference_penalty(
         critic(tokens).expand(draws), critic(moved), sigma
     )
     tokens.requires_grad_()
-    exact = losses.exact_penalty(critic(tokens), tokens, is_target)
+    exact = losses.exact_penalty(critic(tokens), tokens, is_target[..., None])
     closed_form = 0.5 * (tokens + shift).cos()[is_target].square().sum()
     torch.testing.assert_close(exact[0], closed_form)
     error = float(by_difference.mean() / closed_form.detach() - 1)

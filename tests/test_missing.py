@@ -47,6 +47,7 @@ def test_unobserved_pixels_change_no_weight(
             "loss.logistic": 1.0,
             "loss.communication": 0.3,
             "loss.penalty.kind": "finite_difference",
+            "tasks.kept_pixels": 0.5,
         }
     config = tiny_config(changes)
     generator = torch.Generator().manual_seed(0)
