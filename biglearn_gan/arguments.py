@@ -24,13 +24,11 @@ class LabelError(ValueError):
     """A label that the model does not know, in one sentence."""
 
 
-def checked_images(
-    images: object, data: DataConfig, dtype: torch.dtype
-) -> Float[Tensor, "N C H W"]:
+def checked_images(images: object, data: DataConfig) -> Float[Tensor, "N C H W"]:
     """The images, on the CPU.
 
     Raises:
-        ValueError: they are not float tensors of the model's size and precision.
+        ValueError: they are not float32 tensors of the model's size.
     """
     expected = ", ".join(map(str, (data.channels, *data.image_size)))
     if not isinstance(images, Tensor):
@@ -42,8 +40,8 @@ def checked_images(
             f"images of shape (N, C, H, W) = (N, {expected}) are expected, not "
             f"{tuple(images.shape)}"
         )
-    if images.dtype != dtype:
-        raise ValueError(f"images must be {dtype} in [-1, 1], not {images.dtype}")
+    if images.dtype != torch.float32:
+        raise ValueError(f"images must be torch.float32 in [-1, 1], not {images.dtype}")
     return images.cpu()
 
 
@@ -80,7 +78,7 @@ def check_values(
     """
     seen = torch.where(used[:, None], images, 0.0)
     if not bool(seen.isfinite().all()):
-        raise ValueError("images hold pixels that are not finite outside of the hole")
+        raise ValueError("images hold pixels that are given and not finite")
     if bounded and seen.numel() and float(seen.abs().max()) > 1 + RANGE_TOLERANCE:
         low, high = float(seen.min()), float(seen.max())
         raise ValueError(f"images must be in [-1, 1], not in [{low:.4g}, {high:.4g}]")
@@ -104,7 +102,10 @@ def checked_labels(
         return torch.full((count, variations), UNKNOWN_LABEL)
     if classes is None:
         raise LabelError(WITHOUT_LABELS)
-    given = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    try:
+        given = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise LabelError(f"labels must be {count} integers, not {labels!r}") from None
     if given.ndim == 0:
         given = given.expand(count)
     whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)

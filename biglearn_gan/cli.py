@@ -121,7 +121,12 @@ def train(
     if outcome.is_main and outcome.images_before == outcome.images_seen:
         typer.echo(
             f"nothing to do: all {outcome.images_seen:,} images were seen before, and the model is "
-            f"in {outcome.checkpoint}; a larger train.max_images goes on from there"
+            f"in {outcome.checkpoint}"
+            + (
+                "; a larger train.max_images goes on from there"
+                if settings.train.max_images
+                else ""
+            )
         )
     elif outcome.is_main:
         typer.echo(
@@ -182,6 +187,7 @@ def sample(
     from biglearn_gan.sampling import (
         Sources,
         draw,
+        is_file_name,
         load_hole,
         load_sources,
         parse_labels,
@@ -193,7 +199,7 @@ def sample(
         fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
     if steps == 1:
         refuse("one step", {"--order": order})
-    if not Path(mask).is_file():
+    if not is_file_name(mask):
         refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
     in_order = checked_order(order or "random", steps, model.config.token_count)
@@ -211,7 +217,7 @@ def sample(
         typer.echo(note)
     rows = len(sources.images)
     hole = load_hole(mask, model, rows, seed, colour)
-    typer.echo(told_of_hole(hole, model, "generated"))
+    typer.echo(told_of_hole(hole, model, "generated whole"))
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
         samples = draw(
@@ -260,11 +266,11 @@ def classify(
     from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
     from biglearn_gan.devices import usable_device
     from biglearn_gan.labelling import classify
-    from biglearn_gan.sampling import load_hole, load_sources, told_of_hole
+    from biglearn_gan.sampling import is_file_name, load_hole, load_sources, told_of_hole
 
     if mask is None:
         refuse("a classification of whole images", {"--mask-hole": mask_hole})
-    elif not Path(mask).is_file():
+    elif not is_file_name(mask):
         refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
     if not model.config.data.labels:
@@ -279,7 +285,7 @@ def classify(
     else:
         colour = mask_hole or HoleColour.white
         hole = load_hole(mask, model, rows, seed, colour.value)
-        typer.echo(told_of_hole(hole, model, "not seen"))
+        typer.echo(told_of_hole(hole, model, "not seen at all"))
     with unit_bars() as on_start:
         labelled = classify(
             model, sources.images, hole, batch_size=batch_size, on_rows=on_start("image", rows)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from biglearn_gan.arguments import Labels, checked_labels
+from biglearn_gan.arguments import WITHOUT_LABELS, LabelError, Labels, checked_labels
 from biglearn_gan.config import Config
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
 from biglearn_gan.networks import Discriminator, Generator
@@ -147,8 +147,13 @@ class TokenModel(nn.Module):
         target: Bool[Tensor, "N L"],
         kept: Bool[Tensor, "N L P"] | None = None,
     ) -> Float[Tensor, "N Y"]:
-        """p(y | x_S) from tokens; targets are hidden, as in training, and may be none."""
-        assert self.config.data.num_classes is not None
+        """p(y | x_S) from tokens; targets are hidden, as in training, and may be none.
+
+        Raises:
+            LabelError: the model has no labels.
+        """
+        if self.config.data.num_classes is None:
+            raise LabelError(WITHOUT_LABELS)
         given = source if kept is None else source | kept.any(dim=2)
         distinct, inverse = _distinct(given, target)
         if len(distinct) < len(tokens):

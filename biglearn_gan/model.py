@@ -254,7 +254,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         """
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
-        images = checked_images(images, self.config.data, self._dtype)
+        images = checked_images(images, self.config.data)
         seen = torch.ones_like(images[:, 0], dtype=torch.bool)
         if observed is not None:
             seen = checked_mask("observed", observed, images)
@@ -295,7 +295,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
                 "this model's critic only ranks candidates of one source: it was trained with "
                 "loss.logistic of 0, and an absolute score needs it above 0"
             )
-        images = checked_images(images, self.config.data, self._dtype)
+        images = checked_images(images, self.config.data)
         given = checked_mask("source", source, images)
         asked = checked_mask("target", target, images)
         check_values(images, given | asked, self._bounded)
@@ -326,15 +326,11 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             ValueError: see :meth:`complete`.
             LabelError: see :meth:`complete`.
         """
-        images = checked_images(images, self.config.data, self._dtype)
+        images = checked_images(images, self.config.data)
         holes, away = self._checked_hole(hole, absent, images)
         check_values(images, ~away, self._bounded)
         tokens, masks = self._in_tokens(images, holes, away)
         return self.critic_logits(tokens, masks, labels)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
 
     @property
     def _bounded(self) -> bool:
@@ -345,7 +341,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         self, images: Tensor, hole: Tensor, absent: Tensor | None
     ) -> tuple[Float[Tensor, "N C H W"], Bool[Tensor, "N H W"], Float[Tensor, "N L P"], TokenMasks]:
         """Images and their holes, and the same in tokens, on the CPU."""
-        images = checked_images(images, self.config.data, self._dtype)
+        images = checked_images(images, self.config.data)
         holes, away = self._checked_hole(hole, absent, images)
         check_values(images, ~(holes | away), self._bounded)
         return images, holes, *self._in_tokens(images, holes, away)

@@ -65,6 +65,6 @@ def parts_in_order(
         until = first_in_order(scores, masks.target, (counts * step + steps - 1) // steps)
         part = until & ~before
         rows = part.any(dim=1).nonzero()[:, 0]
-        kept = None if masks.kept is None else masks.kept & part[..., None]
-        yield rows, TokenMasks(masks.source | before, part, kept).rows(rows)
+        kept = None if masks.kept is None else (masks.kept & part[..., None])[rows]
+        yield rows, TokenMasks((masks.source | before)[rows], part[rows], kept)
         before = until

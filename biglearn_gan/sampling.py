@@ -95,6 +95,11 @@ def pixels_alone(data: DataConfig) -> DataConfig:
     return data.model_copy(update={"labels": False, "classes": None, "missing": None})
 
 
+def is_file_name(mask: str) -> bool:
+    """Whether a mask is a file, there or not, and no pattern's name."""
+    return Path(mask).is_file() or (bool(Path(mask).suffix) and not mask.startswith("random:"))
+
+
 def load_hole(
     mask: str, model: BigLearnGAN, count: int, seed: int, hole_colour: str
 ) -> Bool[Tensor, "N H W"]:
@@ -104,15 +109,15 @@ def load_hole(
         HoleError: neither a name nor a usable file.
     """
     image_size, patch_size = model.config.data.image_size, model.config.model.patch_size
-    if Path(mask).is_file():
+    if is_file_name(mask):
+        if not Path(mask).is_file():
+            raise HoleError(f"the mask {mask} does not exist")
         return read_hole(Path(mask), image_size, hole_colour).repeat(count, 1, 1)
-    if Path(mask).suffix and not mask.startswith("random:"):
-        raise HoleError(f"the mask {mask} does not exist")
     return named_hole(mask, image_size, patch_size, count, seed)
 
 
 def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> str:
-    """How large the hole is, and the patches that it touches, if they are ``fate`` whole."""
+    """How large the hole is, and the patches that it touches, if their ``fate`` is another."""
     patch_size = model.config.model.patch_size
     asked = float(hole.float().mean())
     touched = float(tokens_touched(hole, patch_size).float().mean())
@@ -120,7 +125,7 @@ def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> 
     if touched == asked or model.config.reads_kept_pixels:
         return told
     patches = f"patches of {patch_size} x {patch_size} pixels that it touches"
-    return f"{told}; the {patches}, {touched:.1%} of the image, are {fate} whole"
+    return f"{told}; the {patches}, {touched:.1%} of the image, are {fate}"
 
 
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:

@@ -53,7 +53,7 @@ class Schedule:
             return StepSizes(train.warm_start.learning_rate * rise, 0.0, 0.0, decay)
         played = images_seen - self.warm_images
         rise = _rise(played + train.batch_size, rates.warmup_images)
-        share = self._share_of_game(images_seen)
+        share = played / (self.total_images - self.warm_images)
         fall = min(1.0, (1 - share) / (1 - rates.hold_share)) if rates.hold_share < 1 else 1.0
         factor = rise * _between(rates.final_factor, fall)
         return StepSizes(
@@ -62,19 +62,6 @@ class Schedule:
             _between(self.config.loss.penalty.final_factor, fall),
             decay,
         )
-
-    def communicates(self, images_seen: int) -> bool:
-        """Whether the step that begins at ``images_seen`` plays the communication game."""
-        loss = self.config.loss
-        begun = images_seen >= self.warm_images
-        return (
-            begun
-            and loss.communication > 0
-            and self._share_of_game(images_seen) >= loss.communication_from
-        )
-
-    def _share_of_game(self, images_seen: int) -> float:
-        return (images_seen - self.warm_images) / (self.total_images - self.warm_images)
 
     def _whole_batches(self, images: int) -> int:
         batch_size = self.config.train.batch_size

@@ -225,14 +225,12 @@ class LossConfig(Section):
     """Weights of the terms of the game (0 leaves a term out).
 
     ``label`` weighs the label's cross-entropy, in the warm start too, in a model with labels.
-    ``communication`` is played after a share ``communication_from`` of the game.
     """
 
     logistic: NonNegativeFloat = 0.0
     relativistic: NonNegativeFloat = 1.0
     energy_score: NonNegativeFloat = 1.0
     communication: NonNegativeFloat = 0.0
-    communication_from: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label: NonNegativeFloat = 1.0
     fakes_per_real: Positive = 2
     penalty: PenaltyConfig = PenaltyConfig()

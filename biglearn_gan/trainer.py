@@ -174,7 +174,7 @@ class Trainer:
         tasks = sampler.sample(observed, task_generator)
         sequence = self._mine(tasks, images.labels)
         second = None
-        if self.schedule.communicates(seen):
+        if config.loss.communication > 0 and not self.warm:
             other = sampler.resplit(tasks, observed, task_generator)
             second = self._mine(other, images.labels)
 

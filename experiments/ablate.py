@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tables import parts_of
 
+from biglearn_gan.config import Config, load_config
 from biglearn_gan.files import replacing
 
 MEASURES = (
@@ -86,15 +87,16 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        name = f"{self.grid.tasks}-{self.grid.num}".replace(":", "_")
-        return self.folder / name / "metrics.json"
+        words = [self.grid.tasks, str(self.grid.num), *self.grid.evaluate]
+        return self.folder / "-".join(words).replace(":", "_").replace("/", "_") / "metrics.json"
 
     def carry_out(self) -> None:
         """Train and evaluate, on one thread; what is done already is left alone."""
+        overrides = [*self.overrides, f"train.seed={self.seed}"]
         if self.metrics.exists():
+            self._refuse_another(load_config(self.grid.config, overrides))
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        overrides = self.overrides
         train = ["train", "--config", str(self.grid.config), "--output", str(self.folder)]
         data = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
         evaluate = [
@@ -105,7 +107,7 @@ class Run:
         ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
         with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
-            for words in ([*train, *overrides, f"train.seed={self.seed}"], evaluate):
+            for words in ([*train, *overrides], evaluate):
                 ended = subprocess.run(
                     [sys.executable, "-m", "biglearn_gan", *words],
                     check=False,
@@ -115,6 +117,10 @@ class Run:
                 )
                 if ended.returncode:
                     raise RunError(f"a run failed: {log.name} says why")
+
+    def _refuse_another(self, config: Config) -> None:
+        if load_config(self.folder / "config.yaml") != config:
+            raise RunError(f"{self.folder} was made with another configuration: remove it")
 
     def row(self) -> dict[str, Any]:
         """What was measured: a column for each measure and task."""
@@ -178,6 +184,9 @@ def write(
         writer.writeheader()
         writer.writerows(rows)
     wanted = tables or {"": usual_columns(rows)}
+    for name in {name for names in wanted.values() for name in names}:
+        if not any(name in row for row in rows):
+            raise RunError(f"{grid_file}: no run has the column {name!r} of its tables")
     texts = [f"{title}\n\n{table(rows, names)}".strip() for title, names in wanted.items()]
     with replacing(grid_file.with_suffix(".md")) as path:
         path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def main(
         budget = [f"data.missing={missing}", f"train.max_images={images}"]
         settings = load_config(config, [*root, *budget])
         for kind in KINDS[:1] if hole == "none" else KINDS:
-            folder = output / f"{images} images, {hole}, {kind}"
+            folder = output / f"{config.stem}, {images} images, {hole}, {kind}"
             if not (folder / "config.json").is_file():
                 dataset = training_images(settings, kind)
                 train(settings if kind == KINDS[0] else whole(settings), dataset, folder)

@@ -77,6 +77,7 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
     assert [(line["seed"], line["images"]) for line in found] == [("0", "64"), ("1", "64")]
     assert found[0]["fd joint"] != found[1]["fd joint"]
     every = sorted((tmp_path / "runs").rglob("metrics.json"))
+    metrics = every[0]
     written = [metrics.stat().st_mtime_ns for metrics in every]
     another = tmp_path / "another.yaml"
     another.write_text(
@@ -87,6 +88,16 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
     assert [metrics.stat().st_mtime_ns for metrics in every] == written
     with (tmp_path / "another.csv").open(newline="") as file:
         assert [row | {"variant": "narrow"} for row in csv.DictReader(file)] == found
+
+    log = (metrics.parents[1] / "config.yaml").read_text()
+    (metrics.parents[1] / "config.yaml").write_text(log.replace("batch_size: 4", "batch_size: 8"))
+    ended = carry_out(grid, tmp_path / "runs")
+    assert ended.returncode == 1 and "was made with another configuration" in ended.stderr
+
+
+def test_a_column_that_no_run_has_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ablate.RunError, match="'fd jiont'"):
+        ablate.write(tmp_path / "some.yaml", rows(), {"What is drawn": ["fd joint", "fd jiont"]})
 
 
 @pytest.mark.parametrize("text", ["variants: [", "config: experiments/digits.yaml", "sped: 3"])

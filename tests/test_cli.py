@@ -441,6 +441,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--mask-hole has no meaning beside a mask that is no file",
     ),
+    "colour of a missing file": (
+        (*SAMPLE, "--mask", "{tmp}/no.png", "--mask-hole", "black"),
+        2,
+        "no.png does not exist",
+    ),
     "no data root": (
         (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),
         2,

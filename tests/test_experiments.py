@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from biglearn_gan.config import load_config
 from biglearn_gan.fit import make_accelerator, random_images
@@ -18,6 +19,7 @@ from biglearn_gan.trainer import Trainer
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
 
+from ablate import Grid  # noqa: E402
 from labels import table as labels_table  # noqa: E402
 from tables import oracle_table, parts_of, summary_table, tables  # noqa: E402
 
@@ -44,6 +46,16 @@ def test_configuration_trains(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_configuration_says_what_it_needs(path: Path) -> None:
     assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXPERIMENTS.glob("ablations/*.yaml")), ids=lambda path: path.stem
+)
+def test_every_variant_of_a_grid_is_a_configuration(path: Path) -> None:
+    grid = Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert grid.variants and grid.seeds
+    for overrides in grid.variants.values():
+        load_config(EXPERIMENTS.parent / grid.config, [*grid.overrides, *overrides])
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])

@@ -118,8 +118,8 @@ def test_a_model_that_does_not_read_them_says_so(
 ) -> None:
     _, hole = asked(2)
     blind = BigLearnGAN(tiny_config())
-    assert "are generated whole" in told_of_hole(hole, blind, "generated")
-    assert "whole" not in told_of_hole(hole, model, "generated")
+    assert "are generated whole" in told_of_hole(hole, blind, "generated whole")
+    assert "whole" not in told_of_hole(hole, model, "generated whole")
 
 
 def test_what_is_absent_is_not_kept(model: BigLearnGAN) -> None:

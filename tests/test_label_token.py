@@ -299,6 +299,8 @@ def test_images_of_another_size_are_refused_with_both_sizes(model: BigLearnGAN) 
         (torch.tensor([3.0, 2.0]), "labels must be 2 integers"),
         (10, "label 10 is none"),
         ([3, 2, 1], "labels must be 2 integers"),
+        (["3", "4"], r"labels must be 2 integers, not \['3', '4'\]"),
+        ([None, 3], "labels must be 2 integers"),
     ],
 )
 def test_labels_that_a_model_does_not_know(model: BigLearnGAN, labels: Any, told: str) -> None:

@@ -144,3 +144,18 @@ def test_pixels_are_drawn_in_steps_too(tiny_config: Callable[..., Config]) -> No
     assert (one != two).any()
     with pytest.raises(OrderError, match="not 99"):
         model.sample(1, steps=99)
+
+
+@pytest.mark.parametrize("kept_pixels", [0.0, 0.5])
+def test_more_steps_than_targets_draw_one_at_a_time(
+    tiny_config: Callable[..., Config], kept_pixels: float
+) -> None:
+    model = BigLearnGAN(tiny_config({"tasks.kept_pixels": kept_pixels})).eval()
+    images = model.sample(2, seed=1)
+    hole = torch.zeros(2, 8, 8, dtype=torch.bool)
+    hole[0, 3, 3] = hole[1, 2:4, 1:7] = True
+    drawn = model.complete(images, hole, seed=2, steps=16)
+    alone = model.complete(images[:1], hole[:1], seed=2, steps=1)
+    assert torch.equal(drawn[:1], alone)
+    assert torch.equal(drawn[~hole[:, None, None]], images[:, None][~hole[:, None, None]])
+    assert (drawn != images[:, None])[hole[:, None, None]].all()

@@ -102,16 +102,6 @@ def test_step_sizes_of_the_game(schedule: Callable[..., Schedule]) -> None:
         assert sizes.penalty_factor == pytest.approx(penalty), played
 
 
-@pytest.mark.parametrize(("weight", "share", "begins"), [(0.1, 0.0, 301), (0.1, 0.5, 651)])
-def test_communication_is_played_from_its_share_of_the_game_on(
-    schedule: Callable[..., Schedule], weight: float, share: float, begins: int
-) -> None:
-    changes = {"loss.logistic": 1.0, "loss.communication": weight}
-    plan = schedule(1001, RATES | changes | {"loss.communication_from": share})
-    playing = [images for images in range(0, 1001, BATCH) if plan.communicates(images)]
-    assert playing == list(range(begins, 1001, BATCH))
-
-
 def test_without_rise_and_fall_rates_are_constant(schedule: Callable[..., Schedule]) -> None:
     changes = {
         "train.learning_rate.warmup_images": 0,
