@@ -84,6 +84,18 @@ def check_values(
         raise ValueError(f"images must be in [-1, 1], not in [{low:.4g}, {high:.4g}]")
 
 
+def check_draws(variations: int, seed: int) -> None:
+    """Refuse fewer draws of an image than one, and a seed below 0.
+
+    Raises:
+        ValueError: either.
+    """
+    if variations < 1:
+        raise ValueError(f"variations must be at least 1, not {variations}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, not {seed}")
+
+
 def checked_labels(
     labels: Labels | None, count: int, variations: int, classes: int | None
 ) -> Int64[Tensor, "N K"]:

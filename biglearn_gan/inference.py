@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from biglearn_gan.arguments import WITHOUT_LABELS, LabelError, Labels, checked_labels
+from biglearn_gan.arguments import WITHOUT_LABELS, LabelError, Labels, check_draws, checked_labels
 from biglearn_gan.config import Config
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
 from biglearn_gan.networks import Discriminator, Generator
@@ -78,8 +78,7 @@ class TokenModel(nn.Module):
             LabelError: the model has no labels, or not that one.
         """
         checked_order(order, steps, self.config.token_count)
-        if variations < 1:
-            raise ValueError(f"variations must be at least 1, not {variations}")
+        check_draws(variations, seed)
         classes = self.config.data.num_classes
         given = checked_labels(labels, len(tokens), variations, classes)
         known = self.known_labels(given, tokens, masks, seed, first_image)

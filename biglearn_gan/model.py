@@ -26,6 +26,7 @@ from biglearn_gan.arguments import (
     WITHOUT_LABELS,
     LabelError,
     Labels,
+    check_draws,
     check_values,
     checked_images,
     checked_mask,
@@ -229,6 +230,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         """
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
+        check_draws(variations, seed)
         kept, _, tokens, masks = self._asked(images, hole, absent)
         unknown = torch.full((len(kept), variations), UNKNOWN_LABEL)
         return self.known_labels(unknown, tokens, masks, seed, first_image)
@@ -351,6 +353,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     ) -> tuple[Bool[Tensor, "N H W"], Bool[Tensor, "N H W"]]:
         """The hole and what is absent of each image, on the CPU."""
         holes = checked_mask("hole", hole, images)
+        empty = (~holes.flatten(1).any(dim=1)).nonzero()[:, 0].tolist()
+        if empty:
+            raise ValueError(f"the hole of image {empty[0]} is empty: nothing is to be generated")
         if absent is None:
             return holes, torch.zeros_like(holes)
         return holes, checked_mask("absent", absent, images)

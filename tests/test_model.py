@@ -319,9 +319,9 @@ def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
             model.complete(some_images, some_hole)
     with pytest.raises(ValueError, match="at least 1, not 0"):
         model.complete(images, hole, variations=0)
-    with pytest.raises(ValueError, match="at least one target"):
+    with pytest.raises(ValueError, match="the hole of image 1 is empty"):
         model.complete(images, hole & torch.tensor([True, False])[:, None, None])
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="seed must be at least 0, not -1"):
         model.sample(1, seed=-1)
 
 
