@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,9 @@ from biglearn_gan.masks import UNKNOWN_LABEL
 
 RANGE_TOLERANCE = 1e-3
 """By how much an image may leave [-1, 1]: rounding, but not a forgotten scaling."""
+
+Mask = Bool[Tensor, "H W"] | Bool[Tensor, "#N H W"] | Bool[Tensor, "#N 1 H W"]
+"""Pixels of each image; a single one, (H, W), (1, H, W) or (1, 1, H, W), is that of all."""
 
 WITHOUT_LABELS = "this model was trained without labels; data.labels: true teaches them"
 
@@ -34,6 +38,7 @@ def checked_images(images: object, data: DataConfig) -> Float[Tensor, "N C H W"]
     if not isinstance(images, Tensor):
         raise ValueError(
             f"images must be a torch tensor of shape (N, {expected}), not {type(images).__name__}"
+            " (torch.from_numpy makes one of an array)"
         )
     if images.ndim != 4 or tuple(images.shape[1:]) != (data.channels, *data.image_size):
         raise ValueError(
@@ -46,7 +51,7 @@ def checked_images(images: object, data: DataConfig) -> Float[Tensor, "N C H W"]
 
 
 def checked_mask(name: str, mask: object, images: Tensor) -> Bool[Tensor, "N H W"]:
-    """A mask for each image, on the CPU; one of (H, W) is that of all.
+    """A mask for each image, on the CPU; a single one is that of all.
 
     Raises:
         ValueError: it is not boolean, or of another size.
@@ -54,13 +59,14 @@ def checked_mask(name: str, mask: object, images: Tensor) -> Bool[Tensor, "N H W
     count, _, height, width = images.shape
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         given = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise ValueError(f"{name} must be a boolean tensor (True = member), not {given}")
-    if tuple(mask.shape) not in ((count, height, width), (height, width)):
+        raise ValueError(f"{name} must be a boolean torch tensor, not {given}")
+    flat = mask.squeeze(1) if mask.ndim == 4 else mask
+    if tuple(flat.shape) not in ((height, width), (1, height, width), (count, height, width)):
         raise ValueError(
-            f"{name} must have the shape (N, H, W) = ({count}, {height}, {width}) or (H, W), not "
-            f"{tuple(mask.shape)}"
+            f"{name} must have the shape (N, H, W) = ({count}, {height}, {width}), (N, 1, H, W) or "
+            f"(H, W), not {tuple(mask.shape)}"
         )
-    return mask.cpu().expand(count, height, width)
+    return flat.cpu().expand(count, height, width)
 
 
 def check_values(
@@ -76,12 +82,20 @@ def check_values(
     Raises:
         ValueError: one is not finite, or out of range.
     """
-    seen = torch.where(used[:, None], images, 0.0)
+    seen = images[used[:, None].expand_as(images)]
+    if len(seen) == 0:
+        return
     if not bool(seen.isfinite().all()):
         raise ValueError("images hold pixels that are given and not finite")
-    if bounded and seen.numel() and float(seen.abs().max()) > 1 + RANGE_TOLERANCE:
-        low, high = float(seen.min()), float(seen.max())
+    low, high = float(seen.min()), float(seen.max())
+    if bounded and max(-low, high) > 1 + RANGE_TOLERANCE:
         raise ValueError(f"images must be in [-1, 1], not in [{low:.4g}, {high:.4g}]")
+    if bounded and 0 <= low < high:
+        warnings.warn(
+            "no given pixel is below 0: images are expected in [-1, 1], "
+            "which 2 * x - 1 makes of x in [0, 1]",
+            stacklevel=4,
+        )
 
 
 def check_draws(variations: int, seed: int) -> None:

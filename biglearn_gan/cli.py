@@ -233,7 +233,7 @@ def sample(
             best_of=best_of,
             on_rows=on_start("image", rows),
         )
-    write_samples(samples, output)
+    write_samples(samples, output, sources.names)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
 
 
@@ -268,6 +268,8 @@ def classify(
     from biglearn_gan.labelling import classify
     from biglearn_gan.sampling import is_file_name, load_hole, load_sources, told_of_hole
 
+    if output.is_dir():
+        fail(f"--output {output} is a folder; name a CSV file", code=2)
     if mask is None:
         refuse("a classification of whole images", {"--mask-hole": mask_hole})
     elif not is_file_name(mask):
@@ -288,7 +290,7 @@ def classify(
         typer.echo(told_of_hole(hole, model, "not seen at all"))
     with unit_bars() as on_start:
         labelled = classify(
-            model, sources.images, hole, batch_size=batch_size, on_rows=on_start("image", rows)
+            model, sources, hole, batch_size=batch_size, on_rows=on_start("image", rows)
         )
     for line in labelled.lines():
         typer.echo(line)

@@ -433,7 +433,8 @@ def _torchvision(config: DataConfig, kind: str, layout: str, **arguments: Any) -
         raise DataError(
             f"{config.name} could not be loaded from {root}: it needs {root / layout}, which "
             f"data.download=true fetches where the network allows it (data.download is "
-            f"{str(config.download).lower()}; torchvision said: {' '.join(str(error).split())})"
+            f"{str(config.download).lower()}; data.root, or --data-root, says where; torchvision "
+            f"said: {' '.join(str(error).split())})"
         ) from error
 
 

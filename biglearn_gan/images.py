@@ -59,17 +59,25 @@ def load_images(
     Raises:
         DataError: nothing is there, the folder has no image file, or a file is broken.
     """
-    path = Path(path)
+    height, width = image_size
+    images = [open_image(file, channels) for file in files_at(path)[:limit]]
+    resized = sum(image.size != (width, height) for image in images)
+    pixels = np.stack([fit_image(image, image_size) for image in images])
+    return torch.from_numpy(pixels), resized
+
+
+def files_at(path: Path) -> list[Path]:
+    """An image file, or the image files directly in a folder, by name.
+
+    Raises:
+        DataError: nothing is there, or the folder has no image file.
+    """
     if not path.exists():
         raise DataError(f"{path} does not exist; name an image file or a folder of image files")
     files = image_files(path) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path} holds no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
-    height, width = image_size
-    images = [open_image(file, channels) for file in files[:limit]]
-    resized = sum(image.size != (width, height) for image in images)
-    pixels = np.stack([fit_image(image, image_size) for image in images])
-    return torch.from_numpy(pixels), resized
+    return files
 
 
 def to_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

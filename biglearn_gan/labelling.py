@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from biglearn_gan.files import replacing
 from biglearn_gan.images import to_unit_range
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.sampling import Sources
 
 LISTED_LABELS = 3
 """Labels of an image that are printed, the likeliest first; the file has all."""
@@ -21,17 +22,18 @@ LISTED_LABELS = 3
 
 @dataclass(frozen=True)
 class Labelled:
-    """p(y | x_S) of N images, C classes each."""
+    """p(y | x_S) of N images, C classes each, and what the images are called."""
 
     probabilities: Float[Tensor, "N C"]
+    names: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
         """One line for each image: its likeliest labels and their probabilities."""
         listed = min(LISTED_LABELS, self.probabilities.shape[1])
-        for row, probabilities in enumerate(self.probabilities):
+        for name, probabilities in zip(self.names, self.probabilities, strict=True):
             best = probabilities.topk(listed)
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            yield f"{row:5d}: " + ", ".join(f"{label} ({p:.3f})" for label, p in pairs)
+            yield f"{name:>5}: " + ", ".join(f"{label} ({p:.3f})" for label, p in pairs)
 
     def write(self, path: Path) -> None:
         """A CSV file: image, likeliest label, and the probability of each label.
@@ -46,14 +48,14 @@ class Labelled:
         ):
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["image", "predicted", *range(self.probabilities.shape[1])])
-            for row, probabilities in enumerate(self.probabilities):
+            for name, probabilities in zip(self.names, self.probabilities, strict=True):
                 label = int(probabilities.argmax())
-                rows.writerow([row, label, *(f"{p:.6f}" for p in probabilities.tolist())])
+                rows.writerow([name, label, *(f"{p:.6f}" for p in probabilities.tolist())])
 
 
 def classify(
     model: BigLearnGAN,
-    images: UInt8[Tensor, "N C H W"],
+    sources: Sources,
     hole: Bool[Tensor, "N H W"],
     *,
     batch_size: int,
@@ -65,7 +67,8 @@ def classify(
         LabelError: the model has no labels.
     """
     parts = []
-    for rows in torch.arange(len(images)).split(batch_size):
-        parts.append(model.classify(to_unit_range(images[rows]), observed=~hole[rows]))
+    for rows in torch.arange(len(hole)).split(batch_size):
+        images = to_unit_range(sources.images[rows])
+        parts.append(model.classify(images, observed=~hole[rows]))
         on_rows(len(rows))
-    return Labelled(torch.cat(parts))
+    return Labelled(torch.cat(parts), sources.names)

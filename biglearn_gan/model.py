@@ -26,6 +26,7 @@ from biglearn_gan.arguments import (
     WITHOUT_LABELS,
     LabelError,
     Labels,
+    Mask,
     check_draws,
     check_values,
     checked_images,
@@ -163,9 +164,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     def complete(
         self,
         images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        hole: Mask,
         *,
-        absent: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
+        absent: Mask | None = None,
         labels: Labels | None = None,
         variations: int = 1,
         seed: int = 0,
@@ -215,9 +216,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     def draw_labels(
         self,
         images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        hole: Mask,
         *,
-        absent: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
+        absent: Mask | None = None,
         variations: int = 1,
         seed: int = 0,
         first_image: int = 0,
@@ -239,7 +240,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         self,
         images: Float[Tensor, "N C H W"],
         *,
-        observed: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
+        observed: Mask | None = None,
     ) -> Float[Tensor, "N Y"]:
         """p(y | x_S): each image's class probabilities given what is observed of it.
 
@@ -269,8 +270,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     def score(
         self,
         images: Float[Tensor, "N C H W"],
-        source: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
-        target: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        source: Mask,
+        target: Mask,
         labels: Labels | None = None,
     ) -> Float[Tensor, " N"]:
         """The critic's log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
@@ -310,9 +311,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     def rank(
         self,
         images: Float[Tensor, "N C H W"],
-        hole: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"],
+        hole: Mask,
         *,
-        absent: Bool[Tensor, "N H W"] | Bool[Tensor, "H W"] | None = None,
+        absent: Mask | None = None,
         labels: Labels | None = None,
     ) -> Float[Tensor, " N"]:
         """The critic's logits of completed images: of one source, the highest is the likeliest.
@@ -393,7 +394,11 @@ def _check_folder(name: str) -> None:
         raise CheckpointError(f"{name} does not exist; {there}")
     path = folder / CONFIG_NAME
     if not path.is_file():
-        raise CheckpointError(f"{folder}: this folder holds no {CONFIG_NAME}, so no checkpoint")
+        inside = folder / "checkpoint"
+        hint = f"; {inside} is one" if (inside / CONFIG_NAME).is_file() else ""
+        raise CheckpointError(
+            f"{folder}: this folder holds no {CONFIG_NAME}, so no checkpoint{hint}"
+        )
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: holds a JSON {type(values).__name__}, not an object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import HoleError, named_hole, read_hole
-from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
+from biglearn_gan.images import DataError, files_at, load_images, to_uint8, to_unit_range
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import tokens_touched
 from biglearn_gan.progressive import OrderName
@@ -31,10 +32,11 @@ GRID_ROWS = 32
 
 @dataclass(frozen=True)
 class Sources:
-    """Images to complete, and what a user should know about them."""
+    """Images to complete, what a user should know about them, and what they are called."""
 
     images: UInt8[Tensor, "N C H W"]
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,14 @@ def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
         notes = _fewer(num, count)
         if name != data.name:
             notes += (_resized(f"images of {name} are", data.image_size),)
-        return Sources(dataset.images_uint8(torch.arange(count)), notes)
+        names = tuple(map(str, range(count)))
+        return Sources(dataset.images_uint8(torch.arange(count)), notes, names)
     pixels, resized = load_images(Path(images), data.image_size, data.channels, num)
     notes = _fewer(num, len(pixels))
     if resized:
         what = f"{resized} of {len(pixels)} images had another size and were"
         notes += (_resized(what, data.image_size),)
-    return Sources(pixels, notes)
+    return Sources(pixels, notes, tuple(file.name for file in files_at(Path(images))[:num]))
 
 
 def pixels_alone(data: DataConfig) -> DataConfig:
@@ -287,16 +290,24 @@ def sample_grid(samples: Samples) -> Image.Image:
     return image_grid(shown, math.ceil(math.sqrt(len(shown))))
 
 
-def write_samples(samples: Samples, output: Path) -> None:
+def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
-    ``samples.npz`` has ``scores`` too where candidates were ranked, and ``labels`` where the model
-    has some.
+    What another call has written there is replaced. ``samples.npz`` has ``scores`` too where
+    candidates were ranked, ``labels`` where the model has some, and ``names`` of sources.
+
+    Args:
+        samples: to write.
+        output: the folder.
+        names: of the rows' sources, none for images from nothing.
 
     Raises:
         OSError: the folder cannot be written.
     """
     (output / "samples").mkdir(parents=True, exist_ok=True)
+    for old in (output / "samples").glob("*.png"):
+        if re.fullmatch(r"\d{5,}_\d{2,}\.png", old.name):
+            old.unlink()
     with replacing(output / "grid.png") as path:
         sample_grid(samples).save(path)
     images = _channels_last(samples.images)  # (N, K, H, W, C)
@@ -313,6 +324,8 @@ def write_samples(samples: Samples, output: Path) -> None:
             [np.full_like(numbers, samples.seed), np.indices(numbers.shape)[0], numbers], axis=-1
         ),
     }
+    if names:
+        arrays["names"] = np.array(names)
     if samples.scores is not None:
         arrays["scores"] = samples.scores.numpy()
     if samples.labels is not None:

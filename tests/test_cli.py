@@ -186,6 +186,39 @@ def test_classify_prints_and_writes_probabilities(
     assert whole.read_text() != path.read_text()
 
 
+def test_images_of_a_folder_keep_their_names(
+    run: Callable[..., tuple[int, str, str]], labelled: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, name in enumerate(("2.png", "10.png", "x.png")):
+        save_grey(folder / name, np.full((8, 8), 40 * number))
+    path = tmp_path / "read.csv"
+    asked = ("--checkpoint", labelled, "--images", folder, "--num", 2)
+    code, out, _ = run("classify", *asked, "--output", path)
+    assert code == 0
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == [
+        "image",
+        "10.png",
+        "2.png",
+    ]
+    assert out.splitlines()[0].startswith("10.png: ")
+    code, *_ = run("sample", *asked, "--mask", "center", "--output", tmp_path / "out")
+    assert code == 0
+    assert np.load(tmp_path / "out" / "samples.npz")["names"].tolist() == ["10.png", "2.png"]
+
+
+def test_samples_take_the_place_of_those_before(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    common = ("sample", "--checkpoint", checkpoint, "--output", tmp_path)
+    assert run(*common, "--num", 4, "--variations", 3)[0] == 0
+    (tmp_path / "samples" / "mine.png").write_bytes(b"kept")
+    assert run(*common, "--num", 2)[0] == 0
+    there = sorted(file.name for file in (tmp_path / "samples").iterdir())
+    assert there == ["00000_00.png", "00001_00.png", "mine.png"]
+
+
 def test_samples_depend_on_seed_row_and_variation_alone(
     run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -445,6 +478,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         (*SAMPLE, "--mask", "{tmp}/no.png", "--mask-hole", "black"),
         2,
         "no.png does not exist",
+    ),
+    "a folder for a table": (
+        ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}"),
+        2,
+        "is a folder; name a CSV file",
     ),
     "no data root": (
         (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),

@@ -329,7 +329,7 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
     unchecked: None, model: BigLearnGAN
 ) -> None:
     images, hole = random_images(2), ragged_holes(2)
-    for wrong in (hole[:1], hole[:, :4], hole.transpose(1, 2)):
+    for wrong in (hole.repeat(2, 1, 1), hole[:, :4], hole.transpose(1, 2)):
         with pytest.raises(ValueError, match="hole must have the shape"):
             model.complete(images, wrong)
         with pytest.raises(ValueError, match="absent must have the shape"):
@@ -347,9 +347,9 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
             r"in \[-1, 1\], not in .*200",
         ),
         ({"images": torch.full((2, 3, 6, 10), math.nan)}, "not finite"),
-        ({"hole": torch.ones(2, 6, 10)}, "hole must be a boolean tensor .*float32"),
-        ({"hole": np.ones((2, 6, 10), bool)}, "hole must be a boolean tensor .*ndarray"),
-        ({"absent": torch.ones(2, 6, 10).byte()}, "absent must be a boolean tensor .*uint8"),
+        ({"hole": torch.ones(2, 6, 10)}, "hole must be a boolean torch tensor.*float32"),
+        ({"hole": np.ones((2, 6, 10), bool)}, "hole must be a boolean torch tensor.*ndarray"),
+        ({"absent": torch.ones(2, 6, 10).byte()}, "absent must be a boolean torch tensor.*uint8"),
     ],
 )
 def test_what_is_no_image_or_mask_is_one_sentence(
@@ -369,7 +369,14 @@ def test_what_a_hole_holds_may_be_anything(model: BigLearnGAN) -> None:
 def test_one_mask_is_that_of_all(model: BigLearnGAN) -> None:
     images, hole = random_images(3), ragged_holes(1)
     expected = model.complete(images, hole.repeat(3, 1, 1), absent=~hole.repeat(3, 1, 1))
-    assert torch.equal(model.complete(images, hole[0], absent=~hole[0]), expected)
+    for one in (hole[0], hole, hole[None], hole.repeat(3, 1, 1)[:, None]):
+        assert torch.equal(model.complete(images, one, absent=~one), expected)
+
+
+def test_images_from_0_to_1_are_warned_of(model: BigLearnGAN) -> None:
+    images, hole = random_images(3), ragged_holes(3)
+    with pytest.warns(UserWarning, match=r"no given pixel is below 0: .* 2 \* x - 1"):
+        model.complete((images + 1) / 2, hole)
 
 
 # The critic
