@@ -136,6 +136,11 @@ class ImageDataset:
         observed = None if self._observed is None else self._observed.to(device)
         return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped, observed)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether a pixel of some image may be unobserved."""
+        return self._observed is not None
+
     def with_a_patch(self, patch_size: int) -> ImageDataset:
         """The images of which at least one patch is observed whole."""
         if self._observed is None:

@@ -22,6 +22,7 @@ from biglearn_gan import losses
 from biglearn_gan.config import Config
 from biglearn_gan.masks import TokenSequence
 from biglearn_gan.networks import Discriminator, Generator
+from biglearn_gan.patches import gather_tokens
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.transformer import twice_differentiable_attention
 
@@ -44,20 +45,35 @@ METRIC_NAMES = (
 
 
 @dataclass(frozen=True)
+class Wider:
+    """What the generator draws where it draws more than is judged: W tokens, M of them judged.
+
+    The further ones are targets, too, whose values are never looked at: not even in ``real``.
+    ``judged`` says where the judged tokens stand among them.
+    """
+
+    real: Float[Tensor, "B W P"]
+    sequence: TokenSequence
+    judged: Int64[Tensor, "B M"]
+
+
+@dataclass(frozen=True)
 class GameBatch:
     """One step's real tokens, tasks and noise; K = ``loss.fakes_per_real`` fakes for each real.
 
     ``second`` is another split of the same unions, for the communication game. ``labels`` are the
-    true classes, of which ``sequence`` holds those that are given; None without labels.
+    true classes, of which ``sequence`` holds those that are given; None without labels. ``wider``
+    is None where exactly what is judged is drawn (W = M).
     """
 
     real: Float[Tensor, "B M P"]
     sequence: TokenSequence
     z: Float[Tensor, "K B Z"]
-    token_noise: Float[Tensor, "K B M N"]
+    token_noise: Float[Tensor, "K B W N"]
     perturbation: Float[Tensor, "KB M P"] | None = None
     second: TokenSequence | None = None
     labels: Int64[Tensor, " B"] | None = None
+    wider: Wider | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,7 @@ class Players:
     def warm_step(self, batch: GameBatch, sizes: StepSizes) -> StepResult:
         """Masked autoencoding: the generator alone, squared error on the targets."""
         with self.accelerator.autocast():
-            predicted = self._generate(batch, batch.sequence, batch.z[:1], batch.token_noise[:1])
+            predicted = self._fakes(batch, 1)
             error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
             metrics = {"warm_start/squared_error": error.mean()}
             label = self._label_error(batch)
@@ -132,7 +148,7 @@ class Players:
         update, which saves a pass.
         """
         with self.accelerator.autocast():
-            fakes = self._generate(batch, batch.sequence, batch.z, batch.token_noise)  # (K B, M, P)
+            fakes = self._fakes(batch, self.config.loss.fakes_per_real)  # (K B, M, P)
             second = self._second_fakes(batch)  # (B, M, P) or None
 
         factor = sizes.penalty_factor if penalise else None
@@ -179,13 +195,22 @@ class Players:
             "average": self.average,
         }
 
+    def _fakes(self, batch: GameBatch, times: int) -> Float[Tensor, "KB M P"]:
+        """``times`` fakes for each real, with what is judged of them."""
+        noise = batch.z[:times], batch.token_noise[:times]
+        wider = batch.wider
+        if wider is None:
+            return self._generate(batch.real, batch.sequence, *noise)
+        drawn = self._generate(wider.real, wider.sequence, *noise)
+        return gather_tokens(drawn, wider.judged.repeat(times, 1))
+
     def _generate(
-        self, batch: GameBatch, sequence: TokenSequence, z: Tensor, token_noise: Tensor
+        self, real: Tensor, sequence: TokenSequence, z: Tensor, token_noise: Tensor
     ) -> Tensor:
         times = len(z)
         repeated = sequence.repeat(times)
         return self.generator(
-            batch.real.repeat(times, 1, 1),
+            real.repeat(times, 1, 1),
             repeated.positions,
             repeated.is_target,
             z.flatten(0, 1),
@@ -198,7 +223,8 @@ class Players:
     def _second_fakes(self, batch: GameBatch) -> Tensor | None:
         if batch.second is None:
             return None
-        return self._generate(batch, batch.second, batch.z[-1:], batch.token_noise[-1:])
+        token_noise = batch.token_noise[-1:, :, : batch.real.shape[1]]
+        return self._generate(batch.real, batch.second, batch.z[-1:], token_noise)
 
     def _label_error(self, batch: GameBatch) -> Tensor | None:
         """Cross-entropy of p(y | x_S) for each real image, None without labels.
@@ -207,9 +233,10 @@ class Players:
         """
         if batch.labels is None:
             return None
-        sequence = batch.sequence
+        seen = batch if batch.wider is None else batch.wider
+        sequence = seen.sequence
         logits = self.generator.label_logits(
-            batch.real, sequence.positions, sequence.is_target, sequence.transforms, sequence.kept
+            seen.real, sequence.positions, sequence.is_target, sequence.transforms, sequence.kept
         )
         return losses.label_cross_entropy(logits.float(), batch.labels)
 

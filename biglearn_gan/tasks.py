@@ -256,6 +256,21 @@ class TaskSampler:
         return torch.stack([count_law(c.target, count)[:-1] for c in self.components])
 
 
+def widened(tasks: Tasks, generator: torch.Generator) -> Tasks:
+    """The same tasks with more targets, equally many in each row, from none to all that are absent.
+
+    For incomplete images: a model that only ever drew what is observed of one image could not
+    draw a whole one. What is drawn beyond the targets is marginalised out where it is judged.
+    """
+    masks = tasks.masks
+    absent = ~masks.union
+    most = int(absent.sum(dim=1).min())
+    count = int(torch.randint(most + 1, (), generator=generator))
+    scores = torch.rand(absent.shape, generator=generator)
+    further = first_in_order(scores, absent, torch.full((len(absent),), count))
+    return replace(tasks, masks=replace(masks, target=masks.target | further))
+
+
 def random_orthogonal(
     rows: int, size: int, generator: torch.Generator
 ) -> Float[Tensor, "rows size size"]:

@@ -13,19 +13,19 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import EpochOrder, ImageDataset
-from biglearn_gan.game import GameBatch, Players, StepResult
+from biglearn_gan.game import GameBatch, Players, StepResult, Wider
 from biglearn_gan.kept import KeptPixels
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.schedule import Schedule
-from biglearn_gan.tasks import Tasks, TaskSampler, components_of
+from biglearn_gan.tasks import Tasks, TaskSampler, components_of, widened
 
 
 class TrainingError(Exception):
@@ -177,15 +177,19 @@ class Trainer:
         if config.loss.communication > 0 and not self.warm:
             other = sampler.resplit(tasks, observed, task_generator)
             second = self._mine(other, images.labels)
+        drawn = sequence
+        if self.dataset.incomplete:
+            drawn = self._mine(widened(tasks, task_generator), images.labels)
 
         noise_generator = generator_for(Stream.NOISE, seed, seen, device=device)
         fakes, length = config.loss.fakes_per_real, sequence.positions.shape[1]
-        z, token_noise = self.players.generator.draw_noise(fakes * size, length, noise_generator)
+        noise_shape = (fakes * size, drawn.positions.shape[1])
+        z, token_noise = self.players.generator.draw_noise(*noise_shape, noise_generator)
         perturbation = None
         if penalise and config.loss.penalty.kind == "finite_difference":
             shape = (1 + fakes, size, length, config.token_dim)
-            drawn = torch.randn(shape, generator=noise_generator, device=device)
-            perturbation = drawn[:, self._slice].flatten(0, 1)
+            normal = torch.randn(shape, generator=noise_generator, device=device)
+            perturbation = normal[:, self._slice].flatten(0, 1)
         real = patchify(images.images, config.model.patch_size)
         if tasks.transforms is not None:
             real = tasks.transforms[self._slice].to(device) @ real
@@ -193,10 +197,11 @@ class Trainer:
             gather_tokens(real, sequence.positions),
             sequence,
             z.view(fakes, size, -1)[:, self._slice],
-            token_noise.view(fakes, size, length, -1)[:, self._slice],
+            token_noise.view(fakes, size, noise_shape[1], -1)[:, self._slice],
             perturbation,
             second,
             images.labels if config.data.labels else None,
+            None if drawn is sequence else _wider(real, drawn, sequence),
         )
         return batch, tasks
 
@@ -232,6 +237,12 @@ class Trainer:
             f"{', '.join(sorted(components)) or 'of another process'}); "
             "lower train.learning_rate or raise loss.penalty"
         )
+
+
+def _wider(real: Float[Tensor, "b L P"], drawn: TokenSequence, judged: TokenSequence) -> Wider:
+    """Both sequences are in raster order."""
+    places = torch.searchsorted(drawn.positions, judged.positions)
+    return Wider(gather_tokens(real, drawn.positions), drawn, places)
 
 
 def images_per_process(config: Config, accelerator: Accelerator) -> int:

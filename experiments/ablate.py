@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tables import parts_of
 
-from biglearn_gan.config import Config, load_config
+from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.files import replacing
 
 MEASURES = (
@@ -160,7 +160,7 @@ def main(
     try:
         with ThreadPoolExecutor(processes) as pool:
             list(pool.map(carry_out, todo))
-    except RunError as error:
+    except (RunError, ConfigError) as error:
         print(f"ablate: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
@@ -17,8 +19,12 @@ from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.shipped import quick_evaluation
 from biglearn_gan.fit import load_training_images, training_grid
+from biglearn_gan.game import GameBatch
 from biglearn_gan.holes import HoleError, named_hole
 from biglearn_gan.images import DataError
+from biglearn_gan.masks import TokenMasks
+from biglearn_gan.patches import gather_tokens
+from biglearn_gan.tasks import Tasks, widened
 from biglearn_gan.trainer import Trainer
 
 HALF = {"hole": "random:0.5:2", "seed": 3}
@@ -256,3 +262,57 @@ class TestConfig:
         evaluation, (note,) = quick_evaluation(config, load_dataset(config.data, "train"), None)
         assert evaluation is None
         assert "unobserved" in note
+
+
+class TestDrawingMoreThanIsJudged:
+    @given(st.integers(0, 2**32), st.integers(1, 16))
+    @settings(max_examples=30, deadline=None)
+    def test_tasks_get_equally_many_further_targets(self, seed: int, present: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.rand(5, 16, generator=generator).argsort(dim=1)
+        target = order < (present + 1) // 2
+        tasks = Tasks(TokenMasks((order < present) & ~target, target), torch.zeros(5).long())
+        wider = widened(tasks, generator).masks
+        assert torch.equal(wider.source, tasks.masks.source)
+        assert (wider.target >= target).all()
+        counts = wider.union.sum(dim=1)
+        assert (counts == counts[0]).all() and present <= counts[0] <= 16
+
+    def test_every_size_up_to_the_whole_image_is_drawn(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        masks = TokenMasks(torch.zeros(3, 9).bool(), torch.eye(9)[:3].bool())
+        tasks = Tasks(masks, torch.zeros(3).long())
+        sizes = {int(widened(tasks, generator).masks.union[0].sum()) for _ in range(200)}
+        assert sizes == set(range(1, 10))
+
+    def test_the_judged_tokens_are_found_among_the_drawn_ones(
+        self, tiny_config: Callable[..., Config]
+    ) -> None:
+        config = tiny_config({"data.missing": {"hole": "random:0.5:2"}, "data.labels": True})
+        dataset = load_dataset(config.data, "train")
+        trainer = Trainer(config, dataset, Accelerator(cpu=True), 48)
+        seen: list[GameBatch] = []
+        players = trainer.players
+        step = players.warm_step
+        players.warm_step = lambda batch, sizes: (seen.append(batch), step(batch, sizes))[1]
+        while trainer.warm:
+            trainer.step()
+        sizes = []
+        for batch in seen:
+            assert batch.wider is not None
+            drawn, judged = batch.wider.sequence, batch.wider.judged
+            assert torch.equal(drawn.positions.gather(1, judged), batch.sequence.positions)
+            assert torch.equal(drawn.is_target.gather(1, judged), batch.sequence.is_target)
+            assert torch.equal(gather_tokens(batch.wider.real, judged), batch.real)
+            further = torch.ones_like(drawn.is_target).scatter(1, judged, False)
+            assert drawn.is_target[further].all()
+            sizes.append(int(further[0].sum()))
+        assert max(sizes) > 0
+
+    def test_complete_images_are_drawn_as_they_are_judged(
+        self, tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
+    ) -> None:
+        assert not tiny_dataset.incomplete
+        trainer = Trainer(tiny_config(), tiny_dataset, Accelerator(cpu=True), 48)
+        batch, _ = trainer._draw(trainer.game_tasks, penalise=False)
+        assert batch.wider is None
