@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from biglearn_gan import simulation_training, surfaces
+from biglearn_gan import simulation_runs, surfaces
 from biglearn_gan.cli import main
 from biglearn_gan.simulation_figures import write_grid, write_two
 from biglearn_gan.simulation_training import OURS, PUBLISHED, TaskChoice, fit_grid
@@ -78,7 +78,7 @@ def test_the_command_fits_the_grid(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shorter = {"published": replace(PUBLISHED, tasks=3), "ours": replace(OURS, tasks=3)}
-    monkeypatch.setattr(simulation_training, "SCHEDULES", shorter)
+    monkeypatch.setattr(simulation_runs, "SCHEDULES", shorter)
     words = [
         "simulate",
         "grid-gmm",
