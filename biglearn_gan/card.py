@@ -28,6 +28,7 @@ images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) {va
 | data | {data}, {height} x {width} pixels, {channels} channel(s) |
 | tokens | {tokens} patches of {patch} x {patch} pixels |
 | labels | {labels} |
+| holes | {holes} |
 | generator | width {g_width}, depth {g_depth}; the moving average of training is what is kept |
 | critic | width {d_width}, depth {d_depth}; trained against the live generator; {scores} |
 | images seen | {images_seen} |
@@ -61,6 +62,9 @@ def card_text(
         d_width=discriminator.width,
         d_depth=discriminator.depth,
         before="" if config.data.num_classes is None else " (after one that draws the label)",
+        holes="may cut through patches: what they leave of a patch is read"
+        if config.reads_kept_pixels
+        else "a patch that is touched is generated whole, and what is kept of it pasted back",
         labels="none"
         if config.data.num_classes is None
         else f"{config.data.num_classes} classes, learned with the images; where none is given, "

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.kept import KeptPixels
@@ -120,6 +121,8 @@ def test_a_model_that_does_not_read_them_says_so(
     blind = BigLearnGAN(tiny_config())
     assert "are generated whole" in told_of_hole(hole, blind, "generated whole")
     assert "whole" not in told_of_hole(hole, model, "generated whole")
+    assert "is generated whole" in card_text(blind.config)
+    assert "may cut through patches" in card_text(model.config)
 
 
 def test_what_is_absent_is_not_kept(model: BigLearnGAN) -> None:
