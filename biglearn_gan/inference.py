@@ -63,8 +63,8 @@ class TokenModel(nn.Module):
         """Draw the target tokens given the source tokens; all others come back as they were.
 
         Args:
-            tokens: the images' tokens; values at targets are ignored.
-            masks: source and target tokens of each image; rows may differ in their counts.
+            tokens: the images' tokens; values at targets are ignored, but for those they keep.
+            masks: the task of each image; rows may differ in their counts.
             labels: class of each image (N,) or of each draw (N, K), for a model with labels;
                 where it is -1 (or None, for all) it is drawn from p(y | x_S) first.
             variations: K, draws for each image.
