@@ -168,8 +168,9 @@ class TasksConfig(Section):
 
     A model with labels draws an image given its label in a share ``label_given`` of its tasks, and
     without it in the others; it learns to predict the label in all of them. In a share
-    ``kept_pixels`` of the tasks parts of some target patches are given, so that a hole that does
-    not follow the borders of patches loses nothing; at 0 the model cannot read them.
+    ``kept_pixels`` of the tasks with a source, parts of some target patches are given, so that a
+    hole that does not follow the borders of patches loses nothing; at 0 the model cannot read
+    them.
     """
 
     preset: PresetName | None = None

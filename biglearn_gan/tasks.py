@@ -170,7 +170,7 @@ class TaskSampler:
             label_given = torch.rand(len(observed), generator=generator) < self.label_given
         masks = tasks.masks
         if self.kept is not None:
-            masks = replace(masks, kept=self.kept.draw(masks.target, generator))
+            masks = self.kept.draw(masks, generator)
         return replace(tasks, masks=masks, transforms=transforms, label_given=label_given)
 
     def resplit(

@@ -15,7 +15,7 @@ from torch import Tensor
 from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import ImageDataset
-from biglearn_gan.kept import KeptPixels
+from biglearn_gan.kept import SCATTERED_SHARE, KeptPixels
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import patchify
@@ -28,34 +28,59 @@ KEEPING: dict[str, Any] = {"tasks.kept_pixels": 0.7, "data.labels": True}
 # The law
 
 
+def tasks(rows: int, tokens: int, seed: int) -> TokenMasks:
+    """Of each token with equal chances source, target or absent."""
+    role = torch.randint(3, (rows, tokens), generator=torch.Generator().manual_seed(seed))
+    role[:, 0] = 1
+    return TokenMasks(role == 0, role == 1)
+
+
+def drawn(law: KeptPixels, masks: TokenMasks, seed: int = 0) -> tuple[TokenMasks, Tensor]:
+    made = law.draw(masks, torch.Generator().manual_seed(seed))
+    assert made.kept is not None
+    return made, made.kept
+
+
 @given(st.integers(0, 2**32), st.integers(2, 7), st.integers(1, 3), st.floats(0, 1))
 @settings(max_examples=50, deadline=None)
 def test_targets_keep_whole_pixels_and_never_all(
     seed: int, patch_size: int, channels: int, share: float
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    target = torch.rand(6, 9, generator=generator) < 0.6
-    kept = KeptPixels(share, patch_size, channels).draw(target, generator)
+    asked = tasks(6, 9, seed)
+    law = KeptPixels(share, patch_size, channels)
+    made, kept = drawn(law, asked, seed)
     assert kept.shape == (6, 9, channels * patch_size**2)
-    assert not kept[~target].any()
+    assert torch.equal(made.union, asked.union)
+    assert not (asked.target & ~made.target).any()
+    assert not kept[~made.target].any()
     assert not kept.all(dim=2).any()
     pixels = kept.view(6, 9, channels, -1)
     assert (pixels == pixels[:, :, :1]).all()
-    again = torch.Generator().manual_seed(seed)
-    assert torch.equal(target, torch.rand(6, 9, generator=again) < 0.6)
-    assert torch.equal(KeptPixels(share, patch_size, channels).draw(target, again), kept)
+    again, kept_again = drawn(law, asked, seed)
+    assert torch.equal(kept_again, kept) and torch.equal(again.target, made.target)
 
 
 def test_so_many_tasks_keep_something_and_the_others_nothing() -> None:
-    target = torch.ones(4000, 16, dtype=torch.bool)
-    kept = KeptPixels(0.3, 7, 1).draw(target, torch.Generator().manual_seed(0))
+    half = torch.arange(16).expand(4000, 16) < 8
+    asked = TokenMasks(half, ~half)
+    made, kept = drawn(KeptPixels(0.3, 7, 1), asked)
     # A task may keep nothing by chance, where few of its targets are touched.
     assert 0.25 < float(kept.flatten(1).any(dim=1).double().mean()) < 0.3 + 0.03
     shares = kept[kept.any(dim=2)].double().mean(dim=1)
     assert shares.min() < 0.05 and shares.max() > 0.95
-    assert not KeptPixels(0.0, 7, 1).draw(target, torch.Generator()).any()
-    every = KeptPixels(1.0, 7, 1).draw(target, torch.Generator().manual_seed(0))
+    unchanged = (made.target == asked.target).all(dim=1)
+    assert 0.3 * SCATTERED_SHARE - 0.02 < 1 - float(unchanged.double().mean()) < 0.1
+    assert not made.source[~unchanged].any()
+    assert not drawn(KeptPixels(0.0, 7, 1), asked)[1].any()
+    every = drawn(KeptPixels(1.0, 7, 1), asked)[1]
     assert float(every.flatten(1).any(dim=1).double().mean()) > 0.85
+
+
+def test_what_has_no_source_is_given_nothing() -> None:
+    everything = torch.ones(50, 16, dtype=torch.bool)
+    made, kept = drawn(KeptPixels(1.0, 7, 1), TokenMasks(~everything, everything))
+    assert not kept.any()
+    assert torch.equal(made.target, everything)
 
 
 def test_only_targets_keep_values() -> None:
