@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.figures import HOLE_COLOUR
 from biglearn_gan.holes import HoleError
 from biglearn_gan.images import DataError
 from biglearn_gan.masks import UNKNOWN_LABEL
-from biglearn_gan.studio import Answer, Studio
+from biglearn_gan.painter import paint_of, painter, unpainted
+from biglearn_gan.studio import Answer, Studio, to_pil
 
 FIRST_VARIATIONS = 6
 MOST_VARIATIONS = 16
@@ -27,8 +28,6 @@ MOST_SEED = 2**53 - 1
 KEPT_SECONDS = 3600
 """Uploads are deleted after this long."""
 ANY_LABEL = "any"
-BRUSH_SHARE = 12
-"""Width of the brush at first, in per cent of the canvas."""
 
 
 class DemoError(Exception):
@@ -80,31 +79,12 @@ def _build(studio: Studio, folder: Path) -> gr.Blocks:
 
 
 def _completion_tab(studio: Studio, folder: Path) -> None:
-    height, width = studio.model.config.data.image_size
-    canvas_size = (width * studio.enlargement, height * studio.enlargement)
     count = 0 if studio.images is None else len(studio.images)
     first = studio.test_image(0) if count else None
     image = gr.State(first)
     with gr.Row():
-        with gr.Column(scale=3, min_width=canvas_size[0] + 120):
-            editor = gr.ImageEditor(
-                None if first is None else _unpainted(studio, first),
-                label="Paint what is to be generated",
-                type="pil",
-                sources=(),
-                transforms=(),
-                layers=False,
-                brush=gr.Brush(
-                    default_size=BRUSH_SHARE * max(canvas_size) // 100,
-                    colors=[_hex(HOLE_COLOUR)],
-                    color_mode="fixed",
-                ),
-                canvas_size=canvas_size,
-                fixed_canvas=True,
-                height=canvas_size[1] + 90,
-                format="png",
-                elem_id="editor",
-            )
+        with gr.Column(scale=3, min_width=studio.canvas_size[0] + 20):
+            canvas = painter(_picture(first), studio.canvas_size, "editor")
         with gr.Column(scale=2):
             number = gr.Slider(
                 0, max(count - 1, 1), 0, step=1, label="Test image", visible=count > 1
@@ -118,14 +98,14 @@ def _completion_tab(studio: Studio, folder: Path) -> None:
 
     def choose(number: int) -> tuple[Any, Any, str]:
         chosen = studio.test_image(int(number))
-        return chosen, _unpainted(studio, chosen), ""
+        return chosen, unpainted(_picture(chosen)), ""
 
     def read(path: str) -> tuple[Any, Any, str]:
         try:
             chosen = studio.uploaded(Path(path))
         except DataError as error:
             return gr.skip(), gr.skip(), str(error).replace(path, Path(path).name)
-        return chosen, _unpainted(studio, chosen), ""
+        return chosen, unpainted(_picture(chosen)), ""
 
     def complete(
         chosen: Tensor | None, painted: dict[str, Any], variations: int, seed: int, label: str
@@ -133,7 +113,7 @@ def _completion_tab(studio: Studio, folder: Path) -> None:
         if chosen is None:
             return _told("there is no image yet: upload one")
         try:
-            hole = studio.hole(painted["layers"] if painted else [])
+            hole = studio.hole(paint_of(painted))
         except HoleError as error:
             return _told(str(error))
         answer = studio.complete(
@@ -141,10 +121,10 @@ def _completion_tab(studio: Studio, folder: Path) -> None:
         )
         return _shown(answer, folder)
 
-    shown = [image, editor, outputs[0]]
+    shown = [image, canvas, outputs[0]]
     number.change(choose, number, shown, show_progress="hidden")
     upload.upload(read, upload, shown)
-    button.click(complete, [image, editor, variations, seed, label], outputs)
+    button.click(complete, [image, canvas, variations, seed, label], outputs)
 
 
 def _joint_tab(studio: Studio, folder: Path) -> None:
@@ -164,9 +144,8 @@ def _joint_tab(studio: Studio, folder: Path) -> None:
     button.click(sample, [num, seed, label], outputs)
 
 
-def _unpainted(studio: Studio, image: Tensor) -> Any:
-    """An editor's value."""
-    return {"background": studio.canvas(image).convert("RGB"), "layers": [], "composite": None}
+def _picture(image: Tensor | None) -> Image.Image | None:
+    return None if image is None else to_pil(image)
 
 
 def _outputs(name: str) -> list[Any]:
@@ -213,7 +192,3 @@ def _label_choice(studio: Studio) -> gr.Dropdown:
 
 def _label(choice: str) -> int:
     return UNKNOWN_LABEL if choice == ANY_LABEL else int(choice)
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#" + "".join(f"{value:02x}" for value in colour)

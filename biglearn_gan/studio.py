@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import Samples, draw, sample_grid
 
 CANVAS_PIXELS = 448
-"""The canvas is the image, enlarged by the largest whole factor with no side above this."""
+"""An image is shown enlarged by the largest whole factor with no side above this."""
 
 JOINT_COLUMNS = 8
 
@@ -65,9 +64,11 @@ class Studio:
         self._device = device
 
     @property
-    def enlargement(self) -> int:
-        """Canvas pixels for each pixel of an image."""
-        return max(1, CANVAS_PIXELS // max(self.model.config.data.image_size))
+    def canvas_size(self) -> tuple[int, int]:
+        """Width and height of the canvas to paint on, in pixels of the screen."""
+        height, width = self.model.config.data.image_size
+        factor = max(1, CANVAS_PIXELS // max(height, width))
+        return width * factor, height * factor
 
     def test_image(self, number: int) -> UInt8[Tensor, "C H W"]:
         """One of the test images.
@@ -89,22 +90,18 @@ class Studio:
         data = self.model.config.data
         return load_images(path, data.image_size, data.channels, 1)[0][0]
 
-    def canvas(self, image: UInt8[Tensor, "C H W"]) -> Image.Image:
-        """The image as it lies below the brush."""
-        return _to_pil(image.repeat_interleave(self.enlargement, 1), self.enlargement)
-
-    def hole(self, layers: Sequence[Image.Image]) -> Bool[Tensor, "H W"]:
-        """The pixels of which the paint of a layer, RGBA of any size, covers at least half.
+    def hole(self, paint: Image.Image | None) -> Bool[Tensor, "H W"]:
+        """The pixels of which the paint, RGBA of any size, covers at least half.
 
         Raises:
             HoleError: nothing is painted.
         """
         height, width = self.model.config.data.image_size
         hole = torch.zeros(height, width, dtype=torch.bool)
-        for layer in layers:
-            alpha = layer.convert("RGBA").getchannel("A")
+        if paint is not None:
+            alpha = paint.convert("RGBA").getchannel("A")
             small = np.asarray(alpha.resize((width, height), Image.Resampling.BOX))
-            hole |= torch.from_numpy(small >= 128)
+            hole = torch.from_numpy(small >= 128)
         if not hole.any():
             raise HoleError("nothing is painted: paint the part that is to be generated")
         return hole
@@ -120,7 +117,7 @@ class Studio:
     ) -> Answer:
         """Fill the hole ``variations`` times."""
         samples = self._draw(image[None], hole[None], variations, seed, label)
-        files = {"input.png": _to_pil(image, 1), "mask.png": Image.fromarray(hole.numpy())}
+        files = {"input.png": to_pil(image), "mask.png": Image.fromarray(hole.numpy())}
         asked = ["--images", "input.png", "--mask", "mask.png", "--num", "1"]
         asked += ["--variations", str(variations)]
         return Answer(sample_grid(samples), self._command(asked, seed, label), files)
@@ -158,7 +155,7 @@ class Studio:
         return shlex.join([*words, "--seed", str(seed), "--output", "samples/demo"])
 
 
-def _to_pil(image: Tensor, columns: int) -> Image.Image:
-    """Each column ``columns`` times."""
-    pixels = image.repeat_interleave(columns, 2).movedim(0, -1).contiguous().numpy()
+def to_pil(image: UInt8[Tensor, "C H W"]) -> Image.Image:
+    """Grey or in colour, as the image is."""
+    pixels = image.movedim(0, -1).contiguous().numpy()
     return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)

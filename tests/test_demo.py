@@ -29,6 +29,7 @@ from biglearn_gan.demo import DemoError, serving
 from biglearn_gan.figures import GAP
 from biglearn_gan.holes import HoleError
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.painter import paint_of, unpainted
 from biglearn_gan.studio import Studio
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,7 @@ NAME = "mnist" if "BIGLEARN_DATA" in os.environ else "digits"
 CHECKPOINT = f"checkpoints/{NAME}"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+PATIENCE_MS = 120_000
 
 
 def images_to_choose_from() -> ImageDataset:
@@ -63,15 +65,22 @@ def test_paint_is_a_hole_where_it_covers_half_of_a_pixel(studio: Studio) -> None
     paint = np.zeros((80, 80, 4), dtype=np.uint8)
     paint[0:24, 8:16, 3] = 255  # 2.4 rows, 0.2 and 0.6 of two columns
     paint[40:44, 40:80, 3] = 255  # 0.4 of a row
-    other = np.zeros((8, 8, 4), dtype=np.uint8)
-    other[7, 7] = 255
-    hole = studio.hole([Image.fromarray(paint), Image.fromarray(other)])
     expected = torch.zeros(8, 8, dtype=torch.bool)
     expected[:2, 1] = True
-    expected[7, 7] = True
-    assert torch.equal(hole, expected)
-    with pytest.raises(HoleError, match="nothing is painted"):
-        studio.hole([Image.new("RGBA", (80, 80))])
+    assert torch.equal(studio.hole(Image.fromarray(paint)), expected)
+    for nothing in (None, Image.new("RGBA", (80, 80))):
+        with pytest.raises(HoleError, match="nothing is painted"):
+            studio.hole(nothing)
+
+
+def test_the_painter_gives_back_what_it_is_given() -> None:
+    picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    value = unpainted(picture)
+    assert paint_of(value) is None
+    again = paint_of(value | {"paint": value["image"]})
+    assert again is not None
+    assert (np.asarray(again) == np.asarray(picture)).all()
+    assert paint_of(unpainted(None)) is None
 
 
 def test_the_command_line_draws_the_same(
@@ -111,9 +120,7 @@ def test_an_upload_is_fitted_to_the_model(studio: Studio, tmp_path: Path) -> Non
     fitted = studio.uploaded(tmp_path / "wide.jpg")
     assert fitted.shape == (1, 8, 8)
     assert (fitted > 250).all()
-    canvas = np.asarray(studio.canvas(torch.from_numpy(pixels)[None]))
-    assert canvas.shape == (448, 448)
-    assert (canvas[::56, ::56] == pixels).all()
+    assert studio.canvas_size == (448, 448)
 
 
 def test_an_unknown_test_image_and_a_port_in_use(studio: Studio) -> None:
@@ -170,25 +177,44 @@ class Page:
         self.page = page
         self.hosts: set[str] = set()
         page.on("request", lambda request: self.note(request.url))
+        page.set_default_timeout(PATIENCE_MS)
         page.goto(url)
-        page.wait_for_selector("#editor canvas")
-        page.wait_for_timeout(1500)
+        self.shown()
 
     def note(self, url: str) -> None:
         """Remember which host something came from, if from any."""
         if not url.startswith(("data:", "blob:")):
             self.hosts.add(urlsplit(url).netloc)
 
+    def shown(self, unlike: str = "none") -> str:
+        """The picture below the brush, once there is another one than ``unlike``."""
+        style = "() => document.querySelector('#editor canvas')?.style.backgroundImage"
+        self.page.wait_for_function(
+            f"(unlike) => ![undefined, '', unlike].includes(({style})())", arg=unlike
+        )
+        return str(self.page.evaluate(style))
+
     def paint(self) -> None:
         """A slanted stroke over the middle."""
-        box = self.page.locator("#editor canvas").first.bounding_box()
+        box = self.page.locator("#editor canvas").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.mouse.move(x - 60, y - 60)
         self.page.mouse.down()
         for step in range(20):
             self.page.mouse.move(x - 60 + 6 * step, y - 60 + 6 * step)
         self.page.mouse.up()
-        self.page.wait_for_timeout(500)
+
+    def painted(self) -> float:
+        """The share of the canvas that paint covers."""
+        return float(
+            self.page.evaluate(
+                "() => { const canvas = document.querySelector('#editor canvas');"
+                " const size = [canvas.width, canvas.height];"
+                " const { data } = canvas.getContext('2d').getImageData(0, 0, ...size);"
+                " return data.filter((value, i) => i % 4 === 3 && value > 127).length"
+                " / (size[0] * size[1]); }"
+            )
+        )
 
     def press(self, button: str, result: str) -> bytes:
         """Press a button and wait for another result than the one that is there."""
@@ -276,19 +302,36 @@ def test_another_test_image_and_an_upload_take_the_place_of_the_first(
 
     images = images_to_choose_from()
     size = images.image_size[0]
+    before = page.shown()
     page.page.get_by_label("number input for Test image").fill("3")
     page.page.get_by_label("number input for Test image").press("Enter")
-    page.page.wait_for_timeout(2000)
+    before = page.shown(unlike=before)
     shown = sources()
     factor = len(shown) // size
     expected = images.images_uint8(torch.tensor([3]))[0, 0].numpy()
     assert (shown[::factor, ::factor, 0] == expected).all()
     Image.new("L", (size, size), 77).save(tmp_path / "grey.png")
+    assert page.painted() > 0
     with page.page.expect_file_chooser() as chooser:
         page.page.get_by_role("button", name="Upload an image instead").click()
     chooser.value.set_files(tmp_path / "grey.png")
-    page.page.wait_for_timeout(2000)
+    page.shown(unlike=before)
+    assert page.painted() == 0
     assert (sources() == 77).all()
+
+
+def test_paint_is_erased_and_cleared(page: Page) -> None:
+    page.paint()
+    whole = page.painted()
+    assert 0.02 < whole < 0.2
+    page.page.get_by_label("Brush").fill("6")
+    page.page.get_by_label("Erase").check()
+    page.paint()
+    assert 0.3 * whole < page.painted() < 0.7 * whole
+    page.page.get_by_role("button", name="Clear").click()
+    assert page.painted() == 0
+    page.page.get_by_role("button", name="Complete", exact=True).click()
+    page.page.get_by_text("nothing is painted: paint the part").wait_for()
 
 
 def test_a_label_is_asked_for(
