@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from biglearn_gan.presets import PRESETS, components_of
 from biglearn_gan.sections import (
     CLASSES_OF,
     GRID_SIZE,
     DataConfig,
     LossConfig,
     ModelConfig,
+    PresetName,
     Selection,
     TasksConfig,
     WarmStartConfig,
@@ -101,14 +103,27 @@ def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
 def _check_tasks(tasks: TasksConfig) -> Iterator[str]:
     if (tasks.preset is None) == (tasks.components is None):
         yield "tasks: give either a preset or a list of components, and not both"
+    elif tasks.preset is not None:
+        yield from _check_weights(tasks, tasks.preset)
     if tasks.components is None:
         return
+    if tasks.weights:
+        yield "tasks.weights: they are for a preset; a list of components has its own"
     if sum(component.weight for component in tasks.components) <= 0:
         yield "tasks.components: the weights sum to nothing; at least one must be above 0"
     for number, component in enumerate(tasks.components):
         for role in ("union", "target"):
             selection = getattr(component, role)
             yield from _check_selection(f"tasks.components.{number}.{role}", selection)
+
+
+def _check_weights(tasks: TasksConfig, preset: PresetName) -> Iterator[str]:
+    names = [component.name for component in PRESETS[preset]]
+    for name in tasks.weights:
+        if name not in names:
+            yield f"tasks.weights.{name}: the components of {preset!r} are {', '.join(names)}"
+    if not components_of(tasks):
+        yield "tasks.weights: they sum to nothing; at least one must be above 0"
 
 
 def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
@@ -180,12 +195,7 @@ def _check_hand_over(warm_start: WarmStartConfig, model: ModelConfig) -> Iterato
 
 
 def _check_warm_tasks(warm_start: WarmStartConfig, tasks: TasksConfig) -> Iterator[str]:
-    if tasks.components is not None:
-        conditional = any(
-            c.weight > 0 and c.target.pattern != "everything" for c in tasks.components
-        )
-    else:
-        conditional = tasks.preset != "joint"
+    conditional = any(c.target.pattern != "everything" for c in components_of(tasks))
     if warm_start.share > 0 and warm_start.tasks == "conditional" and not conditional:
         yield (
             "train.warm_start.tasks: 'conditional' leaves nothing of these tasks, which all "

@@ -166,15 +166,16 @@ class TaskComponent(Section):
 class TasksConfig(Section):
     """The task distribution q(S, T): a named preset, or components of one's own.
 
-    A model with labels draws an image given its label in a share ``label_given`` of its tasks, and
-    without it in the others; it learns to predict the label in all of them. In a share
-    ``kept_pixels`` of the tasks with a source, parts of some target patches are given, so that a
-    hole that does not follow the borders of patches loses nothing; at 0 the model cannot read
-    them.
+    ``weights`` replace those of a preset's components, by name; they need not sum to one. A model
+    with labels draws an image given its label in a share ``label_given`` of its tasks, and without
+    it in the others; it learns to predict the label in all of them. In a share ``kept_pixels`` of
+    the tasks with a source, parts of some target patches are given, so that a hole that does not
+    follow the borders of patches loses nothing; at 0 the model cannot read them.
     """
 
     preset: PresetName | None = None
     components: list[TaskComponent] | None = None
+    weights: dict[str, NonNegativeFloat] = {}
     label_given: Share = 0.8
     kept_pixels: Share = 0.0
 

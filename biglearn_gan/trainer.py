@@ -23,9 +23,10 @@ from biglearn_gan.kept import KeptPixels
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import gather_tokens, patchify, tokens_covered
+from biglearn_gan.presets import components_of
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.schedule import Schedule
-from biglearn_gan.tasks import Tasks, TaskSampler, components_of, widened
+from biglearn_gan.tasks import Tasks, TaskSampler, widened
 
 
 class TrainingError(Exception):

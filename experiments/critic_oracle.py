@@ -39,8 +39,9 @@ from biglearn_gan.losses import logistic_discriminator
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.networks import Discriminator
 from biglearn_gan.patches import gather_tokens, patchify, pixels_of_tokens
+from biglearn_gan.presets import PRESETS
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.tasks import PRESETS, TaskSampler
+from biglearn_gan.tasks import TaskSampler
 
 IMAGE_SIZE = (8, 8)
 PATCH_SIZE = 2

@@ -44,9 +44,10 @@ from biglearn_gan.patches import (
     tokens_touched,
     unpatchify,
 )
+from biglearn_gan.presets import components_of
 from biglearn_gan.progress import task_bars, unit_bars
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.tasks import TaskSampler, components_of
+from biglearn_gan.tasks import TaskSampler
 from biglearn_gan.transformer import Transformer
 
 TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")

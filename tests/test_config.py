@@ -149,6 +149,13 @@ IMPOSSIBLE = [
     (("tasks", {}), "tasks", "either a preset or a list of components"),
     (("tasks.components", [{"name": "a", "weight": 1.0}]), "tasks", "and not both"),
     (("tasks", {"components": []}), "tasks.components", "sum to nothing"),
+    (("tasks.weights", {"strokes": 1.0}), "tasks.weights.strokes", "are joint, scattered, box"),
+    (("tasks", {"preset": "mae", "weights": {"mae": 0}}), "tasks.weights", "sum to nothing"),
+    (
+        ("tasks", {"components": [CONDITIONAL], "weights": {"joint": 1.0}}),
+        "tasks.weights",
+        "a list of components has its own",
+    ),
     (components(weight=0), "tasks.components", "sum to nothing"),
     (target(), "tasks.components.0.target.ratio", "exactly one of"),
     (target(fixed=0.5, count=3), "tasks.components.0.target.ratio", "not fixed and count"),

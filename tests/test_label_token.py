@@ -21,7 +21,8 @@ from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.losses import label_cross_entropy
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.tasks import PRESETS, TaskSampler
+from biglearn_gan.presets import PRESETS
+from biglearn_gan.tasks import TaskSampler
 from biglearn_gan.trainer import Trainer
 
 B, L, M, C = 7, 16, 11, 10

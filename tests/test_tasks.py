@@ -24,11 +24,10 @@ from biglearn_gan.config import (
     TasksConfig,
 )
 from biglearn_gan.masks import TokenMasks
+from biglearn_gan.presets import PRESETS, components_of
 from biglearn_gan.tasks import (
-    PRESETS,
     Tasks,
     TaskSampler,
-    components_of,
     count_law,
     random_orthogonal,
 )
@@ -556,6 +555,13 @@ class TestPresets:
 class TestComponentsOf:
     def test_a_preset_by_name(self) -> None:
         assert components_of(TasksConfig(preset="inpainting")) == PRESETS["inpainting"]
+
+    def test_weights_replace_those_of_a_preset(self) -> None:
+        tasks = TasksConfig(preset="big", weights={"joint": 0.7, "marginal": 0.0})
+        weights = {c.name: c.weight for c in components_of(tasks)}
+        expected = {c.name: c.weight for c in PRESETS["big"]} | {"joint": 0.7}
+        del expected["marginal"]
+        assert weights == expected
 
     def test_components_of_ones_own_without_those_of_weight_zero(self) -> None:
         a, b, c = component("a", 1.0), component("b", 0.0), component("c", 2.0)

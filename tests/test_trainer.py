@@ -25,8 +25,8 @@ from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.fit import Outcome, Progress, fit, images_in_minutes, load_training_images
 from biglearn_gan.patches import patchify
+from biglearn_gan.presets import components_of
 from biglearn_gan.run_folder import RunFolderError
-from biglearn_gan.tasks import components_of
 from biglearn_gan.trainer import Trainer, TrainingError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

@@ -21,8 +21,9 @@ from biglearn_gan.evaluation.records import Record
 from biglearn_gan.gaussians import ConditionalMixture, GaussianMixture
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.patches import gather_tokens, patchify, pixels_of_tokens, unpatchify
+from biglearn_gan.presets import PRESETS
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.tasks import PRESETS, TaskSampler
+from biglearn_gan.tasks import TaskSampler
 
 KINDS = PRESETS["big"]
 """The kinds of task that are measured, the components of the mixture of big learning."""
