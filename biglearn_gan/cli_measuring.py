@@ -35,7 +35,7 @@ def evaluate(
     ] = None,
     samples: Annotated[
         Path | None,
-        typer.Option(help="Images made elsewhere: a folder, or an .npz with the keys of sample's."),
+        typer.Option(help="Images made elsewhere: a folder, or an .npz like `sample`'s."),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Data set that --samples imitate, such as mnist.")

@@ -173,16 +173,14 @@ def _fit(
     on_progress: Callable[[Progress], None],
     make_evaluation: MakeEvaluation,
 ) -> Outcome:
+    folder = RunFolder(output, config)
     with accelerator.main_process_first():
         dataset = load_training_images(config, accelerator.device)
+        if accelerator.is_main_process:
+            folder.open()
     evaluation = None
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)
-    names = () if evaluation is None else evaluation.names
-    folder = RunFolder(output, config, (*METRIC_NAMES, *names))
-    with accelerator.main_process_first():
-        if accelerator.is_main_process:
-            folder.open()
     state = folder.load_state()
     if state is None:
         max_images = config.train.max_images or images_in_minutes(config, dataset, accelerator)
@@ -195,7 +193,8 @@ def _fit(
         trainer.load_state_dict(state["trainer"])
     main, before = accelerator.is_main_process, trainer.images_seen
     if main:
-        folder.start_metrics(trainer.images_seen)
+        names = () if evaluation is None else evaluation.names
+        folder.start_metrics((*METRIC_NAMES, *names), trainer.images_seen)
     try:
         observer = None if evaluation is None else _Observer(evaluation, trainer, folder)
         doctor = Doctor(config)

@@ -44,13 +44,12 @@ class RunFolder:
     Args:
         path: the folder.
         config: of the run.
-        columns: names of the metrics that may be logged.
     """
 
-    def __init__(self, path: Path, config: Config, columns: tuple[str, ...]):
+    def __init__(self, path: Path, config: Config):
         self.path = path
         self._config = config
-        self._columns = ("images", "seconds", "images_per_second", *columns)
+        self._columns: tuple[str, ...] = ("images", "seconds", "images_per_second")
         self._writer: SummaryWriter | None = None
 
     def open(self) -> None:
@@ -154,8 +153,12 @@ class RunFolder:
         with replacing(self._grids / f"{images_seen:09d}.png") as path:
             grid.save(path)
 
-    def start_metrics(self, images_seen: int) -> None:
-        """Begin to log at ``images_seen``; lines of a later time (before a crash) are dropped."""
+    def start_metrics(self, names: tuple[str, ...], images_seen: int) -> None:
+        """Begin to log metrics of these names at ``images_seen``.
+
+        Lines of a later time (before a crash) are dropped.
+        """
+        self._columns += names
         path = self.path / "metrics.csv"
         rows: list[dict[str, str]] = []
         if path.exists():

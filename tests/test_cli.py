@@ -364,6 +364,7 @@ def test_samples_of_another_system_are_measured_alike(
         (tmp_path / "joint" / "samples.npz", "fd80_classifier_joint"),
         (tmp_path / "joint" / "samples", "fd160_classifier_joint"),
         (tmp_path / "half" / "samples.npz", "agreement80_classifier_test_samples"),
+        (tmp_path / "half", "agreement80_classifier_test_samples"),  # as sample wrote it
     ):
         code, out, _ = run(*measured, "--samples", samples)
         assert code == 0 and f"| {metric} |" in out

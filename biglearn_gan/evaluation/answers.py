@@ -219,12 +219,15 @@ def load_given(path: Path, dataset: ImageDataset, task: str | None) -> tuple[Que
         path: a folder of image files (joint samples), or an ``.npz`` with the keys that
             ``biglearn-gan sample`` writes: ``images`` (N, K, H, W, C) or (N, H, W, C), uint8; for
             completions also ``masks`` (N, H, W), True = generated, and ``sources`` (N, H, W, C).
+            Of a folder that ``sample`` wrote, its ``samples.npz`` is read.
         dataset: its images tell the size, and the labels of the sources that are among them.
         task: what to call the completions in the results; by default ``samples``.
 
     Raises:
         DataError: nothing usable is there, or images of another size.
     """
+    if (path / "samples.npz").is_file():
+        path = path / "samples.npz"
     if path.suffix != ".npz":
         if task not in (None, "joint"):
             raise DataError(f"{path}: a folder holds images from nothing, not completions ({task})")
