@@ -33,6 +33,9 @@ _FREE = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
 
 _BUDGET = "train.max_images"
 
+_WITH_BUDGET = "train.learning_rate."
+"""Keys that may change where a larger budget is given: a run goes on more finely, say."""
+
 
 class RunFolderError(Exception):
     """A run folder that cannot be written or does not belong to this configuration."""
@@ -58,7 +61,8 @@ class RunFolder:
         Raises:
             RunFolderError: it cannot be written, or it holds the state of a run with another
                 configuration (what changes no result may differ: ``logging``, and where the data
-                are and how they are held; and ``train.max_images`` may be larger).
+                are and how they are held; and ``train.max_images`` may be larger, with another
+                ``train.learning_rate``).
         """
         written = self.path / "config.yaml"
         try:
@@ -191,16 +195,20 @@ class RunFolder:
             self._writer.close()
 
     def _refuse_another(self, theirs: Config) -> None:
+        before, now = theirs.train.max_images, self._config.train.max_images
+        raised = before is not None and now is not None and now > before
         for name in ("data", "tasks", "model", "loss", "train"):
             there, here = _flat(name, theirs), _flat(name, self._config)
             for key in sorted(there.keys() | here.keys()):
                 if key in _FREE or there.get(key) == here.get(key):
                     continue
+                if raised and (key == _BUDGET or key.startswith(_WITH_BUDGET)):
+                    continue
                 allowed = "the same configuration"
-                if key == _BUDGET and key in there and key in here:
-                    if here[key] > there[key]:
-                        continue
-                    allowed = f"at least {there[key]}"
+                if key == _BUDGET and before is not None and now is not None:
+                    allowed = f"at least {before}"
+                elif key.startswith(_WITH_BUDGET):
+                    allowed += f" (with a larger {_BUDGET} it may be another)"
                 raise RunFolderError(
                     f"{self.path} holds a run with {key} = {there.get(key)}, not "
                     f"{here.get(key)}: choose another output folder or {allowed}"

@@ -442,7 +442,8 @@ def test_a_finished_run_stays_as_it_is(tiny_config: Callable[..., Config], tmp_p
         (
             "train.learning_rate.generator",
             0.007,
-            "train.learning_rate.generator = 0.002, not 0.007",
+            "train.learning_rate.generator = 0.002, not 0.007: choose another output folder or the "
+            "same configuration (with a larger train.max_images it may be another)",
         ),
         ("model.generator.depth", 2, "model.generator.depth = 1, not 2"),
         ("train.max_images", 24, "train.max_images = 48, not 24: choose another output folder"),
@@ -469,7 +470,8 @@ def test_a_larger_budget_goes_on_from_what_is_there(
     run = tmp_path / "run"
     fit(tiny_config(share), run, device="cpu")
     spent = load_state(run)
-    larger = tiny_config(share | {"train.max_images": 96})
+    finer = {"train.max_images": 96, "train.learning_rate.generator": 1e-4}
+    larger = tiny_config(share | finer)
     assert fit(larger, run, device="cpu", on_progress=interrupt_at(52)).interrupted
     again = fit(larger, run, device="cpu")
     assert (again.images_seen, again.total_images) == (96, 96)
