@@ -33,8 +33,8 @@ _FREE = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
 
 _BUDGET = "train.max_images"
 
-_WITH_BUDGET = "train.learning_rate."
-"""Keys that may change where a larger budget is given: a run goes on more finely, say."""
+_WITH_BUDGET = ("train.learning_rate.", "train.ema_half_life_images")
+"""How keys begin that may change where a larger budget is given: a run goes on more finely, say."""
 
 
 class RunFolderError(Exception):
@@ -61,8 +61,8 @@ class RunFolder:
         Raises:
             RunFolderError: it cannot be written, or it holds the state of a run with another
                 configuration (what changes no result may differ: ``logging``, and where the data
-                are and how they are held; and ``train.max_images`` may be larger, with another
-                ``train.learning_rate``).
+                are and how they are held; and ``train.max_images`` may be larger, with other
+                learning rates and another half-life of the average).
         """
         written = self.path / "config.yaml"
         try:

@@ -471,6 +471,7 @@ def test_a_larger_budget_goes_on_from_what_is_there(
     fit(tiny_config(share), run, device="cpu")
     spent = load_state(run)
     finer = {"train.max_images": 96, "train.learning_rate.generator": 1e-4}
+    finer["train.ema_half_life_images"] = 999
     larger = tiny_config(share | finer)
     assert fit(larger, run, device="cpu", on_progress=interrupt_at(52)).interrupted
     again = fit(larger, run, device="cpu")
