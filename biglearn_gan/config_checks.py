@@ -45,8 +45,8 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_loss(sections["loss"])
     if "train" in sections:
         train = sections["train"]
-        if (train.max_images is None) == (train.max_minutes is None):
-            yield "train: give either max_images or max_minutes as the budget, and not both"
+        budgets = {"max_images": train.max_images, "max_minutes": train.max_minutes}
+        yield from _one_of("train", budgets)
         if "model" in sections:
             yield from _check_hand_over(train.warm_start, sections["model"])
         if "tasks" in sections and not task_problems:
@@ -66,8 +66,8 @@ def _check_missing(data: DataConfig) -> Iterator[str]:
     if data.missing is None:
         return
     missing = data.missing
-    if (missing.hole is not None) + missing.alpha + missing.masks != 1:
-        yield "data.missing: give exactly one of a hole, alpha: true and masks: true"
+    sources = {"hole": missing.hole, "alpha": missing.alpha, "masks": missing.masks}
+    yield from _one_of("data.missing", {name: value or None for name, value in sources.items()})
     if missing.alpha and data.name != "folder":
         yield f"data.missing.alpha: {data.name} has no transparent pixels; only a folder's can"
     if missing.masks and data.name != "folder":
@@ -101,9 +101,8 @@ def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
 
 
 def _check_tasks(tasks: TasksConfig) -> Iterator[str]:
-    if (tasks.preset is None) == (tasks.components is None):
-        yield "tasks: give either a preset or a list of components, and not both"
-    elif tasks.preset is not None:
+    yield from _one_of("tasks", {"preset": tasks.preset, "components": tasks.components})
+    if tasks.preset is not None and tasks.components is None:
         yield from _check_weights(tasks, tasks.preset)
     if tasks.components is None:
         return
@@ -153,17 +152,18 @@ def _check_selection(key: str, selection: Selection) -> Iterator[str]:
             "count"
         )
         return
-    given = [name for name, value in selection.ratio if value is not None]
-    if len(given) != 1:
-        yield (
-            f"{key}.ratio: give exactly one of uniform, beta, fixed, count, "
-            f"not {' and '.join(given) or 'none'}"
-        )
+    yield from _one_of(f"{key}.ratio", dict(selection.ratio))
     uniform, beta = selection.ratio.uniform, selection.ratio.beta
     if uniform is not None and not uniform[0] <= uniform[1] <= 1:
         yield f"{key}.ratio.uniform: [{uniform[0]}, {uniform[1]}] is not a range inside [0, 1]"
     if beta is not None and min(beta) <= 0:
         yield f"{key}.ratio.beta: [{beta[0]}, {beta[1]}] must both be above 0"
+
+
+def _one_of(key: str, values: Mapping[str, Any]) -> Iterator[str]:
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        yield f"{key}: give exactly one of {', '.join(values)}, not {' and '.join(given) or 'none'}"
 
 
 def _check_loss(loss: LossConfig) -> Iterator[str]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from biglearn_gan.colours import coloured, random_hues
 from biglearn_gan.config import DataConfig
 from biglearn_gan.fields import gaussian_field
-from biglearn_gan.holes import named_hole
+from biglearn_gan.holes import HoleError, named_hole
 from biglearn_gan.images import (
     IMAGE_SUFFIXES,
     DataError,
@@ -197,6 +197,20 @@ class ImageDataset:
         )
 
 
+def check_missing(config: DataConfig) -> None:
+    """What is missing has to be a hole that there is, in images of this size.
+
+    Raises:
+        HoleError: it is none.
+    """
+    if config.missing is None or config.missing.hole is None:
+        return
+    try:
+        named_hole(config.missing.hole, config.image_size, 1, 1, 0)
+    except HoleError as error:
+        raise HoleError(f"data.missing.hole: {error}") from None
+
+
 def load_dataset(
     config: DataConfig, split: str, device: torch.device | str = "cpu"
 ) -> ImageDataset:
@@ -221,8 +235,7 @@ def load_dataset(
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-    if config.missing is not None and config.missing.hole is not None:
-        named_hole(config.missing.hole, config.image_size, 1, 1, 0)
+    check_missing(config)
     name = f"{config.name}:{split}"
     held_out = split == "validation" and config.validation_share > 0
     own_split = "train" if held_out else split

@@ -84,7 +84,7 @@ def _completion_tab(studio: Studio, folder: Path) -> None:
     image = gr.State(first)
     with gr.Row():
         with gr.Column(scale=3, min_width=studio.canvas_size[0] + 20):
-            canvas = painter(_picture(first), studio.canvas_size, "editor")
+            canvas = painter(_picture(first), studio.canvas_size, "painter")
         with gr.Column(scale=2):
             number = gr.Slider(
                 0, max(count - 1, 1), 0, step=1, label="Test image", visible=count > 1

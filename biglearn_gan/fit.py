@@ -18,7 +18,7 @@ from accelerate.utils import broadcast_object_list
 from PIL import Image
 
 from biglearn_gan.config import Config, ConfigError
-from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.data import ImageDataset, check_missing, load_dataset
 from biglearn_gan.doctor import Doctor
 from biglearn_gan.figures import completion_grid
 from biglearn_gan.game import METRIC_NAMES
@@ -116,6 +116,7 @@ def fit(
         ConfigError: the device is not there, or the batch does not divide among the processes.
         TrainingError: a loss is not finite (the last good state is kept).
         DataError: the images cannot be had.
+        HoleError: ``data.missing.hole`` is none.
         RunFolderError: the folder cannot be written or holds another run.
     """
     accelerator = make_accelerator(device, config.train.precision)
@@ -312,7 +313,13 @@ class _Observer:
 
 
 def describe(config: Config, device: str = "auto") -> str:
-    """Sizes and memory of a run, measured by a few steps on random images; no data are needed."""
+    """Sizes and memory of a run, measured by a few steps on random images; no data are needed.
+
+    Raises:
+        ConfigError: the device is not there.
+        HoleError: ``data.missing.hole`` is none.
+    """
+    check_missing(config.data)
     accelerator = make_accelerator(device, config.train.precision)
     dataset = random_images(config, config.train.batch_size, accelerator.device)
     trainer = Trainer(config, dataset, accelerator, max_images=10**9)

@@ -61,16 +61,17 @@ class Wider:
 class GameBatch:
     """One step's real tokens, tasks and noise; K = ``loss.fakes_per_real`` fakes for each real.
 
-    ``second`` is another split of the same unions, for the communication game. ``labels`` are the
-    true classes, of which ``sequence`` holds those that are given; None without labels. ``wider``
-    is None where exactly what is judged is drawn (W = M).
+    ``perturbation`` moves real and fake tokens, R = (1 + K) B rows. ``second`` is another split of
+    the same unions, for the communication game. ``labels`` are the true classes, of which
+    ``sequence`` holds those that are given; None without labels. ``wider`` is None where exactly
+    what is judged is drawn (W = M).
     """
 
     real: Float[Tensor, "B M P"]
     sequence: TokenSequence
     z: Float[Tensor, "K B Z"]
     token_noise: Float[Tensor, "K B W N"]
-    perturbation: Float[Tensor, "KB M P"] | None = None
+    perturbation: Float[Tensor, "R M P"] | None = None
     second: TokenSequence | None = None
     labels: Int64[Tensor, " B"] | None = None
     wider: Wider | None = None
@@ -78,7 +79,7 @@ class GameBatch:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Scalars to log, and the sum of all terms for each real image, to find a diverging one."""
+    """Scalars to log, and each real image's unweighted sum of terms, to find a diverging one."""
 
     metrics: dict[str, Tensor]
     per_sample: Float[Tensor, " B"]

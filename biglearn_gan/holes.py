@@ -98,7 +98,7 @@ def named_hole(
         return _random_holes("iid", image_size, block, share, images, seed)
     if name.startswith("outside:"):
         return _outside_squares(name, image_size, images, seed)
-    raise HoleError(f"unknown mask {name!r}: give an image file or one of {', '.join(HOLE_NAMES)}")
+    raise HoleError(f"unknown mask {name!r}: no image file, and none of {', '.join(HOLE_NAMES)}")
 
 
 def read_hole(

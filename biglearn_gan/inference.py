@@ -131,7 +131,7 @@ class TokenModel(nn.Module):
                     "tokens": gather_tokens(tokens[rows], sequence.positions),
                     "positions": sequence.positions,
                     "is_target": sequence.is_target,
-                    "labels": self._if_known(known[rows]),
+                    "labels": self._labels_read(known[rows]),
                     "kept": sequence.kept,
                 }
                 scored = self.discriminator(**_filled(inputs, self.device))
@@ -194,11 +194,11 @@ class TokenModel(nn.Module):
         cumulative = probabilities.double().cumsum(dim=1)
         row, variation = (labels[rows] == UNKNOWN_LABEL).nonzero().T
         upper, image = cumulative[row], rows[row]
-        sources = [
+        generators = [
             generator_for(Stream.LABELS, seed, first_image + i, k)
             for i, k in zip(image.tolist(), variation.tolist(), strict=True)
         ]
-        uniform = [torch.rand(1, generator=each, dtype=torch.float64) for each in sources]
+        uniform = [torch.rand(1, generator=each, dtype=torch.float64) for each in generators]
         level = torch.stack(uniform) * upper[:, -1:]
         result = labels.clone()
         result[image, variation] = torch.searchsorted(upper, level, right=True)[:, 0]
@@ -222,14 +222,14 @@ class TokenModel(nn.Module):
             "is_target": sequence.is_target,
             "z": z,
             "token_noise": token_noise,
-            "labels": self._if_known(labels),
+            "labels": self._labels_read(labels),
             "kept": sequence.kept,
         }
         drawn = self.generator(**_filled(inputs, self.device))[: len(tokens)]
         return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
 
-    def _if_known(self, labels: Tensor) -> Tensor | None:
-        """What the networks take: labels for a model that has some."""
+    def _labels_read(self, labels: Tensor) -> Tensor | None:
+        """What the networks take: None for a model without labels."""
         return None if self.config.data.num_classes is None else labels
 
 

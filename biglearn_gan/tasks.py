@@ -50,7 +50,7 @@ class TaskSampler:
     Args:
         components: of the mixture.
         grid_size: tokens per column and per row.
-        label_given: the share of tasks that are given the label; None without labels.
+        label_share: of the tasks that are given the label; None without labels.
         kept: the law of what targets keep; None where they keep nothing.
     """
 
@@ -58,14 +58,14 @@ class TaskSampler:
         self,
         components: Sequence[TaskComponent],
         grid_size: tuple[int, int],
-        label_given: float | None = None,
+        label_share: float | None = None,
         kept: KeptPixels | None = None,
     ):
         if not components:
             raise ValueError("a task distribution needs at least one component")
         self.components = tuple(components)
         self.grid_size = grid_size
-        self.label_given = label_given
+        self.label_share = label_share
         self.kept = kept
         self._weights = torch.tensor([c.weight for c in components], dtype=torch.float64)
         self._patterns = {
@@ -98,8 +98,8 @@ class TaskSampler:
         tasks = self._split(union, components, count, generator)
         transforms = self._transforms(components, observed, generator)
         label_given = None
-        if self.label_given is not None:
-            label_given = torch.rand(len(observed), generator=generator) < self.label_given
+        if self.label_share is not None:
+            label_given = torch.rand(len(observed), generator=generator) < self.label_share
         masks = tasks.masks
         if self.kept is not None:
             masks = self.kept.draw(masks, generator)
@@ -125,7 +125,7 @@ class TaskSampler:
     def conditional(self) -> TaskSampler:
         """The same mixture without the components that have no source (joint and marginals)."""
         conditional = [c for c in self.components if c.target.pattern != "everything"]
-        return TaskSampler(conditional, self.grid_size, self.label_given, self.kept)
+        return TaskSampler(conditional, self.grid_size, self.label_share, self.kept)
 
     def _split(
         self, union: Tensor, components: Tensor, count: int, generator: torch.Generator

@@ -3,11 +3,11 @@
     python experiments/ablate.py experiments/ablations/penalty.yaml [--processes 2]
 
 The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants`` (a name and
-overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation, and ``tables`` (columns of
-each, by title). Every run is `biglearn-gan train`, then `biglearn-gan evaluate`, in a process of
-its own on one thread; a run that was stopped goes on, and a finished one is not repeated, also
-where another grid made it. Beside the YAML file appear NAME.csv (one line for each run), NAME.md
-(mean ± standard deviation over seeds) and NAME.png.
+overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further options of it in
+``evaluate``, and ``tables`` (columns of each, by title). Every run is `biglearn-gan train`, then
+`biglearn-gan evaluate`, in a process of its own on one thread; a run that was stopped goes on, and
+a finished one is not repeated, also where another grid made it. Beside the YAML file appear
+NAME.csv (one line for each run), NAME.md (mean ± standard deviation over seeds) and NAME.png.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,10 @@ MEASURES = (
 )
 
 
+class GridError(Exception):
+    """A YAML file that holds no grid, in one sentence."""
+
+
 class RunError(Exception):
     """A run that ended with an error, in one sentence."""
 
@@ -63,6 +68,18 @@ class Grid(BaseModel):
     num: int = 1797
     evaluate: list[str] = []
     tables: dict[str, list[str]] = {}
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid of a YAML file.
+
+    Raises:
+        GridError: it holds none.
+    """
+    try:
+        return Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise GridError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True)
@@ -142,20 +159,23 @@ def main(
 ) -> None:
     """Carry out what is missing, and write the CSV, the table and the figure."""
     try:
-        grid = Grid.model_validate(yaml.safe_load(grid_file.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        print(f"ablate: {grid_file}: {' '.join(str(error).split())}", file=sys.stderr)
+        grid = read_grid(grid_file)
+    except GridError as error:
+        print(f"ablate: {error}", file=sys.stderr)
         sys.exit(2)
     todo = [Run(variant, seed, runs, grid) for seed in grid.seeds for variant in grid.variants]
     done: list[Run] = []
+    one_at_a_time = Lock()
 
     def carry_out(run: Run) -> None:
         started = time.perf_counter()
         run.carry_out()
-        done.append(run)
-        print(f"{run.variant}, seed {run.seed}: {time.perf_counter() - started:.0f} s", flush=True)
-        finished = [one for one in todo if one in done]
-        write(grid_file, [one.row() for one in finished], grid.tables)
+        spent = time.perf_counter() - started
+        with one_at_a_time:
+            done.append(run)
+            print(f"{run.variant}, seed {run.seed}: {spent:.0f} s", flush=True)
+            finished = [one for one in todo if one in done]
+            write(grid_file, [one.row() for one in finished], grid.tables)
 
     try:
         with ThreadPoolExecutor(processes) as pool:

@@ -47,7 +47,7 @@ def test_csv_table_and_figure_appear_beside_the_grid(tmp_path: Path) -> None:
 
 
 def carry_out(grid: Path, runs: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, EXPERIMENTS / "ablate.py", grid, "--runs", runs]
+    command = [sys.executable, EXPERIMENTS / "ablate.py", grid, "--runs", runs, "--processes", 2]
     return subprocess.run(
         [str(word) for word in command],
         cwd=EXPERIMENTS.parent,

@@ -146,8 +146,12 @@ MISSING = [
 IMPOSSIBLE = [
     (("data.image_size", [8, 13]), "data.image_size", "width 13 is not a multiple of"),
     (("data.image_size", [13, 8]), "data.image_size", "height 13 is not a multiple of"),
-    (("tasks", {}), "tasks", "either a preset or a list of components"),
-    (("tasks.components", [{"name": "a", "weight": 1.0}]), "tasks", "and not both"),
+    (("tasks", {}), "tasks", "exactly one of preset, components, not none"),
+    (
+        ("tasks.components", [{"name": "a", "weight": 1.0}]),
+        "tasks",
+        "exactly one of preset, components, not preset and components",
+    ),
     (("tasks", {"components": []}), "tasks.components", "sum to nothing"),
     (("tasks.weights", {"strokes": 1.0}), "tasks.weights.strokes", "are joint, scattered, box"),
     (("tasks", {"preset": "mae", "weights": {"mae": 0}}), "tasks.weights", "sum to nothing"),
@@ -193,8 +197,8 @@ IMPOSSIBLE = [
     (("loss.relativistic", 0.0), "loss", "at least one of them"),
     (("loss.communication", 0.5), "loss.communication", "needs loss.logistic above 0"),
     (("loss.fakes_per_real", 1), "loss.energy_score", "fakes_per_real of at least 2, not 1"),
-    (("train.max_minutes", 5), "train", "either max_images or max_minutes"),
-    (("train.max_images", None), "train", "either max_images or max_minutes"),
+    (("train.max_minutes", 5), "train", "max_minutes, not max_images and max_minutes"),
+    (("train.max_images", None), "train", "of max_images, max_minutes, not none"),
     (
         ("model.discriminator.width", 32),
         "train.warm_start.hand_over",

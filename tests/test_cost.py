@@ -25,7 +25,7 @@ def cost(tiny_config: Callable[..., Config]) -> Callable[..., float]:
     def measure(**changes: object) -> float:
         plain = {"tasks.preset": "joint", "train.warm_start.share": 0.0}
         config = tiny_config(plain | {key.replace("__", "."): v for key, v in changes.items()})
-        return operations(random_trainer(config, "cpu"))
+        return operations(random_trainer(config, "cpu"), steps=16)
 
     return measure
 
@@ -46,15 +46,30 @@ def test_every_variant_has_as_many_turns(tiny_config: Callable[..., Config]) -> 
     assert trainers["a"].images_seen == trainers["b"].images_seen == 3 * 2 * 4
 
 
-def test_the_table_has_a_row_for_each_variant(tmp_path: Path) -> None:
-    grid = tmp_path / "grid.yaml"
-    grid.write_text(
-        "config: experiments/digits.yaml\nseeds: [0]\n"
-        "overrides: [train.batch_size=2, data.root=nowhere]\n"
-        "variants: {base: [], every step: [loss.penalty.interval=1]}\n"
+def run(grid: Path, text: str) -> subprocess.CompletedProcess[str]:
+    grid.write_text(text)
+    words = [sys.executable, "experiments/cost.py", str(grid), "--rounds", "1", "--steps", "4"]
+    return subprocess.run(
+        words, cwd=EXPERIMENTS.parent, check=False, capture_output=True, text=True
     )
-    words = [sys.executable, "experiments/cost.py", str(grid), "--rounds", "1", "--steps", "1"]
-    done = subprocess.run(words, cwd=EXPERIMENTS.parent, check=True, capture_output=True, text=True)
-    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
-    assert rows == ["base", "every step"]
-    assert done.stdout.splitlines()[2].endswith("| 1.00 |")
+
+
+def test_the_table_has_a_row_for_each_variant(tmp_path: Path) -> None:
+    done = run(
+        tmp_path / "grid.yaml",
+        "config: experiments/digits.yaml\nseeds: [0]\n"
+        "overrides: [train.batch_size=2, data.root=nowhere, tasks.preset=joint]\n"
+        "variants:\n  base: [train.warm_start.share=0]\n"
+        "  every step: [train.warm_start.share=0, loss.penalty.interval=1]\n",
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows[2:]] == ["base", "every step"]
+    assert float(rows[3][1]) > float(rows[2][1])
+    assert rows[2][3] == "1.00"
+
+
+def test_a_wrong_grid_is_one_sentence(tmp_path: Path) -> None:
+    for text in ("seeds: [0]", "config: experiments/digits.yaml\nseeds: [0]\nvariants: {a: [b]}"):
+        done = run(tmp_path / "grid.yaml", text)
+        assert done.returncode == 2
+        assert done.stderr.startswith("cost: ") and "Traceback" not in done.stderr

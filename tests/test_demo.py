@@ -11,7 +11,6 @@ import shlex
 import shutil
 import socket
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +111,12 @@ def test_the_command_line_draws_the_same(
             assert (cell == image).all()
 
 
+def test_the_command_line_names_the_device(studio: Studio) -> None:
+    on_a_gpu = Studio("my model", studio.model, None, device="cuda")
+    assert " --device cuda " in on_a_gpu.sample(1, seed=0).command
+    assert "--device" not in studio.sample(1, seed=0).command
+
+
 def test_an_upload_is_fitted_to_the_model(studio: Studio, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "right.png")
@@ -135,16 +140,6 @@ def test_an_unknown_test_image_and_a_port_in_use(studio: Studio) -> None:
             serving(studio, "127.0.0.1", port),
         ):
             pass
-
-
-def test_a_page_without_test_images(studio: Studio) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    without = Studio("my model", studio.model, None)
-    with serving(without, "127.0.0.1", port) as url, urllib.request.urlopen(url) as answer:
-        assert answer.status == 200
-        assert "Upload an image" in answer.read().decode()
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +183,7 @@ class Page:
 
     def shown(self, unlike: str = "none") -> str:
         """The picture below the brush, once there is another one than ``unlike``."""
-        style = "() => document.querySelector('#editor canvas')?.style.backgroundImage"
+        style = "() => document.querySelector('#painter canvas')?.style.backgroundImage"
         self.page.wait_for_function(
             f"(unlike) => ![undefined, '', unlike].includes(({style})())", arg=unlike
         )
@@ -196,7 +191,7 @@ class Page:
 
     def paint(self) -> None:
         """A slanted stroke over the middle."""
-        box = self.page.locator("#editor canvas").bounding_box()
+        box = self.page.locator("#painter canvas").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.mouse.move(x - 60, y - 60)
         self.page.mouse.down()
@@ -208,7 +203,7 @@ class Page:
         """The share of the canvas that paint covers."""
         return float(
             self.page.evaluate(
-                "() => { const canvas = document.querySelector('#editor canvas');"
+                "() => { const canvas = document.querySelector('#painter canvas');"
                 " const size = [canvas.width, canvas.height];"
                 " const { data } = canvas.getContext('2d').getImageData(0, 0, ...size);"
                 " return data.filter((value, i) => i % 4 === 3 && value > 127).length"
@@ -332,6 +327,22 @@ def test_paint_is_erased_and_cleared(page: Page) -> None:
     assert page.painted() == 0
     page.page.get_by_role("button", name="Complete", exact=True).click()
     page.page.get_by_text("nothing is painted: paint the part").wait_for()
+
+
+def test_a_page_without_test_images_waits_for_an_upload(
+    browser: Any, studio: Studio, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    without = Studio("my model", studio.model, None)
+    with serving(without, "127.0.0.1", port) as address:
+        opened = browser.new_page(viewport={"width": 1180, "height": 980})
+        opened.set_default_timeout(PATIENCE_MS)
+        opened.goto(address)
+        opened.get_by_role("button", name="Complete", exact=True).click()
+        opened.get_by_text("there is no image yet: upload one").wait_for()
+        opened.close()
 
 
 def test_a_label_is_asked_for(

@@ -242,7 +242,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("missing", "told"),
         [
-            ({}, "data.missing: give exactly one of a hole, alpha: true and masks: true"),
+            ({}, "data.missing: give exactly one of hole, alpha, masks, not none"),
             (HALF | {"alpha": True}, "data.missing: give exactly one"),
             (HALF | {"masks": True}, "data.missing: give exactly one"),
             ({"masks": True}, "data.missing.masks: digits has no mask files"),
