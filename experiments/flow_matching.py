@@ -15,7 +15,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,6 +54,8 @@ from biglearn_gan.transformer import Transformer
 
 TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
 FREQUENCIES = 16
+SAVE_IMAGES = 100_000
+"""A training is saved as often as this, to go on when it is stopped."""
 
 
 class VelocityField(nn.Module):
@@ -157,10 +161,13 @@ def flow_loss(
     return (error.sum(dim=1) / sequence.is_target.sum(dim=1)).mean()
 
 
-def train(config: Config, images: int, batch_size: int) -> tuple[VelocityField, dict[str, Any]]:
+def train(
+    config: Config, images: int, batch_size: int, state_file: Path, save_every: int = SAVE_IMAGES
+) -> tuple[VelocityField, dict[str, Any]]:
     """The averaged field after ``images`` images, and what it took.
 
-    Rates, their schedule and the average are those of the configuration's generator.
+    Rates, their schedule and the average are those of the configuration's generator. A training
+    that was stopped goes on from ``state_file``, which holds one of the same arguments.
     """
     seed, rates = config.train.seed, config.train.learning_rate
     dataset = load_dataset(config.data, "train")
@@ -170,11 +177,21 @@ def train(config: Config, images: int, batch_size: int) -> tuple[VelocityField, 
     field = VelocityField(config)
     average = copy.deepcopy(field).requires_grad_(False)
     optimizer = torch.optim.Adam(field.parameters(), betas=ADAM_BETAS, fused=True)
-    began, cpu_began = time.perf_counter(), time.process_time()
+    began = [time.perf_counter(), time.process_time()]
+    first, arguments = 0, [images, batch_size, config.to_yaml()]
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        if state["arguments"] != arguments:
+            sys.exit(f"flow_matching: {state_file} is of another training: choose another --output")
+        first = state["images"]
+        began = [now - spent for now, spent in zip(began, state["seconds"], strict=True)]
+        for part, name in ((field, "field"), (average, "average"), (optimizer, "optimizer")):
+            part.load_state_dict(state[name])
     observed = torch.ones(batch_size, config.token_count, dtype=torch.bool)
     with unit_bars() as start:
         advance = start("images", images)
-        for step, seen in enumerate(range(0, images, batch_size)):
+        advance(first)
+        for seen in range(first, images, batch_size):
             batch = dataset.batch(order.indices(seen, batch_size))
             masks = sampler.sample(observed, generator_for(Stream.TASKS, seed, seen)).masks
             sequence = masks.sequence()
@@ -188,6 +205,7 @@ def train(config: Config, images: int, batch_size: int) -> tuple[VelocityField, 
             optimizer.zero_grad()
             flow_loss(field, real, sequence, seen).backward()
             optimizer.step()
+            step = seen // batch_size
             decay = min(
                 0.5 ** (batch_size / config.train.ema_half_life_images), (1 + step) / (10 + step)
             )
@@ -195,12 +213,19 @@ def train(config: Config, images: int, batch_size: int) -> tuple[VelocityField, 
             theirs = [parameter.detach() for parameter in field.parameters()]
             torch._foreach_lerp_(ours, theirs, 1 - decay)
             advance(batch_size)
-    spent = {
-        "images": images,
-        "seconds": time.perf_counter() - began,
-        "cpu_seconds": time.process_time() - cpu_began,
-    }
-    return average, spent
+            if (seen + batch_size) // save_every > seen // save_every:
+                state = {"images": seen + batch_size, "seconds": since(began)}
+                state["arguments"] = arguments
+                state |= {"field": field.state_dict(), "average": average.state_dict()}
+                with replacing(state_file) as path:
+                    torch.save(state | {"optimizer": optimizer.state_dict()}, path)
+    seconds, cpu_seconds = since(began)
+    return average, {"images": images, "seconds": seconds, "cpu_seconds": cpu_seconds}
+
+
+def since(began: Sequence[float]) -> list[float]:
+    """Seconds by the clock and of the processor."""
+    return [time.perf_counter() - began[0], time.process_time() - began[1]]
 
 
 def main(
@@ -222,7 +247,7 @@ def main(
     output.mkdir(parents=True, exist_ok=True)
     weights = output / "model.safetensors"
     if not weights.exists():
-        field, spent = train(settings, images, batch_size)
+        field, spent = train(settings, images, batch_size, output / "state.pt")
         (output / "training.json").write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
         with replacing(weights) as path:
             save_file(field.state_dict(), path)

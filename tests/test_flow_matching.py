@@ -18,7 +18,7 @@ from biglearn_gan.randomness import Stream, generator_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 
-from flow_matching import FlowModel, VelocityField, flow_loss, main
+from flow_matching import FlowModel, VelocityField, flow_loss, main, train
 
 
 @pytest.fixture
@@ -85,6 +85,24 @@ def test_it_keeps_what_is_given_and_ignores_what_is_not(field: VelocityField) ->
     assert (drawn[:, 0] != drawn[:, 1]).any()
     alone = model.complete(images[3:4], hole[3:4], variations=2, seed=4, first_image=3)
     torch.testing.assert_close(alone[0], drawn[3])
+
+
+def test_a_training_that_was_stopped_goes_on_as_if_it_never_was(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = tiny_config()
+    whole, _ = train(config, 48, 4, tmp_path / "whole.pt")
+    saved, _ = train(config, 48, 4, tmp_path / "saved.pt", save_every=20)
+    state = torch.load(tmp_path / "saved.pt", weights_only=True)
+    assert state["images"] == 40
+    again, spent = train(config, 48, 4, tmp_path / "saved.pt")
+    assert spent["seconds"] > state["seconds"][0]
+    for one in (saved, again):
+        for name, value in whole.state_dict().items():
+            assert torch.equal(one.state_dict()[name], value), name
+    assert not (tmp_path / "whole.pt").exists()
+    with pytest.raises(SystemExit, match="is of another training"):
+        train(config, 52, 4, tmp_path / "saved.pt")
 
 
 def test_the_whole_is_measured_beside_the_gan(
