@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 # A file imports only from files above it. Inside `evaluation` the order is free, without a circle.
 ORDER = [
     "sections",
+    "presets",
     "config_checks",
     "config",
     "gaussians",
@@ -52,6 +53,7 @@ ORDER = [
     "sampling",
     "labelling",
     "studio",
+    "painter",
     "demo",
     "game",
     "schedule",
@@ -68,7 +70,8 @@ ORDER = [
 # Files that may import less than what is above them.
 ONLY = {
     "sections": set[str](),
-    "config_checks": {"sections"},
+    "presets": {"sections"},
+    "config_checks": {"sections", "presets"},
     "config": {"sections", "config_checks"},
     "progress": set[str](),
     "doctor": {"config"},
