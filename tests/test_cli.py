@@ -300,6 +300,9 @@ def test_training_resumes_and_ends(
     assert code == 0
     assert out.splitlines()[-1].startswith("nothing to do: all 48 images were seen before")
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
+    code, out, err = run(*command, "model.generator.depth=2", "logging.evaluation_share=0.5")
+    assert code == 1 and "holds a run with model.generator.depth = 1, not 2" in err
+    assert out == "", "a refused run is told of nothing else"
     code, out, _ = run(*command, "train.max_images=64")
     assert code == 0
     assert "64 images seen" in out

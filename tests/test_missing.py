@@ -18,7 +18,7 @@ from torch import Tensor
 from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.shipped import quick_evaluation
-from biglearn_gan.fit import load_training_images, training_grid
+from biglearn_gan.fit import describe, load_training_images, training_grid
 from biglearn_gan.game import GameBatch
 from biglearn_gan.holes import HoleError, named_hole
 from biglearn_gan.images import DataError
@@ -98,9 +98,12 @@ class TestHoles:
     def test_images_of_the_test_split_are_whole(self) -> None:
         assert pixels_of(load_dataset(digits(**HALF), "test"))[1].all()
 
-    def test_an_unknown_hole_is_one_sentence(self) -> None:
-        with pytest.raises(HoleError, match="unknown mask 'spots'"):
+    def test_an_unknown_hole_is_one_sentence(self, tiny_config: Callable[..., Config]) -> None:
+        told = r"data\.missing\.hole: unknown mask 'spots'"
+        with pytest.raises(HoleError, match=told):
             load_dataset(digits(hole="spots"), "train")
+        with pytest.raises(HoleError, match=told):  # a dry run, which needs no data
+            describe(tiny_config({"data.missing": {"hole": "spots"}}), "cpu")
 
 
 class TestWithoutAPatch:
