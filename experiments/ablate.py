@@ -6,8 +6,10 @@ The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants``
 overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further options of it in
 ``evaluate``, and ``tables`` (columns of each, by title). Every run is `biglearn-gan train`, then
 `biglearn-gan evaluate`, in a process of its own on one thread; a run that was stopped goes on, and
-a finished one is not repeated, also where another grid made it. Beside the YAML file appear
-NAME.csv (one line for each run), NAME.md (mean ± standard deviation over seeds) and NAME.png.
+a finished one is not repeated, also where another grid made it. Beside the YAML file (or in
+``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation over
+seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there or
+not, so that seeds and variants can be added anywhere; another ``--output`` measures all anew.
 """
 
 from __future__ import annotations
@@ -107,6 +109,11 @@ class Run:
         words = [self.grid.tasks, str(self.grid.num), *self.grid.evaluate]
         return self.folder / "-".join(words).replace(":", "_").replace("/", "_") / "metrics.json"
 
+    @property
+    def name(self) -> str:
+        """What is trained and how it is measured: one name for one line of a CSV."""
+        return self.metrics.parent.relative_to(self.runs).as_posix()
+
     def carry_out(self) -> None:
         """Train and evaluate, on one thread; what is done already is left alone."""
         overrides = [*self.overrides, f"train.seed={self.seed}"]
@@ -141,7 +148,7 @@ class Run:
 
     def row(self) -> dict[str, Any]:
         """What was measured: a column for each measure and task."""
-        row: dict[str, Any] = {"variant": self.variant, "seed": self.seed}
+        row: dict[str, Any] = {"variant": self.variant, "seed": self.seed, "run": self.name}
         with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             logged = [line for line in csv.DictReader(file) if line["seconds"]]
         row |= {"images": logged[-1]["images"], "seconds": logged[-1]["seconds"]}
@@ -156,6 +163,9 @@ def main(
     grid_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/ablations"),
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of CSV, table and figure (default: the grid's).")
+    ] = None,
 ) -> None:
     """Carry out what is missing, and write the CSV, the table and the figure."""
     try:
@@ -164,40 +174,61 @@ def main(
         print(f"ablate: {error}", file=sys.stderr)
         sys.exit(2)
     todo = [Run(variant, seed, runs, grid) for seed in grid.seeds for variant in grid.variants]
-    done: list[Run] = []
+    results = (output or grid_file.parent) / grid_file.name
+    rows = read_rows(results.with_suffix(".csv"))
     one_at_a_time = Lock()
 
-    def carry_out(run: Run) -> None:
+    def finish(run: Run) -> None:
         started = time.perf_counter()
         run.carry_out()
         spent = time.perf_counter() - started
         with one_at_a_time:
-            done.append(run)
+            rows[run.name] = run.row()
             print(f"{run.variant}, seed {run.seed}: {spent:.0f} s", flush=True)
-            finished = [one for one in todo if one in done]
-            write(grid_file, [one.row() for one in finished], grid.tables)
+            write_results()
+
+    def write_results() -> None:
+        done = [rows[run.name] | {"variant": run.variant} for run in todo if run.name in rows]
+        write(results, done, grid.tables)
 
     try:
         with ThreadPoolExecutor(processes) as pool:
-            list(pool.map(carry_out, todo))
+            list(pool.map(finish, [run for run in todo if run.name not in rows]))
+        write_results()
     except (RunError, ConfigError) as error:
         print(f"ablate: {error}", file=sys.stderr)
         sys.exit(1)
 
 
+def read_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """The lines of a CSV by `write`, by the name of their run; none where there is no file."""
+    if not path.exists():
+        return {}
+    words = ("variant", "run", "images", "seconds")
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            line["run"]: {
+                key: value if key in words else int(value) if key == "seed" else float(value)
+                for key, value in line.items()
+                if value
+            }
+            for line in csv.DictReader(file)
+        }
+
+
 def write(
-    grid_file: Path, rows: list[dict[str, Any]], tables: Mapping[str, Sequence[str]] | None = None
+    results: Path, rows: list[dict[str, Any]], tables: Mapping[str, Sequence[str]] | None = None
 ) -> None:
     """The CSV, the tables and the figure of the runs that are done.
 
     Args:
-        grid_file: they land beside it.
+        results: their path, but for the suffix.
         rows: one for each run.
         tables: columns of each table by its title; None for a single one of what is most asked for.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with (
-        replacing(grid_file.with_suffix(".csv")) as path,
+        replacing(results.with_suffix(".csv")) as path,
         path.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -206,12 +237,12 @@ def write(
     wanted = tables or {"": usual_columns(rows)}
     for name in {name for names in wanted.values() for name in names}:
         if not any(name in row for row in rows):
-            raise RunError(f"{grid_file}: no run has the column {name!r} of its tables")
+            raise RunError(f"{results}: no run has the column {name!r} of its tables")
     texts = [f"{title}\n\n{table(rows, names)}".strip() for title, names in wanted.items()]
-    with replacing(grid_file.with_suffix(".md")) as path:
+    with replacing(results.with_suffix(".md")) as path:
         path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     shown = list(dict.fromkeys(name for names in wanted.values() for name in names))
-    with replacing(grid_file.with_suffix(".png")) as path:
+    with replacing(results.with_suffix(".png")) as path:
         figure(rows, shown).savefig(path, format="png", dpi=100)
 
 

@@ -17,11 +17,14 @@ import ablate  # noqa: E402
 
 
 def rows() -> list[dict[str, object]]:
-    common = {"images": "48", "seconds": "2.0", "agreement glued random:0.5": 0.3}
+    measured = [("a", 0, 2.0, 0.75), ("b", 0, 9.0, 0.25), ("a", 1, 4.0, 0.85)]
     return [
-        {"variant": "a", "seed": 0, "fd joint": 2.0, "agreement random:0.5": 0.75} | common,
-        {"variant": "b", "seed": 0, "fd joint": 9.0, "agreement random:0.5": 0.25} | common,
-        {"variant": "a", "seed": 1, "fd joint": 4.0, "agreement random:0.5": 0.85} | common,
+        {
+            **{"variant": variant, "seed": seed, "run": f"{variant}/{seed}"},
+            **{"images": "48", "seconds": "2.0", "agreement glued random:0.5": 0.3},
+            **{"fd joint": distance, "agreement random:0.5": agreement},
+        }
+        for variant, seed, distance, agreement in measured
     ]
 
 
@@ -36,6 +39,7 @@ def test_csv_table_and_figure_appear_beside_the_grid(tmp_path: Path) -> None:
     ablate.write(tmp_path / "some.yaml", rows())
     with (tmp_path / "some.csv").open(newline="") as file:
         assert [line["variant"] for line in csv.DictReader(file)] == ["a", "b", "a"]
+    assert list(ablate.read_rows(tmp_path / "some.csv").values()) == rows()
     usual = ablate.table(rows(), ["fd joint", "agreement random:0.5"])
     assert (tmp_path / "some.md").read_text() == usual + "\n"
     tables = {"What is drawn": ["fd joint"], "What is read": ["agreement glued random:0.5"]}
@@ -46,8 +50,9 @@ def test_csv_table_and_figure_appear_beside_the_grid(tmp_path: Path) -> None:
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
 
 
-def carry_out(grid: Path, runs: Path) -> subprocess.CompletedProcess[str]:
+def carry_out(grid: Path, runs: Path, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, EXPERIMENTS / "ablate.py", grid, "--runs", runs, "--processes", 2]
+    command += words
     return subprocess.run(
         [str(word) for word in command],
         cwd=EXPERIMENTS.parent,
@@ -91,8 +96,13 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
 
     log = (metrics.parents[1] / "config.yaml").read_text()
     (metrics.parents[1] / "config.yaml").write_text(log.replace("batch_size: 4", "batch_size: 8"))
-    ended = carry_out(grid, tmp_path / "runs")
+    ended = carry_out(grid, tmp_path / "runs", "--output", tmp_path / "anew")
     assert ended.returncode == 1 and "was made with another configuration" in ended.stderr
+
+    written = {suffix: grid.with_suffix(suffix).read_bytes() for suffix in (".csv", ".md")}
+    assert carry_out(grid, tmp_path / "no_runs").returncode == 0
+    assert not (tmp_path / "no_runs").exists()
+    assert {suffix: grid.with_suffix(suffix).read_bytes() for suffix in written} == written
 
 
 def test_a_column_that_no_run_has_is_an_error(tmp_path: Path) -> None:
