@@ -174,6 +174,8 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
             "loss.communication: needs loss.logistic above 0, because relativistic logits are "
             "defined only up to a constant per source"
         )
+    if loss.communication_from > 0 and loss.communication == 0:
+        yield "loss.communication_from: loss.communication is 0, so no term can enter"
     if loss.energy_score > 0 and loss.fakes_per_real < 2:
         yield (
             f"loss.energy_score: needs loss.fakes_per_real of at least 2, not {loss.fakes_per_real}"

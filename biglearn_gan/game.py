@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,6 +96,20 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the discriminator said of B real images and of their K B fakes before its update.
+
+    ``samples`` are what it judged, the real ones first. ``slopes`` are the gradient of its
+    objective with respect to the fakes; None where the updated one has to judge them again.
+    """
+
+    samples: Float[Tensor, "R M P"]
+    real: Float[Tensor, " B"]
+    fake: Float[Tensor, " KB"]
+    slopes: Float[Tensor, "KB M P"] | None = None
+
+
+@dataclass(frozen=True)
 class StepSizes:
     """What the schedules say for one step."""
 
@@ -146,19 +161,25 @@ class Players:
         """One update of the discriminator, then one of the generator, on the same fakes.
 
         The generator's relativistic term reuses the real logits from before the discriminator's
-        update, which saves a pass.
+        update, which saves a pass. With ``loss.shared_pass`` it reuses those of the fakes, too,
+        and their slopes.
         """
         with self.accelerator.autocast():
             fakes = self._fakes(batch, self.config.loss.fakes_per_real)  # (K B, M, P)
             second = self._second_fakes(batch)  # (B, M, P) or None
 
         factor = sizes.penalty_factor if penalise else None
-        critic, real_logits = self._discriminator_objective(batch, fakes, second, factor)
-        self._update("discriminator", critic.total, sizes.discriminator)
+        critic, verdict = self._discriminator_objective(batch, fakes, second, factor)
+        if self.config.loss.shared_pass and not penalise:
+            step = critic.total, sizes.discriminator, verdict.samples
+            (slopes,) = self._update("discriminator", *step)
+            verdict = replace(verdict, slopes=slopes[len(batch.real) :])
+        else:
+            self._update("discriminator", critic.total, sizes.discriminator)
 
         with self.accelerator.autocast():
             label = self._label_error(batch)
-            generator = self._generator_objective(batch, fakes, second, real_logits, label)
+            generator = self._generator_objective(batch, fakes, second, verdict, label)
         self._update("generator", generator.total, sizes.generator)
         self._move_average(sizes.ema_decay)
 
@@ -247,8 +268,8 @@ class Players:
         fakes: Float[Tensor, "KB M P"],
         second: Float[Tensor, "B M P"] | None,
         penalty_factor: float | None,
-    ) -> tuple[Objective, Float[Tensor, " B"]]:
-        """What the discriminator minimises, and its logits of the real images.
+    ) -> tuple[Objective, Verdict]:
+        """What the discriminator minimises, and what it says of real images and fakes.
 
         Penalties are taken in float32, whatever the precision of the rest.
         """
@@ -256,16 +277,14 @@ class Players:
         rows, k = len(batch.real), loss.fakes_per_real
         penalise = penalty_factor is not None
         exact = penalise and loss.penalty.kind == "exact"
-        samples = torch.cat([batch.real, fakes.detach()]).requires_grad_(exact)
+        samples = torch.cat([batch.real, fakes.detach()]).requires_grad_(exact or loss.shared_pass)
         sequence = batch.sequence.repeat(1 + k)
         precision = nullcontext() if penalise else self.accelerator.autocast()
         attention = twice_differentiable_attention() if exact else nullcontext()
         with precision, attention:
             logits = self._score(samples, sequence)
             real, fake = logits[:rows], logits[rows:]
-            game = loss.logistic * losses.logistic_discriminator(
-                real.repeat(k), fake
-            ) + loss.relativistic * losses.relativistic_discriminator(real.repeat(k), fake)
+            game = self._discriminator_game(real.repeat(k), fake)
             total = game.mean()
             per_sample = game.detach().view(k, rows).mean(dim=0)
             metrics = {
@@ -283,24 +302,32 @@ class Players:
             if second is not None:
                 value = self._communication(batch, fakes[:rows].detach(), second.detach())
                 total = total - loss.communication * value.mean()
-        return Objective(total, per_sample, metrics), real.detach()
+        return Objective(total, per_sample, metrics), Verdict(samples, real.detach(), fake.detach())
 
     def _generator_objective(
         self,
         batch: GameBatch,
         fakes: Float[Tensor, "KB M P"],
         second: Float[Tensor, "B M P"] | None,
-        real_logits: Float[Tensor, " B"],
+        verdict: Verdict,
         label: Float[Tensor, " B"] | None,
     ) -> Objective:
         """What the generator minimises."""
         loss = self.config.loss
         rows, k = len(batch.real), loss.fakes_per_real
-        fake = self._score(fakes, batch.sequence.repeat(k))
-        game = loss.logistic * losses.logistic_generator(
-            fake
-        ) + loss.relativistic * losses.relativistic_generator(real_logits.repeat(k), fake)
-        total = game.mean()
+        real = verdict.real.repeat(k)
+        if verdict.slopes is None:
+            game = self._generator_game(real, self._score(fakes, batch.sequence.repeat(k)))
+            total = game.mean()
+        else:
+            game = self._generator_game(real, verdict.fake)
+            slopes = losses.turned(
+                verdict.slopes,
+                partial(self._discriminator_game, real),
+                partial(self._generator_game, real),
+                verdict.fake,
+            )
+            total = (slopes * fakes).sum()  # whose gradient with respect to the fakes they are
         per_sample = game.detach().view(k, rows).mean(dim=0)
         metrics = {"loss/generator": game.mean()}
         if loss.energy_score > 0:
@@ -319,6 +346,16 @@ class Players:
             per_sample = per_sample + label.detach()
             metrics["loss/label"] = label.mean()
         return Objective(total, per_sample, metrics)
+
+    def _discriminator_game(self, real: Tensor, fake: Tensor) -> Tensor:
+        loss = self.config.loss
+        logistic = loss.logistic * losses.logistic_discriminator(real, fake)
+        return logistic + loss.relativistic * losses.relativistic_discriminator(real, fake)
+
+    def _generator_game(self, real: Tensor, fake: Tensor) -> Tensor:
+        loss = self.config.loss
+        logistic = loss.logistic * losses.logistic_generator(fake)
+        return logistic + loss.relativistic * losses.relativistic_generator(real, fake)
 
     def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
         logits = self.discriminator(
@@ -349,21 +386,26 @@ class Players:
             by_first_task[0], by_second_task[0], by_first_task[1], by_second_task[1]
         )
 
-    def _update(self, player: str, objective: Tensor, learning_rate: float) -> None:
-        """One Adam step on gradients averaged over all processes."""
+    def _update(
+        self, player: str, objective: Tensor, learning_rate: float, *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        """One Adam step on gradients averaged over all processes; those of inputs are returned."""
         optimizer = self.optimizers[player]
         (group,) = optimizer.param_groups
-        gradients = torch.autograd.grad(objective, group["params"])
+        weights = group["params"]
+        gradients = torch.autograd.grad(objective, [*weights, *inputs])
+        gradients, of_inputs = gradients[: len(weights)], gradients[len(weights) :]
         if self.accelerator.num_processes > 1:
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             flat = self.accelerator.reduce(flat, reduction="mean")
             pieces = flat.split([gradient.numel() for gradient in gradients])
             gradients = tuple(p.view_as(g) for p, g in zip(pieces, gradients, strict=True))
-        for parameter, gradient in zip(group["params"], gradients, strict=True):
+        for parameter, gradient in zip(weights, gradients, strict=True):
             parameter.grad = gradient
         group["lr"] = learning_rate
         optimizer.step()
         optimizer.zero_grad()
+        return of_inputs
 
     def _move_average(self, decay: float) -> None:
         ours = [parameter.detach() for parameter in self.average.parameters()]

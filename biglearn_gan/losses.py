@@ -6,6 +6,8 @@ of unequal shape, because (B, 1) - (B,) would broadcast in silence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
@@ -39,6 +41,30 @@ def relativistic_generator(
     """-log σ(f(fake) - f(real)), the mirror of :func:`relativistic_discriminator`."""
     _same_shape(real, fake)
     return F.softplus(real - fake)
+
+
+def turned(
+    slopes: Float[Tensor, "B M P"],
+    of_discriminator: Callable[[Tensor], Tensor],
+    of_generator: Callable[[Tensor], Tensor],
+    fake: Float[Tensor, " B"],
+) -> Float[Tensor, "B M P"]:
+    """The gradients of the generator's loss with respect to the fakes, from the discriminator's.
+
+    Both are ∇ f(x) times the derivative of a loss with respect to f(x), image by image, because
+    the discriminator mixes no images: one is the other times a ratio, without a pass of its own.
+
+    Args:
+        slopes: gradients of the discriminator's loss, or of its mean.
+        of_discriminator: its loss (B,) of the logits (B,), which rises with them.
+        of_generator: the generator's loss of the same.
+        fake: f(x), the logits of the fakes.
+    """
+    fake = fake.detach().requires_grad_()
+    (theirs,) = torch.autograd.grad(of_discriminator(fake).sum(), fake)
+    (ours,) = torch.autograd.grad(of_generator(fake).sum(), fake)
+    ratio = ours / theirs.clamp(min=torch.finfo(fake.dtype).tiny)
+    return slopes * ratio[:, None, None]
 
 
 def communication(

@@ -63,6 +63,12 @@ class Schedule:
             decay,
         )
 
+    def communicates(self, images_seen: int) -> bool:
+        """Whether the communication term is part of the step that begins at ``images_seen``."""
+        loss, played = self.config.loss, images_seen - self.warm_images
+        share = played / (self.total_images - self.warm_images)
+        return loss.communication > 0 and played >= 0 and share >= loss.communication_from
+
     def _whole_batches(self, images: int) -> int:
         batch_size = self.config.train.batch_size
         return -(-images // batch_size) * batch_size

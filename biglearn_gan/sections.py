@@ -227,14 +227,19 @@ class LossConfig(Section):
     """Weights of the terms of the game (0 leaves a term out).
 
     ``label`` weighs the label's cross-entropy, in the warm start too, in a model with labels.
+    ``communication`` enters after ``communication_from``, a share of the game. With
+    ``shared_pass`` both players learn from one pass of the discriminator on the fakes, from before
+    its update (but in steps with a penalty).
     """
 
     logistic: NonNegativeFloat = 0.0
     relativistic: NonNegativeFloat = 1.0
     energy_score: NonNegativeFloat = 1.0
     communication: NonNegativeFloat = 0.0
+    communication_from: Share = 0.0
     label: NonNegativeFloat = 1.0
     fakes_per_real: Positive = 2
+    shared_pass: bool = False
     penalty: PenaltyConfig = PenaltyConfig()
 
 

@@ -175,7 +175,7 @@ class Trainer:
         tasks = sampler.sample(observed, task_generator)
         sequence = self._mine(tasks, images.labels)
         second = None
-        if config.loss.communication > 0 and not self.warm:
+        if self.schedule.communicates(seen):
             other = sampler.resplit(tasks, observed, task_generator)
             second = self._mine(other, images.labels)
         drawn = sequence

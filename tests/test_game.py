@@ -33,6 +33,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "fakes_per_real": 3,
         "penalty": {"kind": "finite_difference", "r1": 0.3, "r2": 0.7, "interval": 5},
     },
+    "shared_pass": {"logistic": 0.6, "relativistic": 0.7, "shared_pass": True},
+    "shared_pass_and_communication": {
+        "logistic": 1.3,
+        "relativistic": 0.0,
+        "communication": 0.8,
+        "shared_pass": True,
+    },
     "finite_difference": {"penalty": {"kind": "finite_difference", "sigma": 0.11, "interval": 1}},
     "every_step": {"penalty": {"r1": 0.3, "r2": 0.0, "interval": 1}},
     "lazy": {"penalty": {"r1": 0.0, "r2": 0.3, "interval": 5}},
@@ -199,16 +206,24 @@ class ByTheBook:
         return objective
 
     def generator_objective(
-        self, critic: Discriminator, old_critic: Discriminator, generator: Generator
+        self,
+        critic: Discriminator,
+        old_critic: Discriminator,
+        generator: Generator,
+        penalise: bool,
     ) -> Tensor:
-        """``critic`` has made its step; a pair's real logit is the one from before it."""
+        """``critic`` has made its step; a pair's real logit is the one from before it.
+
+        So is the fakes' logit where one pass serves both players, in steps without a penalty.
+        """
         loss, batch = self.loss, self.batch
+        judge = old_critic if loss.shared_pass and not penalise else critic
         pairs, energies, agreements = [], [], []
         for b in range(B):
             real = self.score(old_critic, batch.real[b : b + 1], b).detach()
             drawn = [self.fake(generator, k, b, batch.sequence) for k in self.fakes]
             for x in drawn:
-                fake = self.score(critic, x, b)
+                fake = self.score(judge, x, b)
                 logistic, relativistic = -fake.sigmoid().log(), -(fake - real).sigmoid().log()
                 pairs.append(loss.logistic * logistic + loss.relativistic * relativistic)
             if loss.energy_score:
@@ -259,7 +274,7 @@ def test_a_step_of_the_game_follows_the_formulas(
     with sdpa_kernel(SDPBackend.MATH):
         of_critic = book.discriminator_objective(critic, generator, penalise)
         assert_close(seen["discriminator"], gradients(of_critic, critic))
-        of_generator = book.generator_objective(ours.discriminator, critic, generator)
+        of_generator = book.generator_objective(ours.discriminator, critic, generator, penalise)
         assert_close(seen["generator"], gradients(of_generator, generator))
 
     loss = ours.config.loss

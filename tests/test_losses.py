@@ -85,6 +85,30 @@ def test_extreme_logits_stay_finite() -> None:
         assert value.isfinite().all()
 
 
+@pytest.mark.parametrize("by", [1.0, 200.0], ids=["near", "far"])
+def test_turned_slopes_are_the_gradients_of_the_generators_loss(by: float) -> None:
+    """Of critics <w, x> whose logits lie so far apart that a slope underflows, none, but no NaN."""
+    weights, x = torch.randn(3, M, P), torch.randn(3, M, P, requires_grad=True)
+    real = torch.tensor([0.0, by, -by])
+
+    def slopes(loss: Callable[[Tensor], Tensor]) -> Tensor:
+        (gradient,) = torch.autograd.grad(loss((weights * x).sum(dim=(1, 2))).mean(), x)
+        return gradient
+
+    def of_discriminator(fake: Tensor) -> Tensor:
+        return losses.relativistic_discriminator(real, fake)
+
+    def of_generator(fake: Tensor) -> Tensor:
+        return losses.relativistic_generator(real, fake)
+
+    fake = (weights * x).sum(dim=(1, 2))
+    ours = losses.turned(slopes(of_discriminator), of_discriminator, of_generator, fake)
+    seen = slopes(of_discriminator).abs().sum(dim=(1, 2)) > 0
+    assert seen.tolist() == [True, by < 100, True]
+    torch.testing.assert_close(ours[seen], slopes(of_generator)[seen])
+    assert (ours[~seen] == 0).all()
+
+
 PAIRED: list[Callable[[Tensor, Tensor], Tensor]] = [
     losses.logistic_discriminator,
     losses.relativistic_discriminator,

@@ -184,6 +184,18 @@ def test_every_step_draws_anew(start: Callable[..., Trainer]) -> None:
         assert (batch.second.is_target != batch.sequence.is_target).any()
 
 
+def test_a_second_split_is_drawn_from_where_communication_enters(
+    start: Callable[..., Trainer],
+) -> None:
+    """Nine steps of the game begin at 12 images; half of it is over at 30."""
+    trainer = start(EVERYTHING | {"loss": EVERYTHING["loss"] | {"communication_from": 0.5}})
+    split = []
+    for images in range(12, 48, 4):
+        trainer.images_seen = images
+        split.append(trainer._draw(trainer.game_tasks, penalise=False)[0].second is not None)
+    assert split == [False] * 5 + [True] * 4
+
+
 def test_warm_start_then_hand_over_then_game(start: Callable[..., Trainer]) -> None:
     trainer = start()
     critic = {name: w.clone() for name, w in trainer.players.discriminator.state_dict().items()}
