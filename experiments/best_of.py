@@ -24,6 +24,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.data import load_dataset
+from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.sampling import complete_best, critic_logits, pixels_alone
@@ -60,7 +61,8 @@ def main(
     counts = sorted(int(count) for count in candidates.split(","))
     folders = {count: output / f"best_of_{count}" for count in counts}
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
-    measure(samplers, data_of(model, data_root), model.config.model.patch_size, num)
+    data, patch_size = data_of(model, data_root), model.config.model.patch_size
+    measure(samplers, fingerprint(model), data, patch_size, num)
     measures = ("fd", "agreement", "diversity")
     draw_curves({"best of": folders}, measures, "candidates", output / "best_of.png")
     typer.echo(side_by_side({f"best of {n}": folder for n, folder in folders.items()}, TASKS))

@@ -38,17 +38,24 @@ def data_of(model: BigLearnGAN, data_root: Path | None) -> DataConfig:
 
 
 def measure(
-    samplers: Mapping[Path, Any], data: DataConfig, patch_size: int, num: int, variations: int = 2
+    samplers: Mapping[Path, Any],
+    weights: str,
+    data: DataConfig,
+    patch_size: int,
+    num: int,
+    variations: int = 2,
 ) -> None:
     """Evaluate what stands for a model, each into its folder, unless it is there already.
 
-    What is there was measured with the same number of images, or is measured again.
+    What is there was measured with the same ``weights``, which tells models apart, and the same
+    number of images, or is measured again.
     """
+    asks = f"{num} images, weights {weights}\n"
     rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
     splits = [load_dataset(data, split) for split in ("train", "test")]
     for folder, sampler in samplers.items():
-        asked = folder / "images.txt"
-        if asked.exists() and asked.read_text(encoding="utf-8") == f"{num}\n":
+        asked = folder / "asked.txt"
+        if asked.exists() and asked.read_text(encoding="utf-8") == asks:
             continue
         with task_bars() as progress:
             report = evaluate(
@@ -64,7 +71,7 @@ def measure(
             )
         write_report(report, folder)
         with replacing(asked) as path:
-            path.write_text(f"{num}\n", encoding="utf-8")
+            path.write_text(asks, encoding="utf-8")
 
 
 def draw_curves(

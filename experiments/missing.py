@@ -6,11 +6,12 @@ For each hole, another one in every image (``none`` for complete images): the mo
 configuration trained on what is there, on the same images with each missing pixel set to the mean
 of the observed ones, and on only as many complete images as have equally many observed pixels. All
 are measured on complete test images, by the protocol of `biglearn-gan evaluate`. What is there
-already is not done again.
+already is not done again; a folder whose model has another configuration is refused.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from tables import side_by_side
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.fit import load_training_images, make_accelerator
 from biglearn_gan.progress import unit_bars
 from biglearn_gan.trainer import Trainer
@@ -49,14 +51,16 @@ def main(
         settings = load_config(config, [*root, *budget])
         for kind in KINDS[:1] if hole == "none" else KINDS:
             folder = output / f"{config.stem}, {images} images, {hole}, {kind}"
+            own = settings if kind == KINDS[0] else whole(settings)
             if not (folder / "config.json").is_file():
-                dataset = training_images(settings, kind)
-                train(settings if kind == KINDS[0] else whole(settings), dataset, folder)
+                train(own, training_images(settings, kind), folder)
+            elif BigLearnGAN.from_pretrained(folder).config != own.portable():
+                sys.exit(f"missing: {folder} is of another training: choose another --output")
             shown["complete" if hole == "none" else f"{hole}, {kind}"] = folder
-    models = {folder: BigLearnGAN.from_pretrained(folder) for folder in shown.values()}
-    first = next(iter(models.values()))
-    data = data_of(first, data_root).model_copy(update={"missing": None})
-    measure(models, data, first.config.model.patch_size, num)
+    for folder in shown.values():
+        model = BigLearnGAN.from_pretrained(folder)
+        data = data_of(model, data_root).model_copy(update={"missing": None})
+        measure({folder: model}, fingerprint(model), data, model.config.model.patch_size, num)
     typer.echo(side_by_side(shown, TASKS))
 
 

@@ -20,6 +20,7 @@ from tables import side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.progressive import OrderName, checked_order
 
 
@@ -58,7 +59,8 @@ def main(
             folders[count] = output / f"{count}_{order}"
             samplers[folders[count]] = InSteps(model, count, order)
             shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
-    measure(samplers, data_of(model, data_root), model.config.model.patch_size, num)
+    data, patch_size = data_of(model, data_root), model.config.model.patch_size
+    measure(samplers, fingerprint(model), data, patch_size, num)
     draw_curves(lines, ("fd", "agreement"), "steps", output / "steps.png")
     typer.echo(side_by_side(shown, TASKS))
 

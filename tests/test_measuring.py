@@ -40,9 +40,11 @@ def test_what_is_measured_is_kept_and_drawn(
     assert measuring.data_of(model, tmp_path).root == str(tmp_path)
     first, second = Copies(), Copies()
     folders = {1: tmp_path / "a", 4: tmp_path / "b"}
-    measuring.measure({folders[1]: first}, data, 2, 397)
-    measuring.measure({folders[1]: first, folders[4]: second}, data, 2, 397)
+    measuring.measure({folders[1]: first}, "these", data, 2, 397)
+    measuring.measure({folders[1]: first, folders[4]: second}, "these", data, 2, 397)
     assert first.asked == second.asked > 0
+    measuring.measure({folders[1]: first}, "others", data, 2, 397)
+    assert first.asked == 2 * second.asked
     kept = [(folder / "metrics.csv").read_text() for folder in folders.values()]
     assert kept[0] == kept[1]
     measures = ("fd", "agreement", "diversity")
