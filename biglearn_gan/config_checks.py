@@ -176,6 +176,12 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
         )
     if loss.communication_from > 0 and loss.communication == 0:
         yield "loss.communication_from: loss.communication is 0, so no term can enter"
+    penalty = loss.penalty
+    if loss.shared_pass and penalty.interval == 1 and max(penalty.r1, penalty.r2) > 0:
+        yield (
+            "loss.shared_pass: steps with a penalty share no pass, and with "
+            "loss.penalty.interval 1 every step has one"
+        )
     if loss.energy_score > 0 and loss.fakes_per_real < 2:
         yield (
             f"loss.energy_score: needs loss.fakes_per_real of at least 2, not {loss.fakes_per_real}"

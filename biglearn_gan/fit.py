@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -26,8 +27,11 @@ from biglearn_gan.holes import named_hole
 from biglearn_gan.images import DataError, to_uint8
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.run_folder import RunFolder
+from biglearn_gan.schedule import Schedule
 from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
 
+LONG = 10**9
+"""Images of a budget that no measurement of speed comes to the end of."""
 CALIBRATION_SECONDS = 4.0
 """How long each phase is timed to turn a budget in minutes into one in images."""
 
@@ -59,6 +63,10 @@ class Evaluation(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """What :meth:`measure` may give."""
+
+    @property
+    def ruler(self) -> str:
+        """Tells scores that can be compared from others."""
 
     def measure(self, model: BigLearnGAN) -> dict[str, float]:
         """Numbers to log; changes neither the model nor anything global."""
@@ -119,7 +127,7 @@ def fit(
         HoleError: ``data.missing.hole`` is none.
         RunFolderError: the folder cannot be written or holds another run.
     """
-    accelerator = make_accelerator(device, config.train.precision)
+    accelerator = make_accelerator(device)
     try:
         images_per_process(config, accelerator)
         return _fit(config, output, accelerator, on_progress, make_evaluation)
@@ -147,8 +155,8 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
     return usable
 
 
-def make_accelerator(device: str, precision: str = "float32") -> Accelerator:
-    """accelerate's view of the device, the precision and the processes.
+def make_accelerator(device: str) -> Accelerator:
+    """accelerate's view of the device and the processes.
 
     Raises:
         ConfigError: the device is not on this machine.
@@ -164,7 +172,7 @@ def make_accelerator(device: str, precision: str = "float32") -> Accelerator:
     if not there[device]:
         raise ConfigError([f"this machine has no device {device!r}"])
     on_cpu = device == "cpu" or not (there["cuda"] or there["mps"])
-    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if precision == "bfloat16" else "no")
+    return Accelerator(cpu=on_cpu)
 
 
 def _fit(
@@ -272,7 +280,7 @@ class _Observer:
         self._folder = folder
         self._share = trainer.config.logging.evaluation_share
         self._started_at = trainer.seconds
-        self._best = folder.best_score() if trainer.images_seen else None
+        self._best = folder.best_score(evaluation.ruler) if trainer.images_seen else None
         self._spent = self._last = 0.0
         self._seen = 0
 
@@ -304,6 +312,7 @@ class _Observer:
                 training_grid(model, trainer.dataset),
                 measured,
                 score,
+                self._evaluation.ruler,
                 images_seen=trainer.images_seen,
                 seconds=trainer.seconds,
             )
@@ -320,10 +329,10 @@ def describe(config: Config, device: str = "auto") -> str:
         HoleError: ``data.missing.hole`` is none.
     """
     check_missing(config.data)
-    accelerator = make_accelerator(device, config.train.precision)
+    accelerator = make_accelerator(device)
     dataset = random_images(config, config.train.batch_size, accelerator.device)
-    trainer = Trainer(config, dataset, accelerator, max_images=10**9)
-    trainer.images_seen = trainer.schedule.warm_images
+    trainer = Trainer(config, dataset, accelerator, max_images=LONG)
+    trainer.images_seen = trainer.schedule.whole_game_from
     for _ in range(config.loss.penalty.interval):
         trainer.step()
     players = trainer.players
@@ -353,15 +362,19 @@ def random_images(config: Config, count: int, device: torch.device) -> ImageData
 
 
 def images_in_minutes(config: Config, dataset: ImageDataset, accelerator: Accelerator) -> int:
-    """Turn ``train.max_minutes`` into images by timing both phases on a throw-away trainer.
+    """Turn ``train.max_minutes`` into images by timing every phase on a throw-away trainer.
 
     All processes get the main process's answer.
     """
     assert config.train.max_minutes is not None
-    share = config.train.warm_start.share
-    cost = (1 - share) * _seconds_per_image(config, dataset, accelerator, warm=False)
-    if share:
-        cost += share * _seconds_per_image(config, dataset, accelerator, warm=True)
+    plan = Schedule(config, LONG)
+    starts = 0, plan.warm_images, plan.whole_game_from
+    shares = [(end - start) / LONG for start, end in pairwise((*starts, LONG))]
+    cost = sum(
+        share * _seconds_per_image(config, dataset, accelerator, start)
+        for share, start in zip(shares, starts, strict=True)
+        if share > 0
+    )
     images = [max(1, int(60 * config.train.max_minutes / cost))]
     broadcast_object_list(images)
     return images[0]
@@ -383,11 +396,10 @@ def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
 
 
 def _seconds_per_image(
-    config: Config, dataset: ImageDataset, accelerator: Accelerator, warm: bool
+    config: Config, dataset: ImageDataset, accelerator: Accelerator, start: int
 ) -> float:
-    trainer = Trainer(config, dataset, accelerator, max_images=10**9)
-    if not warm:
-        trainer.images_seen = trainer.schedule.warm_images
+    trainer = Trainer(config, dataset, accelerator, max_images=LONG)
+    trainer.images_seen = start
     cycle = config.loss.penalty.interval
     for _ in range(cycle):
         trainer.step()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -141,7 +141,7 @@ class Players:
 
     def warm_step(self, batch: GameBatch, sizes: StepSizes) -> StepResult:
         """Masked autoencoding: the generator alone, squared error on the targets."""
-        with self.accelerator.autocast():
+        with self._autocast():
             predicted = self._fakes(batch, 1)
             error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
             metrics = {"warm_start/squared_error": error.mean()}
@@ -164,7 +164,7 @@ class Players:
         update, which saves a pass. With ``loss.shared_pass`` it reuses those of the fakes, too,
         and their slopes.
         """
-        with self.accelerator.autocast():
+        with self._autocast():
             fakes = self._fakes(batch, self.config.loss.fakes_per_real)  # (K B, M, P)
             second = self._second_fakes(batch)  # (B, M, P) or None
 
@@ -177,7 +177,7 @@ class Players:
         else:
             self._update("discriminator", critic.total, sizes.discriminator)
 
-        with self.accelerator.autocast():
+        with self._autocast():
             label = self._label_error(batch)
             generator = self._generator_objective(batch, fakes, second, verdict, label)
         self._update("generator", generator.total, sizes.generator)
@@ -209,6 +209,11 @@ class Players:
         """The weights of all networks."""
         for network in self._networks().values():
             yield from network.parameters()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 where the configuration asks for it (accelerate has one for a whole process)."""
+        asked = self.config.train.precision == "bfloat16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=asked)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {
@@ -279,7 +284,7 @@ class Players:
         exact = penalise and loss.penalty.kind == "exact"
         samples = torch.cat([batch.real, fakes.detach()]).requires_grad_(exact or loss.shared_pass)
         sequence = batch.sequence.repeat(1 + k)
-        precision = nullcontext() if penalise else self.accelerator.autocast()
+        precision = nullcontext() if penalise else self._autocast()
         attention = twice_differentiable_attention() if exact else nullcontext()
         with precision, attention:
             logits = self._score(samples, sequence)

@@ -55,7 +55,8 @@ def training_progress() -> Iterator[Callable[[Any], None]]:
     def report(progress: Any) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(total=progress.total_images, unit="image", disable=not terminal)
+            seen = {"initial": progress.images_seen, "total": progress.total_images}
+            bar = tqdm(**seen, unit="image", disable=not terminal)
         bar.desc = "warm start" if progress.warm else "game"
         shown = {
             name.rpartition("/")[2]: f"{value:.3f}"

@@ -123,6 +123,7 @@ class RunFolder:
         grid: Image.Image,
         measured: Mapping[str, float],
         score: float,
+        ruler: str,
         **card_details: Any,
     ) -> None:
         """Replace the best model; ``evaluation.json`` in it says why it is the best."""
@@ -130,12 +131,14 @@ class RunFolder:
             model.save_pretrained(folder, model_card_kwargs=card_details)
             grid.save(folder / "grid.png")
             reason = {"images": card_details["images_seen"], "score": score, **measured}
+            reason["ruler"] = ruler
             (folder / "evaluation.json").write_text(json.dumps(reason, indent=2) + "\n")
 
-    def best_score(self) -> float | None:
-        """The score of the best state so far, None where there is none (or it cannot be read)."""
+    def best_score(self, ruler: str) -> float | None:
+        """The best state's score by this ruler; None where there is none (or it cannot be read)."""
         try:
-            return float(json.loads((self.best / "evaluation.json").read_text())["score"])
+            reason = json.loads((self.best / "evaluation.json").read_text())
+            return float(reason["score"]) if reason["ruler"] == ruler else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -160,20 +163,23 @@ class RunFolder:
     def start_metrics(self, names: tuple[str, ...], images_seen: int) -> None:
         """Begin to log metrics of these names at ``images_seen``.
 
-        Lines of a later time (before a crash) are dropped.
+        Lines of a later time (before a crash) are dropped; columns of other names stay.
         """
-        self._columns += names
+        columns = [*self._columns, *names]
         path = self.path / "metrics.csv"
         rows: list[dict[str, str]] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                whole = [row for row in csv.DictReader(file) if None not in row.values()]
+                lines = csv.DictReader(file)
+                whole = [row for row in lines if None not in row.values()]
+                columns = [*(lines.fieldnames or ()), *columns]
                 rows = [row for row in whole if int(row["images"]) <= images_seen]
+        self._columns = tuple(dict.fromkeys(columns))
         with (
             replacing(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self._columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
         if self._config.logging.tensorboard:

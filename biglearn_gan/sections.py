@@ -236,7 +236,7 @@ class LossConfig(Section):
     relativistic: NonNegativeFloat = 1.0
     energy_score: NonNegativeFloat = 1.0
     communication: NonNegativeFloat = 0.0
-    communication_from: Share = 0.0
+    communication_from: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label: NonNegativeFloat = 1.0
     fakes_per_real: Positive = 2
     shared_pass: bool = False

@@ -57,7 +57,7 @@ def main(
 
 def random_trainer(config: Config, device: str) -> Trainer:
     """A trainer on random images, with an endless budget."""
-    accelerator = make_accelerator(device, config.train.precision)
+    accelerator = make_accelerator(device)
     dataset = random_images(config, DATA_IMAGES, accelerator.device)
     return Trainer(config, dataset, accelerator, max_images=10**9)
 

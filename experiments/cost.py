@@ -68,7 +68,7 @@ def main(
     torch.set_num_threads(1)
     trainers = {name: random_trainer(config, "cpu") for name, config in variants(grid_file).items()}
     for trainer in trainers.values():
-        trainer.images_seen = trainer.schedule.warm_images
+        trainer.images_seen = trainer.schedule.whole_game_from
     costs = {name: operations(trainer, steps) for name, trainer in trainers.items()}
     seconds = turns(trainers, rounds, steps)
     base = next(iter(seconds.values()))

@@ -197,6 +197,11 @@ IMPOSSIBLE = [
     (("loss.relativistic", 0.0), "loss", "at least one of them"),
     (("loss.communication", 0.5), "loss.communication", "needs loss.logistic above 0"),
     (("loss.communication_from", 0.5), "loss.communication_from", "loss.communication is 0"),
+    (
+        ("loss", {"shared_pass": True, "penalty": {"interval": 1}}),
+        "loss.shared_pass",
+        "every step has one",
+    ),
     (("loss.fakes_per_real", 1), "loss.energy_score", "fakes_per_real of at least 2, not 1"),
     (("train.max_minutes", 5), "train", "max_minutes, not max_images and max_minutes"),
     (("train.max_images", None), "train", "of max_images, max_minutes, not none"),

@@ -79,8 +79,9 @@ class Scripted:
 
     names = ("evaluation/number",)
 
-    def __init__(self, scores: list[float]):
+    def __init__(self, scores: list[float], ruler: str = "a ruler"):
         self.scores = scores
+        self.ruler = ruler
         self.asked = 0
 
     def measure(self, model: BigLearnGAN) -> dict[str, float]:
@@ -136,12 +137,12 @@ def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
     monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
     config, run = always(tiny_config()), tmp_path / "run"
 
-    def interrupted(scores: list[float], images: int) -> dict[str, float]:
+    def interrupted(scores: list[float], images: int, *ruler: str) -> dict[str, float]:
         def press(progress: Progress) -> None:
             if progress.images_seen == images:
                 signal.raise_signal(signal.SIGINT)
 
-        evaluation = Scripted(scores)
+        evaluation = Scripted(scores, *ruler)
         fit(config, run, device="cpu", on_progress=press, make_evaluation=lambda _: evaluation)
         assert evaluation.asked
         return json.loads((run / "best" / "evaluation.json").read_text())
@@ -151,6 +152,22 @@ def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
     assert BigLearnGAN.from_pretrained(run / "best").config == config.portable()
     assert interrupted([3.5], 32) == best
     assert interrupted([2.5], 40)["score"] == 2.5
+    assert interrupted([9.0], 44, "another ruler")["score"] == 9.0
+
+
+def test_what_was_measured_stays_where_a_run_goes_on_without(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    def rows() -> list[dict[str, str]]:
+        with (tmp_path / "metrics.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    config = tiny_config({"train.max_images": 24})
+    fit(always(config), tmp_path, device="cpu", make_evaluation=lambda _: Scripted([2.5]))
+    before = rows()
+    assert any(row["evaluation/number"] == "2.5" for row in before)
+    fit(tiny_config({"train.max_images": 48}), tmp_path, device="cpu")
+    assert rows()[: len(before)] == before and len(rows()) > len(before)
 
 
 def test_its_share_of_the_time_is_kept(

@@ -35,6 +35,7 @@ class QuickEvaluation:
     Attributes:
         names: of what :meth:`measure` gives.
         description: what is measured, in one sentence, with the floor of held-out images.
+        ruler: changes with the classifier, the held-out images and the seed.
 
     Raises:
         ClassifierError: the classifier is of other images or classes, or there are fewer images
@@ -76,6 +77,7 @@ class QuickEvaluation:
         self._labels = None if data.labels is None else data.labels.cpu()[chosen]
         self._blank = ask_from_nothing("joint", len(chosen), data, patch_size, seed)
         self._reference = reference_statistics(self._features, train_data)
+        self.ruler = f"{self._features.fingerprint} {data.fingerprint()} {seed}"
         floor = "which are trained on, too"
         if self._held_out:
             distance = self._distance(self._features(self._originals))
