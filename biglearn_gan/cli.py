@@ -1,18 +1,15 @@
-"""The command line: parsing, progress, messages and exit codes; everything else is imported by the
-command that needs it, so that ``--help`` answers at once.
-
-Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. A user's mistake is one sentence.
+"""The command line: parsing, progress and messages; everything else is imported by the command that
+needs it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-import warnings
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -24,10 +21,9 @@ from biglearn_gan.cli_options import (
     Overrides,
     Seed,
     data_of,
-    fail,
     load_model,
-    refuse,
 )
+from biglearn_gan.command import fail, refuse, run
 from biglearn_gan.config import load_config
 from biglearn_gan.progress import training_progress, unit_bars
 
@@ -371,53 +367,4 @@ def simulate(
 
 def main() -> None:
     """Run the command line and exit."""
-    warnings.formatwarning = lambda message, *_, **__: f"biglearn-gan: {message}\n"
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(prog_name="biglearn-gan", standalone_mode=False)
-    except Exception as error:
-        _exit_for(error)
-    if code == INTERRUPTED:
-        fail("interrupted")
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _exit_for(error: Exception) -> NoReturn:
-    """One sentence and a code for a mistake; anything else is a bug and keeps its traceback."""
-    kinds = {cls.__name__ for cls in type(error).__mro__}
-    if "NoArgsIsHelpError" in kinds:
-        typer.echo(error.format_message())  # type: ignore[attr-defined]
-        sys.exit(2)
-    if "ClickException" in kinds:
-        fail(error.format_message(), code=2)  # type: ignore[attr-defined]
-    if kinds & set(USAGE_ERRORS):
-        fail(str(error), code=2)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        fail(f"{where}{error.strerror or error}")
-    if kinds & set(FAILURES):
-        fail(str(error))
-    raise error
-
-
-INTERRUPTED = 130
-"""What typer returns after Ctrl-C."""
-
-USAGE_ERRORS = (
-    "ConfigError",
-    "HoleError",
-    "LabelError",
-    "OrderError",
-    "ProtocolError",
-    "OracleError",
-)
-FAILURES = (
-    "DataError",
-    "DemoError",
-    "CheckpointError",
-    "RunFolderError",
-    "TrainingError",
-    "ClassifierError",
-    "FeaturesError",
-)
-"""Known errors by name, so that their modules (and torch) are not imported to recognise them."""
+    run(app, "biglearn-gan")

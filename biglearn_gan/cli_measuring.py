@@ -14,10 +14,9 @@ from biglearn_gan.cli_options import (
     DataRoot,
     Overrides,
     Seed,
-    fail,
     load_model,
-    refuse,
 )
+from biglearn_gan.command import fail, refuse
 from biglearn_gan.config import load_config
 from biglearn_gan.progress import task_bars
 

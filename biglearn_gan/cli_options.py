@@ -1,13 +1,14 @@
-"""What the commands share: options, the model that is named, and how a mistake ends."""
+"""What the commands share: options, and the model that is named."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+
+from biglearn_gan.command import fail
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, see experiments/.")]
 Overrides = Annotated[
@@ -42,17 +43,3 @@ def data_of(model: Any, data_root: str | None) -> Any:
     if data_root is not None and not Path(data_root).is_dir():
         fail(f"--data-root {data_root} is no folder; make it, if the data are to be put there", 2)
     return data if data_root is None else data.model_copy(update={"root": data_root})
-
-
-def fail(message: str, code: int = 1) -> NoReturn:
-    """Tell the mistake and exit."""
-    for line in message.splitlines():
-        typer.echo(f"biglearn-gan: {line}", err=True)
-    sys.exit(code)
-
-
-def refuse(beside: str, options: dict[str, Any]) -> None:
-    """Options that would change nothing are a mistake."""
-    for name, value in options.items():
-        if value is not None and value is not False:
-            fail(f"{name} has no meaning beside {beside}", code=2)

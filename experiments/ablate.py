@@ -9,12 +9,14 @@ overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further 
 a finished one is not repeated, also where another grid made it. Beside the YAML file (or in
 ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation over
 seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there or
-not, so that seeds and variants can be added anywhere; another ``--output`` measures all anew.
+not, so that seeds and variants can be added anywhere; a line of another configuration is refused,
+and another ``--output`` measures all anew.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import statistics
@@ -24,6 +26,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -35,7 +38,8 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tables import parts_of
 
-from biglearn_gan.config import Config, ConfigError, load_config
+from biglearn_gan.command import Mistake, fail, run
+from biglearn_gan.config import Config, load_config
 from biglearn_gan.files import replacing
 
 MEASURES = (
@@ -47,14 +51,6 @@ MEASURES = (
     "label-total-variation",
     "diversity",
 )
-
-
-class GridError(Exception):
-    """A YAML file that holds no grid, in one sentence."""
-
-
-class RunError(Exception):
-    """A run that ended with an error, in one sentence."""
 
 
 class Grid(BaseModel):
@@ -76,12 +72,12 @@ def read_grid(path: Path) -> Grid:
     """The grid of a YAML file.
 
     Raises:
-        GridError: it holds none.
+        Mistake: it holds none.
     """
     try:
         return Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
-        raise GridError(f"{path}: {' '.join(str(error).split())}") from None
+        raise Mistake(f"{path}: {' '.join(str(error).split())}", code=2) from None
 
 
 @dataclass(frozen=True)
@@ -114,12 +110,24 @@ class Run:
         """What is trained and how it is measured: one name for one line of a CSV."""
         return self.metrics.parent.relative_to(self.runs).as_posix()
 
+    @cached_property
+    def config(self) -> Config:
+        """What is trained, in full."""
+        return load_config(self.grid.config, [*self.overrides, f"train.seed={self.seed}"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with whatever the configuration sets, wherever its data are."""
+        text = self.config.portable().model_dump_json(exclude_defaults=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
     def carry_out(self) -> None:
         """Train and evaluate, on one thread; what is done already is left alone."""
-        overrides = [*self.overrides, f"train.seed={self.seed}"]
         if self.metrics.exists():
-            self._refuse_another(load_config(self.grid.config, overrides))
+            if load_config(self.folder / "config.yaml") != self.config:
+                fail(f"{self.folder} was made with another configuration: remove it")
             return
+        overrides = [*self.overrides, f"train.seed={self.seed}"]
         self.folder.mkdir(parents=True, exist_ok=True)
         train = ["train", "--config", str(self.grid.config), "--output", str(self.folder)]
         data = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
@@ -140,15 +148,12 @@ class Run:
                     env=environment,
                 )
                 if ended.returncode:
-                    raise RunError(f"a run failed: {log.name} says why")
-
-    def _refuse_another(self, config: Config) -> None:
-        if load_config(self.folder / "config.yaml") != config:
-            raise RunError(f"{self.folder} was made with another configuration: remove it")
+                    fail(f"a run failed: {log.name} says why")
 
     def row(self) -> dict[str, Any]:
         """What was measured: a column for each measure and task."""
         row: dict[str, Any] = {"variant": self.variant, "seed": self.seed, "run": self.name}
+        row["configuration"] = self.fingerprint
         with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             logged = [line for line in csv.DictReader(file) if line["seconds"]]
         row |= {"images": logged[-1]["images"], "seconds": logged[-1]["seconds"]}
@@ -168,43 +173,41 @@ def main(
     ] = None,
 ) -> None:
     """Carry out what is missing, and write the CSV, the table and the figure."""
-    try:
-        grid = read_grid(grid_file)
-    except GridError as error:
-        print(f"ablate: {error}", file=sys.stderr)
-        sys.exit(2)
+    grid = read_grid(grid_file)
     todo = [Run(variant, seed, runs, grid) for seed in grid.seeds for variant in grid.variants]
     results = (output or grid_file.parent) / grid_file.name
-    rows = read_rows(results.with_suffix(".csv"))
     one_at_a_time = Lock()
 
-    def finish(run: Run) -> None:
+    def finish(one: Run) -> None:
         started = time.perf_counter()
-        run.carry_out()
+        one.carry_out()
         spent = time.perf_counter() - started
         with one_at_a_time:
-            rows[run.name] = run.row()
-            print(f"{run.variant}, seed {run.seed}: {spent:.0f} s", flush=True)
+            rows[one.name] = one.row()
+            print(f"{one.variant}, seed {one.seed}: {spent:.0f} s", flush=True)
             write_results()
 
     def write_results() -> None:
-        done = [rows[run.name] | {"variant": run.variant} for run in todo if run.name in rows]
+        done = [rows[one.name] | {"variant": one.variant} for one in todo if one.name in rows]
         write(results, done, grid.tables)
 
-    try:
-        with ThreadPoolExecutor(processes) as pool:
-            list(pool.map(finish, [run for run in todo if run.name not in rows]))
-        write_results()
-    except (RunError, ConfigError) as error:
-        print(f"ablate: {error}", file=sys.stderr)
-        sys.exit(1)
+    rows = read_rows(results.with_suffix(".csv"))
+    for one in todo:
+        if one.name in rows and rows[one.name].get("configuration") != one.fingerprint:
+            fail(
+                f"{results.with_suffix('.csv')}: the line of {one.variant!r}, seed {one.seed} is "
+                "of another configuration: remove it, or choose another --output"
+            )
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(finish, [one for one in todo if one.name not in rows]))
+    write_results()
 
 
 def read_rows(path: Path) -> dict[str, dict[str, Any]]:
     """The lines of a CSV by `write`, by the name of their run; none where there is no file."""
     if not path.exists():
         return {}
-    words = ("variant", "run", "images", "seconds")
+    words = ("variant", "run", "configuration", "images", "seconds")
     with path.open(newline="", encoding="utf-8") as file:
         return {
             line["run"]: {
@@ -237,7 +240,7 @@ def write(
     wanted = tables or {"": usual_columns(rows)}
     for name in {name for names in wanted.values() for name in names}:
         if not any(name in row for row in rows):
-            raise RunError(f"{results}: no run has the column {name!r} of its tables")
+            fail(f"{results}: no run has the column {name!r} of its tables")
     texts = [f"{title}\n\n{table(rows, names)}".strip() for title, names in wanted.items()]
     with replacing(results.with_suffix(".md")) as path:
         path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
@@ -300,6 +303,4 @@ def spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "ablate")

@@ -21,6 +21,7 @@ import typer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from biglearn_gan.command import run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.fit import make_accelerator, random_images
 from biglearn_gan.inference import CHUNK_ROWS
@@ -206,6 +207,4 @@ def synchronise(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "benchmark")

@@ -16,6 +16,7 @@ import scipy.linalg
 import torch
 import typer
 
+from biglearn_gan.command import run
 from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
 
 
@@ -60,4 +61,4 @@ def timed(work: Callable[[], float]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, "benchmark_frechet")

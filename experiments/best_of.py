@@ -23,6 +23,7 @@ from tables import side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import run
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
@@ -107,6 +108,4 @@ def judged(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "best_of")

@@ -12,7 +12,6 @@ adds. Images are random, no data are needed.
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,24 +19,21 @@ from typing import Annotated
 
 import torch
 import typer
-from ablate import GridError, read_grid
+from ablate import read_grid
 from benchmark import FlopCounter, random_trainer, take, timed
 
-from biglearn_gan.config import Config, ConfigError, load_config
+from biglearn_gan.command import run
+from biglearn_gan.config import Config, load_config
 from biglearn_gan.trainer import Trainer
 
 
 def variants(grid_file: Path) -> dict[str, Config]:
-    """The configurations of a grid by name; ends with a sentence where it is none."""
-    try:
-        grid = read_grid(grid_file)
-        return {
-            name: load_config(grid.config, [*grid.overrides, *overrides])
-            for name, overrides in grid.variants.items()
-        }
-    except (GridError, ConfigError) as error:
-        print(f"cost: {error}", file=sys.stderr)
-        sys.exit(2)
+    """The configurations of a grid by name."""
+    grid = read_grid(grid_file)
+    return {
+        name: load_config(grid.config, [*grid.overrides, *overrides])
+        for name, overrides in grid.variants.items()
+    }
 
 
 def operations(trainer: Trainer, steps: int) -> float:
@@ -81,4 +77,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, "cost")

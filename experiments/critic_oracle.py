@@ -31,6 +31,7 @@ import torch
 import typer
 from torch import Tensor
 
+from biglearn_gan.command import run
 from biglearn_gan.config import NetworkConfig, TaskComponent
 from biglearn_gan.fields import gaussian_field
 from biglearn_gan.files import replacing
@@ -240,6 +241,4 @@ def markdown(rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "critic_oracle")

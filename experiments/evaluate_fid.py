@@ -11,11 +11,10 @@ the folder, with one of its suffixes, by name, converted to RGB, 50 in a pass. E
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -25,19 +24,17 @@ from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
-from biglearn_gan.config import ConfigError, DataConfig
+from biglearn_gan.command import fail, run
+from biglearn_gan.config import DataConfig
 from biglearn_gan.devices import usable_device
 from biglearn_gan.evaluation.answers import Drawn, Question
 from biglearn_gan.evaluation.features import INCEPTION_ROWS, FeaturesError, InceptionFeatures
 from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.files import replacing
-from biglearn_gan.holes import HoleError
 from biglearn_gan.images import UNREADABLE, DataError
-from biglearn_gan.model import BigLearnGAN, CheckpointError
+from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import load_hole, load_sources
-
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
 
 FOR_CHECKPOINT = ("mask", "images", "num", "seed", "data_root")
 
@@ -51,7 +48,6 @@ class Dimensions(StrEnum):
     last_pooling = "2048"
 
 
-@app.command()
 def main(
     context: typer.Context,
     folders: Annotated[
@@ -233,27 +229,5 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """Parse and measure; a mistake is one sentence on standard error, and the exit code says so."""
-    command: Any = typer.main.get_command(app)
-    try:
-        return command.main(arguments, prog_name="evaluate_fid.py", standalone_mode=False) or 0
-    except (ConfigError, HoleError) as error:
-        fail(str(error), code=2)
-    except (DataError, FeaturesError, CheckpointError) as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except Exception as error:
-        if any(cls.__name__ == "ClickException" for cls in type(error).__mro__):
-            fail(error.format_message(), code=2)  # type: ignore[attr-defined]
-        raise
-
-
-def fail(message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"evaluate_fid.py: {message}", err=True)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    run(main, "evaluate_fid")

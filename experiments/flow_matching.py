@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from tables import side_by_side
 from torch import Tensor, nn
 
+from biglearn_gan.command import run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import EpochOrder, load_dataset
 from biglearn_gan.evaluation.protocol import evaluate
@@ -280,6 +281,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "flow_matching")

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.colours import hue_errors
+from biglearn_gan.command import run
 from biglearn_gan.data import coloured_mnist_hues, load_dataset
 from biglearn_gan.evaluation.answers import Drawn, ask
 from biglearn_gan.files import replacing
@@ -68,6 +69,4 @@ def shares(errors: Float64[Tensor, "N 2"]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "hues")

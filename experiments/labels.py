@@ -18,6 +18,7 @@ import typer
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import run
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.masked_classifier import calibration
 from biglearn_gan.evaluation.outcome import Rulers
@@ -126,6 +127,4 @@ def table(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "labels")

@@ -11,7 +11,6 @@ already is not done again; a folder whose model has another configuration is ref
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from measuring import TASKS, data_of, measure
 from tables import side_by_side
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.features import fingerprint
@@ -55,7 +55,7 @@ def main(
             if not (folder / "config.json").is_file():
                 train(own, training_images(settings, kind), folder)
             elif BigLearnGAN.from_pretrained(folder).config != own.portable():
-                sys.exit(f"missing: {folder} is of another training: choose another --output")
+                fail(f"{folder} is of another training: choose another --output")
             shown["complete" if hole == "none" else f"{hole}, {kind}"] = folder
     for folder in shown.values():
         model = BigLearnGAN.from_pretrained(folder)
@@ -105,6 +105,4 @@ def train(config: Config, dataset: ImageDataset, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "missing")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from biglearn_gan.command import run
 from biglearn_gan.data import load_dataset
 from biglearn_gan.fit import training_grid
 from biglearn_gan.model import BigLearnGAN
@@ -28,4 +29,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, "picture")

@@ -20,6 +20,7 @@ from tables import side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import run
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.progressive import OrderName, checked_order
 
@@ -66,6 +67,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "progressive")

@@ -26,6 +26,7 @@ from simulate_table import read, write
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import run
 from biglearn_gan.config import load_config
 from biglearn_gan.files import replacing
 from biglearn_gan.fit import fit
@@ -175,6 +176,4 @@ def draw(points: Sequence[Tensor], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "simulate_gan")

@@ -22,6 +22,7 @@ from typing import Annotated
 import torch
 import typer
 
+from biglearn_gan.command import run
 from biglearn_gan.files import replacing
 from biglearn_gan.simulation_training import (
     OURS,
@@ -138,6 +139,4 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "simulate_table")

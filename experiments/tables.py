@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
+from biglearn_gan.command import run
+
 REFERENCES = ("nearest-pasted", "mean-pasted", "glued")
 SUBJECTS = (*REFERENCES, "in-two-steps")
 SUMMARY = {
@@ -169,6 +171,4 @@ def cell(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(main)
-    app()
+    run(main, "tables")

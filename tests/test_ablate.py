@@ -102,11 +102,16 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
     written = {suffix: grid.with_suffix(suffix).read_bytes() for suffix in (".csv", ".md")}
     assert carry_out(grid, tmp_path / "no_runs").returncode == 0
     assert not (tmp_path / "no_runs").exists()
+    lines = written[".csv"].decode().replace(found[0]["configuration"], "of old")
+    (tmp_path / "tiny.csv").write_text(lines)
+    ended = carry_out(grid, tmp_path / "no_runs")
+    assert ended.returncode == 1 and "'narrow', seed 0 is of another configuration" in ended.stderr
+    (tmp_path / "tiny.csv").write_bytes(written[".csv"])
     assert {suffix: grid.with_suffix(suffix).read_bytes() for suffix in written} == written
 
 
 def test_a_column_that_no_run_has_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ablate.RunError, match="'fd jiont'"):
+    with pytest.raises(ablate.Mistake, match="'fd jiont'"):
         ablate.write(tmp_path / "some.yaml", rows(), {"What is drawn": ["fd joint", "fd jiont"]})
 
 

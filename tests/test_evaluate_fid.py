@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 from PIL import Image
 from pytorch_fid import fid_score
+
+from biglearn_gan.command import run as run_command
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "checkpoints" / "digits"
@@ -20,24 +24,30 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def program() -> Callable[[list[str]], int]:
-    """The script's ``run``."""
+def program() -> Callable[[list[str]], NoReturn]:
+    """The script, called with its arguments."""
     path = ROOT / "experiments" / "evaluate_fid.py"
     spec = importlib.util.spec_from_file_location("evaluate_fid", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.run
+
+    def call(arguments: list[str]) -> NoReturn:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["evaluate_fid.py", *arguments])
+            run_command(module.main, "evaluate_fid")
+
+    return call
 
 
 @pytest.fixture
-def run(program: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> Run:
+def run(program: Callable[[list[str]], NoReturn], capsys: pytest.CaptureFixture[str]) -> Run:
     """Exit code, standard output and standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
         try:
-            code = program([str(argument) for argument in arguments])
+            program([str(argument) for argument in arguments])
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         captured = capsys.readouterr()
@@ -177,7 +187,7 @@ def test_too_few_are_refused_unless_forced_and_the_record_says_so(
 
 
 def assert_one_sentence(err: str, *parts: str) -> None:
-    assert err.startswith("evaluate_fid.py: ") and err.count("\n") == 1
+    assert err.startswith("evaluate_fid: ") and err.count("\n") == 1
     for part in parts:
         assert part in err
 

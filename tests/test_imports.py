@@ -62,6 +62,7 @@ ORDER = [
     "doctor",
     "fit",
     "evaluation",
+    "command",
     "cli_options",
     "cli_measuring",
     "cli",

@@ -1,0 +1,102 @@
+"""How a command line ends: done, or one sentence and an exit code for a user's mistake.
+
+Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+
+INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
+
+USAGE_ERRORS = (
+    "ConfigError",
+    "HoleError",
+    "LabelError",
+    "OrderError",
+    "ProtocolError",
+    "OracleError",
+)
+FAILURES = (
+    "DataError",
+    "DemoError",
+    "CheckpointError",
+    "RunFolderError",
+    "TrainingError",
+    "ClassifierError",
+    "FeaturesError",
+)
+"""Known errors by name, so that their modules (and torch) are not imported to recognise them."""
+
+
+class Mistake(Exception):
+    """What ends a command: a sentence, or a line for each of several, and the exit code."""
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """End the command."""
+    raise Mistake(message, code)
+
+
+def refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that would change nothing are a mistake."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            fail(f"{name} has no meaning beside {beside}", code=2)
+
+
+def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
+    """Run what ``sys.argv`` asks for, of an application or of a single function, and exit.
+
+    A mistake is told under ``name``; an error that is none is a bug and keeps its traceback.
+    """
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+    parser: Any = typer.main.get_command(_application(command))
+    try:
+        code = parser.main(prog_name=name, standalone_mode=False)
+        if code == INTERRUPTED:
+            fail("interrupted")
+    except Exception as error:
+        mistake = _mistake(error)
+        if mistake is None:
+            raise
+        for line in str(mistake).splitlines():
+            typer.echo(f"{name}: {line}", err=True)
+        sys.exit(mistake.code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _application(command: typer.Typer | Callable[..., None]) -> typer.Typer:
+    if isinstance(command, typer.Typer):
+        return command
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(command)
+    return app
+
+
+def _mistake(error: Exception) -> Mistake | None:
+    """The user's mistake that an error tells of, None where it is a bug."""
+    if isinstance(error, Mistake):
+        return error
+    kinds = {cls.__name__ for cls in type(error).__mro__}
+    if "NoArgsIsHelpError" in kinds:
+        typer.echo(error.format_message())  # type: ignore[attr-defined]
+        sys.exit(2)
+    if "ClickException" in kinds:
+        return Mistake(error.format_message(), 2)  # type: ignore[attr-defined]
+    if kinds & set(USAGE_ERRORS):
+        return Mistake(str(error), 2)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Mistake(f"{where}{error.strerror or error}")
+    return Mistake(str(error)) if kinds & set(FAILURES) else None
