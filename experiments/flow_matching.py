@@ -15,26 +15,23 @@ from __future__ import annotations
 import copy
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 from jaxtyping import Bool, Float, Int64
+from measuring import TASKS, measure
 from safetensors.torch import load_file, save_file
 from tables import side_by_side
 from torch import Tensor, nn
 
-from biglearn_gan.command import run
+from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import EpochOrder, load_dataset
-from biglearn_gan.evaluation.protocol import evaluate
-from biglearn_gan.evaluation.report import write_report
-from biglearn_gan.evaluation.shipped import load_rulers
+from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.game import ADAM_BETAS
 from biglearn_gan.inference import CHUNK_ROWS
@@ -48,12 +45,12 @@ from biglearn_gan.patches import (
     unpatchify,
 )
 from biglearn_gan.presets import components_of
-from biglearn_gan.progress import task_bars, unit_bars
+from biglearn_gan.progress import unit_bars
 from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.schedule import Schedule
 from biglearn_gan.tasks import TaskSampler
 from biglearn_gan.transformer import Transformer
 
-TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
 FREQUENCIES = 16
 SAVE_IMAGES = 100_000
 """A training is saved as often as this, to go on when it is stopped."""
@@ -163,14 +160,16 @@ def flow_loss(
 
 
 def train(
-    config: Config, images: int, batch_size: int, state_file: Path, save_every: int = SAVE_IMAGES
+    config: Config, state_file: Path, save_every: int = SAVE_IMAGES
 ) -> tuple[VelocityField, dict[str, Any]]:
-    """The averaged field after ``images`` images, and what it took.
+    """The averaged field after the budget, and what it took.
 
     Rates, their schedule and the average are those of the configuration's generator. A training
-    that was stopped goes on from ``state_file``, which holds one of the same arguments.
+    that was stopped goes on from ``state_file``, which holds one of the same configuration.
     """
-    seed, rates = config.train.seed, config.train.learning_rate
+    assert config.train.max_images is not None
+    seed, batch_size = config.train.seed, config.train.batch_size
+    plan = Schedule(config, config.train.max_images)
     dataset = load_dataset(config.data, "train")
     sampler = TaskSampler(components_of(config.tasks), config.grid_size)
     order = EpochOrder(len(dataset), seed)
@@ -179,11 +178,9 @@ def train(
     average = copy.deepcopy(field).requires_grad_(False)
     optimizer = torch.optim.Adam(field.parameters(), betas=ADAM_BETAS, fused=True)
     began = [time.perf_counter(), time.process_time()]
-    first, arguments = 0, [images, batch_size, config.to_yaml()]
+    first, images = 0, plan.total_images
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
-        if state["arguments"] != arguments:
-            sys.exit(f"flow_matching: {state_file} is of another training: choose another --output")
         first = state["images"]
         began = [now - spent for now, spent in zip(began, state["seconds"], strict=True)]
         for part, name in ((field, "field"), (average, "average"), (optimizer, "optimizer")):
@@ -193,30 +190,27 @@ def train(
         advance = start("images", images)
         advance(first)
         for seen in range(first, images, batch_size):
-            batch = dataset.batch(order.indices(seen, batch_size))
+            flips = None
+            if config.data.horizontal_flip:
+                flips = torch.rand(batch_size, generator=generator_for(Stream.FLIPS, seed, seen))
+                flips = flips < 0.5
+            batch = dataset.batch(order.indices(seen, batch_size), flips)
             masks = sampler.sample(observed, generator_for(Stream.TASKS, seed, seen)).masks
             sequence = masks.sequence()
             real = gather_tokens(
                 patchify(batch.images, config.model.patch_size), sequence.positions
             )
-            rise = min(1.0, (seen + batch_size) / rates.warmup_images)
-            fall = min(1.0, (1 - seen / images) / (1 - rates.hold_share))
-            factor = rise * (rates.final_factor + (1 - rates.final_factor) * fall)
-            optimizer.param_groups[0]["lr"] = rates.generator * factor
+            sizes = plan.at(seen)
+            optimizer.param_groups[0]["lr"] = sizes.generator
             optimizer.zero_grad()
             flow_loss(field, real, sequence, seen).backward()
             optimizer.step()
-            step = seen // batch_size
-            decay = min(
-                0.5 ** (batch_size / config.train.ema_half_life_images), (1 + step) / (10 + step)
-            )
             ours = [parameter.detach() for parameter in average.parameters()]
             theirs = [parameter.detach() for parameter in field.parameters()]
-            torch._foreach_lerp_(ours, theirs, 1 - decay)
+            torch._foreach_lerp_(ours, theirs, 1 - sizes.ema_decay)
             advance(batch_size)
             if (seen + batch_size) // save_every > seen // save_every:
                 state = {"images": seen + batch_size, "seconds": since(began)}
-                state["arguments"] = arguments
                 state |= {"field": field.state_dict(), "average": average.state_dict()}
                 with replacing(state_file) as path:
                     torch.save(state | {"optimizer": optimizer.state_dict()}, path)
@@ -244,37 +238,27 @@ def main(
 ) -> None:
     """Train (where the output holds no weights yet), measure, and print the table."""
     torch.set_num_threads(1)
-    settings = load_config(config, overrides or ())
+    plan = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
+    settings = load_config(config, [*plan, "train.warm_start.share=0", *(overrides or ())])
     output.mkdir(parents=True, exist_ok=True)
+    asked, text = output / "config.yaml", settings.portable().to_yaml()
+    if asked.exists() and asked.read_text(encoding="utf-8") != text:
+        fail(f"{output} is of another training: choose another --output")
+    with replacing(asked) as path:
+        path.write_text(text, encoding="utf-8")
     weights = output / "model.safetensors"
     if not weights.exists():
-        field, spent = train(settings, images, batch_size, output / "state.pt")
+        field, spent = train(settings, output / "state.pt")
         (output / "training.json").write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
         with replacing(weights) as path:
             save_file(field.state_dict(), path)
     field = VelocityField(settings)
     field.load_state_dict(load_file(weights))
-    rulers, _ = load_rulers(settings.data.name, "classifier", None, None, None, torch.device("cpu"))
-    rulers = replace(rulers, masked_classifier=None)
-    whole = settings.data.model_copy(update={"validation_share": 0.0})
-    data = [load_dataset(whole, split) for split in ("train", "test")]
     counts = steps.split(",")
-    for count in counts:
-        folder = output / f"steps_{count}"
-        if not (folder / "metrics.json").exists():
-            with task_bars() as progress:
-                report = evaluate(
-                    FlowModel(field, int(count)),
-                    settings.model.patch_size,
-                    rulers,
-                    *data,
-                    num=num,
-                    seed=0,
-                    variations=2,
-                    tasks=TASKS,
-                    progress=progress,
-                )
-            write_report(report, folder)
+    samplers = {output / f"steps_{count}": FlowModel(field, int(count)) for count in counts}
+    data = settings.data.model_copy(update={"validation_share": 0.0})
+    given = fingerprint(field), data, settings.model.patch_size, num
+    measure(samplers, *given, label_histograms=False)
     folders = {} if beside is None else {"GAN, one pass": beside}
     folders |= {f"flow matching, {count} steps": output / f"steps_{count}" for count in counts}
     typer.echo(side_by_side(folders, TASKS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tables import by_task
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import load_dataset
+from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.evaluation.protocol import evaluate
 from biglearn_gan.evaluation.report import write_report
 from biglearn_gan.evaluation.shipped import load_rulers
@@ -44,17 +46,30 @@ def measure(
     patch_size: int,
     num: int,
     variations: int = 2,
+    label_histograms: bool = True,
 ) -> None:
     """Evaluate what stands for a model, each into its folder, unless it is there already.
 
-    What is there was measured with the same ``weights``, which tells models apart, and the same
-    number of images, or is measured again.
+    What is there was asked for and measured alike, or is measured again.
+
+    Args:
+        samplers: by folder.
+        weights: tell models apart.
+        data: the data set, whole.
+        patch_size: of the model, in pixels.
+        num: images of each task.
+        variations: of each completion.
+        label_histograms: whether to draw the 64 completions of a source that they take.
     """
-    asks = f"{num} images, weights {weights}\n"
     rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    if not label_histograms:
+        rulers = replace(rulers, masked_classifier=None)
     splits = [load_dataset(data, split) for split in ("train", "test")]
+    readers = [r for r in (rulers.classifier, rulers.masked_classifier) if r is not None]
+    given = [fingerprint(reader) for reader in readers] + [s.fingerprint() for s in splits]
+    asks = json.dumps([weights, given, TASKS, num, variations])
     for folder, sampler in samplers.items():
-        asked = folder / "asked.txt"
+        asked = folder / "asked.json"
         if asked.exists() and asked.read_text(encoding="utf-8") == asks:
             continue
         with task_bars() as progress:

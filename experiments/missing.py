@@ -22,7 +22,7 @@ from tables import side_by_side
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
-from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.data import ImageDataset, check_missing, load_dataset
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.fit import load_training_images, make_accelerator
 from biglearn_gan.progress import unit_bars
@@ -45,10 +45,13 @@ def main(
     torch.set_num_threads(1)
     root = [] if data_root is None else [f"data.root={data_root}", "data.download=false"]
     shown: dict[str, Path] = {}
+    asked: dict[str, Config] = {}
     for hole in holes.split(","):
         missing = "null" if hole == "none" else f"{{hole: '{hole}'}}"
         budget = [f"data.missing={missing}", f"train.max_images={images}"]
-        settings = load_config(config, [*root, *budget])
+        asked[hole] = load_config(config, [*root, *budget])
+        check_missing(asked[hole].data)
+    for hole, settings in asked.items():
         for kind in KINDS[:1] if hole == "none" else KINDS:
             folder = output / f"{config.stem}, {images} images, {hole}, {kind}"
             own = settings if kind == KINDS[0] else whole(settings)

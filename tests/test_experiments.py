@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,37 @@ def test_every_variant_of_a_grid_is_a_configuration(path: Path) -> None:
     assert grid.variants and grid.seeds
     for overrides in grid.variants.values():
         load_config(EXPERIMENTS.parent / grid.config, [*grid.overrides, *overrides])
+
+
+MISTAKES = {
+    "benchmark": (
+        ["--config", "experiments/digits.yaml", "data.foo=1"],
+        2,
+        "data.foo: unknown key",
+    ),
+    "picture": (
+        ["--checkpoint", "nowhere", "--output", "x.png"],
+        1,
+        "'nowhere' is neither a folder",
+    ),
+    "missing": (["--output", "x", "--holes", "none,random:7"], 2, "data.missing.hole: "),
+    "cost": (["experiments/digits.yaml"], 2, "experiments/digits.yaml: "),
+    "tables": (["nowhere.json"], 2, "'nowhere.json' does not exist"),
+}
+
+
+@pytest.mark.parametrize("script", MISTAKES)
+def test_a_mistake_in_a_script_is_one_sentence(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, code, told = MISTAKES[script]
+    monkeypatch.chdir(EXPERIMENTS.parent)
+    monkeypatch.setattr(sys, "argv", [script, *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXPERIMENTS / f"{script}.py"), run_name="__main__")
+    assert ended.value.code == code
+    err = capsys.readouterr().err
+    assert err.startswith(f"{script}: ") and err.count("\n") == 1 and told in err
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from biglearn_gan.command import Mistake
 from biglearn_gan.config import Config
 from biglearn_gan.evaluation.answers import Sampler
 from biglearn_gan.masks import TokenMasks
@@ -90,19 +91,18 @@ def test_it_keeps_what_is_given_and_ignores_what_is_not(field: VelocityField) ->
 def test_a_training_that_was_stopped_goes_on_as_if_it_never_was(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    config = tiny_config()
-    whole, _ = train(config, 48, 4, tmp_path / "whole.pt")
-    saved, _ = train(config, 48, 4, tmp_path / "saved.pt", save_every=20)
+    changes = {"train.max_images": 48, "train.batch_size": 4, "train.warm_start.share": 0.0}
+    config = tiny_config(changes | {"data.horizontal_flip": True})
+    whole, _ = train(config, tmp_path / "whole.pt")
+    saved, _ = train(config, tmp_path / "saved.pt", save_every=20)
     state = torch.load(tmp_path / "saved.pt", weights_only=True)
     assert state["images"] == 40
-    again, spent = train(config, 48, 4, tmp_path / "saved.pt")
+    again, spent = train(config, tmp_path / "saved.pt")
     assert spent["seconds"] > state["seconds"][0]
     for one in (saved, again):
         for name, value in whole.state_dict().items():
             assert torch.equal(one.state_dict()[name], value), name
     assert not (tmp_path / "whole.pt").exists()
-    with pytest.raises(SystemExit, match="is of another training"):
-        train(config, 52, 4, tmp_path / "saved.pt")
 
 
 def test_the_whole_is_measured_beside_the_gan(
@@ -126,3 +126,5 @@ def test_the_whole_is_measured_beside_the_gan(
     main(**given, batch_size=32, overrides=None)  # nothing is done again
     assert capsys.readouterr().out == table
     assert (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes() == before
+    with pytest.raises(Mistake, match="is of another training: choose another --output"):
+        main(**given | {"images": 96}, batch_size=32, overrides=None)
