@@ -84,6 +84,10 @@ def train(
     """Train a model, or go on with a run that was interrupted: the same command line resumes."""
     settings = load_config(config, overrides or ())
     if dry_run:
+        refuse("--dry-run", {"--output": output, "--classifier": classifier})
+    if settings.logging.evaluation_share == 0:
+        refuse("logging.evaluation_share 0", {"--classifier": classifier})
+    if dry_run:
         from biglearn_gan.fit import describe
 
         typer.echo(settings.to_yaml())
@@ -193,6 +197,8 @@ def sample(
 
     if mask == "joint" and images is not None:
         fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
+    if mask == "joint":
+        refuse("the mask 'joint', which needs no data", {"--data-root": data_root})
     if steps == 1:
         refuse("one step", {"--order": order})
     if not is_file_name(mask):

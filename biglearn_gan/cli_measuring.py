@@ -14,6 +14,7 @@ from biglearn_gan.cli_options import (
     DataRoot,
     Overrides,
     Seed,
+    found_at,
     load_model,
 )
 from biglearn_gan.command import fail, refuse
@@ -118,9 +119,8 @@ def evaluate(
 
     model = None if checkpoint is None else load_model(checkpoint, place)
     settings = data_named(data or "") if model is None else model.config.data
-    settings = settings.model_copy(update={"validation_share": 0.0, "missing": None})
-    if data_root is not None:
-        settings = settings.model_copy(update={"root": data_root})
+    whole = settings.model_copy(update={"validation_share": 0.0, "missing": None})
+    settings = found_at(data_root, whole)
     kind = (features or FeatureKind.classifier).value
     rulers, notes = load_rulers(
         settings.name, kind, classifier, masked_classifier, inception_weights, place

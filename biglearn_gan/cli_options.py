@@ -39,7 +39,13 @@ def data_of(model: Any, data_root: str | None) -> Any:
     """Where the images of a model's data set are found on this machine: its data as sources."""
     from biglearn_gan.sampling import pixels_alone
 
-    data = pixels_alone(model.config.data)
-    if data_root is not None and not Path(data_root).is_dir():
+    return found_at(data_root, pixels_alone(model.config.data))
+
+
+def found_at(data_root: str | None, data: Any) -> Any:
+    """The data where ``--data-root`` says that they are."""
+    if data_root is None:
+        return data
+    if not Path(data_root).is_dir():
         fail(f"--data-root {data_root} is no folder; make it, if the data are to be put there", 2)
-    return data if data_root is None else data.model_copy(update={"root": data_root})
+    return data.model_copy(update={"root": data_root})

@@ -516,7 +516,10 @@ def _draw_field(config: DataConfig, split: str) -> _Records:
     assert config.gaussian_field is not None
     if config.channels != 1:
         raise DataError(f"{config.name} has 1 channel, not the {config.channels} of data.channels")
-    field = gaussian_field(config.gaussian_field, config.image_size)
+    try:
+        field = gaussian_field(config.gaussian_field, config.image_size)
+    except ValueError as error:
+        raise DataError(f"{config.name}: {error}") from None
     generator = generator_for(Stream.FIELDS, list(FIELD_SIZES).index(split))
     images = field.sample(FIELD_SIZES[split], generator).float()
     return _Records(images.view(-1, *config.image_size).numpy())

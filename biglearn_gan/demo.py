@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +28,7 @@ MOST_SAMPLES = 64
 MOST_SEED = 2**53 - 1
 """The largest whole number that every browser keeps exactly."""
 KEPT_SECONDS = 3600
-"""Uploads are deleted after this long."""
+"""Uploads and answers are deleted after this long."""
 ANY_LABEL = "any"
 
 
@@ -172,6 +174,9 @@ def _outputs(name: str) -> list[Any]:
 
 
 def _shown(answer: Answer, folder: Path) -> tuple[Any, ...]:
+    for old in folder.iterdir():
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(old)
     place = Path(tempfile.mkdtemp(dir=folder))
     answer.grid.save(place / "grid.png")
     for name, image in answer.files.items():

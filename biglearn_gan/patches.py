@@ -17,7 +17,8 @@ def patchify(images: Shaped[Tensor, "B C H W"], patch_size: int) -> Shaped[Tenso
         raise ValueError(f"images of {height} x {width} do not divide into patches of {patch_size}")
     rows, columns = height // patch_size, width // patch_size
     grid = images.reshape(batch, channels, rows, patch_size, columns, patch_size)
-    return grid.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+    token_dim = channels * patch_size**2
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, token_dim)
 
 
 def unpatchify(
@@ -25,9 +26,10 @@ def unpatchify(
 ) -> Shaped[Tensor, "B C H W"]:
     """The inverse of :func:`patchify`; ``grid_size`` is (tokens per column, tokens per row)."""
     rows, columns = grid_size
-    grid = tokens.reshape(tokens.shape[0], rows, columns, -1, patch_size, patch_size)
+    channels = tokens.shape[-1] // patch_size**2
+    grid = tokens.reshape(tokens.shape[0], rows, columns, channels, patch_size, patch_size)
     return grid.permute(0, 3, 1, 4, 2, 5).reshape(
-        tokens.shape[0], -1, rows * patch_size, columns * patch_size
+        tokens.shape[0], channels, rows * patch_size, columns * patch_size
     )
 
 

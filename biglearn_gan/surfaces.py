@@ -186,7 +186,7 @@ STARTS = 12
 
 
 def starts() -> Float64[Tensor, "M 2"]:
-    """A grid of starts in [-1.9, 1.9]² whose means differ (from equal ones, they never part)."""
+    """A grid of starts from -1.9 to 1.9 whose means differ (from equal ones, they never part)."""
     one = torch.linspace(-1.9, 1.9, STARTS, dtype=torch.float64)
     return torch.cartesian_prod(one, one + 0.02)
 

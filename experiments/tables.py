@@ -63,12 +63,16 @@ def summary_table(records: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|",
     ]
     for task, name in SUMMARY.items():
+        if (task, "fd") not in found:
+            continue
         distance = found[task, "fd"]
         cells = [f"{distance['value']:.3f} ({distance['floor']:.3f})", "", "", ""]
         if (task, "agreement") in found:
             agreement = found[task, "agreement"]
             pasted = [found[task, f"{measure} nearest-pasted"] for measure in ("fd", "agreement")]
-            cells[1] = f"{agreement['value']:.3f} ({agreement['ceiling']:.3f})"
+            ceiling = agreement["ceiling"]
+            bound = "" if ceiling is None else f" ({ceiling:.3f})"
+            cells[1] = f"{agreement['value']:.3f}{bound}"
             cells[2] = ", ".join(f"{record['value']:.3f}" for record in pasted)
             cells[3] = f"{found[task, 'diversity']['value']:.3f}"
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

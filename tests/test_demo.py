@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 import torch
 from PIL import Image
 
+from biglearn_gan import demo
 from biglearn_gan.cli import main
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
@@ -70,6 +72,16 @@ def test_paint_is_a_hole_where_it_covers_half_of_a_pixel(studio: Studio) -> None
     for nothing in (None, Image.new("RGBA", (80, 80))):
         with pytest.raises(HoleError, match="nothing is painted"):
             studio.hole(nothing)
+
+
+def test_old_answers_are_deleted(studio: Studio, tmp_path: Path) -> None:
+    answer = studio.sample(1, seed=0)
+    first, second = (Path(demo._shown(answer, tmp_path)[1]).parent for _ in range(2))
+    assert first.is_dir() and second.is_dir()
+    longer_ago = time.time() - demo.KEPT_SECONDS - 60
+    os.utime(first, (longer_ago, longer_ago))
+    demo._shown(answer, tmp_path)
+    assert second.is_dir() and not first.exists()
 
 
 def test_the_painter_gives_back_what_it_is_given() -> None:

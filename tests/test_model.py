@@ -366,6 +366,11 @@ def test_what_a_hole_holds_may_be_anything(model: BigLearnGAN) -> None:
     assert torch.equal(model.complete(nothing, hole), model.complete(images, hole))
 
 
+def test_no_images_are_completed_to_none(model: BigLearnGAN) -> None:
+    images, hole = random_images(0), torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+    assert model.complete(images, hole, variations=2).shape == (0, 2, 3, HEIGHT, WIDTH)
+
+
 def test_one_mask_is_that_of_all(model: BigLearnGAN) -> None:
     images, hole = random_images(3), ragged_holes(1)
     expected = model.complete(images, hole.repeat(3, 1, 1), absent=~hole.repeat(3, 1, 1))

@@ -405,6 +405,14 @@ def test_images_made_elsewhere_score_as_the_model_that_made_them(rulers: Rulers)
         assert found == {name: expected[name] for name in names}
 
 
+def test_every_variation_of_images_from_nothing_counts(rulers: Rulers) -> None:
+    """9 rows of 8 are 72 images, enough, beside as many real ones."""
+    question = ask_from_nothing("joint", 9, TEST, 2, 0)
+    given = Given(Drawn(Noise(), question, 0).read(0, 9, 8))
+    found = {r.metric: r for r in evaluate_given(question, given, rulers, TRAIN, TEST).records}
+    assert found["fd72_classifier_joint"].floor is not None
+
+
 def test_progress_reaches_the_end_of_every_task(rulers: Rulers) -> None:
     last: dict[str, tuple[int, int]] = {}
     measure(
@@ -489,6 +497,11 @@ def test_a_report_is_written_alike_each_time(rulers: Rulers, tmp_path: Path) -> 
             assert pair[0] == pair[1], name
     speeds = list(csv.DictReader((tmp_path / "first" / "speed.csv").open(newline="")))
     assert [line["task"] for line in speeds] == tasks
+    (tmp_path / "first" / "labels.json").write_text("not of a report")
+    report = measure(Noise(), rulers, tasks=["joint"])
+    write_report(replace(report, images_per_second={}), tmp_path / "first")
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert names == ["labels.json", "metrics.csv", "metrics.json"]
 
 
 def test_galleries_run_from_best_to_worst(rulers: Rulers) -> None:

@@ -153,7 +153,8 @@ def frechet_distance_with_error(
                 _merged([*groups[:left], *groups[left + 1 :]]), reference, allow_few=allow_few
             )
             for left in range(len(groups))
-        ]
+        ],
+        dtype=torch.float64,
     )
     return value, jackknife_error(without)
 

@@ -192,7 +192,9 @@ def evaluate_given(
         ClassifierError: a classifier for other images.
     """
     joint = not bool(question.observed.any())
-    count = min(len(question), len(test_data)) if joint else len(question)
+    count = len(question)
+    if joint:
+        count = min(count * given.variations, len(test_data))
     _check(rulers, train_data, test_data, count, allow_few)
     split = test_data.name.rpartition(":")[2]
     if joint:

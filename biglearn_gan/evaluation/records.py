@@ -11,6 +11,9 @@ from pathlib import Path
 
 from biglearn_gan.files import replacing
 
+BESIDE_RECORDS = ("speed.csv", "completions_*.png", "distance.png", "agreement.png")
+"""What a report has beside its records."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -71,6 +74,8 @@ def metric_name(
 def write_records(records: Sequence[Record], folder: str | Path) -> None:
     """Write ``metrics.json`` (a list of records) and ``metrics.csv`` into a folder.
 
+    What another evaluation left there beside its records is removed.
+
     Raises:
         OSError: the folder cannot be made or written.
         ValueError: a value is not finite, so JSON cannot hold it.
@@ -83,6 +88,9 @@ def write_records(records: Sequence[Record], folder: str | Path) -> None:
     document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for pattern in BESIDE_RECORDS:
+        for left in folder.glob(pattern):
+            left.unlink()
     for name, text in (("metrics.json", document), ("metrics.csv", table_file.getvalue())):
         with replacing(folder / name) as path:
             path.write_text(text, encoding="utf-8", newline="")
