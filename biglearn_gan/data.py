@@ -1,44 +1,35 @@
-"""Image data sets with fixed, named splits, and the order in which training visits them.
-
-torchvision and scikit-learn are slow to import, so the readers that need them do it themselves.
-"""
+"""Image data sets with fixed, named splits, and the order in which training visits them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.colours import coloured, random_hues
 from biglearn_gan.config import DataConfig
-from biglearn_gan.fields import gaussian_field
 from biglearn_gan.holes import HoleError, named_hole
 from biglearn_gan.images import (
-    IMAGE_SUFFIXES,
     DataError,
     LazyPixels,
     fit_image,
     for_each,
-    image_files,
     open_image,
     to_uint8,
     to_unit_range,
 )
 from biglearn_gan.observed import opaque_pixels, unmasked_pixels
-from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.readers import READERS, SPLITS, WITH_OWN_VALIDATION, Records, seeded_parts
 
-SPLITS = ("train", "validation", "test")
 NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
     "digits": ((8, 8), 1),
     "mnist": ((28, 28), 1),
@@ -47,11 +38,6 @@ NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
     "cifar10": ((32, 32), 3),
 }
 """(height, width) in pixels and channels of the data sets whose images all have one size."""
-
-SPLIT_SEED = 2023
-DIGITS_TRAIN_SIZE = 1400
-FOLDER_TEST_SHARE = 0.1
-FIELD_SIZES = {"train": 50_000, "test": 5_000}
 
 
 @dataclass(frozen=True)
@@ -239,12 +225,12 @@ def load_dataset(
     name = f"{config.name}:{split}"
     held_out = split == "validation" and config.validation_share > 0
     own_split = "train" if held_out else split
-    records = _Records([])
-    if own_split != "validation" or config.name in _WITH_OWN_VALIDATION:
-        records = _READERS[config.name](config, own_split)
+    records = Records([])
+    if own_split != "validation" or config.name in WITH_OWN_VALIDATION:
+        records = READERS[config.name](config, own_split)
     if config.validation_share > 0 and split != "test":
         size = len(records.images)
-        kept, last = _seeded_parts(size, round(config.validation_share * size))
+        kept, last = seeded_parts(size, round(config.validation_share * size))
         records = records.take(last if held_out else kept)
     dataset = _decode(config, name, records)
     if len(dataset) == 0:
@@ -261,11 +247,6 @@ def load_dataset(
             "of class folders, or data.labels to false"
         )
     return dataset.to(device)
-
-
-def coloured_mnist_hues(split: str, count: int) -> Float64[Tensor, "N 2"]:
-    """Hues, in degrees, of digit and background of the first images of ``train`` or ``test``."""
-    return random_hues(count, generator_for(Stream.HUES, SPLITS.index(split)))
 
 
 class EpochOrder:
@@ -301,38 +282,12 @@ class EpochOrder:
         return torch.cat(parts)
 
 
-@dataclass(frozen=True)
-class _Records:
-    """Images of a split: files, or an array, either uint8 (N, h, w) or (N, h, w, 3), still to be
-    fitted to the image size, or float32 (N, H, W), which are taken as they are."""
-
-    images: Sequence[Path] | np.ndarray
-    labels: np.ndarray | None = None
-    num_classes: int | None = None
-
-    def take(self, indices: np.ndarray | list[int]) -> _Records:
-        indices = np.asarray(indices, dtype=np.int64)
-        images = self.images
-        images = images[indices] if isinstance(images, np.ndarray) else [images[i] for i in indices]
-        labels = None if self.labels is None else self.labels[indices]
-        return _Records(images, labels, self.num_classes)
-
-
-def _seeded_parts(size: int, last_count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint parts of range(size), each ascending: the rest, and the last of a permutation.
-
-    NumPy froze the stream of ``RandomState`` for good (NEP 19), so splits outlive its versions.
-    """
-    order = np.random.RandomState(SPLIT_SEED).permutation(size)
-    return np.sort(order[: size - last_count]), np.sort(order[size - last_count :])
-
-
 @lru_cache(maxsize=4)
 def _permutation(size: int, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(size))
 
 
-def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
+def _decode(config: DataConfig, name: str, records: Records) -> ImageDataset:
     """Decode everything once: into memory if it fits, else only to find the broken files."""
     if isinstance(records.images, np.ndarray) and records.images.dtype == np.float32:
         floats = torch.from_numpy(records.images)[:, None]
@@ -375,7 +330,7 @@ def _decode(config: DataConfig, name: str, records: _Records) -> ImageDataset:
 
 
 def _observed_pixels(
-    config: DataConfig, name: str, records: _Records
+    config: DataConfig, name: str, records: Records
 ) -> Bool[Tensor, "N H W"] | None:
     missing = config.missing
     if missing is None or name.endswith(":test"):
@@ -401,145 +356,3 @@ def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:
             f"({config.max_broken_images}); repair or remove them: {named}"
         )
     warnings.warn(f"{name}: skipped {len(reasons)} broken image files: {named}", stacklevel=4)
-
-
-def _read_digits(config: DataConfig, split: str) -> _Records:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = _seeded_parts(len(images), len(images) - DIGITS_TRAIN_SIZE)
-    records = _Records(images, digits.target.astype(np.int64), num_classes=10)
-    return records.take(train if split == "train" else test)
-
-
-def _read_mnist(config: DataConfig, split: str) -> _Records:
-    kind = "FashionMNIST" if config.name == "fashion_mnist" else "MNIST"
-    layout = f"{kind}/raw/{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte"
-    data = _torchvision(config, kind, layout, train=split == "train")
-    return _Records(data.data.numpy(), data.targets.numpy().astype(np.int64), num_classes=10)
-
-
-def _read_coloured_mnist(config: DataConfig, split: str) -> _Records:
-    records = _read_mnist(config, split)
-    assert isinstance(records.images, np.ndarray)
-    hues = coloured_mnist_hues(split, len(records.images))
-    return replace(records, images=coloured(records.images, hues))
-
-
-def _read_cifar10(config: DataConfig, split: str) -> _Records:
-    data = _torchvision(config, "CIFAR10", "cifar-10-batches-py", train=split == "train")
-    return _Records(data.data, np.asarray(data.targets, dtype=np.int64), num_classes=10)
-
-
-def _read_celeba(config: DataConfig, split: str) -> _Records:
-    layout = "celeba/{img_align_celeba/*.jpg,list_*.txt,identity_CelebA.txt}"
-    own_name = "valid" if split == "validation" else split
-    data = _torchvision(config, "CelebA", layout, split=own_name, target_type=[])
-    folder = _root(config) / "celeba" / "img_align_celeba"
-    return _Records([folder / name for name in data.filename])
-
-
-def _torchvision(config: DataConfig, kind: str, layout: str, **arguments: Any) -> Any:
-    """The torchvision data set ``kind``, downloaded where the configuration allows it."""
-    from torchvision import datasets
-
-    root = _root(config)
-    try:
-        return getattr(datasets, kind)(root, download=config.download, **arguments)
-    except (RuntimeError, OSError, ValueError, AssertionError, KeyError, IndexError) as error:
-        raise DataError(
-            f"{config.name} could not be loaded from {root}: it needs {root / layout}, which "
-            f"data.download=true fetches where the network allows it (data.download is "
-            f"{str(config.download).lower()}; data.root, or --data-root, says where; torchvision "
-            f"said: {' '.join(str(error).split())})"
-        ) from error
-
-
-def _read_folder(config: DataConfig, split: str) -> _Records:
-    root = _root(config)
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is no folder: data.root must name one that holds image files, class "
-            f"subfolders of image files, or train/ and test/ with either"
-        )
-    has_train, has_test = ((root / name).is_dir() for name in ("train", "test"))
-    if has_train and has_test:
-        classes = _classes(_scan(root / "train"))
-        folder = root / split
-        return _folder_records(folder, classes) if folder.is_dir() else _Records([])
-    if has_train and any(entry.is_dir() for entry in (root / "train").iterdir()):
-        raise DataError(f"{root} has train/ but no test/: add test/, or name {root / 'train'}")
-    if split == "validation":
-        return _Records([])
-    records = _folder_records(root, _classes(_scan(root)))
-    size = len(records.images)
-    train, test = _seeded_parts(size, max(1, round(FOLDER_TEST_SHARE * size)))
-    return records.take(train if split == "train" else test)
-
-
-def _folder_records(folder: Path, classes: list[str]) -> _Records:
-    """The folder's own image files without labels, or those of its class subfolders."""
-    files = _scan(folder)
-    found = _classes(files)
-    plain = files[""]
-    if plain and found:
-        raise DataError(
-            f"{folder} holds image files ({plain[0].name}, ...) beside folders of them "
-            f"({found[0]}, ...); keep one of the two"
-        )
-    if not plain and not found:
-        raise DataError(f"{folder} holds no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
-    if plain:
-        return _Records(plain)
-    unknown = [name for name in found if name not in classes]
-    if unknown:
-        raise DataError(f"{folder} has the classes {', '.join(unknown)}, which train/ lacks")
-    number = {name: label for label, name in enumerate(classes)}
-    labels = [number[name] for name in found for _ in files[name]]
-    images = [file for name in found for file in files[name]]
-    return _Records(images, np.asarray(labels, dtype=np.int64), len(classes))
-
-
-def _scan(folder: Path) -> dict[str, list[Path]]:
-    """Image files directly in ``folder`` (under "") and at any depth of each of its subfolders."""
-    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    files = {entry.name: image_files(entry, "**/*") for entry in subfolders}
-    return {"": image_files(folder)} | files
-
-
-def _classes(files: dict[str, list[Path]]) -> list[str]:
-    return [name for name in sorted(files) if name and files[name]]
-
-
-def _draw_field(config: DataConfig, split: str) -> _Records:
-    assert config.gaussian_field is not None
-    if config.channels != 1:
-        raise DataError(f"{config.name} has 1 channel, not the {config.channels} of data.channels")
-    try:
-        field = gaussian_field(config.gaussian_field, config.image_size)
-    except ValueError as error:
-        raise DataError(f"{config.name}: {error}") from None
-    generator = generator_for(Stream.FIELDS, list(FIELD_SIZES).index(split))
-    images = field.sample(FIELD_SIZES[split], generator).float()
-    return _Records(images.view(-1, *config.image_size).numpy())
-
-
-def _root(config: DataConfig) -> Path:
-    return Path(config.root).expanduser()
-
-
-_WITH_OWN_VALIDATION = ("celeba", "folder")
-_READERS: dict[str, Callable[[DataConfig, str], _Records]] = {
-    "digits": _read_digits,
-    "mnist": _read_mnist,
-    "fashion_mnist": _read_mnist,
-    "coloured_mnist": _read_coloured_mnist,
-    "cifar10": _read_cifar10,
-    "celeba": _read_celeba,
-    "folder": _read_folder,
-    "gaussian_field_smooth": _draw_field,
-    "gaussian_field_rough": _draw_field,
-    "gaussian_field_mixture": _draw_field,
-    "gaussian_field_grid": _draw_field,
-}

@@ -21,9 +21,10 @@ from torch import Tensor
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.colours import hue_errors
 from biglearn_gan.command import run
-from biglearn_gan.data import coloured_mnist_hues, load_dataset
+from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.answers import Drawn, ask
 from biglearn_gan.files import replacing
+from biglearn_gan.readers import coloured_mnist_hues
 
 WITHIN = 10.0
 

@@ -17,8 +17,9 @@ from sklearn.datasets import load_digits
 
 from biglearn_gan.colours import coloured
 from biglearn_gan.config import DataConfig
-from biglearn_gan.data import EpochOrder, coloured_mnist_hues, load_dataset
+from biglearn_gan.data import EpochOrder, load_dataset
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
+from biglearn_gan.readers import coloured_mnist_hues
 
 HEIGHT, WIDTH = 11, 13
 

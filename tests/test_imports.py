@@ -45,6 +45,7 @@ ORDER = [
     "transformer",
     "networks",
     "losses",
+    "readers",
     "data",
     "card",
     "inference",
@@ -82,7 +83,8 @@ ONLY = {
     "gaussians": set[str](),
     "fields": {"config", "gaussians"},
     "colours": set[str](),
-    "data": {"colours", "config", "fields", "holes", "images", "observed", "randomness"},
+    "readers": {"colours", "config", "fields", "images", "randomness"},
+    "data": {"config", "holes", "images", "observed", "readers"},
     "evaluation": set(ORDER[: ORDER.index("sampling") + 1]) - {"losses", "networks", "transformer"},
 }
 # Files that may name more in annotations (`if TYPE_CHECKING:`) than they import when they run.
