@@ -127,42 +127,25 @@ def evaluate(
     )
     for note in notes:
         typer.echo(note)
-    train_data, test_data = load_dataset(settings, "train"), load_dataset(settings, "test")
-    cache = default_cache()
+    splits = load_dataset(settings, "train"), load_dataset(settings, "test")
     with task_bars() as progress:
+        alike: dict[str, Any] = {
+            "seed": seed,
+            "cache": default_cache(),
+            "allow_few": force,
+            "progress": progress,
+        }
         if model is not None:
             patch_size = model.config.model.patch_size
             asked = tasks.split(",") if tasks else default_tasks(settings.image_size, patch_size)
-            report = evaluate(
-                model,
-                patch_size,
-                rulers,
-                train_data,
-                test_data,
-                num=num or 10_000,
-                seed=seed,
-                variations=variations or 8,
-                tasks=asked,
-                cache=cache,
-                allow_few=force,
-                progress=progress,
-            )
+            alike |= {"num": num or 10_000, "variations": variations or 8}
+            report = evaluate(model, patch_size, rulers, *splits, tasks=asked, **alike)
         else:
             assert samples is not None
-            question, given = load_given(samples, test_data, tasks)
+            question, given = load_given(samples, splits[1], tasks)
             if question.labels is None and question.observed.any():
                 typer.echo("no agreement: not all sources are images of the test split")
-            report = evaluate_given(
-                question,
-                given,
-                rulers,
-                train_data,
-                test_data,
-                seed=seed,
-                cache=cache,
-                allow_few=force,
-                progress=progress,
-            )
+            report = evaluate_given(question, given, rulers, *splits, **alike)
     write_report(report, output)
     typer.echo(table(report.records))
     for task, speed in report.images_per_second.items():
