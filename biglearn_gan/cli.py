@@ -88,7 +88,7 @@ def train(
     if settings.logging.evaluation_share == 0:
         refuse("logging.evaluation_share 0", {"--classifier": classifier})
     if dry_run:
-        from biglearn_gan.fit import describe
+        from biglearn_gan.calibration import describe
 
         typer.echo(settings.to_yaml())
         typer.echo(describe(settings, device))

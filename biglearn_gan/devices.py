@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from accelerate import Accelerator
 
 from biglearn_gan.config import ConfigError
 
@@ -19,3 +20,23 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise ConfigError([f"--device: {name!r} is not a device of this machine"]) from None
     return device
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """accelerate's view of the device and the processes.
+
+    Raises:
+        ConfigError: the device is not on this machine.
+    """
+    there = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device not in there:
+        raise ConfigError([f"unknown device {device!r}: choose one of {', '.join(there)}"])
+    if not there[device]:
+        raise ConfigError([f"this machine has no device {device!r}"])
+    on_cpu = device == "cpu" or not (there["cuda"] or there["mps"])
+    return Accelerator(cpu=on_cpu)

@@ -1,4 +1,4 @@
-"""Spending a budget on a ``Trainer``: devices, minutes into images, logs, files, Ctrl-C."""
+"""Spending a budget on a ``Trainer``: logs, files, evaluation alongside, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import psutil
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from PIL import Image
 
-from biglearn_gan.config import Config, ConfigError
-from biglearn_gan.data import ImageDataset, check_missing, load_dataset
+from biglearn_gan.calibration import images_in_minutes
+from biglearn_gan.config import Config
+from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.devices import make_accelerator
 from biglearn_gan.doctor import Doctor
 from biglearn_gan.figures import completion_grid
 from biglearn_gan.game import METRIC_NAMES
@@ -27,13 +26,7 @@ from biglearn_gan.holes import named_hole
 from biglearn_gan.images import DataError, to_uint8
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.run_folder import RunFolder
-from biglearn_gan.schedule import Schedule
 from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
-
-LONG = 10**9
-"""Images of a budget that no measurement of speed comes to the end of."""
-CALIBRATION_SECONDS = 4.0
-"""How long each phase is timed to turn a budget in minutes into one in images."""
 
 GRID_HOLES = ("joint", "random:0.5", "right-half", "center")
 GRID_ROWS_PER_HOLE = 3
@@ -153,26 +146,6 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
             raise DataError(f"{told}; lower model.patch_size or data.missing")
         warnings.warn(f"{told}, and are left out", stacklevel=2)
     return usable
-
-
-def make_accelerator(device: str) -> Accelerator:
-    """accelerate's view of the device and the processes.
-
-    Raises:
-        ConfigError: the device is not on this machine.
-    """
-    there = {
-        "auto": True,
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device not in there:
-        raise ConfigError([f"unknown device {device!r}: choose one of {', '.join(there)}"])
-    if not there[device]:
-        raise ConfigError([f"this machine has no device {device!r}"])
-    on_cpu = device == "cpu" or not (there["cuda"] or there["mps"])
-    return Accelerator(cpu=on_cpu)
 
 
 def _fit(
@@ -321,65 +294,6 @@ class _Observer:
         return measured
 
 
-def describe(config: Config, device: str = "auto") -> str:
-    """Sizes and memory of a run, measured by a few steps on random images; no data are needed.
-
-    Raises:
-        ConfigError: the device is not there.
-        HoleError: ``data.missing.hole`` is none.
-    """
-    check_missing(config.data)
-    accelerator = make_accelerator(device)
-    dataset = random_images(config, config.train.batch_size, accelerator.device)
-    trainer = Trainer(config, dataset, accelerator, max_images=LONG)
-    trainer.images_seen = trainer.schedule.whole_game_from
-    for _ in range(config.loss.penalty.interval):
-        trainer.step()
-    players = trainer.players
-    generator, discriminator = (
-        sum(p.numel() for p in network.parameters())
-        for network in (players.generator, players.discriminator)
-    )
-    if accelerator.device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated(accelerator.device)
-    else:
-        memory = psutil.Process().memory_info().rss
-    return (
-        f"generator {generator:,} parameters, discriminator {discriminator:,} parameters\n"
-        f"{config.token_count} tokens of {config.token_dim} values an image\n"
-        f"{memory / 2**20:.0f} MiB of memory after the first steps, data set not counted"
-    )
-
-
-def random_images(config: Config, count: int, device: torch.device) -> ImageDataset:
-    """Noise in the shape of the configured data, all of class 0 where it has labels."""
-    shape = (count, config.data.channels, *config.data.image_size)
-    generator = torch.Generator(device).manual_seed(0)
-    noise = torch.randint(256, shape, generator=generator, dtype=torch.uint8, device=device)
-    classes = config.data.num_classes
-    labels = torch.zeros(count, dtype=torch.int64, device=device) if classes else None
-    return ImageDataset("noise", noise, labels, classes)
-
-
-def images_in_minutes(config: Config, dataset: ImageDataset, accelerator: Accelerator) -> int:
-    """Turn ``train.max_minutes`` into images by timing every phase on a throw-away trainer.
-
-    All processes get the main process's answer.
-    """
-    assert config.train.max_minutes is not None
-    plan = Schedule(config, LONG)
-    starts = 0, plan.warm_images, plan.whole_game_from
-    shares = [(end - start) / LONG for start, end in pairwise((*starts, LONG))]
-    cost = sum(
-        share * _seconds_per_image(config, dataset, accelerator, start)
-        for share, start in zip(shares, starts, strict=True)
-        if share > 0
-    )
-    images = [max(1, int(60 * config.train.max_minutes / cost))]
-    broadcast_object_list(images)
-    return images[0]
-
-
 def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
     """Joint samples and completions of the data set's first images, with their input columns."""
     indices = torch.arange(GRID_ROWS_PER_HOLE) % len(dataset)
@@ -393,24 +307,6 @@ def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
     absent = absent.repeat(len(GRID_HOLES), 1, 1)
     completions = model.complete(images, holes, absent=absent, variations=GRID_VARIATIONS, seed=0)
     return completion_grid(to_uint8(images), holes, to_uint8(completions))
-
-
-def _seconds_per_image(
-    config: Config, dataset: ImageDataset, accelerator: Accelerator, start: int
-) -> float:
-    trainer = Trainer(config, dataset, accelerator, max_images=LONG)
-    trainer.images_seen = start
-    cycle = config.loss.penalty.interval
-    for _ in range(cycle):
-        trainer.step()
-    images, started = trainer.images_seen, time.perf_counter()
-    while True:
-        for _ in range(cycle):
-            trainer.step()
-        elapsed = [time.perf_counter() - started]
-        broadcast_object_list(elapsed)
-        if elapsed[0] >= CALIBRATION_SECONDS:
-            return elapsed[0] / (trainer.images_seen - images)
 
 
 def _passed(interval: int, before: int, trainer: Trainer) -> bool:

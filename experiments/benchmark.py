@@ -21,9 +21,10 @@ import typer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from biglearn_gan.calibration import random_images
 from biglearn_gan.command import run
 from biglearn_gan.config import Config, load_config
-from biglearn_gan.fit import make_accelerator, random_images
+from biglearn_gan.devices import make_accelerator
 from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import BigLearnGAN

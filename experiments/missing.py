@@ -23,8 +23,9 @@ from biglearn_gan import BigLearnGAN
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import ImageDataset, check_missing, load_dataset
+from biglearn_gan.devices import make_accelerator
 from biglearn_gan.evaluation.features import fingerprint
-from biglearn_gan.fit import load_training_images, make_accelerator
+from biglearn_gan.fit import load_training_images
 from biglearn_gan.progress import unit_bars
 from biglearn_gan.trainer import Trainer
 

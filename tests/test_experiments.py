@@ -13,8 +13,9 @@ import pytest
 import torch
 import yaml
 
+from biglearn_gan.calibration import random_images
 from biglearn_gan.config import load_config
-from biglearn_gan.fit import make_accelerator, random_images
+from biglearn_gan.devices import make_accelerator
 from biglearn_gan.trainer import Trainer
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

@@ -61,6 +61,7 @@ ORDER = [
     "run_folder",
     "trainer",
     "doctor",
+    "calibration",
     "fit",
     "evaluation",
     "command",

@@ -13,9 +13,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from biglearn_gan.arguments import LabelError
+from biglearn_gan.calibration import describe
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import DataError, ImageDataset, load_dataset
-from biglearn_gan.fit import describe
 from biglearn_gan.game import GameBatch, Players, StepSizes
 from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.losses import label_cross_entropy

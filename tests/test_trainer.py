@@ -19,11 +19,12 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
+from biglearn_gan import calibration, losses
 from biglearn_gan import fit as fit_module
-from biglearn_gan import losses
+from biglearn_gan.calibration import images_in_minutes
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
-from biglearn_gan.fit import Outcome, Progress, fit, images_in_minutes, load_training_images
+from biglearn_gan.fit import Outcome, Progress, fit, load_training_images
 from biglearn_gan.patches import patchify
 from biglearn_gan.presets import components_of
 from biglearn_gan.run_folder import RunFolderError
@@ -530,15 +531,27 @@ def test_unknown_and_missing_devices_are_refused(
 # A budget in minutes
 
 
-def test_minutes_are_turned_into_images_by_the_cost_of_both_phases(
+def test_minutes_are_turned_into_images_by_the_cost_of_every_phase(
     tiny_config: Callable[..., Config],
     tiny_dataset: ImageDataset,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A quarter at 0.01 s and three quarters at 0.03 s are 0.025 s: 1,200 images in 30 s."""
-    monkeypatch.setattr(fit_module, "_seconds_per_image", lambda *_, warm: 0.01 if warm else 0.03)
+    """A quarter at 0.01 s and three quarters at 0.03 s are 0.025 s: 1,200 images in 30 s.
+
+    A late term that doubles the cost of half of the game makes it 0.03625 s.
+    """
+    late = 10**9 * 5 // 8
+    monkeypatch.setattr(
+        calibration,
+        "_seconds_per_image",
+        lambda *given: 0.01 if given[-1] == 0 else 0.03 if given[-1] < late else 0.06,
+    )
     config = tiny_config({"train.max_images": None, "train.max_minutes": 0.5})
     assert images_in_minutes(config, tiny_dataset, Accelerator(cpu=True)) == 1200
+    loss = {"logistic": 1.0, "communication": 0.3, "communication_from": 0.5}
+    later = tiny_config({"train.max_images": None, "train.max_minutes": 0.5, "loss": loss})
+    assert images_in_minutes(later, tiny_dataset, Accelerator(cpu=True)) == int(30 / 0.03625)
+    monkeypatch.setattr(calibration, "_seconds_per_image", lambda *_: 0.03)
     cold = tiny_config(
         {"train.max_images": None, "train.max_minutes": 0.5, "train.warm_start.share": 0.0}
     )
@@ -549,10 +562,10 @@ def test_a_budget_in_minutes_is_measured_once_and_kept(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0.12 s at a cost that is measured, and then said to be 0.003 s an image, are 40 images."""
-    monkeypatch.setattr(fit_module, "CALIBRATION_SECONDS", 0.01)
-    measure = fit_module._seconds_per_image
+    monkeypatch.setattr(calibration, "CALIBRATION_SECONDS", 0.01)
+    measure = calibration._seconds_per_image
     monkeypatch.setattr(
-        fit_module,
+        calibration,
         "_seconds_per_image",
         lambda *given, **named: 0.003 if measure(*given, **named) > 0 else 0.0,
     )
