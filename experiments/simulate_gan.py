@@ -142,13 +142,13 @@ def table(rows: Sequence[dict[str, str]]) -> str:
         for name in VARIANTS:
             if group := groups.get((images, name)):
                 modes = [int(row["modes_covered"]) for row in group]
-                good, kl, seconds = (
+                shares, divergences, seconds = (
                     [float(row[column]) for row in group]
                     for column in ("good_share", "histogram_kl", "seconds")
                 )
                 lines.append(
                     f"| {name} | {images:,} | {len(group)} | {modes.count(25)} | "
-                    f"{mean(modes):.1f} ({min(modes)}) | {spread(good, 3)} | {spread(kl, 4)} | "
+                    f"{mean(modes):.1f} ({min(modes)}) | {spread(shares, 3)} | {spread(divergences, 4)} | "
                     f"{mean(seconds):.0f} |"
                 )
     return "\n".join(lines)
@@ -167,7 +167,8 @@ def draw(points: Sequence[Tensor], path: Path) -> None:
     axes: list[Axes] = list(figure.subplots(1, 1 + len(points), sharex=True, sharey=True))
     shown = {"data": data_samples()[:SHOWN]} | dict(zip(VARIANTS, points, strict=True))
     for axis, (name, drawn) in zip(axes, shown.items(), strict=True):
-        axis.scatter(*drawn.T.numpy(), s=1.5, linewidths=0)
+        across, up = drawn.T.numpy()
+        axis.scatter(across, up, s=1.5, linewidths=0)
         axis.set(title=name, aspect="equal", xlim=(-5.5, 5.5), ylim=(-5.5, 5.5))
         axis.title.set_fontsize(8)
     path.parent.mkdir(parents=True, exist_ok=True)
