@@ -148,8 +148,8 @@ def table(rows: Sequence[dict[str, str]]) -> str:
                 )
                 lines.append(
                     f"| {name} | {images:,} | {len(group)} | {modes.count(25)} | "
-                    f"{mean(modes):.1f} ({min(modes)}) | {spread(shares, 3)} | {spread(divergences, 4)} | "
-                    f"{mean(seconds):.0f} |"
+                    f"{mean(modes):.1f} ({min(modes)}) | {spread(shares, 3)} | "
+                    f"{spread(divergences, 4)} | {mean(seconds):.0f} |"
                 )
     return "\n".join(lines)
 
