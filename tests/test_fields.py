@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from biglearn_gan.config import Config, ConfigError, DataConfig, FieldName
-from biglearn_gan.data import FIELD_SIZES, ImageDataset, load_dataset
+from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.fields import gaussian_field
 from biglearn_gan.images import DataError, to_uint8
+from biglearn_gan.readers import FIELD_SIZES
 
 HEIGHT, WIDTH = 5, 7
 NAMES = [name for name in get_args(FieldName) if name != "grid"]
