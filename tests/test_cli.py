@@ -364,7 +364,7 @@ def test_samples_of_another_system_are_measured_alike(
         assert code == 0
     measured = ("evaluate", "--data", "digits", "--output", tmp_path / "metrics")
     for samples, metric in (
-        (tmp_path / "joint" / "samples.npz", "fd80_classifier_joint"),
+        (tmp_path / "joint" / "samples.npz", "fd160_classifier_joint"),
         (tmp_path / "joint" / "samples", "fd160_classifier_joint"),
         (tmp_path / "half" / "samples.npz", "agreement80_classifier_test_samples"),
         (tmp_path / "half", "agreement80_classifier_test_samples"),  # as sample wrote it
