@@ -229,7 +229,8 @@ def complete_best(
 ) -> Best:
     """Complete each image; of ``best_of`` candidates for each variation, keep one.
 
-    Where a model with labels is given none, each candidate has one of its own, and is judged by it.
+    Where a model with labels is given none, each variation draws one for all its candidates, since
+    logits of different sources, of which the label is a part, do not compare.
     What is ``absent`` is neither given nor generated nor judged.
     """
     count = variations * best_of
@@ -238,8 +239,8 @@ def complete_best(
         known = labels[:, None].repeat(1, count)
     elif model.config.data.labels:
         known = model.draw_labels(
-            images, hole, absent=absent, variations=count, seed=seed, first_image=first_image
-        )
+            images, hole, absent=absent, variations=variations, seed=seed, first_image=first_image
+        ).repeat_interleave(best_of, dim=1)
     drawn = model.complete(
         images,
         hole,

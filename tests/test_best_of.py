@@ -30,13 +30,13 @@ def test_the_best_of_one_is_a_completion(model: BigLearnGAN) -> None:
     assert torch.equal(chosen, plain)
 
 
-def test_of_several_the_critics_favourite_is_chosen_among_candidates_of_its_own(
+def test_of_several_the_critics_favourite_is_chosen_among_candidates_of_one_label(
     model: BigLearnGAN,
 ) -> None:
     images, hole = model.sample(3, seed=1), torch.zeros(3, 8, 8, dtype=torch.bool)
     hole[:, :5] = True
-    every = model.complete(images, hole, variations=6, seed=4)
-    labels = model.draw_labels(images, hole, variations=6, seed=4)
+    labels = model.draw_labels(images, hole, variations=2, seed=4).repeat_interleave(3, dim=1)
+    every = model.complete(images, hole, labels=labels, variations=6, seed=4)
     logits = critic_logits(model, every, hole, labels).view(3, 2, 3)
     chosen = BestOf(model, 3).complete(images, hole, variations=2, seed=4)
     for row in range(3):
