@@ -230,3 +230,5 @@ def _evaluate_oracle(
         )
     write_records(records, output)
     typer.echo(table(records))
+    if joint_model is None:
+        typer.echo("not compared with a model of the joint task alone: --joint-checkpoint names it")

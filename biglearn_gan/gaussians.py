@@ -211,6 +211,15 @@ class ConditionalMixture:
         densities = _normal_log_densities(difference, self._factors)
         return _log_sum(self._log_weights(x_source), densities)
 
+    def responsibilities(
+        self, x_target: Float64[Tensor, "N draws T"], x_source: Float64[Tensor, "N S"]
+    ) -> Float64[Tensor, "N draws K"]:
+        """p(k | x_T, x_S), the weight of each component given targets of each source as well."""
+        difference = x_target[:, :, None] - self.means(x_source)[:, None]  # (N, draws, K, T)
+        densities = _normal_log_densities(difference.flatten(0, 1), self._factors)
+        densities = densities.view(*x_target.shape[:2], -1)
+        return (self._log_weights(x_source)[:, None] + densities).softmax(dim=-1)
+
     def _log_weights(self, x_source: Tensor) -> Float64[Tensor, "N K"]:
         explained = self._source.component_log_densities(x_source)
         return (self._source.weights.log() + explained).log_softmax(dim=1)

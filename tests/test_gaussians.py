@@ -176,6 +176,19 @@ class TestConditional:
         found = self.mixture.conditional(self.target, self.source).weights(given)
         torch.testing.assert_close(found, expected)
 
+    def test_responsibilities_follow_bayes_and_average_to_the_weights(self) -> None:
+        x = self.x()
+        conditional = self.mixture.conditional(self.target, self.source)
+        given = x[:, self.source]
+        union = self.mixture.marginal([*self.target, *self.source])
+        both = torch.cat([x[:, self.target], given], dim=1)
+        expected = (union.weights.log() + union.component_log_densities(both)).softmax(dim=1)
+        found = conditional.responsibilities(x[:, None, self.target], given)
+        torch.testing.assert_close(found[:, 0], expected)
+        drawn = conditional.sample(given, 20_000, generator())
+        average = conditional.responsibilities(drawn, given).mean(dim=1)
+        assert (average - conditional.weights(given)).abs().max() < 0.02
+
     def test_samples_have_its_moments_for_each_source(self) -> None:
         conditional = self.mixture.conditional(self.target, self.source)
         given = self.x(3)[:, self.source]

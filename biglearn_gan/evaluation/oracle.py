@@ -21,7 +21,7 @@ from biglearn_gan.evaluation.records import Record
 from biglearn_gan.gaussians import ConditionalMixture, GaussianMixture
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.patches import gather_tokens, patchify, pixels_of_tokens, unpatchify
-from biglearn_gan.presets import PRESETS
+from biglearn_gan.presets import PRESETS, components_of
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.tasks import TaskSampler
 
@@ -81,10 +81,14 @@ def evaluate_oracle(
 
     - ``mean_error_oracle``: root mean square, over masks, sources and pixels, of the difference of
       the draws' mean and the exact conditional mean, in exact conditional standard deviations;
-    - ``covariance_error_oracle``: ‖Ĉ - C‖ / ‖C‖ (Frobenius), averaged over masks, where Ĉ is the
-      covariance of one source's draws and C the exact conditional's, both averaged over sources.
+    - ``covariance_error_oracle``: root mean square, over masks and sources, of ‖Ĉ - C‖ / ‖C‖
+      (Frobenius), where Ĉ is the covariance of one source's draws and C the exact conditional's of
+      that source, both in units of the exact conditional standard deviations;
+    - ``mode_error_oracle``, of a field of several components: total variation between their
+      weights given the source, p(k | x_S), and the mean over the draws of p(k | x_S, x_T), which
+      for exact draws is p(k | x_S); averaged over masks and sources.
 
-    The same two with ``_pasted_unconditional`` are of unconditional samples of the model, of which
+    The same with ``_pasted_unconditional`` are of unconditional samples of the model, of which
     the target's pixels are kept whatever the source, and with ``_joint_only`` of the conditional
     draws of ``joint_model``; both only for kinds that have a source.
 
@@ -103,11 +107,12 @@ def evaluate_oracle(
         masks_per_kind: at least 1; standard errors are over masks, and None for one.
         sources: at least 1.
         draws: at least 2.
-        joint_model: a model of the same field and patch size that was trained on the joint alone.
+        joint_model: a model of the same field and patch size, trained with the joint task only.
         progress: called with (kind, images done, images of this kind).
 
     Raises:
-        OracleError: a number is out of range, or a model is not one of this field.
+        OracleError: a number is out of range, a model is not one of this field, or the joint model
+            was trained with other tasks, too.
     """
     if masks_per_kind < 1 or sources < 1 or draws < 2 or seed < 0:
         raise OracleError(
@@ -123,6 +128,16 @@ def evaluate_oracle(
         )
         if ours != theirs:
             raise OracleError(f"the models are of {ours} and of {theirs}, not of the same")
+        others = [
+            task.name
+            for task in components_of(joint_model.config.tasks)
+            if {task.union.pattern, task.target.pattern} != {"everything"}
+        ]
+        if others:
+            raise OracleError(
+                "the joint model must have been trained with the joint task only, not with "
+                f"{', '.join(others)}"
+            )
     bench = _Bench(model, field, joint_model, seed, masks_per_kind, sources, draws)
     unconditional = _draw_unconditionally(bench)
     records: list[Record] = []
@@ -185,10 +200,11 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Errors:
-    """Both statistics of one question's draws."""
+    """The statistics of one question's draws, averaged over sources."""
 
     mean_square: float
-    covariance: float
+    covariance_square: float
+    mode: float
 
 
 def _kind_records(
@@ -233,10 +249,13 @@ def _kind_records(
 
     records = []
     floors = errors.pop("floor")
-    for statistic, name_of, average in (
+    statistics = [
         ("mean_error", "mean_square", _root_of_mean),
-        ("covariance_error", "covariance", _mean),
-    ):
+        ("covariance_error", "covariance_square", _root_of_mean),
+    ]
+    if len(bench.field.weights) > 1:
+        statistics.append(("mode_error", "mode", _mean))
+    for statistic, name_of, average in statistics:
         floor, _ = average([getattr(each, name_of) for each in floors])
         for name, found in errors.items():
             value = average([getattr(each, name_of) for each in found])
@@ -309,12 +328,17 @@ def _errors(
     exact_mean, exact = question.exact.mean(given), question.exact.covariance(given)
     variance = exact.diagonal(dim1=1, dim2=2)  # (N, t)
     mean = drawn.mean(dim=1)
-    centred = drawn - mean[:, None]
-    pooled = torch.einsum("nkt,nku->tu", centred, centred) / (len(drawn) * (drawn.shape[1] - 1))
-    expected = exact.mean(dim=0)
+    deviation = variance.sqrt()
+    correlation = exact / (deviation[:, :, None] * deviation[:, None])
+    white = (drawn - mean[:, None]) / deviation[:, None]
+    found = white.mT @ white / (drawn.shape[1] - 1)  # (N, t, t)
+    squares = (found - correlation).square().sum(dim=(1, 2)) / correlation.square().sum(dim=(1, 2))
+    shares = question.exact.responsibilities(drawn, given).mean(dim=1)  # (N, K)
+    weights = question.exact.weights(given)
     return _Errors(
         float(((mean - exact_mean).square() / variance).mean()),
-        float((pooled - expected).norm() / expected.norm()),
+        float(squares.mean()),
+        float((shares - weights).abs().sum(dim=1).mean() / 2),
     )
 
 
