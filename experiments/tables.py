@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,23 +59,24 @@ def summary_table(records: list[dict[str, Any]]) -> str:
     """The main numbers of an evaluation, task by task."""
     found = by_task(records)
     lines = [
-        "| task | Fréchet distance (floor) | label agreement (ceiling) "
-        "| nearest image pasted: distance, agreement | diversity |",
-        "|---|---|---|---|---|",
+        "| task | Fréchet distance (floor) | label agreement (ceiling) | diversity "
+        "| nearest image pasted: distance, agreement | mean pasted: same | other image glued: same |",
+        "|---|---|---|---|---|---|---|",
     ]
     for task, name in SUMMARY.items():
         if (task, "fd") not in found:
             continue
         distance = found[task, "fd"]
-        cells = [f"{distance['value']:.3f} ({distance['floor']:.3f})", "", "", ""]
+        cells = [f"{distance['value']:.3f} ({distance['floor']:.3f})", *[""] * 5]
         if (task, "agreement") in found:
             agreement = found[task, "agreement"]
-            pasted = [found[task, f"{measure} nearest-pasted"] for measure in ("fd", "agreement")]
             ceiling = agreement["ceiling"]
             bound = "" if ceiling is None else f" ({ceiling:.3f})"
-            cells[1] = f"{agreement['value']:.3f}{bound}"
-            cells[2] = ", ".join(f"{record['value']:.3f}" for record in pasted)
-            cells[3] = f"{found[task, 'diversity']['value']:.3f}"
+            cells[1] = f"{agreement['value']:.3f}{bound}{above(agreement)}"
+            cells[2] = f"{found[task, 'diversity']['value']:.3f}"
+            for place, subject in enumerate(REFERENCES, 3):
+                pasted = [found[task, f"{measure} {subject}"] for measure in ("fd", "agreement")]
+                cells[place] = ", ".join(f"{record['value']:.3g}" for record in pasted)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -141,9 +143,12 @@ def tables(records: list[dict[str, Any]]) -> str:
         lines.append(f"| {task} | " + " | ".join(cells.get((task, c), "") for c in COLUMNS) + " |")
     lines += [
         "",
-        "| task | " + " | ".join(f"{name}: distance, agreement" for name in REFERENCES) + " |",
-        "|---|" + "---|" * len(REFERENCES),
+        "| task | floor, ceiling | "
+        + " | ".join(f"{name}: distance, agreement" for name in REFERENCES)
+        + " |",
+        "|---|---|" + "---|" * len(REFERENCES),
     ]
+    found = by_task(records)
     for task in tasks:
         shown = [
             ", ".join(
@@ -154,7 +159,9 @@ def tables(records: list[dict[str, Any]]) -> str:
             for name in REFERENCES
         ]
         if any(shown):
-            lines.append(f"| {task} | " + " | ".join(shown) + " |")
+            bounds = (found[task, "fd"]["floor"], found.get((task, "agreement"), {}).get("ceiling"))
+            numbers = ", ".join(f"{bound:.3g}" for bound in bounds if bound is not None)
+            lines.append(f"| {task} | {numbers} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
@@ -166,12 +173,20 @@ def parts_of(metric: str) -> tuple[str, str]:
 
 
 def cell(record: dict[str, Any]) -> str:
-    """``value ± error (bound)``."""
+    """``value ± error (bound)``, and an arrow where agreement is too good to be true."""
     text = f"{record['value']:.3g}"
     if record["error"]:
         text += f" ± {record['error']:.1g}"
     bound = record["floor"] if record["floor"] is not None else record["ceiling"]
-    return text if bound is None else f"{text} ({bound:.3g})"
+    return text if bound is None else f"{text} ({bound:.3g}){above(record)}"
+
+
+def above(record: dict[str, Any]) -> str:
+    """An arrow where agreement is above its ceiling by more than two standard errors."""
+    if not record["metric"].startswith("agreement") or not record["error"]:
+        return ""
+    excess = record["value"] - (record["ceiling"] or math.inf)
+    return " ↑" if excess > 2 * record["error"] else ""
 
 
 if __name__ == "__main__":

@@ -85,12 +85,14 @@ class Bench:
         self.progress = progress
         self._recorder = Recorder(rulers.features, split, seed, allow_few)
 
-    def accuracy(self) -> list[Record]:
-        """How often the classifier reads the true label from an unmasked original."""
-        if self.labels is None or self.rulers.classifier is None:
-            return []
-        right = (self._read_labels(self.originals) == self.labels).double()
-        return [self._recorder.mean("agreement", "classifier", "originals", right, len(right))]
+    def originals_themselves(self) -> list[Record]:
+        """The floor with its error, and how often the true label is read from an original."""
+        record = self._recorder
+        records = [record.distance("originals", self._floor_features, self._reference, None)]
+        if self.labels is not None and self.rulers.classifier is not None:
+            right = (self._read_labels(self.originals) == self.labels).double()
+            records.append(record.mean("agreement", "classifier", "originals", right, len(right)))
+        return records
 
     def joint(self, question: Question, answers: Answers, report: Report) -> None:
         """Images from nothing, against whole training images."""

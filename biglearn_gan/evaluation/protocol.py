@@ -97,8 +97,8 @@ def evaluate(
     - ``fd``, ``precision``, ``recall`` as above, of the first variation of each source; the floor
       and the ceiling are those of the unmasked originals of the same sources.
     - ``agreement``: share of all completions in which the classifier reads the source's true
-      label, beside its ceiling E[p(y_true | x_S)]. The record of task ``originals`` has the same
-      for the unmasked images.
+      label, beside its ceiling E[p(y_true | x_S)]. Task ``originals`` has the same for the
+      unmasked images, and their ``fd``, which is the floor with its standard error.
     - ``label-total-variation``: mean total variation between the label histogram of 64 completions
       of a source and p(y | x_S), for the first 1,000 sources, beside that of 64 perfect draws.
     - ``diversity``: standard deviation over the variations, in units of the pixels' range [-1, 1],
@@ -152,7 +152,7 @@ def evaluate(
         allow_few=allow_few,
         progress=progress,
     )
-    report = Report(bench.accuracy())
+    report = Report(bench.originals_themselves())
     for task in tasks:
         if task == "joint":
             question = ask_from_nothing(task, num, test_data, patch_size, seed)
@@ -213,13 +213,12 @@ def evaluate_given(
         allow_few=allow_few,
         progress=progress,
     )
-    report = Report()
+    report = Report(bench.originals_themselves())
     if joint:
         images = given.images.flatten(0, 1)
         everything = ask_from_nothing("joint", len(images), test_data, patch_size=1, seed=seed)
         bench.joint(everything, Given(images[:, None]), report)
     else:
-        report.records += bench.accuracy()
         bench.completion(question, given, given.variations, report)
     return report
 
