@@ -26,8 +26,11 @@ from biglearn_gan.evaluation.shipped import load_rulers
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_uint8, to_unit_range
+from biglearn_gan.sampling import complete_best
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
+CANDIDATES = (1, 2, 4)
+ROWS_AT_ONCE = 500
 
 
 def main(
@@ -88,11 +91,28 @@ def drawn(
     classes = model.config.data.num_classes
     assert classes is not None and test_data.labels is not None
     labels = torch.arange(num) % classes
-    images = to_uint8(model.sample(num, labels=labels, seed=seed))
+    empty = torch.zeros(num, test_data.channels, *test_data.image_size)
+    hole = torch.ones(num, *test_data.image_size, dtype=torch.bool)
+    read = {}
+    for candidates in CANDIDATES:
+        images = [
+            complete_best(
+                model,
+                empty[start : start + ROWS_AT_ONCE],
+                hole[start : start + ROWS_AT_ONCE],
+                labels[start : start + ROWS_AT_ONCE],
+                variations=1,
+                best_of=candidates,
+                seed=seed,
+                first_image=start,
+            ).images[:, 0]
+            for start in range(0, num, ROWS_AT_ONCE)
+        ]
+        read[f"best_of_{candidates}"] = agreement(rulers, to_uint8(torch.cat(images)), labels)
     originals = test_data.images_uint8(torch.arange(len(test_data)))
     return {
         "images": num,
-        "agreement": agreement(rulers, images, labels),
+        **read,
         "test_images": len(test_data),
         "test_agreement": agreement(rulers, originals, test_data.labels),
     }
@@ -118,10 +138,14 @@ def table(results: dict[str, Any]) -> str:
             f"| {found['calibration_error']:.3f} ({found['classifier_calibration_error']:.3f}) |"
         )
     images = results["drawn"]
+    better = " and ".join(
+        f"{images[f'best_of_{candidates}']:.4f} of the best of {candidates}"
+        for candidates in CANDIDATES[1:]
+    )
     lines += [
         "",
-        f"{images['agreement']:.4f} of {images['images']:,} images drawn for a label are read as "
-        f"it; of {images['test_images']:,} test images {images['test_agreement']:.4f} are.",
+        f"{images['best_of_1']:.4f} of {images['images']:,} images drawn for a label are read as "
+        f"it, {better}; of {images['test_images']:,} test images {images['test_agreement']:.4f}.",
     ]
     return "\n".join(lines)
 
