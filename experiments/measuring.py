@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from tables import by_task
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import fail
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.features import fingerprint
@@ -29,6 +30,14 @@ MEASURES = {
     "agreement": "label agreement",
     "diversity": "diversity",
 }
+
+
+def counts_of(text: str, option: str) -> list[int]:
+    """Whole numbers from 1, in their order, of a list with commas; anything else is a mistake."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        fail(f"{option} must be whole numbers from 1, such as 1,2,4, not {text!r}", code=2)
+    return sorted({int(part) for part in parts})
 
 
 def data_of(model: BigLearnGAN, data_root: Path | None) -> DataConfig:

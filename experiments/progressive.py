@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from jaxtyping import Bool, Float
-from measuring import TASKS, data_of, draw_curves, measure
+from measuring import TASKS, counts_of, data_of, draw_curves, measure
 from tables import side_by_side
 from torch import Tensor
 
@@ -50,14 +50,15 @@ def main(
 ) -> None:
     """Measure what is missing, and print the table."""
     torch.set_num_threads(1)
+    counts = counts_of(steps, "--steps")
     model = BigLearnGAN.from_pretrained(checkpoint)
     lines: dict[str, dict[int, Path]] = {name: {} for name in orders.split(",")}
     samplers: dict[Path, InSteps] = {}
     shown: dict[str, Path] = {}
-    for count in sorted(int(count) for count in steps.split(",")):
+    for count in counts:
         for name, folders in lines.items():
-            order = checked_order(name if count > 1 else "random", count, model.config.token_count)
-            folders[count] = output / f"{count}_{order}"
+            order = checked_order(name, count, model.config.token_count)
+            folders[count] = output / f"{count}_{order if count > 1 else 'random'}"
             samplers[folders[count]] = InSteps(model, count, order)
             shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
     data, patch_size = data_of(model, data_root), model.config.model.patch_size

@@ -57,6 +57,6 @@ def test_what_is_absent_is_not_judged(model: BigLearnGAN) -> None:
 
 
 def test_images_that_are_none_are_told_from_digits(model: BigLearnGAN) -> None:
-    areas = told_apart(model, None, None, 397)
+    areas = told_apart(model, model.config.data, None, 397)
     assert areas["the same with their pixels shuffled"] > 0.95
     assert 0.3 < areas["the model's own"] < 0.8
