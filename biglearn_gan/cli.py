@@ -156,7 +156,14 @@ def sample(
         str | None,
         typer.Option(help="Class of all rows, or all for each class in turn (labelled models)."),
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="Rows: source images, or joint samples.")] = 16,
+    num: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows: source images, or joint samples (default: all of a file or folder, else "
+            "16).",
+        ),
+    ] = None,
     variations: Annotated[int, typer.Option(min=1, help="Samples for each row.")] = 1,
     seed: Seed = 0,
     steps: Annotated[
@@ -185,6 +192,7 @@ def sample(
     from biglearn_gan.devices import usable_device
     from biglearn_gan.progressive import checked_order
     from biglearn_gan.sampling import (
+        FIRST_ROWS,
         Sources,
         draw,
         is_file_name,
@@ -210,7 +218,7 @@ def sample(
     data = data_of(model, data_root)
     colour = (mask_hole or HoleColour.white).value
     if mask == "joint":
-        black = torch.zeros(num, data.channels, *data.image_size, dtype=torch.uint8)
+        black = torch.zeros(num or FIRST_ROWS, data.channels, *data.image_size, dtype=torch.uint8)
         sources = Sources(black)
     else:
         load_hole(mask, model, 1, seed, colour)
@@ -244,7 +252,9 @@ def classify(
     checkpoint: Annotated[
         str, typer.Option(help="Folder or hub name of a model trained with data.labels: true.")
     ],
-    output: Annotated[Path, typer.Option(help="CSV file for the probabilities of all labels.")],
+    output: Annotated[
+        Path, typer.Option(help="CSV file for the probabilities of all labels.")
+    ] = Path("samples/labels.csv"),
     images: Annotated[
         str | None,
         typer.Option(help="A file, a folder or dataset:split (default: the model's test images)."),
@@ -252,7 +262,10 @@ def classify(
     mask: Annotated[
         str | None, typer.Option(help="What the model does not see, as sample's --mask.")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="Images at most.")] = 16,
+    num: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at most (default: all of a file or folder, else 16)."),
+    ] = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",

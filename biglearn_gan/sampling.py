@@ -29,6 +29,9 @@ from biglearn_gan.progressive import OrderName
 GRID_ROWS = 32
 """Rows shown in ``grid.png``; the other files hold all."""
 
+FIRST_ROWS = 16
+"""Rows where nobody says how many, but for a user's own files, which are all read."""
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -57,14 +60,14 @@ class Samples:
     labels: Int64[Tensor, "N K"] | None = None
 
 
-def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
+def load_sources(data: DataConfig, images: str | None, num: int | None) -> Sources:
     """The first ``num`` source images.
 
     Args:
         data: the model's data, for its size and channels.
         images: an image file, a folder of image files, ``dataset:split`` (such as
             ``mnist:test``), or None for the test images of the model's own data set.
-        num: how many at most.
+        num: how many at most; where it is None, all files, or 16 images of a data set.
 
     Raises:
         DataError: they cannot be had or read.
@@ -79,8 +82,10 @@ def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
         if split not in SPLITS:
             raise DataError(f"{images}: the splits of a data set are {', '.join(SPLITS)}")
         dataset = load_dataset(pixels_alone(data.model_copy(update={"name": name})), split)
-        count = min(num, len(dataset))
+        count = min(num or FIRST_ROWS, len(dataset))
         notes = _fewer(num, count)
+        if num is None and count < len(dataset):
+            notes = (f"the first {count} of the {len(dataset):,} images: --num asks for more",)
         if name != data.name:
             notes += (_resized(f"images of {name} are", data.image_size),)
         names = tuple(map(str, range(count)))
@@ -348,5 +353,7 @@ def _resized(what: str, image_size: tuple[int, int]) -> str:
     return f"{what} resized and centre-cropped to {image_size[0]} x {image_size[1]}"
 
 
-def _fewer(wanted: int, there: int) -> tuple[str, ...]:
-    return (f"only {there} images are there of the {wanted} asked for",) if there < wanted else ()
+def _fewer(wanted: int | None, there: int) -> tuple[str, ...]:
+    if wanted is None or wanted <= there:
+        return ()
+    return (f"only {there} images are there of the {wanted} asked for",)

@@ -206,6 +206,37 @@ def test_images_of_a_folder_keep_their_names(
     assert np.load(tmp_path / "out" / "samples.npz")["names"].tolist() == ["10.png", "2.png"]
 
 
+def test_all_files_are_read_and_some_images_of_a_data_set(
+    run: Callable[..., tuple[int, str, str]],
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(19):
+        save_grey(tmp_path / "photos" / f"{number:02}.png", np.full((8, 8), 10 * number))
+    told = "the first 16 of the 397 images: --num asks for more"
+    asked = ("--checkpoint", labelled)
+    for options, rows, count_is_told in (
+        (("--images", "photos"), 19, False),
+        (("--images", "photos/03.png"), 1, False),
+        (("--images", "digits:test"), 16, True),
+        ((), 16, True),
+        (("--num", 3), 3, False),
+    ):
+        code, out, _ = run("classify", *asked, *options)
+        assert code == 0
+        written = (tmp_path / "samples" / "labels.csv").read_text().splitlines()
+        assert len(written) == 1 + rows
+        assert (told in out) == count_is_told
+        code, *_ = run("sample", *asked, *options, "--mask", "center", "--output", "out")
+        assert code == 0
+        assert len(np.load(tmp_path / "out" / "samples.npz")["images"]) == rows
+    assert run("sample", *asked, "--output", "joint")[0] == 0
+    assert len(np.load(tmp_path / "joint" / "samples.npz")["images"]) == 16
+
+
 def test_samples_take_the_place_of_those_before(
     run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -244,10 +275,10 @@ def test_sample_reads_masks_and_images_from_files(
     hole[2, 3] = 255
     mask = save_grey(tmp_path / "mask.png", hole)
     common = ("sample", "--checkpoint", checkpoint, "--images", image)
-    code, out, _ = run(*common, "--mask", mask, "--output", tmp_path / "white")
+    code, out, _ = run(*common, "--num", 4, "--mask", mask, "--output", tmp_path / "white")
     assert code == 0
     assert "the hole is 1.6% of the image; the patches of 2 x 2 pixels that it touches, 6.2%" in out
-    assert "only 1 images are there" in out
+    assert "only 1 images are there of the 4 asked for" in out
     arrays = np.load(tmp_path / "white" / "samples.npz")
     assert (arrays["masks"][0] == (hole > 0)).all()
     changed = arrays["images"][0, 0, :, :, 0] != np.asarray(Image.open(image))
