@@ -173,9 +173,13 @@ def sample(
         str | None, typer.Option(help="Of the parts: random (default), raster or center-out.")
     ] = None,
     best_of: Annotated[
-        int,
-        typer.Option(min=1, help="Candidates for each sample; the critic's favourite is kept."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Candidates for each sample; the critic's favourite is kept, and its score "
+            "written.",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
     ] = 256,

@@ -163,7 +163,7 @@ def draw(
     batch_size: int,
     steps: int = 1,
     order: OrderName = "random",
-    best_of: int = 1,
+    best_of: int | None = None,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
     """Complete all rows, ``batch_size`` at a time.
@@ -176,7 +176,8 @@ def draw(
         variations: K, of each row.
         seed: see :meth:`biglearn_gan.model.BigLearnGAN.complete`, as ``steps`` and ``order``.
         batch_size: rows in memory at once, which changes no sample.
-        best_of: candidates for each variation, of which the critic's favourite is kept.
+        best_of: candidates for each variation, of which the critic's favourite is kept and scored;
+            None draws one and asks no critic.
         on_rows: hears how many rows were done.
     """
     parts = []
@@ -226,26 +227,28 @@ def complete_best(
     *,
     absent: Bool[Tensor, "N H W"] | None = None,
     variations: int,
-    best_of: int,
+    best_of: int | None,
     seed: int,
     first_image: int = 0,
     steps: int = 1,
     order: OrderName = "random",
 ) -> Best:
-    """Complete each image; of ``best_of`` candidates for each variation, keep one.
+    """Complete each image; of ``best_of`` candidates for each variation, keep one, with its score.
 
+    Where ``best_of`` is None, there is one candidate and no score.
     Where a model with labels is given none, each variation draws one for all its candidates, since
     logits of different sources, of which the label is a part, do not compare.
     What is ``absent`` is neither given nor generated nor judged.
     """
-    count = variations * best_of
+    candidates = 1 if best_of is None else best_of
+    count = variations * candidates
     known = None
     if labels is not None:
         known = labels[:, None].repeat(1, count)
     elif model.config.data.labels:
         known = model.draw_labels(
             images, hole, absent=absent, variations=variations, seed=seed, first_image=first_image
-        ).repeat_interleave(best_of, dim=1)
+        ).repeat_interleave(candidates, dim=1)
     drawn = model.complete(
         images,
         hole,
@@ -257,7 +260,7 @@ def complete_best(
         steps=steps,
         order=order,
     )
-    if best_of == 1:
+    if best_of is None:
         return Best(drawn, torch.arange(count).repeat(len(drawn), 1), None, known)
     logits = critic_logits(model, drawn, hole, known, absent).unflatten(1, (variations, best_of))
     scores, choice = logits.max(dim=2)

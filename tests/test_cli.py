@@ -126,6 +126,9 @@ def test_the_best_of_several_is_the_one_the_critic_likes_most(
         number = 3 * variation + int(logits[row, variation].argmax())
         assert (best["images"][row, variation] == every["images"][row, number]).all()
         assert best["seeds"][row, variation].tolist() == [3, row, number]
+    only = arrays("only", "--variations", 6, "--best-of", 1)
+    assert (only["images"] == every["images"]).all()
+    assert only["scores"] == pytest.approx(logits.flatten(1).numpy(), abs=1e-4)
 
 
 def test_rows_of_a_class_and_of_each_class_in_turn(
@@ -529,6 +532,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "random, raster, center-out, not 'spiral'",
     ),
+    "no candidates": ((*SAMPLE, "--best-of", "0"), 2, "Invalid value for '--best-of'"),
     "no such label": (
         ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "10"),
         2,
