@@ -329,11 +329,12 @@ def demo(
 ) -> None:
     """Serve a page on which a hole is painted and completed (needs the extra ``demo``)."""
     try:
-        from biglearn_gan.demo import serving
+        from biglearn_gan.demo import check_address, serving
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
         fail("the page needs gradio: pip install 'biglearn-gan[demo]'")
+    check_address(host, port)
     from biglearn_gan.data import load_dataset
     from biglearn_gan.devices import usable_device
     from biglearn_gan.images import DataError

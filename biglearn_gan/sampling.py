@@ -20,7 +20,7 @@ from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
 from biglearn_gan.files import replacing
-from biglearn_gan.holes import HoleError, named_hole, read_hole
+from biglearn_gan.holes import HoleError, UnknownHole, named_hole, read_hole
 from biglearn_gan.images import DataError, files_at, load_images, to_uint8, to_unit_range
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import tokens_touched
@@ -87,14 +87,14 @@ def load_sources(data: DataConfig, images: str | None, num: int | None) -> Sourc
         if num is None and count < len(dataset):
             notes = (f"the first {count} of the {len(dataset):,} images: --num asks for more",)
         if name != data.name:
-            notes += (_resized(f"images of {name} are", data.image_size),)
+            notes += (told_of_size(f"images of {name} are", data.image_size),)
         names = tuple(map(str, range(count)))
         return Sources(dataset.images_uint8(torch.arange(count)), notes, names)
     pixels, resized = load_images(Path(images), data.image_size, data.channels, num)
     notes = _fewer(num, len(pixels))
     if resized:
         what = f"{resized} of {len(pixels)} images had another size and were"
-        notes += (_resized(what, data.image_size),)
+        notes += (told_of_size(what, data.image_size),)
     return Sources(pixels, notes, tuple(file.name for file in files_at(Path(images))[:num]))
 
 
@@ -121,7 +121,10 @@ def load_hole(
         if not Path(mask).is_file():
             raise HoleError(f"the mask {mask} does not exist")
         return read_hole(Path(mask), image_size, hole_colour).repeat(count, 1, 1)
-    return named_hole(mask, image_size, patch_size, count, seed)
+    try:
+        return named_hole(mask, image_size, patch_size, count, seed)
+    except UnknownHole as error:
+        raise HoleError(f"{error}, nor an image file") from None
 
 
 def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> str:
@@ -136,6 +139,11 @@ def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> 
     return f"{told}; the {patches}, {touched:.1%} of the image, are {fate}"
 
 
+def told_of_size(what: str, image_size: tuple[int, int]) -> str:
+    """That images of another size were fitted to the model's."""
+    return f"{what} resized and centre-cropped to {image_size[0]} x {image_size[1]}"
+
+
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:
     """The class of each of ``count`` rows: one for all, or ``all``, each class in turn.
 
@@ -147,7 +155,7 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
         raise LabelError(WITHOUT_LABELS)
     if text == "all":
         return torch.arange(count) % classes
-    if not text.isdecimal() or int(text) >= classes:
+    if not (text.isascii() and text.isdecimal()) or int(text) >= classes:
         raise LabelError(f"--label must be 0 to {classes - 1}, or all, not {text!r}")
     return torch.full((count,), int(text))
 
@@ -350,10 +358,6 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 def _channels_last(images: Tensor) -> np.ndarray:
     return images.movedim(-3, -1).contiguous().numpy()
-
-
-def _resized(what: str, image_size: tuple[int, int]) -> str:
-    return f"{what} resized and centre-cropped to {image_size[0]} x {image_size[1]}"
 
 
 def _fewer(wanted: int | None, there: int) -> tuple[str, ...]:

@@ -467,7 +467,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
     "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
     "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "--seed"),
-    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "unknown mask 'middle'"),
+    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
     "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
     "black mask": ((*SAMPLE, "--mask", "{tmp}/black.png"), 2, "has no hole"),
@@ -542,6 +542,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "-1"),
         2,
         "--label must be 0 to 9, or all, not '-1'",
+    ),
+    "a label in other digits": (
+        ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "٣"),
+        2,
+        "--label must be 0 to 9, or all, not '٣'",
     ),
     "colour of no mask": (
         ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}/x", "--mask-hole", "black"),
