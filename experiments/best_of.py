@@ -2,9 +2,9 @@
 
     python experiments/best_of.py --checkpoint checkpoints/digits --output runs/best_of
 
-For each number of candidates: the records of `biglearn-gan evaluate`, a table and a figure,
-best_of.png. And how well the critic's logit of a whole image tells test images from the model's
-own and from images of other kinds: the area under the curve, 0.5 for a coin.
+For each number of candidates: the records of `biglearn-gan evaluate`, tables and a figure of every
+quality, best_of.png. And how well the critic's logit of a whole image tells test images from the
+model's own and from images of other kinds: the area under the curve, 0.5 for a coin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typer
 from jaxtyping import Bool, Float
 from measuring import TASKS, counts_of, data_of, draw_curves, measure
 from sklearn.metrics import roc_auc_score
-from tables import side_by_side
+from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
@@ -57,7 +57,7 @@ def main(
         str | None, typer.Option(help="Another data set to tell the test images from.")
     ] = None,
 ) -> None:
-    """Measure what is missing, and print both tables."""
+    """Measure what is missing, and print the tables."""
     torch.set_num_threads(1)
     counts = counts_of(candidates, "--candidates")
     model = BigLearnGAN.from_pretrained(checkpoint)
@@ -66,9 +66,9 @@ def main(
     folders = {count: output / f"best_of_{count}" for count in counts}
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
     measure(samplers, fingerprint(model), data, patch_size, num)
-    measures = ("fd", "agreement", "diversity")
-    draw_curves({"best of": folders}, measures, "candidates", output / "best_of.png")
-    typer.echo(side_by_side({f"best of {n}": folder for n, folder in folders.items()}, TASKS))
+    draw_curves({"best of": folders}, "candidates", output / "best_of.png")
+    shown = {f"best of {count}": folder for count, folder in folders.items()}
+    typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
     areas = told_apart(model, data, foreign, num)
     with replacing(output / "told_apart.json") as path:
         path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
