@@ -74,6 +74,7 @@ MISTAKES = {
     ),
     "missing": (["--output", "x", "--holes", "none,random:7"], 2, "data.missing.hole: "),
     "cost": (["experiments/digits.yaml"], 2, "experiments/digits.yaml: "),
+    "page": (["--checkpoint", "x", "--variations", "1,,2"], 2, "--variations must be whole num"),
     "progressive": ([*DIGITS, "--steps", "2,x"], 2, "--steps must be whole numbers from 1, "),
     "progressive, order": ([*DIGITS, "--steps", "1", "--orders", "up"], 2, "not 'up'"),
     "progressive, tokens": ([*DIGITS, "--steps", "1,17"], 2, "steps must be 1 to 16, "),
