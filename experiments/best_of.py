@@ -81,7 +81,10 @@ def other_images(data: DataConfig, name: str) -> ImageDataset:
     """The test images of another data set, in the size and channels of this one."""
     if name not in get_args(DataSetName):
         fail(f"--other: {name!r} is none of {', '.join(get_args(DataSetName))}", code=2)
-    return load_dataset(pixels_alone(data.model_copy(update={"name": name})), "test")
+    there = pixels_alone(data.model_copy(update={"name": name}))
+    if there.gaussian_field is not None and data.gaussian_field is None:
+        fail(f"--other: values of {name} have no bounds, as those of {data.name} have", code=2)
+    return load_dataset(there, "test")
 
 
 def told_apart(

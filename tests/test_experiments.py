@@ -84,6 +84,7 @@ MISTAKES = {
         2,
         "--other: 'moons' is none of digits, mnist",
     ),
+    "best_of, bounds": ([*DIGITS, "--other", "gaussian_field_grid"], 2, "have no bounds, as those"),
     "best_of, no data": (
         [*DIGITS, "--other", "mnist", "--data-root", "nowhere"],
         1,
