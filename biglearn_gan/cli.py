@@ -156,7 +156,14 @@ def sample(
         str | None,
         typer.Option(help="Class of all rows, or all for each class in turn (labelled models)."),
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="Rows: source images, or joint samples.")] = 16,
+    num: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows: source images, or joint samples (default: all of a file or folder, else "
+            "16).",
+        ),
+    ] = None,
     variations: Annotated[int, typer.Option(min=1, help="Samples for each row.")] = 1,
     seed: Seed = 0,
     steps: Annotated[
@@ -166,9 +173,13 @@ def sample(
         str | None, typer.Option(help="Of the parts: random (default), raster or center-out.")
     ] = None,
     best_of: Annotated[
-        int,
-        typer.Option(min=1, help="Candidates for each sample; the critic's favourite is kept."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Candidates for each sample; the critic's favourite is kept, and its score "
+            "written.",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
     ] = 256,
@@ -185,6 +196,7 @@ def sample(
     from biglearn_gan.devices import usable_device
     from biglearn_gan.progressive import checked_order
     from biglearn_gan.sampling import (
+        FIRST_ROWS,
         Sources,
         draw,
         is_file_name,
@@ -210,7 +222,7 @@ def sample(
     data = data_of(model, data_root)
     colour = (mask_hole or HoleColour.white).value
     if mask == "joint":
-        black = torch.zeros(num, data.channels, *data.image_size, dtype=torch.uint8)
+        black = torch.zeros(num or FIRST_ROWS, data.channels, *data.image_size, dtype=torch.uint8)
         sources = Sources(black)
     else:
         load_hole(mask, model, 1, seed, colour)
@@ -244,7 +256,9 @@ def classify(
     checkpoint: Annotated[
         str, typer.Option(help="Folder or hub name of a model trained with data.labels: true.")
     ],
-    output: Annotated[Path, typer.Option(help="CSV file for the probabilities of all labels.")],
+    output: Annotated[
+        Path, typer.Option(help="CSV file for the probabilities of all labels.")
+    ] = Path("samples/labels.csv"),
     images: Annotated[
         str | None,
         typer.Option(help="A file, a folder or dataset:split (default: the model's test images)."),
@@ -252,7 +266,10 @@ def classify(
     mask: Annotated[
         str | None, typer.Option(help="What the model does not see, as sample's --mask.")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="Images at most.")] = 16,
+    num: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at most (default: all of a file or folder, else 16)."),
+    ] = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
@@ -312,11 +329,12 @@ def demo(
 ) -> None:
     """Serve a page on which a hole is painted and completed (needs the extra ``demo``)."""
     try:
-        from biglearn_gan.demo import serving
+        from biglearn_gan.demo import check_address, serving
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
         fail("the page needs gradio: pip install 'biglearn-gan[demo]'")
+    check_address(host, port)
     from biglearn_gan.data import load_dataset
     from biglearn_gan.devices import usable_device
     from biglearn_gan.images import DataError

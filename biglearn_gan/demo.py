@@ -36,6 +36,10 @@ class DemoError(Exception):
     """A page that cannot be served, in one sentence."""
 
 
+class SeedError(ValueError):
+    """A seed that cannot be used, in one sentence."""
+
+
 @contextmanager
 def serving(studio: Studio, host: str, port: int) -> Iterator[str]:
     """Serve the page, at the address that is given, until the context ends.
@@ -43,16 +47,11 @@ def serving(studio: Studio, host: str, port: int) -> Iterator[str]:
     Raises:
         DemoError: the port is in use, or the address is not this machine's.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise DemoError(f"{host}:{port} cannot be served ({error.strerror})") from None
+    check_address(host, port)
     with tempfile.TemporaryDirectory() as folder:
         page = _build(studio, Path(folder))
         _, url, _ = page.launch(
-            server_name=host,
+            server_name=_in_url(host),
             server_port=port,
             allowed_paths=[folder],
             share=False,
@@ -64,6 +63,26 @@ def serving(studio: Studio, host: str, port: int) -> Iterator[str]:
             yield url
         finally:
             page.close()
+
+
+def check_address(host: str, port: int) -> None:
+    """Whether a page could be served there.
+
+    Raises:
+        DemoError: the port is in use, or the address is not this machine's.
+    """
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise DemoError(f"{_in_url(host)}:{port} cannot be served ({error.strerror})") from None
+
+
+def _in_url(host: str) -> str:
+    """An address of IPv6 stands in brackets there."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _build(studio: Studio, folder: Path) -> gr.Blocks:
@@ -93,38 +112,46 @@ def _completion_tab(studio: Studio, folder: Path) -> None:
             )
             upload = gr.UploadButton("Upload an image instead", type="filepath", elem_id="upload")
             variations = gr.Slider(1, MOST_VARIATIONS, FIRST_VARIATIONS, step=1, label="Variations")
-            seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed")
+            seed = gr.Number(0, precision=0, label="Seed")
             label = _label_choice(studio)
             button = gr.Button("Complete", variant="primary")
     outputs = _outputs("completion")
 
-    def choose(number: int) -> tuple[Any, Any, str]:
-        chosen = studio.test_image(int(number))
+    def choose(number: int | float | None) -> tuple[Any, Any, str]:
+        try:
+            chosen = studio.test_image(round(number or 0))
+        except ValueError as error:
+            return gr.skip(), gr.skip(), str(error)
         return chosen, unpainted(_picture(chosen)), ""
 
     def read(path: str) -> tuple[Any, Any, str]:
         try:
-            chosen = studio.uploaded(Path(path))
+            chosen, note = studio.uploaded(Path(path))
         except DataError as error:
             return gr.skip(), gr.skip(), str(error).replace(path, Path(path).name)
-        return chosen, unpainted(_picture(chosen)), ""
+        return chosen, unpainted(_picture(chosen)), note
 
     def complete(
-        chosen: Tensor | None, painted: dict[str, Any], variations: int, seed: int, label: str
+        chosen: Tensor | None,
+        painted: dict[str, Any],
+        variations: int,
+        seed: int | None,
+        label: str,
     ) -> tuple[Any, ...]:
         if chosen is None:
             return _told("there is no image yet: upload one")
         try:
-            hole = studio.hole(paint_of(painted))
-        except HoleError as error:
+            hole, start = studio.hole(paint_of(painted)), _seed(seed)
+        except (HoleError, SeedError) as error:
             return _told(str(error))
         answer = studio.complete(
-            chosen, hole, variations=int(variations), seed=int(seed or 0), label=_label(label)
+            chosen, hole, variations=int(variations), seed=start, label=_label(label)
         )
         return _shown(answer, folder)
 
     shown = [image, canvas, outputs[0]]
-    number.change(choose, number, shown, show_progress="hidden")
+    # Unprocessed, since gradio would raise what is out of range, and not tell it on the page.
+    number.change(choose, number, shown, show_progress="hidden", preprocess=False)
     upload.upload(read, upload, shown)
     button.click(complete, [image, canvas, variations, seed, label], outputs)
 
@@ -133,14 +160,18 @@ def _joint_tab(studio: Studio, folder: Path) -> None:
     with gr.Row():
         with gr.Column():
             num = gr.Slider(1, MOST_SAMPLES, FIRST_SAMPLES, step=1, label="Images")
-            seed = gr.Number(0, precision=0, minimum=0, maximum=MOST_SEED, label="Seed")
+            seed = gr.Number(0, precision=0, label="Seed")
             label = _label_choice(studio)
             button = gr.Button("Generate", variant="primary")
         with gr.Column(scale=2):
             outputs = _outputs("joint")
 
-    def sample(num: int, seed: int, label: str) -> tuple[Any, ...]:
-        answer = studio.sample(int(num), seed=int(seed or 0), label=_label(label))
+    def sample(num: int, seed: int | None, label: str) -> tuple[Any, ...]:
+        try:
+            start = _seed(seed)
+        except SeedError as error:
+            return _told(str(error))
+        answer = studio.sample(int(num), seed=start, label=_label(label))
         return _shown(answer, folder)
 
     button.click(sample, [num, seed, label], outputs)
@@ -187,6 +218,17 @@ def _shown(answer: Answer, folder: Path) -> tuple[Any, ...]:
 
 def _told(sentence: str) -> tuple[Any, ...]:
     return sentence, None, "", gr.Files(visible=False)
+
+
+def _seed(number: int | None) -> int:
+    """What stands in the field, 0 where nothing does.
+
+    Raises:
+        SeedError: it is out of range.
+    """
+    if number is not None and not 0 <= number <= MOST_SEED:
+        raise SeedError(f"a seed is 0 to {MOST_SEED}, not {number}")
+    return number or 0
 
 
 def _label_choice(studio: Studio) -> gr.Dropdown:

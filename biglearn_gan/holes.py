@@ -44,6 +44,10 @@ class HoleError(ValueError):
     """A hole that cannot be used, in one sentence."""
 
 
+class UnknownHole(HoleError):
+    """A name that is none of a hole's."""
+
+
 def named_hole(
     name: str,
     image_size: tuple[int, int],
@@ -67,8 +71,9 @@ def named_hole(
         first_image: number of the first image, so that a long job can be cut in parts.
 
     Raises:
-        HoleError: an unknown name, a share outside (0, 1], blocks that do not divide the image, or
-            a square that does not fit inside it.
+        UnknownHole: there is no such name.
+        HoleError: a share outside (0, 1], blocks that do not divide the image, or a square that
+            does not fit inside it.
     """
     height, width = image_size
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
@@ -98,7 +103,7 @@ def named_hole(
         return _random_holes("iid", image_size, block, share, images, seed)
     if name.startswith("outside:"):
         return _outside_squares(name, image_size, images, seed)
-    raise HoleError(f"unknown mask {name!r}: no image file, and none of {', '.join(HOLE_NAMES)}")
+    raise UnknownHole(f"unknown mask {name!r}: it is none of {', '.join(HOLE_NAMES)}")
 
 
 def read_hole(

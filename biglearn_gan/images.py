@@ -49,9 +49,9 @@ class DataError(Exception):
 
 
 def load_images(
-    path: Path, image_size: tuple[int, int], channels: int, limit: int
+    path: Path, image_size: tuple[int, int], channels: int, limit: int | None
 ) -> tuple[UInt8[Tensor, "N C H W"], int]:
-    """A user's image file, or the first ``limit`` image files directly in a folder, by name.
+    """A user's image file, or the first ``limit`` (None: all) files directly in a folder, by name.
 
     Returns:
         uint8 images (N, C, H, W), and how many of them had another size.
@@ -60,10 +60,12 @@ def load_images(
         DataError: nothing is there, the folder has no image file, or a file is broken.
     """
     height, width = image_size
-    images = [open_image(file, channels) for file in files_at(path)[:limit]]
-    resized = sum(image.size != (width, height) for image in images)
-    pixels = np.stack([fit_image(image, image_size) for image in images])
-    return torch.from_numpy(pixels), resized
+    pixels, resized = [], 0
+    for file in files_at(path)[:limit]:
+        image = open_image(file, channels)
+        resized += image.size != (width, height)
+        pixels.append(fit_image(image, image_size))
+    return torch.from_numpy(np.stack(pixels)), resized
 
 
 def files_at(path: Path) -> list[Path]:

@@ -81,7 +81,11 @@ class PatchEmbedding(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """The input side of an image's label, another kind of token: its class, or the mask token."""
+    """The input side of an image's label, another kind of token: its class, or the mask token.
+
+    Which of them it is says its role, known or unknown, and there is one place for it: neither has
+    an embedding.
+    """
 
     def __init__(self, num_classes: int, width: int):
         super().__init__()

@@ -20,7 +20,7 @@ from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
 from biglearn_gan.files import replacing
-from biglearn_gan.holes import HoleError, named_hole, read_hole
+from biglearn_gan.holes import HoleError, UnknownHole, named_hole, read_hole
 from biglearn_gan.images import DataError, files_at, load_images, to_uint8, to_unit_range
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import tokens_touched
@@ -28,6 +28,9 @@ from biglearn_gan.progressive import OrderName
 
 GRID_ROWS = 32
 """Rows shown in ``grid.png``; the other files hold all."""
+
+FIRST_ROWS = 16
+"""Rows where nobody says how many, but for a user's own files, which are all read."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,14 @@ class Samples:
     labels: Int64[Tensor, "N K"] | None = None
 
 
-def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
+def load_sources(data: DataConfig, images: str | None, num: int | None) -> Sources:
     """The first ``num`` source images.
 
     Args:
         data: the model's data, for its size and channels.
         images: an image file, a folder of image files, ``dataset:split`` (such as
             ``mnist:test``), or None for the test images of the model's own data set.
-        num: how many at most.
+        num: how many at most; where it is None, all files, or 16 images of a data set.
 
     Raises:
         DataError: they cannot be had or read.
@@ -79,17 +82,19 @@ def load_sources(data: DataConfig, images: str | None, num: int) -> Sources:
         if split not in SPLITS:
             raise DataError(f"{images}: the splits of a data set are {', '.join(SPLITS)}")
         dataset = load_dataset(pixels_alone(data.model_copy(update={"name": name})), split)
-        count = min(num, len(dataset))
+        count = min(num or FIRST_ROWS, len(dataset))
         notes = _fewer(num, count)
+        if num is None and count < len(dataset):
+            notes = (f"the first {count} of the {len(dataset):,} images: --num asks for more",)
         if name != data.name:
-            notes += (_resized(f"images of {name} are", data.image_size),)
+            notes += (told_of_size(f"images of {name} are", data.image_size),)
         names = tuple(map(str, range(count)))
         return Sources(dataset.images_uint8(torch.arange(count)), notes, names)
     pixels, resized = load_images(Path(images), data.image_size, data.channels, num)
     notes = _fewer(num, len(pixels))
     if resized:
         what = f"{resized} of {len(pixels)} images had another size and were"
-        notes += (_resized(what, data.image_size),)
+        notes += (told_of_size(what, data.image_size),)
     return Sources(pixels, notes, tuple(file.name for file in files_at(Path(images))[:num]))
 
 
@@ -116,7 +121,10 @@ def load_hole(
         if not Path(mask).is_file():
             raise HoleError(f"the mask {mask} does not exist")
         return read_hole(Path(mask), image_size, hole_colour).repeat(count, 1, 1)
-    return named_hole(mask, image_size, patch_size, count, seed)
+    try:
+        return named_hole(mask, image_size, patch_size, count, seed)
+    except UnknownHole as error:
+        raise HoleError(f"{error}, nor an image file") from None
 
 
 def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> str:
@@ -131,6 +139,11 @@ def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> 
     return f"{told}; the {patches}, {touched:.1%} of the image, are {fate}"
 
 
+def told_of_size(what: str, image_size: tuple[int, int]) -> str:
+    """That images of another size were fitted to the model's."""
+    return f"{what} resized and centre-cropped to {image_size[0]} x {image_size[1]}"
+
+
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:
     """The class of each of ``count`` rows: one for all, or ``all``, each class in turn.
 
@@ -142,7 +155,7 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
         raise LabelError(WITHOUT_LABELS)
     if text == "all":
         return torch.arange(count) % classes
-    if not text.isdecimal() or int(text) >= classes:
+    if not (text.isascii() and text.isdecimal()) or int(text) >= classes:
         raise LabelError(f"--label must be 0 to {classes - 1}, or all, not {text!r}")
     return torch.full((count,), int(text))
 
@@ -158,7 +171,7 @@ def draw(
     batch_size: int,
     steps: int = 1,
     order: OrderName = "random",
-    best_of: int = 1,
+    best_of: int | None = None,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Samples:
     """Complete all rows, ``batch_size`` at a time.
@@ -171,7 +184,8 @@ def draw(
         variations: K, of each row.
         seed: see :meth:`biglearn_gan.model.BigLearnGAN.complete`, as ``steps`` and ``order``.
         batch_size: rows in memory at once, which changes no sample.
-        best_of: candidates for each variation, of which the critic's favourite is kept.
+        best_of: candidates for each variation, of which the critic's favourite is kept and scored;
+            None draws one and asks no critic.
         on_rows: hears how many rows were done.
     """
     parts = []
@@ -221,26 +235,28 @@ def complete_best(
     *,
     absent: Bool[Tensor, "N H W"] | None = None,
     variations: int,
-    best_of: int,
+    best_of: int | None,
     seed: int,
     first_image: int = 0,
     steps: int = 1,
     order: OrderName = "random",
 ) -> Best:
-    """Complete each image; of ``best_of`` candidates for each variation, keep one.
+    """Complete each image; of ``best_of`` candidates for each variation, keep one, with its score.
 
+    Where ``best_of`` is None, there is one candidate and no score.
     Where a model with labels is given none, each variation draws one for all its candidates, since
     logits of different sources, of which the label is a part, do not compare.
     What is ``absent`` is neither given nor generated nor judged.
     """
-    count = variations * best_of
+    candidates = 1 if best_of is None else best_of
+    count = variations * candidates
     known = None
     if labels is not None:
         known = labels[:, None].repeat(1, count)
     elif model.config.data.labels:
         known = model.draw_labels(
             images, hole, absent=absent, variations=variations, seed=seed, first_image=first_image
-        ).repeat_interleave(best_of, dim=1)
+        ).repeat_interleave(candidates, dim=1)
     drawn = model.complete(
         images,
         hole,
@@ -252,7 +268,7 @@ def complete_best(
         steps=steps,
         order=order,
     )
-    if best_of == 1:
+    if best_of is None:
         return Best(drawn, torch.arange(count).repeat(len(drawn), 1), None, known)
     logits = critic_logits(model, drawn, hole, known, absent).unflatten(1, (variations, best_of))
     scores, choice = logits.max(dim=2)
@@ -344,9 +360,7 @@ def _channels_last(images: Tensor) -> np.ndarray:
     return images.movedim(-3, -1).contiguous().numpy()
 
 
-def _resized(what: str, image_size: tuple[int, int]) -> str:
-    return f"{what} resized and centre-cropped to {image_size[0]} x {image_size[1]}"
-
-
-def _fewer(wanted: int, there: int) -> tuple[str, ...]:
-    return (f"only {there} images are there of the {wanted} asked for",) if there < wanted else ()
+def _fewer(wanted: int | None, there: int) -> tuple[str, ...]:
+    if wanted is None or wanted <= there:
+        return ()
+    return (f"only {there} images are there of the {wanted} asked for",)

@@ -18,7 +18,7 @@ from biglearn_gan.holes import HoleError
 from biglearn_gan.images import load_images
 from biglearn_gan.masks import UNKNOWN_LABEL
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.sampling import Samples, draw, sample_grid
+from biglearn_gan.sampling import Samples, draw, sample_grid, told_of_size
 
 CANVAS_PIXELS = 448
 """An image is shown enlarged by the largest whole factor with no side above this."""
@@ -81,14 +81,15 @@ class Studio:
             raise ValueError(f"test images have the numbers 0 to {count - 1}, not {number}")
         return self.images.images_uint8(torch.tensor([number]))[0]
 
-    def uploaded(self, path: Path) -> UInt8[Tensor, "C H W"]:
-        """A user's image file, fitted to the model's size and channels.
+    def uploaded(self, path: Path) -> tuple[UInt8[Tensor, "C H W"], str]:
+        """A user's image file, fitted to the model's size and channels, and whether it had to be.
 
         Raises:
             DataError: it is no image that can be read.
         """
         data = self.model.config.data
-        return load_images(path, data.image_size, data.channels, 1)[0][0]
+        images, resized = load_images(path, data.image_size, data.channels, 1)
+        return images[0], told_of_size("the image was", data.image_size) if resized else ""
 
     def hole(self, paint: Image.Image | None) -> Bool[Tensor, "H W"]:
         """The pixels of which the paint, RGBA of any size, covers at least half.

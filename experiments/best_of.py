@@ -2,9 +2,9 @@
 
     python experiments/best_of.py --checkpoint checkpoints/digits --output runs/best_of
 
-For each number of candidates: the records of `biglearn-gan evaluate`, a table and a figure,
-best_of.png. And how well the critic's logit of a whole image tells test images from the model's
-own and from images of other kinds: the area under the curve, 0.5 for a coin.
+For each number of candidates: the records of `biglearn-gan evaluate`, tables and a figure of every
+quality, best_of.png. And how well the critic's logit of a whole image tells test images from the
+model's own and from images of other kinds: the area under the curve, 0.5 for a coin.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 import typer
 from jaxtyping import Bool, Float
-from measuring import TASKS, data_of, draw_curves, measure
+from measuring import TASKS, counts_of, data_of, draw_curves, measure
 from sklearn.metrics import roc_auc_score
-from tables import side_by_side
+from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.command import run
-from biglearn_gan.data import load_dataset
+from biglearn_gan.command import fail, run
+from biglearn_gan.config import DataConfig, DataSetName
+from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.randomness import Stream, generator_for
@@ -56,18 +57,19 @@ def main(
         str | None, typer.Option(help="Another data set to tell the test images from.")
     ] = None,
 ) -> None:
-    """Measure what is missing, and print both tables."""
+    """Measure what is missing, and print the tables."""
     torch.set_num_threads(1)
+    counts = counts_of(candidates, "--candidates")
     model = BigLearnGAN.from_pretrained(checkpoint)
-    counts = sorted(int(count) for count in candidates.split(","))
+    data, patch_size = data_of(model, data_root), model.config.model.patch_size
+    foreign = None if other is None else other_images(data, other)
     folders = {count: output / f"best_of_{count}" for count in counts}
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
-    data, patch_size = data_of(model, data_root), model.config.model.patch_size
     measure(samplers, fingerprint(model), data, patch_size, num)
-    measures = ("fd", "agreement", "diversity")
-    draw_curves({"best of": folders}, measures, "candidates", output / "best_of.png")
-    typer.echo(side_by_side({f"best of {n}": folder for n, folder in folders.items()}, TASKS))
-    areas = told_apart(model, data_root, other, num)
+    draw_curves({"best of": folders}, "candidates", output / "best_of.png")
+    shown = {f"best of {count}": folder for count, folder in folders.items()}
+    typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
+    areas = told_apart(model, data, foreign, num)
     with replacing(output / "told_apart.json") as path:
         path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
     typer.echo("\n| test images against | area under the curve |\n|---|---|")
@@ -75,11 +77,20 @@ def main(
         typer.echo(f"| {name} | {area:.3f} |")
 
 
+def other_images(data: DataConfig, name: str) -> ImageDataset:
+    """The test images of another data set, in the size and channels of this one."""
+    if name not in get_args(DataSetName):
+        fail(f"--other: {name!r} is none of {', '.join(get_args(DataSetName))}", code=2)
+    there = pixels_alone(data.model_copy(update={"name": name}))
+    if there.gaussian_field is not None and data.gaussian_field is None:
+        fail(f"--other: values of {name} have no bounds, as those of {data.name} have", code=2)
+    return load_dataset(there, "test")
+
+
 def told_apart(
-    model: BigLearnGAN, data_root: Path | None, other: str | None, num: int
+    model: BigLearnGAN, data: DataConfig, foreign: ImageDataset | None, num: int
 ) -> dict[str, float]:
     """The area under the curve of the critic's logit of whole images."""
-    data = data_of(model, data_root)
     test_data = load_dataset(data, "test")
     images = test_data.batch(torch.arange(min(num, len(test_data)))).images
     shuffle = generator_for(Stream.REFERENCE, 0)
@@ -89,9 +100,9 @@ def told_apart(
         "the same turned upside down": images.flip(2),
         "the same with their pixels shuffled": images.flatten(2)[..., places].view_as(images),
     }
-    if other is not None:
-        foreign = load_dataset(pixels_alone(data.model_copy(update={"name": other})), "test")
-        others[other] = foreign.batch(torch.arange(min(num, len(foreign)))).images
+    if foreign is not None:
+        name = foreign.name.partition(":")[0]
+        others[name] = foreign.batch(torch.arange(min(num, len(foreign)))).images
     real = judged(model, images)
     areas = {}
     for name, against in others.items():

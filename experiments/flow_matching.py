@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from jaxtyping import Bool, Float, Int64
-from measuring import TASKS, measure
+from measuring import TASKS, counts_of, measure
 from safetensors.torch import load_file, save_file
 from tables import side_by_side
 from torch import Tensor, nn
@@ -238,6 +238,7 @@ def main(
 ) -> None:
     """Train (where the output holds no weights yet), measure, and print the table."""
     torch.set_num_threads(1)
+    counts = counts_of(steps, "--steps")
     plan = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
     settings = load_config(config, [*plan, "train.warm_start.share=0", *(overrides or ())])
     output.mkdir(parents=True, exist_ok=True)
@@ -254,8 +255,7 @@ def main(
             save_file(field.state_dict(), path)
     field = VelocityField(settings)
     field.load_state_dict(load_file(weights))
-    counts = steps.split(",")
-    samplers = {output / f"steps_{count}": FlowModel(field, int(count)) for count in counts}
+    samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
     data = settings.data.model_copy(update={"validation_share": 0.0})
     given = fingerprint(field), data, settings.model.patch_size, num
     measure(samplers, *given, label_histograms=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from tables import by_task
+from tables import bound_of, measured
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import fail
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.features import fingerprint
@@ -27,8 +28,27 @@ TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
 MEASURES = {
     "fd": "Fréchet distance",
     "agreement": "label agreement",
+    "precision": "precision",
+    "recall": "recall",
     "diversity": "diversity",
+    "label-total-variation": "label total variation",
+    "speed": "images/s",
 }
+"""Rows of a figure of curves, a column for each task."""
+FROM_NOTHING = {
+    "agreement": ("joint", "entropy", "class entropy"),
+    "diversity": ("joint", "fd in-two-steps", "distance in two steps"),
+    "label-total-variation": ("random:0.5", "fd in-two-steps", "distance in two steps"),
+}
+"""What stands in the first column, of images from nothing, where they have no such measure."""
+
+
+def counts_of(text: str, option: str) -> list[int]:
+    """Whole numbers from 1, in their order, of a list with commas; anything else is a mistake."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        fail(f"{option} must be whole numbers from 1, such as 1,2,4, not {text!r}", code=2)
+    return sorted({int(part) for part in parts})
 
 
 def data_of(model: BigLearnGAN, data_root: Path | None) -> DataConfig:
@@ -89,37 +109,36 @@ def measure(
             path.write_text(asks, encoding="utf-8")
 
 
-def draw_curves(
-    lines: Mapping[str, Mapping[int, Path]], measures: Sequence[str], unit: str, path: Path
-) -> None:
-    """Each measure of each task against a count, one line for each name."""
-    figure = Figure(figsize=(3.0 * len(TASKS), 2.6 * len(measures)), layout="constrained")
+def draw_curves(lines: Mapping[str, Mapping[int, Path]], unit: str, path: Path) -> None:
+    """Every quality of each task against a count, one line for each name."""
+    figure = Figure(figsize=(3.0 * len(TASKS), 2.1 * len(MEASURES)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(measures), len(TASKS), squeeze=False)
+    grid = figure.subplots(len(MEASURES), len(TASKS))
     records = {
-        folder: by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-        for folders in lines.values()
-        for folder in folders.values()
+        folder: measured(folder) for folders in lines.values() for folder in folders.values()
     }
-    for row, measure in enumerate(measures):
+    counts = sorted({count for folders in lines.values() for count in folders})
+    for row, (measure, name) in enumerate(MEASURES.items()):
         for column, task in enumerate(TASKS):
-            axes, bound = grid[row, column], None
-            for name, folders in lines.items():
-                found = {
-                    count: record
-                    for count, folder in folders.items()
-                    if (record := records[folder].get((task, measure))) is not None
-                }
-                values = [record["value"] for record in found.values()]
-                axes.plot(list(found), values, marker="o", label=name)
-                for record in found.values():
-                    bound = record["floor"] if measure == "fd" else record["ceiling"]
-            if bound is not None:
-                axes.axhline(bound, color="grey", linestyle=":", label="real images")
-            axes.set_xscale("log", base=2)
-            axes.set(title=task, xlabel=unit, ylabel=MEASURES[measure])
-            if not axes.lines[0].get_xdata().size:
+            shown = (task, measure, name)
+            if task == "joint":
+                shown = FROM_NOTHING.get(measure, shown)
+            key, axes = shown[:2], grid[row, column]
+            found: list[Mapping[str, Any]] = []
+            for line, folders in lines.items():
+                there = {n: records[at][key] for n, at in folders.items() if key in records[at]}
+                found += there.values()
+                axes.plot(
+                    list(there), [each["value"] for each in there.values()], marker="o", label=line
+                )
+            if not found:
                 axes.set_axis_off()
+                continue
+            if (bound := bound_of(found[0])) is not None:
+                axes.axhline(bound, color="grey", linestyle=":", label="floor or ceiling")
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(counts, map(str, counts))
+            axes.set(title=shown[0], xlabel=unit, ylabel=shown[2])
     grid[0, 0].legend(fontsize=7)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

@@ -2,8 +2,8 @@
 
     python experiments/progressive.py --checkpoint checkpoints/digits --output runs/progressive
 
-The protocol is that of `biglearn-gan evaluate`; measured are the records, the speed, a table and a
-figure, steps.png.
+The protocol is that of `biglearn-gan evaluate`. It writes the records of each and a figure of every
+quality, steps.png, and prints tables.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import torch
 import typer
 from jaxtyping import Bool, Float
-from measuring import TASKS, data_of, draw_curves, measure
-from tables import side_by_side
+from measuring import TASKS, counts_of, data_of, draw_curves, measure
+from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
@@ -48,22 +48,23 @@ def main(
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
     data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
 ) -> None:
-    """Measure what is missing, and print the table."""
+    """Measure what is missing, and print the tables."""
     torch.set_num_threads(1)
+    counts = counts_of(steps, "--steps")
     model = BigLearnGAN.from_pretrained(checkpoint)
     lines: dict[str, dict[int, Path]] = {name: {} for name in orders.split(",")}
     samplers: dict[Path, InSteps] = {}
     shown: dict[str, Path] = {}
-    for count in sorted(int(count) for count in steps.split(",")):
+    for count in counts:
         for name, folders in lines.items():
-            order = checked_order(name if count > 1 else "random", count, model.config.token_count)
-            folders[count] = output / f"{count}_{order}"
+            order = checked_order(name, count, model.config.token_count)
+            folders[count] = output / f"{count}_{order if count > 1 else 'random'}"
             samplers[folders[count]] = InSteps(model, count, order)
             shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
     data, patch_size = data_of(model, data_root), model.config.model.patch_size
     measure(samplers, fingerprint(model), data, patch_size, num)
-    draw_curves(lines, ("fd", "agreement"), "steps", output / "steps.png")
-    typer.echo(side_by_side(shown, TASKS))
+    draw_curves(lines, "steps", output / "steps.png")
+    typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
 
 
 if __name__ == "__main__":

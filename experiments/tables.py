@@ -13,7 +13,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +43,18 @@ COLUMNS = {
     "diversity": "diversity",
 }
 
+CLEAN = {"precision": "precision", "recall": "recall"}
+VARIOUS = {
+    "entropy": "class entropy",
+    "fd in-two-steps": "in two steps",
+    "diversity": "diversity",
+    "label-total-variation": "label total variation",
+}
+"""Measures of the tables that set evaluations side by side, and what they are called there."""
+
+Measured = dict[tuple[str, str], dict[str, Any]]
+"""Records of one evaluation by task and measure."""
+
 
 def main(
     metrics: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="metrics.json")],
@@ -60,7 +72,8 @@ def summary_table(records: list[dict[str, Any]]) -> str:
     found = by_task(records)
     lines = [
         "| task | Fréchet distance (floor) | label agreement (ceiling) | diversity "
-        "| nearest image pasted: distance, agreement | mean pasted: same | other image glued: same |",
+        "| nearest image pasted: distance, agreement | mean pasted: same "
+        "| other image glued in: same |",
         "|---|---|---|---|---|---|---|",
     ]
     for task, name in SUMMARY.items():
@@ -81,34 +94,89 @@ def summary_table(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def by_task(records: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+def by_task(records: list[dict[str, Any]]) -> Measured:
     """Records by task and measure; of two distances, the first, which has a floor."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: Measured = {}
     for record in records:
         found.setdefault((record["task"], " ".join(parts_of(record["metric"])).strip()), record)
     return found
 
 
-def side_by_side(folders: dict[str, Path], tasks: Sequence[str]) -> str:
-    """Several evaluations, a line each: distance and, with a source, agreement; images a second."""
-    lines = [
-        "| | " + " | ".join(f"{t}: distance, agreement" for t in tasks) + " | joint images/s |",
-        "|---" * (2 + len(tasks)) + "|",
+def side_by_side(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
+    """Several evaluations, a line each: distance and agreement, and joint images a second.
+
+    The last line has floors and ceilings; where each evaluation has its own, it stands in
+    parentheses beside the value.
+    """
+    found = {name: measured(folder) for name, folder in folders.items()}
+    columns = _columns(found, tasks, {"fd": "distance", "agreement": "agreement"})
+    return _compared(found, columns | {"joint images/s": [("joint", "speed")]})
+
+
+def other_qualities(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
+    """Two more tables beside `side_by_side`: how clean and how various images are."""
+    found = {name: measured(folder) for name, folder in folders.items()}
+    shown = [_columns(found, tasks, measures) for measures in (CLEAN, VARIOUS)]
+    return "\n\n".join(_compared(found, columns) for columns in shown)
+
+
+def measured(folder: Path) -> Measured:
+    """Records of a folder of `evaluate` by task and measure; images a second are ``speed``."""
+    found = by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+    with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            value = float(row["images_per_second"])
+            found[row["task"], "speed"] = {"value": value, "floor": None, "ceiling": None}
+    return found
+
+
+def bound_of(record: Mapping[str, Any]) -> float | None:
+    """The floor of what is better low, the ceiling of what is better high, if it has one."""
+    return record["ceiling"] if record["floor"] is None else record["floor"]
+
+
+def _columns(
+    found: Mapping[str, Measured], tasks: Sequence[str], measures: Mapping[str, str]
+) -> dict[str, list[tuple[str, str]]]:
+    """A column for each task, of those measures that any evaluation has there."""
+    columns = {}
+    for task in tasks:
+        keys = [(task, m) for m in measures if any((task, m) in each for each in found.values())]
+        if keys:
+            columns[f"{task}: " + ", ".join(measures[m] for _, m in keys)] = keys
+    return columns
+
+
+def _compared(
+    found: Mapping[str, Measured], columns: Mapping[str, Sequence[tuple[str, str]]]
+) -> str:
+    bounds = {
+        key: {_number(bound_of(each[key])) for each in found.values() if key in each}
+        for keys in columns.values()
+        for key in keys
+    }
+
+    def cell_of(each: Measured, key: tuple[str, str]) -> str:
+        if key not in each:
+            return "–"
+        shown = _number(each[key]["value"])
+        return shown if len(bounds[key]) == 1 else f"{shown} ({_number(bound_of(each[key]))})"
+
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for name, each in found.items():
+        cells = [", ".join(cell_of(each, key) for key in keys) for keys in columns.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    shared = [
+        ", ".join(min(bounds[key]) if len(bounds[key]) == 1 else "–" for key in keys)
+        for keys in columns.values()
     ]
-    for name, folder in folders.items():
-        found = by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-        with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
-            speeds = {row["task"]: row["images_per_second"] for row in csv.DictReader(file)}
-        cells = [
-            ", ".join(
-                f"{found[task, measure]['value']:.3g}"
-                for measure in ("fd", "agreement")
-                if (task, measure) in found
-            )
-            for task in tasks
-        ]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {float(speeds['joint']):,.0f} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "| *floor or ceiling* | " + " | ".join(shared) + " |"])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def oracle_table(records: list[dict[str, Any]]) -> str:
@@ -177,7 +245,7 @@ def cell(record: dict[str, Any]) -> str:
     text = f"{record['value']:.3g}"
     if record["error"]:
         text += f" ± {record['error']:.1g}"
-    bound = record["floor"] if record["floor"] is not None else record["ceiling"]
+    bound = bound_of(record)
     return text if bound is None else f"{text} ({bound:.3g}){above(record)}"
 
 

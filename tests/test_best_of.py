@@ -14,7 +14,7 @@ from biglearn_gan.sampling import critic_logits
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 
-from best_of import BestOf, told_apart  # noqa: E402
+from best_of import BestOf, other_images, told_apart  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,8 @@ def test_what_is_absent_is_not_judged(model: BigLearnGAN) -> None:
 
 
 def test_images_that_are_none_are_told_from_digits(model: BigLearnGAN) -> None:
-    areas = told_apart(model, None, None, 397)
+    data = model.config.data
+    areas = told_apart(model, data, other_images(data, "digits"), 397)
     assert areas["the same with their pixels shuffled"] > 0.95
     assert 0.3 < areas["the model's own"] < 0.8
+    assert areas["digits"] == pytest.approx(0.5)

@@ -126,6 +126,9 @@ def test_the_best_of_several_is_the_one_the_critic_likes_most(
         number = 3 * variation + int(logits[row, variation].argmax())
         assert (best["images"][row, variation] == every["images"][row, number]).all()
         assert best["seeds"][row, variation].tolist() == [3, row, number]
+    only = arrays("only", "--variations", 6, "--best-of", 1)
+    assert (only["images"] == every["images"]).all()
+    assert only["scores"] == pytest.approx(logits.flatten(1).numpy(), abs=1e-4)
 
 
 def test_rows_of_a_class_and_of_each_class_in_turn(
@@ -206,6 +209,37 @@ def test_images_of_a_folder_keep_their_names(
     assert np.load(tmp_path / "out" / "samples.npz")["names"].tolist() == ["10.png", "2.png"]
 
 
+def test_all_files_are_read_and_some_images_of_a_data_set(
+    run: Callable[..., tuple[int, str, str]],
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(19):
+        save_grey(tmp_path / "photos" / f"{number:02}.png", np.full((8, 8), 10 * number))
+    told = "the first 16 of the 397 images: --num asks for more"
+    asked = ("--checkpoint", labelled)
+    for options, rows, count_is_told in (
+        (("--images", "photos"), 19, False),
+        (("--images", "photos/03.png"), 1, False),
+        (("--images", "digits:test"), 16, True),
+        ((), 16, True),
+        (("--num", 3), 3, False),
+    ):
+        code, out, _ = run("classify", *asked, *options)
+        assert code == 0
+        written = (tmp_path / "samples" / "labels.csv").read_text().splitlines()
+        assert len(written) == 1 + rows
+        assert (told in out) == count_is_told
+        code, *_ = run("sample", *asked, *options, "--mask", "center", "--output", "out")
+        assert code == 0
+        assert len(np.load(tmp_path / "out" / "samples.npz")["images"]) == rows
+    assert run("sample", *asked, "--output", "joint")[0] == 0
+    assert len(np.load(tmp_path / "joint" / "samples.npz")["images"]) == 16
+
+
 def test_samples_take_the_place_of_those_before(
     run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -244,10 +278,10 @@ def test_sample_reads_masks_and_images_from_files(
     hole[2, 3] = 255
     mask = save_grey(tmp_path / "mask.png", hole)
     common = ("sample", "--checkpoint", checkpoint, "--images", image)
-    code, out, _ = run(*common, "--mask", mask, "--output", tmp_path / "white")
+    code, out, _ = run(*common, "--num", 4, "--mask", mask, "--output", tmp_path / "white")
     assert code == 0
     assert "the hole is 1.6% of the image; the patches of 2 x 2 pixels that it touches, 6.2%" in out
-    assert "only 1 images are there" in out
+    assert "only 1 images are there of the 4 asked for" in out
     arrays = np.load(tmp_path / "white" / "samples.npz")
     assert (arrays["masks"][0] == (hole > 0)).all()
     changed = arrays["images"][0, 0, :, :, 0] != np.asarray(Image.open(image))
@@ -433,7 +467,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
     "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
     "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "--seed"),
-    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "unknown mask 'middle'"),
+    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
     "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
     "black mask": ((*SAMPLE, "--mask", "{tmp}/black.png"), 2, "has no hole"),
@@ -498,6 +532,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "random, raster, center-out, not 'spiral'",
     ),
+    "no candidates": ((*SAMPLE, "--best-of", "0"), 2, "Invalid value for '--best-of'"),
     "no such label": (
         ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "10"),
         2,
@@ -507,6 +542,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "-1"),
         2,
         "--label must be 0 to 9, or all, not '-1'",
+    ),
+    "a label in other digits": (
+        ("sample", "--checkpoint", "{labelled}", "--output", "{tmp}/out", "--label", "٣"),
+        2,
+        "--label must be 0 to 9, or all, not '٣'",
     ),
     "colour of no mask": (
         ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}/x", "--mask-hole", "black"),

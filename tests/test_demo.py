@@ -12,7 +12,9 @@ import shutil
 import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,13 +55,28 @@ def studio(tiny_config: Callable[..., Config], tiny_dataset: ImageDataset) -> St
     return Studio("my model", model, tiny_dataset)
 
 
-def run(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line as if it were typed in a folder."""
+def run(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a command line as if it were typed in a folder."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as ended:
         main()
-    assert not ended.value.code
+    return int(ended.value.code or 0)
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """A port of the loopback address at which somebody else listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind((host, 0))
+        return int(free.getsockname()[1])
 
 
 def test_paint_is_a_hole_where_it_covers_half_of_a_pixel(studio: Studio) -> None:
@@ -108,7 +125,7 @@ def test_the_command_line_draws_the_same(
     ):
         for name, image in answer.files.items():
             image.save(tmp_path / name)
-        run(answer.command, tmp_path, monkeypatch)
+        assert run(answer.command, tmp_path, monkeypatch) == 0
         arrays = np.load(tmp_path / "samples" / "demo" / "samples.npz")
         assert (arrays["labels"] == 7).all() == ("--label 7" in answer.command)
         if answer.files:
@@ -132,26 +149,57 @@ def test_the_command_line_names_the_device(studio: Studio) -> None:
 def test_an_upload_is_fitted_to_the_model(studio: Studio, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "right.png")
-    assert (studio.uploaded(tmp_path / "right.png").numpy() == pixels[None]).all()
+    fitted, note = studio.uploaded(tmp_path / "right.png")
+    assert (fitted.numpy() == pixels[None]).all()
+    assert note == ""
     Image.new("RGB", (30, 20), (255, 255, 255)).save(tmp_path / "wide.jpg")
-    fitted = studio.uploaded(tmp_path / "wide.jpg")
+    fitted, note = studio.uploaded(tmp_path / "wide.jpg")
     assert fitted.shape == (1, 8, 8)
     assert (fitted > 250).all()
+    assert note == "the image was resized and centre-cropped to 8 x 8"
     assert studio.canvas_size == (448, 448)
 
 
 def test_an_unknown_test_image_and_a_port_in_use(studio: Studio) -> None:
     with pytest.raises(ValueError, match="0 to 36, not 37"):
         studio.test_image(37)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with (
-            pytest.raises(DemoError, match=f"127.0.0.1:{port} cannot be served"),
-            serving(studio, "127.0.0.1", port),
-        ):
-            pass
+    with (
+        taken_port() as port,
+        pytest.raises(DemoError, match=f"127.0.0.1:{port} cannot be served"),
+        serving(studio, "127.0.0.1", port),
+    ):
+        pass
+
+
+def test_the_command_tells_a_port_in_use_before_it_loads_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with taken_port() as port:
+        assert run(f"biglearn-gan demo --checkpoint none --port {port}", tmp_path, monkeypatch) == 1
+    told = f"127.0.0.1:{port} cannot be served (Address already in use)"
+    assert capsys.readouterr().err == f"biglearn-gan: {told}\n"
+
+
+def test_the_command_tells_that_its_extra_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    for module in ("demo", "painter"):
+        monkeypatch.delitem(sys.modules, f"biglearn_gan.{module}")
+    assert run("biglearn-gan demo --checkpoint none", tmp_path, monkeypatch) == 1
+    told = "the page needs gradio: pip install 'biglearn-gan[demo]'"
+    assert capsys.readouterr().err == f"biglearn-gan: {told}\n"
+
+
+def test_the_loopback_address_of_ipv6_is_served(studio: Studio) -> None:
+    try:
+        port = free_port("::1")
+    except OSError as error:
+        pytest.skip(f"no loopback address of IPv6: {error}")
+    with serving(studio, "::1", port) as address:
+        assert address == f"http://[::1]:{port}/"
+        with urllib.request.urlopen(address) as answer:
+            assert answer.status == 200
 
 
 @pytest.fixture(scope="module")
@@ -169,9 +217,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     model = BigLearnGAN.from_pretrained(ROOT / CHECKPOINT)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     studio = Studio(CHECKPOINT, model, images_to_choose_from())
     with serving(studio, "127.0.0.1", port) as address:
         yield address
@@ -267,7 +313,7 @@ def test_paint_and_complete(
         (tmp_path / name).write_bytes(body)
 
     (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
-    run(command, tmp_path, monkeypatch)
+    assert run(command, tmp_path, monkeypatch) == 0
     arrays = np.load(tmp_path / "samples" / "demo" / "samples.npz")
     assert (np.asarray(Image.open(tmp_path / "samples" / "demo" / "grid.png")) == first).all()
     kept = ~arrays["masks"][0]
@@ -298,6 +344,34 @@ def test_nothing_painted_and_a_wrong_upload_are_told_on_the_page(
     assert str(tmp_path) not in page.text("completion-told")
 
 
+def test_numbers_out_of_range_are_told_on_the_page(
+    page: Page, capfd: pytest.CaptureFixture[str]
+) -> None:
+    last = len(images_to_choose_from()) - 1
+    before = page.shown()
+    page.page.get_by_label("number input for Test image").fill("54321")
+    page.page.get_by_text(f"test images have the numbers 0 to {last}, not 54321").wait_for()
+    assert page.shown() == before
+    page.paint()
+    page.page.get_by_label("Seed").first.fill("-1")
+    page.page.get_by_role("button", name="Complete", exact=True).click()
+    page.page.get_by_text("a seed is 0 to 9007199254740991, not -1").wait_for()
+    page.page.get_by_role("tab", name="From nothing").click()
+    page.page.get_by_label("Seed").last.fill("9007199254740993")
+    page.page.get_by_role("button", name="Generate").click()
+    page.page.locator("#joint-told").get_by_text("a seed is 0 to 9007199254740991").wait_for()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_result_is_downloaded(page: Page, tmp_path: Path) -> None:
+    page.paint()
+    shown = pixels(page.press("Complete", "completion-result"), tmp_path / "shown.png")
+    with page.page.expect_download() as download:
+        page.page.locator("#completion-result").get_by_label("Download").click()
+    download.value.save_as(tmp_path / "downloaded.png")
+    assert (np.asarray(Image.open(tmp_path / "downloaded.png")) == shown).all()
+
+
 def test_another_test_image_and_an_upload_take_the_place_of_the_first(
     page: Page, tmp_path: Path
 ) -> None:
@@ -324,7 +398,17 @@ def test_another_test_image_and_an_upload_take_the_place_of_the_first(
     chooser.value.set_files(tmp_path / "grey.png")
     page.shown(unlike=before)
     assert page.painted() == 0
+    assert page.text("completion-told") == ""
     assert (sources() == 77).all()
+    before = page.shown()
+    Image.new("L", (3 * size, 2 * size), 99).save(tmp_path / "wide.png")
+    with page.page.expect_file_chooser() as chooser:
+        page.page.get_by_role("button", name="Upload an image instead").click()
+    chooser.value.set_files(tmp_path / "wide.png")
+    page.shown(unlike=before)
+    told = f"the image was resized and centre-cropped to {size} x {size}"
+    page.page.locator("#completion-told").get_by_text(told).wait_for()
+    assert (sources() == 99).all()
 
 
 def test_paint_is_erased_and_cleared(page: Page) -> None:
@@ -344,9 +428,7 @@ def test_paint_is_erased_and_cleared(page: Page) -> None:
 def test_a_page_without_test_images_waits_for_an_upload(
     browser: Any, studio: Studio, tmp_path: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     without = Studio("my model", studio.model, None)
     with serving(without, "127.0.0.1", port) as address:
         opened = browser.new_page(viewport={"width": 1180, "height": 980})
@@ -361,9 +443,7 @@ def test_a_label_is_asked_for(
     browser: Any, tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
 ) -> None:
     studio = Studio("labelled", BigLearnGAN(tiny_config({"data.labels": True})), tiny_dataset)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with serving(studio, "127.0.0.1", port) as address:
         opened = browser.new_page(viewport={"width": 1180, "height": 980})
         page = Page(opened, address)

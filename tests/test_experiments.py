@@ -60,6 +60,7 @@ def test_every_variant_of_a_grid_is_a_configuration(path: Path) -> None:
         load_config(EXPERIMENTS.parent / grid.config, [*grid.overrides, *overrides])
 
 
+DIGITS = ("--checkpoint", "checkpoints/digits", "--output", "x")
 MISTAKES = {
     "benchmark": (
         ["--config", "experiments/digits.yaml", "data.foo=1"],
@@ -73,15 +74,37 @@ MISTAKES = {
     ),
     "missing": (["--output", "x", "--holes", "none,random:7"], 2, "data.missing.hole: "),
     "cost": (["experiments/digits.yaml"], 2, "experiments/digits.yaml: "),
+    "page": (["--checkpoint", "x", "--variations", "1,,2"], 2, "--variations must be whole num"),
+    "progressive": ([*DIGITS, "--steps", "2,x"], 2, "--steps must be whole numbers from 1, "),
+    "progressive, order": ([*DIGITS, "--steps", "1", "--orders", "up"], 2, "not 'up'"),
+    "progressive, tokens": ([*DIGITS, "--steps", "1,17"], 2, "steps must be 1 to 16, "),
+    "best_of": ([*DIGITS, "--candidates", "0"], 2, "--candidates must be whole numbers from 1, "),
+    "best_of, data": (
+        [*DIGITS, "--other", "moons"],
+        2,
+        "--other: 'moons' is none of digits, mnist",
+    ),
+    "best_of, bounds": ([*DIGITS, "--other", "gaussian_field_grid"], 2, "have no bounds, as those"),
+    "best_of, no data": (
+        [*DIGITS, "--other", "mnist", "--data-root", "nowhere"],
+        1,
+        "nowhere",
+    ),
+    "flow_matching": (
+        [*("--config", "experiments/digits.yaml", "--output", "x"), "--images", "1", "--steps", ""],
+        2,
+        "--steps must be whole numbers from 1, such as 1,2,4, not ''",
+    ),
     "tables": (["nowhere.json"], 2, "'nowhere.json' does not exist"),
 }
 
 
-@pytest.mark.parametrize("script", MISTAKES)
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_a_script_is_one_sentence(
-    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words, code, told = MISTAKES[script]
+    script = mistake.partition(",")[0]
+    words, code, told = MISTAKES[mistake]
     monkeypatch.chdir(EXPERIMENTS.parent)
     monkeypatch.setattr(sys, "argv", [script, *words])
     with pytest.raises(SystemExit) as ended:
@@ -89,6 +112,7 @@ def test_a_mistake_in_a_script_is_one_sentence(
     assert ended.value.code == code
     err = capsys.readouterr().err
     assert err.startswith(f"{script}: ") and err.count("\n") == 1 and told in err
+    assert not (EXPERIMENTS.parent / "x").exists()
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])

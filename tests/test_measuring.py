@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 
 import measuring  # noqa: E402
+from tables import other_qualities, side_by_side  # noqa: E402
 
 
 class Copies:
@@ -47,6 +49,65 @@ def test_what_is_measured_is_kept_and_drawn(
     assert first.asked == 2 * second.asked
     kept = [(folder / "metrics.csv").read_text() for folder in folders.values()]
     assert kept[0] == kept[1]
-    measures = ("fd", "agreement", "diversity")
-    measuring.draw_curves({"copies": folders}, measures, "steps", tmp_path / "curves.png")
-    assert Image.open(tmp_path / "curves.png").size == (1500, 780)
+    measuring.draw_curves({"copies": folders}, "steps", tmp_path / "curves.png")
+    assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
+
+
+def evaluated(
+    folder: Path, speed: float, **values: tuple[float, float | None, float | None]
+) -> Path:
+    """What `evaluate` leaves: value, floor and ceiling of each metric, by its name and task."""
+    folder.mkdir()
+    records = [
+        {
+            "metric": metric,
+            "task": "random:0.5" if "random50" in metric else "joint",
+            "value": value,
+            "error": 0.1,
+            "floor": floor,
+            "ceiling": ceiling,
+        }
+        for metric, (value, floor, ceiling) in values.items()
+    ]
+    (folder / "metrics.json").write_text(json.dumps(records))
+    (folder / "speed.csv").write_text(f"task,images_per_second\njoint,{speed}\n")
+    return folder
+
+
+def test_evaluations_stand_side_by_side_with_what_bounds_them(tmp_path: Path) -> None:
+    common: dict[str, tuple[float, float | None, float | None]] = {
+        "fd9_classifier_joint": (1.2345, 1.0, None),
+        "agreement9_classifier_test_random50": (0.5, None, 0.75),
+        "precision9_classifier_joint": (0.25, None, 0.5),
+    }
+    twice = "fd9_classifier_joint_in-two-steps"
+    first = evaluated(
+        tmp_path / "a",
+        1234.5,
+        **common,
+        fd9_classifier_test_random50=(2.0, 1.0, None),
+        diversity9_pixels_test_random50=(0.125, None, None),
+        **{twice: (3.0, 0.5, None)},
+    )
+    second = evaluated(tmp_path / "b", 12.0, **common, **{twice: (4.0, 0.25, None)})
+    folders, tasks = {"one": first, "two": second}, ("joint", "random:0.5", "center")
+    assert side_by_side(folders, tasks).splitlines() == [
+        "| | joint: distance | random:0.5: distance, agreement | joint images/s |",
+        "|---|---|---|---|",
+        "| one | 1.23 | 2, 0.5 | 1,234 |",
+        "| two | 1.23 | –, 0.5 | 12 |",
+        "| *floor or ceiling* | 1 | 1, 0.75 | – |",
+    ]
+    assert other_qualities(folders, tasks).splitlines() == [
+        "| | joint: precision |",
+        "|---|---|",
+        "| one | 0.25 |",
+        "| two | 0.25 |",
+        "| *floor or ceiling* | 0.5 |",
+        "",
+        "| | joint: in two steps | random:0.5: diversity |",
+        "|---|---|---|",
+        "| one | 3 (0.5) | 0.125 |",
+        "| two | 4 (0.25) | – |",
+        "| *floor or ceiling* | – | – |",
+    ]

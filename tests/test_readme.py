@@ -16,6 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,9 +144,24 @@ def test_commands_leave_what_the_readme_says(place: Path) -> None:
     assert (place / "samples" / "metrics" / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize("example", blocks("python"))
-def test_example_runs(example: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("example", "name", "shape"),
+    [
+        (example, *made)
+        for example, made in zip(
+            blocks("python"), (("completions", (16, 4, 1, 8, 8)), ("scores", (16,))), strict=True
+        )
+    ],
+)
+def test_example_runs(
+    example: str,
+    name: str,
+    shape: tuple[int, ...],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Runs after the commands above, in the same folder."""
     monkeypatch.chdir(place)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(example, names)
-    assert tuple(names["completions"].shape) == (16, 4, 1, 8, 8)  # type: ignore[attr-defined]
+    assert tuple(names[name].shape) == shape
