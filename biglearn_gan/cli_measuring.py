@@ -122,12 +122,18 @@ def evaluate(
     whole = settings.model_copy(update={"validation_share": 0.0, "missing": None})
     settings = found_at(data_root, whole)
     kind = (features or FeatureKind.classifier).value
+    splits = load_dataset(settings, "train"), load_dataset(settings, "test")
     rulers, notes = load_rulers(
-        settings.name, kind, classifier, masked_classifier, inception_weights, place
+        settings.name,
+        kind,
+        classifier,
+        masked_classifier,
+        inception_weights,
+        place,
+        labelled=splits[0].labels is not None,
     )
     for note in notes:
         typer.echo(note)
-    splits = load_dataset(settings, "train"), load_dataset(settings, "test")
     with task_bars() as progress:
         alike: dict[str, Any] = {
             "seed": seed,

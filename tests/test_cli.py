@@ -21,6 +21,8 @@ from PIL import Image
 from biglearn_gan.cli import main
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import load_dataset
+from biglearn_gan.evaluation import shipped
+from biglearn_gan.evaluation.features import InceptionFeatures
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import critic_logits
 
@@ -373,6 +375,38 @@ def test_samples_of_another_system_are_measured_alike(
         *measured, "--samples", tmp_path / "half" / "samples.npz", "--tasks", "right-half"
     )
     assert code == 0 and "label-total-variation80_classifier_test_right-half" in out
+
+
+def test_images_without_labels_are_measured_in_inception_features_alone(
+    run: Callable[..., tuple[int, str, str]],
+    tiny_config: Callable[..., Config],
+    inception_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In 64 dimensions of them here, which are the fastest."""
+    monkeypatch.setattr(
+        shipped, "InceptionFeatures", lambda file, device: InceptionFeatures(file, 64, device)
+    )
+    folder, model = tmp_path / "photos", tmp_path / "model"
+    folder.mkdir()
+    for number in range(110):  # of which a tenth are the test split
+        save_grey(folder / f"{number}.png", np.full((8, 8), 2 * number))
+    config = tiny_config({"data.name": "folder", "data.root": str(folder)})
+    BigLearnGAN(config).save_pretrained(model)
+    command = ("evaluate", "--checkpoint", model, "--data-root", folder, "--tasks", "center")
+    command += ("--output", tmp_path / "metrics", "--num", 11, "--variations", 2, "--force")
+    code, _, err = run(*command)
+    assert code == 2
+    assert err == (
+        "biglearn-gan: no classifier ships for folder, whose images have no labels to train one "
+        "on: give --features inception\n"
+    )
+    ruler = ("--features", "inception", "--inception-weights", inception_weights)
+    code, out, _ = run(*command, *ruler)
+    assert code == 0
+    measured = {line.split("_")[0] for line in out.splitlines() if line.startswith("| ")}
+    assert {"| fd11few", "| diversity11"} < measured and "| agreement11" not in measured
 
 
 def test_training_is_evaluated_alongside_and_says_so(

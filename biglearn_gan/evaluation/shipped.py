@@ -29,6 +29,8 @@ def load_rulers(
     masked_classifier: str | None,
     inception_weights: Path | None,
     device: torch.device,
+    *,
+    labelled: bool = True,
 ) -> tuple[Rulers, tuple[str, ...]]:
     """What measures: features, and the classifiers that are named or ship for the data.
 
@@ -39,6 +41,7 @@ def load_rulers(
         masked_classifier: folder, or None for ``checkpoints/masked_classifier_DATA``.
         inception_weights: file for ``inception``, None for pytorch-fid's own.
         device: where they run.
+        labelled: whether the data have labels, so that a classifier could be trained on them.
 
     Raises:
         ProtocolError: there is no classifier for its features, or weights that nobody needs.
@@ -59,6 +62,11 @@ def load_rulers(
         return Rulers(inception, reader, masked), notes
     if inception_weights is not None:
         raise ProtocolError("--inception-weights is for --features inception")
+    if reader is None and not labelled:
+        raise ProtocolError(
+            f"no classifier ships for {data_name}, whose images have no labels to train one on: "
+            "give --features inception"
+        )
     if reader is None:
         raise ProtocolError(
             f"no classifier ships for {data_name}: give --classifier (train-classifier makes one), "
