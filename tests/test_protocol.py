@@ -477,6 +477,13 @@ def test_few_images_are_measured_where_that_is_forced_and_named_so(rulers: Ruler
     assert record.error is None and record.value == pytest.approx(record.floor, rel=1e-6)
 
 
+def test_a_reference_of_few_images_is_named_so_too(rulers: Rulers) -> None:
+    train = ImageDataset("digits:train", TRAIN.images_uint8(torch.arange(63)))
+    records = by_metric(Perfect(), rulers, train=train, allow_few=True)
+    assert "fd130few_classifier_test_random50" in records
+    assert "fd130_classifier_test_random50_in-two-steps" in records  # of the model with itself
+
+
 def test_a_report_is_written_alike_each_time(rulers: Rulers, tmp_path: Path) -> None:
     tasks = ["joint", "random:0.25", "random:0.5"]
     for name in ("first", "again"):
