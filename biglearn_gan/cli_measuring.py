@@ -50,7 +50,7 @@ def evaluate(
     classifier: Classifier = None,
     masked_classifier: Annotated[
         str | None,
-        typer.Option(help="Folder (default: checkpoints/masked_classifier_DATA)."),
+        typer.Option(help="Folder (default: masked_classifier_DATA, looked for alike)."),
     ] = None,
     inception_weights: Annotated[
         Path | None, typer.Option(help="pytorch-fid's weights (default: fetched and cached).")
@@ -130,6 +130,7 @@ def evaluate(
         masked_classifier,
         inception_weights,
         place,
+        checkpoint=checkpoint,
         labelled=splits[0].labels is not None,
     )
     for note in notes:
