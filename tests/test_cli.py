@@ -375,6 +375,27 @@ def test_samples_of_another_system_are_measured_alike(
         *measured, "--samples", tmp_path / "half" / "samples.npz", "--tasks", "right-half"
     )
     assert code == 0 and "label-total-variation80_classifier_test_right-half" in out
+    whole = ("evaluate", "--samples", tmp_path / "half", "--output", tmp_path / "metrics")
+    code, out, _ = run(*whole, "--num", 70)  # of the data that the file names
+    assert code == 0 and "| agreement70_classifier_test_samples |" in out
+    code, out, _ = run(*whole, "--num", 81)
+    assert code == 0 and "only 80 are there of the 81 asked for" in out
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [(None, "says none of digits, mnist"), ("folder", "says 'folder' and none of digits, mnist")],
+)
+def test_samples_of_data_that_nobody_names(
+    said: str | None, told: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "x.npz"
+    arrays = {"images": np.zeros((80, 8, 8, 1), np.uint8)}
+    np.savez(file, **arrays if said is None else arrays | {"data": np.array(said)})
+    code, _, err = run("evaluate", "--samples", file, "--output", tmp_path / "metrics")
+    assert code == 2 and err.count("\n") == 1
+    assert "--samples needs --data" in err and f"{file} {told}" in err
+    assert not (tmp_path / "metrics").exists()
 
 
 def test_images_without_labels_are_measured_in_inception_features_alone(
@@ -600,10 +621,10 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--joint-checkpoint has no meaning beside --checkpoint",
     ),
-    "numbers of given samples": (
-        ("evaluate", "--samples", "{tmp}/broken", "--data", "digits", "--num", "5"),
+    "variations of given samples": (
+        ("evaluate", "--samples", "{tmp}/broken", "--data", "digits", "--variations", "5"),
         2,
-        "--num has no meaning beside --samples",
+        "--variations has no meaning beside --samples",
     ),
     "a dry run with an output": (
         ("train", "--config", "experiments/digits.yaml", "--dry-run", "--output", "{tmp}/m"),

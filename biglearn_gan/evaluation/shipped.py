@@ -15,6 +15,7 @@ from biglearn_gan.config import Config, DataConfig, load_config
 from biglearn_gan.data import NATIVE_SIZES, ImageDataset, load_dataset
 from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier
 from biglearn_gan.evaluation.features import ClassifierFeatures, InceptionFeatures
+from biglearn_gan.evaluation.given import data_named_in
 from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.outcome import Rulers
 from biglearn_gan.evaluation.protocol import ProtocolError
@@ -110,6 +111,24 @@ def quick_evaluation(
     if held_out is None:
         notes.append("data.validation_share is 0, so no state is kept as the best")
     return evaluation, tuple(notes)
+
+
+def data_of_samples(samples: Path, name: str | None) -> DataConfig:
+    """The data set that images made elsewhere imitate: as it is named, or as their file says.
+
+    Raises:
+        ProtocolError: neither names one, or not one whose images all have one size.
+        ConfigError, DataError: a file cannot be read.
+    """
+    said = name or data_named_in(samples)
+    if name is None and said not in NATIVE_SIZES:
+        why = "says" if said is None else f"says {said!r} and"
+        raise ProtocolError(
+            f"--samples needs --data, the data set that they imitate (a name, or a YAML file as in "
+            f"experiments/): {samples} {why} none of {', '.join(NATIVE_SIZES)}"
+        )
+    assert said is not None
+    return data_named(said)
 
 
 def data_named(name: str) -> DataConfig:
