@@ -374,7 +374,7 @@ def test_samples_of_another_system_are_measured_alike(
     code, out, _ = run(
         *measured, "--samples", tmp_path / "half" / "samples.npz", "--tasks", "right-half"
     )
-    assert code == 0 and "label-total-variation80_classifier_test_right-half" in out
+    assert code == 0 and "label-total-variation80_classifier_test_right-half_2-draws" in out
     whole = ("evaluate", "--samples", tmp_path / "half", "--output", tmp_path / "metrics")
     code, out, _ = run(*whole, "--num", 70)  # of the data that the file names
     assert code == 0 and "| agreement70_classifier_test_samples |" in out

@@ -182,8 +182,10 @@ def evaluate_given(
 ) -> Report:
     """Measure images made elsewhere as :func:`evaluate` measures a model's on the same task.
 
-    Completions have their own sources as floor, and all variations that are there are used. The
-    split in the names is that of ``test_data`` where all sources are in it, else ``given``.
+    Completions have their own sources as floor, and all variations that are there are used: from
+    fewer than 64, ``label-total-variation`` ends in their number, as ``8-draws``, and its floor is
+    that of as many perfect draws. The split in the names is that of ``test_data`` where all sources
+    are in it, else ``given``.
 
     Raises:
         ProtocolError: fewer images than features have dimensions, a source that is a training
