@@ -598,6 +598,19 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "unknown mask 'half'",
     ),
+    "a task twice": (
+        (
+            "evaluate",
+            "--checkpoint",
+            "{checkpoint}",
+            "--tasks",
+            "joint,joint",
+            "--output",
+            "{tmp}/m",
+        ),
+        2,
+        "the task joint is asked twice; name each task once",
+    ),
     "fewer images than features": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--num", "63", "--output", "{tmp}/m"),
         2,

@@ -36,7 +36,7 @@ from biglearn_gan.evaluation.protocol import (
 )
 from biglearn_gan.evaluation.records import Record, metric_name, table, write_records
 from biglearn_gan.evaluation.reference import reference_statistics
-from biglearn_gan.evaluation.report import write_report
+from biglearn_gan.evaluation.report import curve, write_report
 from biglearn_gan.images import to_uint8
 from biglearn_gan.randomness import Stream, generator_for
 
@@ -439,6 +439,8 @@ def test_impossible_requests_are_refused_before_sampling(rulers: Rulers) -> None
         ({"tasks": []}, "tasks not empty"),
         ({"tasks": ["joint", "middle"]}, "middle"),
         ({"tasks": ["marginal:middle"]}, "middle"),
+        ({"tasks": ["joint", "center", "joint"]}, "the task joint is asked twice"),
+        ({"tasks": ["random:0.5", "random:.50"]}, r"the task random:\.50 is asked twice"),
         ({"num": 63}, "63 images are too few for features of 64 dimensions"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -509,6 +511,18 @@ def test_a_report_is_written_alike_each_time(rulers: Rulers, tmp_path: Path) -> 
     write_report(replace(report, images_per_second={}), tmp_path / "first")
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert names == ["labels.json", "metrics.csv", "metrics.json"]
+
+
+def test_a_curve_names_its_lines_beside_them(rulers: Rulers) -> None:
+    records = measure(Noise(), rulers, tasks=["random:0.25", "random:0.5"]).records
+    figure = curve(records, "fd", "Fréchet distance")
+    assert figure is not None
+    (legend,), (axes,) = figure.legends, figure.axes
+    named = {text.get_text() for text in legend.get_texts()}
+    assert named == {"model", "nearest-pasted", "mean-pasted", "glued", "floor"}
+    figure.canvas.draw()
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    assert curve(records[:5], "agreement", "label agreement") is None
 
 
 def test_galleries_run_from_best_to_worst(rulers: Rulers) -> None:
