@@ -424,7 +424,9 @@ def test_progress_reaches_the_end_of_every_task(rulers: Rulers) -> None:
         progress=lambda task, done, total: last.update({task: (done, total)}),
     )
     asked = ("joint", "marginal:center", "random:0.25", "random:0.25 labels")
-    assert last == dict.fromkeys(asked, (300, 300))
+    compared = ("reference", "marginal:center reference", "random:0.25 nearest images")
+    whole = (len(TRAIN), len(TRAIN))
+    assert last == dict.fromkeys(asked, (300, 300)) | dict.fromkeys(compared, whole)
 
 
 def test_impossible_requests_are_refused_before_sampling(rulers: Rulers) -> None:

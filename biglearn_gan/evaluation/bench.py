@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -135,6 +135,7 @@ class Bench:
             cache=self.cache,
             transform=cut,
             transform_key=f"{question.task} on patches of {patch_size}, seed {self.seed}",
+            progress=partial(self.progress, f"{question.task} reference"),
         )
         hole = question.hole[:, None]
         drawn = torch.where(hole, self._read(question, answers, 1, report)[:, 0], mean)
@@ -219,8 +220,9 @@ class Bench:
 
     def _references(self, question: Question, ceiling: float | None, report: Report) -> None:
         """Distance and agreement of images that are pasted together."""
+        nearest = partial(self.progress, f"{question.task} nearest images")
         for name, images in (
-            ("nearest-pasted", pasted.nearest_pasted(question, self.train_data)),
+            ("nearest-pasted", pasted.nearest_pasted(question, self.train_data, nearest)),
             ("mean-pasted", pasted.mean_pasted(question, self.train_data)),
             ("glued", pasted.glued(question)),
         ):
@@ -303,7 +305,12 @@ class Bench:
 
     @cached_property
     def _reference(self) -> GaussianStatistics:
-        return reference_statistics(self.rulers.features, self.train_data, cache=self.cache)
+        return reference_statistics(
+            self.rulers.features,
+            self.train_data,
+            cache=self.cache,
+            progress=partial(self.progress, "reference"),
+        )
 
     @cached_property
     def _floor_features(self) -> Float[Tensor, "N D"]:

@@ -28,6 +28,9 @@ from biglearn_gan.files import replacing
 Transform = Callable[[UInt8[Tensor, "N C H W"], int], UInt8[Tensor, "N C H W"]]
 """Called with images and the number of the first."""
 
+Progress = Callable[[int, int], None]
+"""Called with (images done, all images)."""
+
 HASH = "sha256"
 NAMES = ("count", "mean", "scatter")
 
@@ -44,6 +47,7 @@ def reference_statistics(
     cache: Path | None = None,
     transform: Transform | None = None,
     transform_key: str = "",
+    progress: Progress = lambda done, total: None,
 ) -> GaussianStatistics:
     """Moments of the features over all images of a data set, from the cache where they are in it.
 
@@ -56,9 +60,10 @@ def reference_statistics(
             error, but a warning.
         transform: what is done to the images before.
         transform_key: says which transform that is, with all that it depends on.
+        progress: hears of every batch that is measured, nothing where the cache has it.
     """
     if cache is None:
-        return _measure(features, dataset, transform)
+        return _measure(features, dataset, transform, progress)
     parts = (dataset.fingerprint(), transform_key, features.name, features.fingerprint)
     key = hashlib.sha256("\n".join((*parts, str(features.dimensions))).encode()).hexdigest()
     path = cache / f"{key[:32]}.safetensors"
@@ -67,7 +72,7 @@ def reference_statistics(
             return _load(path, features.dimensions, len(dataset))
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             warnings.warn(f"{path}: damaged statistics are computed anew ({error})", stacklevel=2)
-    statistics = _measure(features, dataset, transform)
+    statistics = _measure(features, dataset, transform, progress)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -79,7 +84,10 @@ def reference_statistics(
 
 
 def _measure(
-    features: Features, dataset: ImageDataset, transform: Transform | None
+    features: Features,
+    dataset: ImageDataset,
+    transform: Transform | None,
+    progress: Progress,
 ) -> GaussianStatistics:
     statistics = GaussianStatistics(features.dimensions)
     for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
@@ -87,6 +95,7 @@ def _measure(
         if transform is not None:
             images = transform(images, int(indices[0]))
         statistics.update(features(images))
+        progress(statistics.count, len(dataset))
     return statistics
 
 
