@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data import load_dataset
@@ -99,3 +101,24 @@ def test_training_looks_in_the_clone_as_well(
     save_classifier(ImageClassifier((8, 8), 1, 10), places[2] / name, "a card")
     evaluation, _ = quick_evaluation(config, train, None)
     assert evaluation is not None
+
+
+def test_the_best_state_is_chosen_on_the_data_sets_own_validation_split(
+    places: list[Path], tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    for split, count in (("train", 80), ("validation", 70), ("test", 1)):
+        (folder / split).mkdir(parents=True)
+        for number in range(count):
+            grey = Image.new("L", (8, 8), number)
+            grey.save(folder / split / f"{number}.png")
+    save_classifier(ImageClassifier((8, 8), 1, 3), places[0] / "classifier_folder", "a card")
+    config = tiny_config({"data.name": "folder", "data.root": str(folder)})
+    evaluation, (note,) = quick_evaluation(config, load_dataset(config.data, "train"), None)
+    assert evaluation is not None and "70 images of folder:validation" in note
+    measured = dict.fromkeys(evaluation.names, 1.0)
+    assert evaluation.score(measured) == 2.0
+    shutil.rmtree(folder / "validation")
+    evaluation, (_, note) = quick_evaluation(config, load_dataset(config.data, "train"), None)
+    assert evaluation is not None and evaluation.score(measured) is None
+    assert "folder has no validation split, so no state is kept as the best" in note

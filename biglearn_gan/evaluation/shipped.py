@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from biglearn_gan.config import Config, DataConfig, load_config
-from biglearn_gan.data import NATIVE_SIZES, ImageDataset, load_dataset
+from biglearn_gan.data import NATIVE_SIZES, ImageDataset, has_validation, load_dataset
 from biglearn_gan.evaluation.classifier import ClassifierError, ImageClassifier
 from biglearn_gan.evaluation.features import ClassifierFeatures, InceptionFeatures
 from biglearn_gan.evaluation.given import data_named_in
@@ -20,6 +20,7 @@ from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.outcome import Rulers
 from biglearn_gan.evaluation.protocol import ProtocolError
 from biglearn_gan.evaluation.quick import QuickEvaluation
+from biglearn_gan.evaluation.reference import default_cache
 
 CHECKPOINTS = Path("checkpoints")
 CLONE = Path(__file__).parents[2] / "checkpoints"
@@ -98,10 +99,12 @@ def quick_evaluation(
     if folder is None:
         why = f"no --classifier was given and there is no {places}"
         return None, (f"no evaluation alongside: {why}",)
-    held_out = load_dataset(data, "validation") if data.validation_share else None
+    held_out = load_dataset(data, "validation") if has_validation(data) else None
     ruler = ImageClassifier.from_pretrained(folder).to(train_data.device)
     try:
-        evaluation = QuickEvaluation(ruler, train_data, held_out, config.model.patch_size)
+        evaluation = QuickEvaluation(
+            ruler, train_data, held_out, config.model.patch_size, cache=default_cache()
+        )
     except ClassifierError as error:
         if classifier is not None:
             raise
@@ -109,7 +112,10 @@ def quick_evaluation(
     share = config.logging.evaluation_share
     notes = [f"evaluation alongside: {evaluation.description}; at most {share:.0%} of the time"]
     if held_out is None:
-        notes.append("data.validation_share is 0, so no state is kept as the best")
+        notes.append(
+            f"data.validation_share is 0 and {data.name} has no validation split, so no state is "
+            "kept as the best"
+        )
     return evaluation, tuple(notes)
 
 
