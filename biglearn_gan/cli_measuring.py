@@ -29,6 +29,23 @@ class FeatureKind(StrEnum):
     inception = "inception"
 
 
+USELESS = {
+    "--checkpoint": ("--data", "--joint-checkpoint"),
+    "--samples": ("--joint-checkpoint", "--variations"),
+    "--oracle": (
+        "--data",
+        "--tasks",
+        "--features",
+        "--classifier",
+        "--masked-classifier",
+        "--inception-weights",
+        "--force",
+        "--data-root",
+    ),
+}
+"""Options that would change nothing of what ``evaluate`` is asked."""
+
+
 def evaluate(
     checkpoint: Annotated[
         str | None, typer.Option(help="Folder, or name on the Hugging Face hub.")
@@ -38,7 +55,8 @@ def evaluate(
         typer.Option(help="Images made elsewhere: a folder, or an .npz like `sample`'s."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data set that --samples imitate, such as mnist.")
+        str | None,
+        typer.Option(help="Data set that --samples imitate, such as mnist (default: as they say)."),
     ] = None,
     tasks: Annotated[
         str | None, typer.Option(help="Comma-separated, such as joint,random:0.5,marginal:center.")
@@ -50,7 +68,7 @@ def evaluate(
     classifier: Classifier = None,
     masked_classifier: Annotated[
         str | None,
-        typer.Option(help="Folder (default: checkpoints/masked_classifier_DATA)."),
+        typer.Option(help="Folder (default: masked_classifier_DATA, looked for alike)."),
     ] = None,
     inception_weights: Annotated[
         Path | None, typer.Option(help="pytorch-fid's weights (default: fetched and cached).")
@@ -63,7 +81,11 @@ def evaluate(
     ] = None,
     num: Annotated[
         int | None,
-        typer.Option(min=1, help="Images per task (10,000); for --oracle, sources per mask (32)."),
+        typer.Option(
+            min=1,
+            help="Images per task (10,000), or the first of --samples (all); for --oracle, sources "
+            "per mask (32).",
+        ),
     ] = None,
     variations: Annotated[
         int | None, typer.Option(min=1, help="Completions of each image (8; for --oracle 256).")
@@ -79,55 +101,62 @@ def evaluate(
     data_root: DataRoot = None,
 ) -> None:
     """Measure a model, or images made elsewhere: distances with floor, agreement with ceiling."""
-    mode = _evaluation_mode(checkpoint, samples, data, oracle)
-    useless: dict[str, Any] = {}
-    if mode != "--samples":
-        useless |= {"--data": data}
-    if mode != "--oracle":
-        useless |= {"--joint-checkpoint": joint_checkpoint}
-    if mode == "--samples":
-        useless |= {"--num": num, "--variations": variations}
-    if mode == "--oracle":
-        useless |= {
-            "--tasks": tasks,
-            "--features": features,
-            "--classifier": classifier,
-            "--masked-classifier": masked_classifier,
-            "--inception-weights": inception_weights,
-            "--force": force,
-            "--data-root": data_root,
-        }
-    refuse(mode, useless)
+    mode = _evaluation_mode(checkpoint, samples, oracle)
+    options = {
+        "--data": data,
+        "--joint-checkpoint": joint_checkpoint,
+        "--variations": variations,
+        "--tasks": tasks,
+        "--features": features,
+        "--classifier": classifier,
+        "--masked-classifier": masked_classifier,
+        "--inception-weights": inception_weights,
+        "--force": force,
+        "--data-root": data_root,
+    }
+    refuse(mode, {name: options[name] for name in USELESS[mode]})
     from biglearn_gan.devices import usable_device
 
     place = usable_device(device)
-    output.mkdir(parents=True, exist_ok=True)
     if oracle:
         assert checkpoint is not None
+        output.mkdir(parents=True, exist_ok=True)
         _evaluate_oracle(
             checkpoint, joint_checkpoint, place, num or 32, variations or 256, seed, output
         )
         return
 
     from biglearn_gan.data import load_dataset
-    from biglearn_gan.evaluation.answers import load_given
+    from biglearn_gan.evaluation.given import load_given
     from biglearn_gan.evaluation.protocol import default_tasks, evaluate, evaluate_given
     from biglearn_gan.evaluation.records import table
     from biglearn_gan.evaluation.reference import default_cache
     from biglearn_gan.evaluation.report import write_report
-    from biglearn_gan.evaluation.shipped import data_named, load_rulers
+    from biglearn_gan.evaluation.shipped import data_of_samples, load_rulers
 
-    model = None if checkpoint is None else load_model(checkpoint, place)
-    settings = data_named(data or "") if model is None else model.config.data
+    if checkpoint is not None:
+        model = load_model(checkpoint, place)
+        settings = model.config.data
+    else:
+        assert samples is not None
+        model, settings = None, data_of_samples(samples, data)
+    output.mkdir(parents=True, exist_ok=True)
     whole = settings.model_copy(update={"validation_share": 0.0, "missing": None})
     settings = found_at(data_root, whole)
     kind = (features or FeatureKind.classifier).value
+    splits = load_dataset(settings, "train"), load_dataset(settings, "test")
     rulers, notes = load_rulers(
-        settings.name, kind, classifier, masked_classifier, inception_weights, place
+        settings.name,
+        kind,
+        classifier,
+        masked_classifier,
+        inception_weights,
+        place,
+        checkpoint=checkpoint,
+        labelled=splits[0].labels is not None,
     )
     for note in notes:
         typer.echo(note)
-    splits = load_dataset(settings, "train"), load_dataset(settings, "test")
     with task_bars() as progress:
         alike: dict[str, Any] = {
             "seed": seed,
@@ -142,7 +171,9 @@ def evaluate(
             report = evaluate(model, patch_size, rulers, *splits, tasks=asked, **alike)
         else:
             assert samples is not None
-            question, given = load_given(samples, splits[1], tasks)
+            question, given = load_given(samples, splits[1], tasks, num)
+            if num is not None and len(question) < num:
+                typer.echo(f"only {len(question)} are there of the {num} asked for")
             if question.labels is None and question.observed.any():
                 typer.echo("no agreement: not all sources are images of the test split")
             report = evaluate_given(question, given, rulers, *splits, **alike)
@@ -182,14 +213,10 @@ def train_classifier(
     typer.echo(f"{measured}\nthe classifier is in {output}")
 
 
-def _evaluation_mode(
-    checkpoint: str | None, samples: Path | None, data: str | None, oracle: bool
-) -> str:
+def _evaluation_mode(checkpoint: str | None, samples: Path | None, oracle: bool) -> str:
     """Which of its three questions ``evaluate`` is asked, by the option that asks it."""
     if (checkpoint is None) == (samples is None):
         fail("give either --checkpoint or --samples", code=2)
-    if samples is not None and data is None:
-        fail("--samples needs --data, the name of the data set that they imitate", code=2)
     if oracle and checkpoint is None:
         fail("--oracle needs --checkpoint", code=2)
     return "--oracle" if oracle else "--checkpoint" if checkpoint else "--samples"

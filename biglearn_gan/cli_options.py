@@ -22,7 +22,8 @@ DataRoot = Annotated[
 Classifier = Annotated[
     str | None,
     typer.Option(
-        help="Folder of the classifier that measures (default: checkpoints/classifier_DATA)."
+        help="Folder of the classifier that measures (default: classifier_DATA in checkpoints/, "
+        "beside the checkpoint, or in the clone's checkpoints/)."
     ),
 ]
 

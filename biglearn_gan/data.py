@@ -249,6 +249,18 @@ def load_dataset(
     return dataset.to(device)
 
 
+def has_validation(config: DataConfig) -> bool:
+    """Whether there are validation images: a share of train, or the data set's own split.
+
+    Raises:
+        DataError: the data are missing, or a validation folder is empty.
+    """
+    if config.validation_share > 0:
+        return True
+    own = config.name in WITH_OWN_VALIDATION
+    return own and len(READERS[config.name](config, "validation").images) > 0
+
+
 class EpochOrder:
     """The endless order in which training visits ``size`` images, a pure function of the seed.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 HOLE_COLOUR = (94, 129, 172)
@@ -16,6 +18,9 @@ GAP = 2
 
 SMALLEST_CELL = 56
 """Images are enlarged by whole factors until their shorter side has this many pixels."""
+
+MARGIN = 72
+"""Pixels for names at the left of a grid."""
 
 
 def image_grid(images: UInt8[Tensor, "N C H W"], columns: int) -> Image.Image:
@@ -45,6 +50,19 @@ def completion_grid(
     drawn = completions.expand(-1, -1, 3, -1, -1)
     rows = torch.cat([rgb[:, None], holed[:, None], drawn], dim=1)
     return image_grid(rows.flatten(0, 1), rows.shape[1])
+
+
+def with_names(grid: Image.Image, names: Sequence[str]) -> Image.Image:
+    """The grid with names at its left, each beside a line along its equal share of the height."""
+    width, height = grid.size
+    named = Image.new("RGB", (MARGIN + width, height), "white")
+    named.paste(grid, (MARGIN, 0))
+    draw, font = ImageDraw.Draw(named), ImageFont.load_default(16)
+    for number, name in enumerate(names):
+        top, bottom = (height * edge // len(names) for edge in (number, number + 1))
+        draw.text((MARGIN - 12, (top + bottom) // 2), name, "black", font, anchor="rm")
+        draw.line((MARGIN - 4, top + 2 * GAP, MARGIN - 4, bottom - 2 * GAP), "black")
+    return named
 
 
 def _to_rgb(images: Tensor) -> np.ndarray:

@@ -9,28 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
-from PIL import Image
 
+from biglearn_gan.alongside import Evaluation, Observer, training_grid
 from biglearn_gan.calibration import images_in_minutes
 from biglearn_gan.config import Config
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.doctor import Doctor
-from biglearn_gan.figures import completion_grid
 from biglearn_gan.game import METRIC_NAMES
-from biglearn_gan.holes import named_hole
-from biglearn_gan.images import DataError, to_uint8
-from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.images import DataError
 from biglearn_gan.run_folder import RunFolder
 from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
-
-GRID_HOLES = ("joint", "random:0.5", "right-half", "center")
-GRID_ROWS_PER_HOLE = 3
-GRID_VARIATIONS = 6
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,8 @@ class Progress:
     """What a progress display needs.
 
     ``metrics`` is empty except where a logging interval ended, ``evaluation`` except where the
-    model was evaluated; ``warnings`` are sentences of the doctor.
+    model was evaluated; ``outlook`` says when it will be again, where that can be told anew, else
+    it is empty; ``warnings`` are sentences of the doctor.
     """
 
     images_seen: int
@@ -46,26 +39,8 @@ class Progress:
     warm: bool
     metrics: dict[str, float]
     evaluation: dict[str, float]
+    outlook: str
     warnings: list[str]
-
-
-@runtime_checkable
-class Evaluation(Protocol):
-    """Measures the model alongside training."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What :meth:`measure` may give."""
-
-    @property
-    def ruler(self) -> str:
-        """Tells scores that can be compared from others."""
-
-    def measure(self, model: BigLearnGAN) -> dict[str, float]:
-        """Numbers to log; changes neither the model nor anything global."""
-
-    def score(self, measured: dict[str, float]) -> float | None:
-        """What the best state has the least of; None to name no best state."""
 
 
 MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
@@ -102,9 +77,10 @@ def fit(
     A run whose ``train.max_images`` was raised goes on, too: its warm start stays as it was, and
     its step sizes are those that the larger budget has from here on.
 
-    Evaluation takes at most ``logging.evaluation_share`` of the time of training: it runs once at
-    the start, to see how long it takes, and then as often as that allows. The best state by its
-    score is kept in ``best/``. Training is the same to the bit with and without it.
+    Evaluation takes at most ``logging.evaluation_share`` of the time of training, its making
+    included: it runs once at the start, to see how long it takes, and then as often as that allows,
+    with the time for the last state put aside. The best state by its score is kept in ``best/``.
+    Training is the same to the bit with and without it.
 
     Args:
         config: of the run.
@@ -160,9 +136,10 @@ def _fit(
         dataset = load_training_images(config, accelerator.device)
         if accelerator.is_main_process:
             folder.open()
-    evaluation = None
+    evaluation, started = None, time.perf_counter()
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)
+    spent = time.perf_counter() - started
     state = folder.load_state()
     if state is None:
         max_images = config.train.max_images or images_in_minutes(config, dataset, accelerator)
@@ -178,7 +155,9 @@ def _fit(
         names = () if evaluation is None else evaluation.names
         folder.start_metrics((*METRIC_NAMES, *names), trainer.images_seen)
     try:
-        observer = None if evaluation is None else _Observer(evaluation, trainer, folder)
+        observer = None
+        if evaluation is not None:
+            observer = Observer(evaluation, trainer, folder, spent)
         doctor = Doctor(config)
         _spend(trainer, folder, on_progress, observer, doctor)
     finally:
@@ -199,7 +178,7 @@ def _spend(
     trainer: Trainer,
     folder: RunFolder,
     on_progress: Callable[[Progress], None],
-    observer: _Observer | None,
+    observer: Observer | None,
     doctor: Doctor,
 ) -> None:
     """Take steps until the budget is spent or Ctrl-C; write logs, grids and checkpoints."""
@@ -207,12 +186,15 @@ def _spend(
     saved = trainer.images_seen
 
     def report(metrics: dict[str, float]) -> None:
-        measured = observer.look() if observer is not None else {}
+        measured, outlook = {}, ""
+        if observer is not None:
+            measured = observer.look()
+            outlook = observer.outlook() if metrics else ""
         if main:
             seen, schedule = trainer.images_seen, trainer.schedule
             total, start = schedule.total_images, schedule.warm_images
             warnings = doctor.look(seen, metrics | measured, (seen - start) / (total - start))
-            on_progress(Progress(seen, total, trainer.warm, metrics, measured, warnings))
+            on_progress(Progress(seen, total, trainer.warm, metrics, measured, outlook, warnings))
 
     with _interrupts(trainer.accelerator) as interrupted:
         stop = False
@@ -242,71 +224,6 @@ def _spend(
                 if main:
                     _save(folder, trainer)
             report(metrics)
-
-
-class _Observer:
-    """Evaluates the model as often as its share of the time allows, and keeps the best state."""
-
-    def __init__(self, evaluation: Evaluation, trainer: Trainer, folder: RunFolder):
-        self._evaluation = evaluation
-        self._trainer = trainer
-        self._folder = folder
-        self._share = trainer.config.logging.evaluation_share
-        self._started_at = trainer.seconds
-        self._best = folder.best_score(evaluation.ruler) if trainer.images_seen else None
-        self._spent = self._last = 0.0
-        self._seen = 0
-
-    def look(self) -> dict[str, float]:
-        """Evaluate the first time, then as time allows, at most once in a logging interval.
-
-        Returns:
-            What was measured, or nothing.
-        """
-        trainer = self._trainer
-        too_soon = trainer.images_seen - self._seen < trainer.config.logging.log_images
-        too_long = self._spent + self._last > self._share * (trainer.seconds - self._started_at)
-        if self._spent and (too_soon or too_long):
-            return {}
-        self._seen = trainer.images_seen
-        return self._evaluate()
-
-    def _evaluate(self) -> dict[str, float]:
-        started = time.perf_counter()
-        trainer = self._trainer
-        model = trainer.model().to(trainer.accelerator.device)
-        measured = self._evaluation.measure(model)
-        self._folder.log({"images": trainer.images_seen, **measured})
-        score = self._evaluation.score(measured)
-        if score is not None and (self._best is None or score < self._best):
-            self._best = score
-            self._folder.save_best(
-                model.cpu(),
-                training_grid(model, trainer.dataset),
-                measured,
-                score,
-                self._evaluation.ruler,
-                images_seen=trainer.images_seen,
-                seconds=trainer.seconds,
-            )
-        self._last = time.perf_counter() - started
-        self._spent += self._last
-        return measured
-
-
-def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
-    """Joint samples and completions of the data set's first images, with their input columns."""
-    indices = torch.arange(GRID_ROWS_PER_HOLE) % len(dataset)
-    batch = dataset.batch(indices)
-    images, absent = batch.images.cpu(), ~batch.observed.cpu()
-    data, patch_size = model.config.data, model.config.model.patch_size
-    holes = torch.cat(
-        [named_hole(name, data.image_size, patch_size, len(images), 0) for name in GRID_HOLES]
-    )
-    images = images.masked_fill(absent[:, None], 0).repeat(len(GRID_HOLES), 1, 1, 1)
-    absent = absent.repeat(len(GRID_HOLES), 1, 1)
-    completions = model.complete(images, holes, absent=absent, variations=GRID_VARIATIONS, seed=0)
-    return completion_grid(to_uint8(images), holes, to_uint8(completions))
 
 
 def _passed(interval: int, before: int, trainer: Trainer) -> bool:

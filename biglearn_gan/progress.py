@@ -73,6 +73,9 @@ def training_progress() -> Iterator[Callable[[Any], None]]:
             )
             line = f"{progress.images_seen:>10,} images evaluated: {values}"
             bar.write(line, file=sys.stderr)
+        if progress.outlook:
+            line = f"{progress.images_seen:>10,} images seen: {progress.outlook}"
+            bar.write(line, file=sys.stderr)
         for warning in progress.warnings:
             bar.write(f"biglearn-gan: {warning}", file=sys.stderr)
         if progress.metrics and not terminal:

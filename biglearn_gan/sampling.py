@@ -48,7 +48,7 @@ class Samples:
 
     For joint samples the sources are black and the holes are everything. Sample (i, k) was drawn
     from (seed, i, ``numbers[i, k]``); ``scores`` are the critic's logits, where it chose;
-    ``labels`` what a model with labels drew it for.
+    ``labels`` what a model with labels drew it for, ``data`` names the data set of the model.
     """
 
     images: UInt8[Tensor, "N K C H W"]
@@ -58,6 +58,7 @@ class Samples:
     numbers: Int64[Tensor, "N K"]
     scores: Float[Tensor, "N K"] | None = None
     labels: Int64[Tensor, "N K"] | None = None
+    data: str | None = None
 
 
 def load_sources(data: DataConfig, images: str | None, num: int | None) -> Sources:
@@ -214,6 +215,7 @@ def draw(
         torch.cat([part.numbers for part in parts]),
         _joined([part.scores for part in parts]),
         _joined([part.labels for part in parts]),
+        model.config.data.name,
     )
 
 
@@ -311,7 +313,8 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
     What another call has written there is replaced. ``samples.npz`` has ``scores`` too where
-    candidates were ranked, ``labels`` where the model has some, and ``names`` of sources.
+    candidates were ranked, ``labels`` where the model has some, ``names`` of sources, and ``data``,
+    the name of the model's data set.
 
     Args:
         samples: to write.
@@ -347,6 +350,8 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
         arrays["scores"] = samples.scores.numpy()
     if samples.labels is not None:
         arrays["labels"] = samples.labels.numpy()
+    if samples.data is not None:
+        arrays["data"] = np.array(samples.data)
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 

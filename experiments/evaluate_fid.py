@@ -11,7 +11,7 @@ the folder, with one of its suffixes, by name, converted to RGB, 50 in a pass. E
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +34,7 @@ from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.files import replacing
 from biglearn_gan.images import UNREADABLE, DataError
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.progress import unit_bars
 from biglearn_gan.sampling import load_hole, load_sources
 
 FOR_CHECKPOINT = ("mask", "images", "num", "seed", "data_root")
@@ -119,8 +120,11 @@ def main(
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
     features = InceptionFeatures(inception_weights, dimensions, place)
-    ours = moments(features, batches)
-    value = frechet_distance(ours, moments(features, read_files(reference_files)), allow_few=force)
+    with unit_bars() as on_start:
+        ours = moments(features, batches, on_start("image", count))
+        on_reference = on_start("reference image", len(reference_files))
+        theirs = moments(features, read_files(reference_files), on_reference)
+    value = frechet_distance(ours, theirs, allow_few=force)
     few = fewest < dimensions
     record = {
         "metric": metric_name("fd", count, features.name, split, task, few=few),
@@ -211,15 +215,21 @@ def draw(model: BigLearnGAN, question: Question, seed: int) -> Iterator[UInt8[Te
 
 
 def moments(
-    features: InceptionFeatures, batches: Iterator[UInt8[Tensor, "B C H W"]]
+    features: InceptionFeatures,
+    batches: Iterator[UInt8[Tensor, "B C H W"]],
+    on_images: Callable[[int], None],
 ) -> GaussianStatistics:
-    """Moments of the features, in memory that does not grow with the number of images."""
+    """Moments of the features, in memory that does not grow with the number of images.
+
+    ``on_images`` hears how many images were done.
+    """
     statistics = GaussianStatistics(features.dimensions)
     for batch in batches:
         found = features(batch)
         if not found.isfinite().all():
             raise FeaturesError("the weights of the Inception network give numbers not finite")
         statistics.update(found)
+        on_images(len(batch))
     return statistics
 
 

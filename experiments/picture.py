@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from biglearn_gan.alongside import training_grid
 from biglearn_gan.command import run
 from biglearn_gan.data import load_dataset
-from biglearn_gan.fit import training_grid
 from biglearn_gan.model import BigLearnGAN
 
 

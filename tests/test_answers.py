@@ -1,13 +1,9 @@
-"""Questions, answers that were made elsewhere, and the halves of a hole."""
+"""Questions, where their answers come from, and the halves of a hole."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
@@ -20,12 +16,9 @@ from biglearn_gan.evaluation.answers import (
     ask,
     ask_from_nothing,
     halves,
-    labels_of,
-    load_given,
 )
 from biglearn_gan.holes import HoleError
-from biglearn_gan.images import DataError, to_unit_range
-from biglearn_gan.sampling import Samples, write_samples
+from biglearn_gan.images import to_unit_range
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
@@ -158,141 +151,7 @@ def test_given_answers_are_the_first_ones() -> None:
     assert torch.equal(given.read(1, 3, 2), images[1:3, :2])
 
 
-# Answers from files
-
-
-def test_completions_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
-    sources, hole = dataset.images_uint8(torch.tensor([7, 2, 5])), holes(3)
-    images = torch.where(hole[:, None, None], random_images(3, 2, 3, 4, 6), sources[:, None])
-    write_samples(Samples(images, sources, hole, 7, torch.zeros(images.shape[:2]).long()), tmp_path)
-    question, given = load_given(tmp_path / "samples.npz", dataset, "mine")
-    assert question.task == "mine"
-    assert torch.equal(given.images, images)
-    assert torch.equal(question.images, sources)
-    assert torch.equal(question.hole, hole)
-    assert not question.absent.any()
-    assert question.labels is not None
-    assert torch.equal(question.labels, dataset.labels[[7, 2, 5]])
-    assert load_given(tmp_path / "samples.npz", dataset, None)[0].task == "samples"
-
-
-def test_joint_samples_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
-    images, black = random_images(3, 2, 3, 4, 6), torch.zeros(3, 3, 4, 6, dtype=torch.uint8)
-    everything = torch.ones(3, 4, 6, dtype=torch.bool)
-    write_samples(
-        Samples(images, black, everything, 7, torch.zeros(images.shape[:2]).long()), tmp_path
-    )
-    question, given = load_given(tmp_path / "samples.npz", dataset, None)
-    assert question.task == "joint" and len(question) == 3 and question.hole.all()
-    assert torch.equal(given.images, images)
-
-
-def test_a_folder_holds_joint_samples(dataset: ImageDataset, tmp_path: Path) -> None:
-    images = random_images(3, 3, 4, 6)
-    for number, image in enumerate(images):
-        Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / f"{number}.png")
-    question, given = load_given(tmp_path, dataset, None)
-    assert question.task == "joint" and len(question) == 3
-    assert torch.equal(given.images, images[:, None])
-    Image.new("RGB", (4, 4)).save(tmp_path / "3.png")
-    with pytest.raises(DataError, match=r"1 of 4 images have another size than toy:test's 4 x 6"):
-        load_given(tmp_path, dataset, None)
-
-
-def last(images: Tensor) -> np.ndarray:
-    return images.movedim(-3, -1).numpy()
-
-
-def test_images_without_variations_have_one(dataset: ImageDataset, tmp_path: Path) -> None:
-    images, path = random_images(3, 3, 4, 6), tmp_path / "x.npz"
-    np.savez(path, images=last(images))
-    question, given = load_given(path, dataset, None)
-    assert question.task == "joint"
-    assert torch.equal(given.images, images[:, None])
-    np.savez(path, images=last(images), sources=last(images), masks=holes(3).numpy())
-    question, given = load_given(path, dataset, None)
-    assert torch.equal(given.images, images[:, None])
-    assert torch.equal(question.hole, holes(3))
-
-
-GOOD = {
-    "images": last(random_images(3, 2, 3, 4, 6)),
-    "sources": last(random_images(3, 3, 4, 6)),
-    "masks": holes(3).numpy(),
-}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"images": None}, "has no array named images"),
-        ({"images": GOOD["images"].astype(float)}, r"images must be uint8 .* not float64"),
-        ({"images": GOOD["images"][0, 0]}, r"not uint8 of shape \(4, 6, 3\)"),
-        ({"images": np.moveaxis(GOOD["images"], -1, 2)}, r"\(N, K, 4, 6, 3\) .* \(3, 2, 3, 4, 6\)"),
-        ({"images": np.array("text")}, r"of shape \(\)"),
-        ({"images": np.array([{}], dtype=object)}, "cannot be read as an .npz file"),
-        ({"sources": None}, r"need the key sources, and it holds \['images', 'masks'\]"),
-        ({"sources": GOOD["sources"][:2]}, "3 rows of images and 2 of sources"),
-        ({"sources": GOOD["sources"][:, :3]}, "sources must be uint8"),
-        ({"masks": GOOD["masks"].astype(np.uint8)}, r"masks must be bool .* not uint8"),
-        ({"masks": GOOD["masks"][:2]}, r"\(3, 4, 6\), not bool of shape \(2, 4, 6\)"),
-        ({"masks": GOOD["masks"][0]}, r"not bool of shape \(4, 6\)"),
-        ({"masks": GOOD["masks"] & (np.arange(3) != 1)[:, None, None]}, "row 1 of masks has no"),
-        ({"masks": np.ones((3, 4, 6), np.uint8)}, r"masks must be bool .* not uint8"),
-        ({"masks": np.ones((2, 4, 6), bool)}, r"not bool of shape \(2, 4, 6\)"),
-        ({name: array[:0] for name, array in GOOD.items()}, "images is empty"),
-        ({"sources": GOOD["sources"][:, None][:, :0]}, "sources is empty"),
-    ],
-)
-def test_a_malformed_file_is_one_sentence(
-    changes: dict[str, np.ndarray | None], message: str, dataset: ImageDataset, tmp_path: Path
-) -> None:
-    path = tmp_path / "x.npz"
-    changed = {name: array for name, array in (GOOD | changes).items() if array is not None}
-    np.savez(path, **changed)
-    with pytest.raises(DataError, match=message) as caught:
-        load_given(path, dataset, None)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_what_is_no_archive_is_one_sentence(dataset: ImageDataset, tmp_path: Path) -> None:
-    path = tmp_path / "x.npz"
-    np.savez(path, **GOOD)
-    whole = path.read_bytes()
-    for content in (None, b"", b"text", whole[: len(whole) // 2], whole[:-1]):
-        path.unlink(missing_ok=True)
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(DataError, match=r"cannot be read as an \.npz file") as caught:
-            load_given(path, dataset, None)
-        assert str(caught.value).startswith(f"{path}: ")
-        assert "\n" not in str(caught.value)
-
-
-# Labels, halves
-
-
-def test_a_task_that_the_file_does_not_hold_is_refused(
-    dataset: ImageDataset, tmp_path: Path
-) -> None:
-    np.savez(tmp_path / "x.npz", **GOOD)
-    with pytest.raises(DataError, match="its masks are not the hole center"):
-        load_given(tmp_path / "x.npz", dataset, "center")
-    with pytest.raises(DataError, match="not completions"):
-        load_given(tmp_path, dataset, "center")
-
-
-def test_labels_are_found_by_all_pixels(dataset: ImageDataset) -> None:
-    chosen = torch.tensor([12, 0, 0, 6])
-    images = dataset.images_uint8(chosen)
-    found = labels_of(images, dataset)
-    assert found is not None and torch.equal(found, dataset.labels[chosen])
-    one_off = images.clone()
-    one_off[3, 2, 3, 5] ^= 1
-    assert labels_of(one_off, dataset) is None
-    unlabelled = ImageDataset("toy:test", dataset.images_uint8(torch.arange(13)))
-    assert labels_of(images, unlabelled) is None
+# Halves
 
 
 def generators(count: int, seed: int = 0) -> list[torch.Generator]:

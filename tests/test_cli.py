@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from PIL import Image
 from biglearn_gan.cli import main
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import load_dataset
+from biglearn_gan.evaluation import shipped
+from biglearn_gan.evaluation.features import InceptionFeatures
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import critic_logits
 
@@ -389,7 +392,7 @@ def test_samples_of_another_system_are_measured_alike(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(Path(__file__).parents[1])  # where the shipped classifiers are found
+    monkeypatch.chdir(tmp_path)  # the shipped classifiers are those of the clone
     drawn = ("sample", "--checkpoint", checkpoint, "--num", 80)
     for name, mask in (("joint", "joint"), ("half", "right-half")):
         code, _, _ = run(*drawn, "--mask", mask, "--variations", 2, "--output", tmp_path / name)
@@ -406,7 +409,60 @@ def test_samples_of_another_system_are_measured_alike(
     code, out, _ = run(
         *measured, "--samples", tmp_path / "half" / "samples.npz", "--tasks", "right-half"
     )
-    assert code == 0 and "label-total-variation80_classifier_test_right-half" in out
+    assert code == 0 and "label-total-variation80_classifier_test_right-half_2-draws" in out
+    whole = ("evaluate", "--samples", tmp_path / "half", "--output", tmp_path / "metrics")
+    code, out, _ = run(*whole, "--num", 70)  # of the data that the file names
+    assert code == 0 and "| agreement70_classifier_test_samples |" in out
+    code, out, _ = run(*whole, "--num", 81)
+    assert code == 0 and "only 80 are there of the 81 asked for" in out
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [(None, "says none of digits, mnist"), ("folder", "says 'folder' and none of digits, mnist")],
+)
+def test_samples_of_data_that_nobody_names(
+    said: str | None, told: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "x.npz"
+    arrays = {"images": np.zeros((80, 8, 8, 1), np.uint8)}
+    np.savez(file, **arrays if said is None else arrays | {"data": np.array(said)})
+    code, _, err = run("evaluate", "--samples", file, "--output", tmp_path / "metrics")
+    assert code == 2 and err.count("\n") == 1
+    assert "--samples needs --data" in err and f"{file} {told}" in err
+    assert not (tmp_path / "metrics").exists()
+
+
+def test_images_without_labels_are_measured_in_inception_features_alone(
+    run: Callable[..., tuple[int, str, str]],
+    tiny_config: Callable[..., Config],
+    inception_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In 64 dimensions of them here, which are the fastest."""
+    monkeypatch.setattr(
+        shipped, "InceptionFeatures", lambda file, device: InceptionFeatures(file, 64, device)
+    )
+    folder, model = tmp_path / "photos", tmp_path / "model"
+    folder.mkdir()
+    for number in range(110):  # of which a tenth are the test split
+        save_grey(folder / f"{number}.png", np.full((8, 8), 2 * number))
+    config = tiny_config({"data.name": "folder", "data.root": str(folder)})
+    BigLearnGAN(config).save_pretrained(model)
+    command = ("evaluate", "--checkpoint", model, "--data-root", folder, "--tasks", "center")
+    command += ("--output", tmp_path / "metrics", "--num", 11, "--variations", 2, "--force")
+    code, _, err = run(*command)
+    assert code == 2
+    assert err.startswith("biglearn-gan: no classifier is there for folder (no checkpoints/")
+    assert err.endswith(
+        ", whose images have no labels to train one on: give --features inception\n"
+    )
+    ruler = ("--features", "inception", "--inception-weights", inception_weights)
+    code, out, _ = run(*command, *ruler)
+    assert code == 0
+    measured = {line.split("_")[0] for line in out.splitlines() if line.startswith("| ")}
+    assert {"| fd11few", "| diversity11"} < measured and "| agreement11" not in measured
 
 
 def test_training_is_evaluated_alongside_and_says_so(
@@ -416,6 +472,7 @@ def test_training_is_evaluated_alongside_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = ("train", "--config", config_file, "--device", "cpu", "--output")
+    monkeypatch.setattr(shipped, "CLONE", tmp_path)
     monkeypatch.chdir(tmp_path)
     share = ("logging.evaluation_share=1.0", "data.validation_share=0.2")
     code, out, _ = run(*arguments, tmp_path / "without", *share)
@@ -426,6 +483,7 @@ def test_training_is_evaluated_alongside_and_says_so(
     assert "evaluation alongside: 280 images of digits:validation" in out
     assert "100% of the time" in out
     assert "images evaluated: joint_distance" in err
+    assert re.search(r"images seen: (next|no time for another) evaluation", err)
     assert (tmp_path / "with" / "best" / "evaluation.json").is_file()
 
 
@@ -582,6 +640,19 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "unknown mask 'half'",
     ),
+    "a task twice": (
+        (
+            "evaluate",
+            "--checkpoint",
+            "{checkpoint}",
+            "--tasks",
+            "joint,joint",
+            "--output",
+            "{tmp}/m",
+        ),
+        2,
+        "the task joint is asked twice; name each task once",
+    ),
     "fewer images than features": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--num", "63", "--output", "{tmp}/m"),
         2,
@@ -605,10 +676,10 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--joint-checkpoint has no meaning beside --checkpoint",
     ),
-    "numbers of given samples": (
-        ("evaluate", "--samples", "{tmp}/broken", "--data", "digits", "--num", "5"),
+    "variations of given samples": (
+        ("evaluate", "--samples", "{tmp}/broken", "--data", "digits", "--variations", "5"),
         2,
-        "--num has no meaning beside --samples",
+        "--variations has no meaning beside --samples",
     ),
     "a dry run with an output": (
         ("train", "--config", "experiments/digits.yaml", "--dry-run", "--output", "{tmp}/m"),

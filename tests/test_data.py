@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from biglearn_gan.colours import coloured
 from biglearn_gan.config import DataConfig
-from biglearn_gan.data import EpochOrder, load_dataset
+from biglearn_gan.data import EpochOrder, has_validation, load_dataset
 from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
 from biglearn_gan.readers import coloured_mnist_hues
 
@@ -121,6 +121,7 @@ class TestDigits:
         assert torch.equal(every(test), every(load_dataset(digits(), "test")))
 
     def test_an_empty_validation_split_says_what_to_set(self):
+        assert has_validation(digits(validation_share=0.1)) and not has_validation(digits())
         with pytest.raises(DataError, match=r"digits:validation is empty: set data.validation_sha"):
             load_dataset(digits(), "validation")
 
@@ -325,10 +326,12 @@ class TestFolder:
             every(load_dataset(config(root=tmp_path), "train")), channels_first(train)
         )
         assert len(load_dataset(config(root=tmp_path), "test")) == 2
+        assert not has_validation(config(root=tmp_path))
 
     def test_a_validation_folder_serves_at_share_zero_only(self, tmp_path):
         split_folder(tmp_path, train=7)
         own = save_many(tmp_path / "validation", 3, seed=2)
+        assert has_validation(config(root=tmp_path))
         validation = load_dataset(config(root=tmp_path), "validation")
         assert torch.equal(every(validation), channels_first(own))
         share = config(root=tmp_path, validation_share=0.3)

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from biglearn_gan.figures import GAP, HOLE_COLOUR, SMALLEST_CELL, completion_grid, image_grid
+from biglearn_gan.figures import (
+    GAP,
+    HOLE_COLOUR,
+    MARGIN,
+    SMALLEST_CELL,
+    completion_grid,
+    image_grid,
+    with_names,
+)
 
 N, K, H, W = 2, 3, 5, 7
 WHITE = [255, 255, 255]
@@ -104,6 +112,19 @@ def test_a_completion_row_is_input_then_input_with_its_hole_then_completions(
             holed[:, y, x] = torch.tensor(HOLE_COLOUR, dtype=torch.uint8)
         expected.append([rgb, holed, *completions[n].expand(-1, 3, -1, -1)])
     assert np.array_equal(grid, pasted(expected, factor=12))
+
+
+def test_names_stand_beside_their_rows_and_leave_the_grid_alone() -> None:
+    grid = image_grid(random_images(6, 1, H, W), columns=1)
+    named = np.asarray(with_names(grid, ("best", "", "worst")))
+    assert np.array_equal(named[:, MARGIN:], np.asarray(grid))
+    text = (named[:, : MARGIN - 8] < 128).any(axis=(1, 2)).nonzero()[0]
+    third = grid.height / 3
+    assert set((text // third).astype(int)) == {0, 2}  # none beside the second third
+    for rows, middle in ((text[text < third], third / 2), (text[text > third], 2.5 * third)):
+        assert abs(rows.mean() - middle) < 4
+    line = (named[:, MARGIN - 4] < 128).all(axis=1)
+    assert line.sum() > 0.9 * grid.height and not line[round(third)]
 
 
 def test_the_colour_of_a_hole_is_no_grey() -> None:

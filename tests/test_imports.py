@@ -62,6 +62,7 @@ ORDER = [
     "trainer",
     "doctor",
     "calibration",
+    "alongside",
     "fit",
     "evaluation",
     "command",

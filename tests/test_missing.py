@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from biglearn_gan.alongside import training_grid
 from biglearn_gan.calibration import describe
 from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.shipped import quick_evaluation
-from biglearn_gan.fit import load_training_images, training_grid
+from biglearn_gan.fit import load_training_images
 from biglearn_gan.game import GameBatch
 from biglearn_gan.holes import HoleError, named_hole
 from biglearn_gan.images import DataError

@@ -36,7 +36,7 @@ from biglearn_gan.evaluation.protocol import (
 )
 from biglearn_gan.evaluation.records import Record, metric_name, table, write_records
 from biglearn_gan.evaluation.reference import reference_statistics
-from biglearn_gan.evaluation.report import write_report
+from biglearn_gan.evaluation.report import curve, write_report
 from biglearn_gan.images import to_uint8
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.randomness import Stream, generator_for
@@ -434,7 +434,9 @@ def test_progress_reaches_the_end_of_every_task(rulers: Rulers) -> None:
         progress=lambda task, done, total: last.update({task: (done, total)}),
     )
     asked = ("joint", "marginal:center", "random:0.25", "random:0.25 labels")
-    assert last == dict.fromkeys(asked, (300, 300))
+    compared = ("reference", "marginal:center reference", "random:0.25 nearest images")
+    whole = (len(TRAIN), len(TRAIN))
+    assert last == dict.fromkeys(asked, (300, 300)) | dict.fromkeys(compared, whole)
 
 
 def test_impossible_requests_are_refused_before_sampling(rulers: Rulers) -> None:
@@ -449,6 +451,8 @@ def test_impossible_requests_are_refused_before_sampling(rulers: Rulers) -> None
         ({"tasks": []}, "tasks not empty"),
         ({"tasks": ["joint", "middle"]}, "middle"),
         ({"tasks": ["marginal:middle"]}, "middle"),
+        ({"tasks": ["joint", "center", "joint"]}, "the task joint is asked twice"),
+        ({"tasks": ["random:0.5", "random:.50"]}, r"the task random:\.50 is asked twice"),
         ({"num": 63}, "63 images are too few for features of 64 dimensions"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -487,6 +491,13 @@ def test_few_images_are_measured_where_that_is_forced_and_named_so(rulers: Ruler
     assert record.error is None and record.value == pytest.approx(record.floor, rel=1e-6)
 
 
+def test_a_reference_of_few_images_is_named_so_too(rulers: Rulers) -> None:
+    train = ImageDataset("digits:train", TRAIN.images_uint8(torch.arange(63)))
+    records = by_metric(Perfect(), rulers, train=train, allow_few=True)
+    assert "fd130few_classifier_test_random50" in records
+    assert "fd130_classifier_test_random50_in-two-steps" in records  # of the model with itself
+
+
 def test_a_report_is_written_alike_each_time(rulers: Rulers, tmp_path: Path) -> None:
     tasks = ["joint", "random:0.25", "random:0.5"]
     for name in ("first", "again"):
@@ -512,6 +523,18 @@ def test_a_report_is_written_alike_each_time(rulers: Rulers, tmp_path: Path) -> 
     write_report(replace(report, images_per_second={}), tmp_path / "first")
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert names == ["labels.json", "metrics.csv", "metrics.json"]
+
+
+def test_a_curve_names_its_lines_beside_them(rulers: Rulers) -> None:
+    records = measure(Noise(), rulers, tasks=["random:0.25", "random:0.5"]).records
+    figure = curve(records, "fd", "Fréchet distance")
+    assert figure is not None
+    (legend,), (axes,) = figure.legends, figure.axes
+    named = {text.get_text() for text in legend.get_texts()}
+    assert named == {"model", "nearest-pasted", "mean-pasted", "glued", "floor"}
+    figure.canvas.draw()
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    assert curve(records[:5], "agreement", "label agreement") is None
 
 
 def test_galleries_run_from_best_to_worst(rulers: Rulers) -> None:

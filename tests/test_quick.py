@@ -18,10 +18,12 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.evaluation import reference
 from biglearn_gan.evaluation.classifier import ImageClassifier
 from biglearn_gan.evaluation.quick import QuickEvaluation
 from biglearn_gan.fit import Progress, fit
 from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.trainer import Trainer
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1, validation_share=0.2)
@@ -63,6 +65,15 @@ def test_good_and_bad_models_are_told_apart(classifier: ImageClassifier) -> None
         good["evaluation/joint_distance"] + good["evaluation/completion_distance"]
     )
     assert quick.score(good) < quick.score(bad)
+
+
+def test_the_reference_comes_from_the_cache(
+    classifier: ImageClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = QuickEvaluation(classifier, TRAIN, HELD_OUT, 2, cache=tmp_path).measure(Echo())
+    monkeypatch.setattr(reference, "_measure", lambda *_: pytest.fail("was measured again"))
+    again = QuickEvaluation(classifier, TRAIN, HELD_OUT, 2, cache=tmp_path)
+    assert again.measure(Echo()) == measured
 
 
 def test_without_held_out_images_nothing_is_the_best(classifier: ImageClassifier) -> None:
@@ -170,23 +181,23 @@ def test_what_was_measured_stays_where_a_run_goes_on_without(
     assert rows()[: len(before)] == before and len(rows()) > len(before)
 
 
-def test_its_share_of_the_time_is_kept(
+@pytest.fixture
+def spend(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a clock that a step moves by 1 and an evaluation by 3: at a half, one in six steps."""
-    from biglearn_gan import fit as fit_module
-    from biglearn_gan import trainer as trainer_module
+) -> Callable[..., tuple[list[int], list[str]]]:
+    """Train at a half for evaluation, by a clock that a step moves by 1 and an evaluation by 3.
 
+    Gives the steps at which it was evaluated, and what was said of when it would be.
+    """
     now = [0.0]
-    for module in (fit_module, trainer_module):
-        monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
-    original = trainer_module.Trainer._draw
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    original = Trainer._draw
 
     def draw(self: Any, *arguments: Any, **options: Any) -> Any:
         now[0] += 1.0
         return original(self, *arguments, **options)
 
-    monkeypatch.setattr(trainer_module.Trainer, "_draw", draw)
+    monkeypatch.setattr(Trainer, "_draw", draw)
 
     class Slow(Scripted):
         def measure(self, model: BigLearnGAN) -> dict[str, float]:
@@ -196,11 +207,59 @@ def test_its_share_of_the_time_is_kept(
         def score(self, measured: dict[str, float]) -> None:
             return None
 
-    config = tiny_config({"train.max_images": 4 * 60, "logging.evaluation_share": 0.5})
-    slow = Slow([1.0])
-    fit(config, tmp_path / "run", device="cpu", make_evaluation=lambda _: slow)
-    assert slow.asked == 1 + 60 // 6 - 1  # the first one, at the start, is paid for as well
-    assert not (tmp_path / "run" / "best").exists()
+    def call(steps: int, making: float = 0.0) -> tuple[list[int], list[str]]:
+        def make(_: ImageDataset) -> Slow:
+            now[0] += making
+            return Slow([1.0])
+
+        asked, outlooks = [], []
+
+        def hear(progress: Progress) -> None:
+            if progress.evaluation:
+                asked.append(progress.images_seen // 4)
+            if progress.outlook:
+                outlooks.append(f"{progress.images_seen // 4}: {progress.outlook}")
+
+        config = tiny_config({"train.max_images": 4 * steps, "logging.evaluation_share": 0.5})
+        run = tmp_path / "run"
+        fit(config, run, device="cpu", on_progress=hear, make_evaluation=make)
+        assert not (run / "best").exists()
+        return asked, outlooks
+
+    return call
+
+
+def test_its_share_of_the_time_is_kept(spend: Callable[..., tuple[list[int], list[str]]]) -> None:
+    """At a half, one in six steps; the first one, at the start, is paid for as well."""
+    asked, outlooks = spend(60)
+    assert asked == [0, *range(12, 61, 6)]
+    expected = ["2: next evaluation in about 40 images"]
+    expected += [f"{step}: next evaluation in about 24 images" for step in range(12, 54, 6)]
+    assert outlooks == [*expected, "54: next evaluation at the end"]
+
+
+def test_its_making_is_paid_for_as_well(
+    spend: Callable[..., tuple[list[int], list[str]]],
+) -> None:
+    asked, outlooks = spend(60, making=6.0)
+    assert asked == [0, *range(24, 61, 6)]
+    assert outlooks[0] == "2: next evaluation in about 88 images"
+
+
+def test_time_is_put_aside_for_the_last_state(
+    spend: Callable[..., tuple[list[int], list[str]]],
+) -> None:
+    """That at step 54 would leave 1.5 of the 3 that the last one costs."""
+    asked, outlooks = spend(57)
+    assert asked == [0, *range(12, 49, 6), 57]
+    assert outlooks[-1] == "48: next evaluation at the end"
+
+
+def test_where_there_is_no_time_that_is_said(
+    spend: Callable[..., tuple[list[int], list[str]]],
+) -> None:
+    asked, outlooks = spend(11)
+    assert asked == [0] and outlooks == ["2: no time for another evaluation"]
 
 
 def test_a_share_of_zero_turns_it_off(tiny_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import warnings
 from pathlib import Path
 
@@ -105,22 +107,41 @@ def test_the_transform_is_told_the_number_of_its_first_image() -> None:
     assert same(found, reference_statistics(Projection(), turned))
 
 
-def damaged_contents(file: Path) -> list[bytes]:
-    """Cut, emptied, of another length, without a key, and with a number that is none."""
+def with_hash(tensors: dict[str, torch.Tensor], file: Path) -> bytes:
+    """The bytes of a file of these tensors, with the hash that belongs to them."""
+    whole = b"".join(tensors[name].numpy().tobytes() for name in ("count", "mean", "scatter"))
+    save_file(tensors, file, {"sha256": hashlib.sha256(whole).hexdigest()})
+    return file.read_bytes()
+
+
+def damaged_contents(file: Path) -> list[tuple[bytes, str]]:
+    """Files that are none or hold no moments of these images, and what is said of them."""
     whole = file.read_bytes()
-    contents = [whole[:-8], whole[:20], b"", b"not a file of tensors"]
+    cut = [(content, "") for content in (whole[:-8], whole[:20], b"", b"not a file of tensors")]
+    flipped = whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:]  # the last bit of one number
     tensors = load_file(file)
+    assert with_hash(tensors, file) == whole
+    lopsided = tensors["scatter"].clone()
+    lopsided[1, 3] += 1e-6 * lopsided.max()
     changes = (
-        {"mean": torch.zeros(4, dtype=torch.float64)},
-        {"scatter": torch.full((5, 5), torch.nan, dtype=torch.float64)},
-        {"mean": torch.full((5,), torch.inf, dtype=torch.float64)},
+        ({"mean": torch.zeros(4, dtype=torch.float64)}, r"moments of \(4,\) and \(5, 5\)"),
+        ({"scatter": torch.full((5, 5), torch.nan, dtype=torch.float64)}, "are not finite"),
+        ({"mean": torch.full((5,), torch.inf, dtype=torch.float64)}, "are not finite"),
+        ({"mean": tensors["mean"].float()}, r"torch\.float32 and torch\.float64"),
+        ({"scatter": tensors["scatter"].float()}, r"torch\.float64 and torch\.float32"),
+        ({"scatter": lopsided}, "not symmetric"),
+        ({"count": torch.tensor(0)}, "a count of 0, not 7"),
+        ({"count": torch.tensor(-7)}, "a count of -7, not 7"),
+        ({"count": torch.tensor([7, 7])}, r"a count of \[7, 7\], not 7"),
     )
-    for change in changes:
-        save_file(tensors | change, file)
-        contents.append(file.read_bytes())
+    changed = [(with_hash(tensors | change, file), words) for change, words in changes]
+    save_file(tensors, file)
+    unsigned = file.read_bytes()
     del tensors["count"]
     save_file(tensors, file)
-    return [*contents, file.read_bytes()]
+    keyless = file.read_bytes()
+    arrays = "its arrays are not those of its sha256"
+    return [*cut, (flipped, arrays), *changed, (unsigned, arrays), (keyless, "count")]
 
 
 def test_a_damaged_file_is_named_and_rebuilt(tmp_path: Path) -> None:
@@ -128,13 +149,14 @@ def test_a_damaged_file_is_named_and_rebuilt(tmp_path: Path) -> None:
     computed = reference_statistics(Projection(), images, cache=tmp_path)
     file = only_file(tmp_path)
     contents = damaged_contents(file)
-    assert len(contents) == 8
-    for content in contents:
+    assert len({content for content, _ in contents}) == 16
+    for content, words in contents:
         file.write_bytes(content)
         features = Projection()
         with pytest.warns(UserWarning, match="damaged statistics are computed anew") as caught:
             rebuilt = reference_statistics(features, images, cache=tmp_path)
         assert str(file) in str(caught[0].message)
+        assert re.search(words, str(caught[0].message))
         assert features.asked == 7 and same(rebuilt, computed)
         again = Projection()
         assert same(reference_statistics(again, images, cache=tmp_path), computed)

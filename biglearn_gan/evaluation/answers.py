@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.holes import named_hole
-from biglearn_gan.images import DataError, load_images, to_uint8, to_unit_range
+from biglearn_gan.images import to_uint8, to_unit_range
 
 MARGINAL = "marginal:"
 """Prefix of a task that gives nothing and asks for the tokens of a hole alone, all else absent."""
@@ -34,9 +32,6 @@ COMPLETION_TASKS = (
     "checkerboard",
 )
 """The holes that completions are measured on by default."""
-
-FIXED_HOLES = ("left-half", "right-half", "top-half", "bottom-half", "center", "border")
-"""Holes that are the same whatever the seed and the patch, so that a file's can be checked."""
 
 
 @dataclass(frozen=True)
@@ -212,71 +207,6 @@ class Given:
         return self.images[start:stop, :variations]
 
 
-def load_given(path: Path, dataset: ImageDataset, task: str | None) -> tuple[Question, Given]:
-    """Images made elsewhere, with the question that they answer.
-
-    Args:
-        path: a folder of image files (joint samples), or an ``.npz`` with the keys that
-            ``biglearn-gan sample`` writes: ``images`` (N, K, H, W, C) or (N, H, W, C), uint8; for
-            completions also ``masks`` (N, H, W), True = generated, and ``sources`` (N, H, W, C).
-            Of a folder that ``sample`` wrote, its ``samples.npz`` is read.
-        dataset: its images tell the size, and the labels of the sources that are among them.
-        task: what to call the completions in the results; by default ``samples``.
-
-    Raises:
-        DataError: nothing usable is there, or images of another size.
-    """
-    if (path / "samples.npz").is_file():
-        path = path / "samples.npz"
-    if path.suffix != ".npz":
-        if task not in (None, "joint"):
-            raise DataError(f"{path}: a folder holds images from nothing, not completions ({task})")
-        limit = 10**9
-        images, resized = load_images(path, dataset.image_size, dataset.channels, limit)
-        if resized:
-            raise DataError(
-                f"{path}: {resized} of {len(images)} images have another size than "
-                f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
-            )
-        return _joint(len(images), dataset), Given(images[:, None])
-    arrays = _read_arrays(path)
-    images = _channels_first(path, "images", arrays, dataset)
-    hole = arrays.get("masks")
-    shape = (len(images), *dataset.image_size)
-    if hole is not None and (hole.dtype != bool or hole.shape != shape):
-        raise DataError(
-            f"{path}: masks must be bool of shape {shape}, not {hole.dtype} of shape {hole.shape}"
-        )
-    if hole is None or hole.all():
-        return _joint(len(images), dataset), Given(images)
-    empty = np.flatnonzero(~hole.any(axis=(1, 2)))
-    if len(empty):
-        raise DataError(f"{path}: row {empty[0]} of masks has no hole")
-    if "sources" not in arrays:
-        raise DataError(f"{path}: completions need the key sources, and it holds {list(arrays)}")
-    sources = _channels_first(path, "sources", arrays, dataset)[:, 0]
-    if len(sources) != len(images):
-        raise DataError(f"{path}: {len(images)} rows of images and {len(sources)} of sources")
-    holes = torch.from_numpy(hole)
-    if task in FIXED_HOLES:
-        expected = named_hole(task, dataset.image_size, 1, len(holes), 0)
-        if not torch.equal(holes, expected):
-            raise DataError(f"{path}: its masks are not the hole {task}")
-    labels = labels_of(sources, dataset)
-    absent = torch.zeros_like(holes)
-    return Question(task or "samples", sources, labels, holes, absent), Given(images)
-
-
-def labels_of(
-    images: UInt8[Tensor, "N C H W"], dataset: ImageDataset
-) -> Int64[Tensor, " N"] | None:
-    """The labels of images that are in a data set pixel by pixel; None if one of them is not."""
-    if dataset.labels is None:
-        return None
-    places = places_in(images, dataset)
-    return None if bool((places < 0).any()) else dataset.labels.cpu()[places]
-
-
 def places_in(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> Int64[Tensor, " N"]:
     """Where in a data set each image is, pixel by pixel; -1 where it is not."""
     known: dict[bytes, int] = {}
@@ -301,41 +231,3 @@ def halves(
         grid = chosen.view(rows, columns)
         first[row] = grid.repeat_interleave(patch_size, 0).repeat_interleave(patch_size, 1)
     return first & hole
-
-
-def _joint(count: int, dataset: ImageDataset) -> Question:
-    return ask_from_nothing("joint", count, dataset, patch_size=1, seed=0)
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("images", "sources", "masks") if name in file}
-    except FileNotFoundError:
-        raise DataError(f"{path}: cannot be read as an .npz file (there is none)") from None
-    except Exception as error:  # a damaged archive can raise anything
-        kind = type(error).__name__
-        raise DataError(f"{path}: cannot be read as an .npz file of arrays ({kind})") from None
-    for name, array in found.items():
-        if not isinstance(array, np.ndarray):
-            raise DataError(f"{path}: {name} is not an array")
-    return found
-
-
-def _channels_first(
-    path: Path, key: str, arrays: dict[str, np.ndarray], dataset: ImageDataset
-) -> UInt8[Tensor, "N K C H W"]:
-    if key not in arrays:
-        raise DataError(f"{path}: has no array named {key}")
-    array = arrays[key]
-    expected = (*dataset.image_size, dataset.channels)
-    if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-3:] != expected:
-        raise DataError(
-            f"{path}: {key} must be uint8 of shape (N, K, {', '.join(map(str, expected))}) or "
-            f"without K, as {dataset.name} is, not {array.dtype} of shape {array.shape}"
-        )
-    if array.ndim == 4:
-        array = array[:, None]
-    if array.size == 0:
-        raise DataError(f"{path}: {key} is empty, of shape {array.shape}")
-    return torch.from_numpy(array).movedim(-1, -3).contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -41,6 +41,8 @@ from biglearn_gan.images import to_unit_range
 from biglearn_gan.randomness import Stream, generator_for
 
 HISTOGRAM_DRAWS = 64
+"""Completions in the label histogram of a source; of fewer, the metric's name says how many."""
+
 HISTOGRAM_ROWS = 1000
 ROWS_AT_ONCE = 250
 
@@ -135,6 +137,7 @@ class Bench:
             cache=self.cache,
             transform=cut,
             transform_key=f"{question.task} on patches of {patch_size}, seed {self.seed}",
+            progress=partial(self.progress, f"{question.task} reference"),
         )
         hole = question.hole[:, None]
         drawn = torch.where(hole, self._read(question, answers, 1, report)[:, 0], mean)
@@ -219,8 +222,9 @@ class Bench:
 
     def _references(self, question: Question, ceiling: float | None, report: Report) -> None:
         """Distance and agreement of images that are pasted together."""
+        nearest = partial(self.progress, f"{question.task} nearest images")
         for name, images in (
-            ("nearest-pasted", pasted.nearest_pasted(question, self.train_data)),
+            ("nearest-pasted", pasted.nearest_pasted(question, self.train_data, nearest)),
             ("mean-pasted", pasted.mean_pasted(question, self.train_data)),
             ("glued", pasted.glued(question)),
         ):
@@ -270,6 +274,7 @@ class Bench:
                 value,
                 rows * draws,
                 floor=floor,
+                subject="" if draws == HISTOGRAM_DRAWS else f"{draws}-draws",
             )
         ]
 
@@ -302,7 +307,12 @@ class Bench:
 
     @cached_property
     def _reference(self) -> GaussianStatistics:
-        return reference_statistics(self.rulers.features, self.train_data, cache=self.cache)
+        return reference_statistics(
+            self.rulers.features,
+            self.train_data,
+            cache=self.cache,
+            progress=partial(self.progress, "reference"),
+        )
 
     @cached_property
     def _floor_features(self) -> Float[Tensor, "N D"]:

@@ -15,7 +15,7 @@ from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.records import Record
 
 Progress = Callable[[str, int, int], None]
-"""Called with (task, images done, images of this task)."""
+"""Called with (what is done: a task, say; images done; all of its images)."""
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.answers import Question
+from biglearn_gan.evaluation.reference import Progress
 from biglearn_gan.images import to_unit_range
 
 REFERENCE_ROWS = 2000
 """Training images compared with all sources at once, which bounds memory."""
 
 
-def nearest_pasted(question: Question, train_data: ImageDataset) -> UInt8[Tensor, "N C H W"]:
+def nearest_pasted(
+    question: Question, train_data: ImageDataset, progress: Progress = lambda done, total: None
+) -> UInt8[Tensor, "N C H W"]:
     """The hole filled from the training image that is nearest in the observed pixels."""
-    nearest = nearest_images(question, train_data)
+    nearest = nearest_images(question, train_data, progress)
     return _fill(question, train_data.images_uint8(nearest).cpu())
 
 
@@ -36,8 +39,13 @@ def glued(question: Question) -> UInt8[Tensor, "N C H W"]:
     return _fill(question, question.images.roll(-1, 0))
 
 
-def nearest_images(question: Question, train_data: ImageDataset) -> Int64[Tensor, " N"]:
-    """For each row, the training image with the least squared distance in the observed pixels."""
+def nearest_images(
+    question: Question, train_data: ImageDataset, progress: Progress = lambda done, total: None
+) -> Int64[Tensor, " N"]:
+    """For each row, the training image with the least squared distance in the observed pixels.
+
+    ``progress`` hears of (training images compared, all of them).
+    """
     observed = question.observed[:, None].expand(question.images.shape).flatten(1).float()
     sources = to_unit_range(question.images).flatten(1) * observed  # (N, D)
     least = torch.full((len(question),), torch.inf)
@@ -48,6 +56,7 @@ def nearest_images(question: Question, train_data: ImageDataset) -> Int64[Tensor
         values, places = distances.min(dim=1)
         nearest = torch.where(values < least, indices[places], nearest)
         least = torch.minimum(least, values)
+        progress(int(indices[-1]) + 1, len(train_data))
     return nearest
 
 

@@ -29,6 +29,7 @@ from biglearn_gan.evaluation.answers import (
 )
 from biglearn_gan.evaluation.bench import Bench
 from biglearn_gan.evaluation.outcome import Progress, Report, Rulers
+from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.randomness import Stream, generator_for
 
 TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
@@ -126,8 +127,8 @@ def evaluate(
         progress: hears of every batch.
 
     Raises:
-        ProtocolError: ``num``, ``variations`` or ``seed`` out of range, no tasks, or fewer images
-            than features.
+        ProtocolError: ``num``, ``variations`` or ``seed`` out of range, no tasks or one twice, or
+            fewer images than features.
         HoleError: an unknown task.
         ClassifierError: a classifier for other images.
     """
@@ -138,6 +139,10 @@ def evaluate(
         )
     for task in tasks:
         ask_from_nothing(task, 1, test_data, patch_size, seed)
+    called = [metric_name("", 1, "", None, task) for task in tasks]
+    twice = next((task for i, task in enumerate(tasks) if called[i] in called[:i]), None)
+    if twice is not None:
+        raise ProtocolError(f"the task {twice} is asked twice; name each task once")
     count = min(num, len(test_data))
     _check(rulers, train_data, test_data, count, allow_few)
     originals, labels = _choose(test_data, count, seed)
@@ -182,8 +187,10 @@ def evaluate_given(
 ) -> Report:
     """Measure images made elsewhere as :func:`evaluate` measures a model's on the same task.
 
-    Completions have their own sources as floor, and all variations that are there are used. The
-    split in the names is that of ``test_data`` where all sources are in it, else ``given``.
+    Completions have their own sources as floor, and all variations that are there are used: from
+    fewer than 64, ``label-total-variation`` ends in their number, as ``8-draws``, and its floor is
+    that of as many perfect draws. The split in the names is that of ``test_data`` where all sources
+    are in it, else ``given``.
 
     Raises:
         ProtocolError: fewer images than features have dimensions, a source that is a training

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -31,6 +33,7 @@ class QuickEvaluation:
             training images, and no state is called the best.
         patch_size: of the model, in pixels.
         seed: of sampling, holes and the choice of images.
+        cache: folder for the reference's statistics, or None.
 
     Attributes:
         names: of what :meth:`measure` gives.
@@ -57,6 +60,7 @@ class QuickEvaluation:
         held_out: ImageDataset | None,
         patch_size: int,
         seed: int = 0,
+        cache: Path | None = None,
     ):
         data = train_data if held_out is None else held_out
         for dataset in (train_data, data):
@@ -76,7 +80,7 @@ class QuickEvaluation:
         self._originals = data.images_uint8(chosen).cpu()
         self._labels = None if data.labels is None else data.labels.cpu()[chosen]
         self._blank = ask_from_nothing("joint", len(chosen), data, patch_size, seed)
-        self._reference = reference_statistics(self._features, train_data)
+        self._reference = reference_statistics(self._features, train_data, cache=cache)
         self.ruler = f"{self._features.fingerprint} {data.fingerprint()} {seed}"
         floor = "which are trained on, too"
         if self._held_out:

@@ -61,10 +61,11 @@ class Recorder:
         floor: float | None,
         subject: str = "",
     ) -> Record:
-        """A Fréchet distance to a reference that counts as exact."""
+        """A Fréchet distance to a reference that counts as exact; ``few`` if either side is."""
         groups = [self.moments(part) for part in features.tensor_split(GROUPS)]
         value, error = frechet_distance_with_error(groups, reference, allow_few=self.allow_few)
-        return self._distance(task, value, error, floor, len(features), subject)
+        fewest = min(len(features), reference.count)
+        return self._distance(task, value, error, floor, len(features), fewest, subject)
 
     def distance_in_two_steps(
         self,
@@ -88,7 +89,7 @@ class Recorder:
                 kept[part] = False
                 without[group] = self.floor(stepwise[kept], self.moments(at_once[kept]))
             error = jackknife_error(without)
-        return self._distance(task, value, error, floor, count, IN_TWO_STEPS)
+        return self._distance(task, value, error, floor, count, count, IN_TWO_STEPS)
 
     def neighbours(
         self,
@@ -170,9 +171,10 @@ class Recorder:
         error: float | None,
         floor: float | None,
         count: int,
+        fewest: int,
         subject: str,
     ) -> Record:
-        few = count < self.features.dimensions
+        few = fewest < self.features.dimensions
         kind = self.features.name
         return self.record(
             "fd", kind, task, value, error, count, floor=floor, few=few, subject=subject

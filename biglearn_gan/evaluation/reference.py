@@ -1,7 +1,8 @@
 """Feature statistics of whole data sets, kept between runs.
 
 Their file is named by a hash of everything that they depend on: the images, what is done to them,
-and the features. A damaged file is rebuilt.
+and the features. Its metadata hold the SHA-256 of its arrays. A damaged file is rebuilt, and so is
+one that could not have been written here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
@@ -26,6 +27,12 @@ from biglearn_gan.files import replacing
 
 Transform = Callable[[UInt8[Tensor, "N C H W"], int], UInt8[Tensor, "N C H W"]]
 """Called with images and the number of the first."""
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, all images)."""
+
+HASH = "sha256"
+NAMES = ("count", "mean", "scatter")
 
 
 def default_cache() -> Path:
@@ -40,6 +47,7 @@ def reference_statistics(
     cache: Path | None = None,
     transform: Transform | None = None,
     transform_key: str = "",
+    progress: Progress = lambda done, total: None,
 ) -> GaussianStatistics:
     """Moments of the features over all images of a data set, from the cache where they are in it.
 
@@ -52,29 +60,34 @@ def reference_statistics(
             error, but a warning.
         transform: what is done to the images before.
         transform_key: says which transform that is, with all that it depends on.
+        progress: hears of every batch that is measured, nothing where the cache has it.
     """
     if cache is None:
-        return _measure(features, dataset, transform)
+        return _measure(features, dataset, transform, progress)
     parts = (dataset.fingerprint(), transform_key, features.name, features.fingerprint)
     key = hashlib.sha256("\n".join((*parts, str(features.dimensions))).encode()).hexdigest()
     path = cache / f"{key[:32]}.safetensors"
     if path.exists():
         try:
-            return _load(path, features.dimensions)
+            return _load(path, features.dimensions, len(dataset))
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             warnings.warn(f"{path}: damaged statistics are computed anew ({error})", stacklevel=2)
-    statistics = _measure(features, dataset, transform)
+    statistics = _measure(features, dataset, transform, progress)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            save_file(_tensors(statistics), temporary)
+            tensors = _tensors(statistics)
+            save_file(tensors, temporary, {HASH: _hash(tensors)})
     except (OSError, SafetensorError) as error:
         warnings.warn(f"{cache}: statistics cannot be kept here ({error})", stacklevel=2)
     return statistics
 
 
 def _measure(
-    features: Features, dataset: ImageDataset, transform: Transform | None
+    features: Features,
+    dataset: ImageDataset,
+    transform: Transform | None,
+    progress: Progress,
 ) -> GaussianStatistics:
     statistics = GaussianStatistics(features.dimensions)
     for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
@@ -82,6 +95,7 @@ def _measure(
         if transform is not None:
             images = transform(images, int(indices[0]))
         statistics.update(features(images))
+        progress(statistics.count, len(dataset))
     return statistics
 
 
@@ -93,13 +107,32 @@ def _tensors(statistics: GaussianStatistics) -> dict[str, Tensor]:
     }
 
 
-def _load(path: Path, dimensions: int) -> GaussianStatistics:
-    tensors = load_file(path)
+def _hash(tensors: dict[str, Tensor]) -> str:
+    """Of the bytes of count, mean and scatter, in this order."""
+    digest = hashlib.sha256()
+    for name in NAMES:
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load(path: Path, dimensions: int, count: int) -> GaussianStatistics:
+    """The moments of ``count`` vectors; ValueError where they can be none."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in NAMES}
+        metadata = file.metadata() or {}
     mean, scatter = tensors["mean"], tensors["scatter"]
     if mean.shape != (dimensions,) or scatter.shape != (dimensions, dimensions):
         raise ValueError(f"moments of {tuple(mean.shape)} and {tuple(scatter.shape)}")
+    if mean.dtype != torch.float64 or scatter.dtype != torch.float64:
+        raise ValueError(f"moments in {mean.dtype} and {scatter.dtype}, not in float64")
     if not (mean.isfinite().all() and scatter.isfinite().all()):
         raise ValueError("moments that are not finite")
+    if not torch.allclose(scatter, scatter.T, rtol=0, atol=1e-9 * float(scatter.abs().max())):
+        raise ValueError("a covariance that is not symmetric")
+    if tensors["count"].numel() != 1 or tensors["count"].item() != count:
+        raise ValueError(f"a count of {tensors['count'].tolist()}, not {count}")
+    if metadata.get(HASH) != _hash(tensors):
+        raise ValueError(f"its arrays are not those of its {HASH}")
     statistics = GaussianStatistics(dimensions)
-    statistics.count, statistics.mean, statistics.scatter = int(tensors["count"]), mean, scatter
+    statistics.count, statistics.mean, statistics.scatter = count, mean, scatter
     return statistics

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from biglearn_gan.evaluation.outcome import Report
 from biglearn_gan.evaluation.recorder import IN_TWO_STEPS
 from biglearn_gan.evaluation.records import Record, write_records
-from biglearn_gan.figures import completion_grid
+from biglearn_gan.figures import completion_grid, with_names
 from biglearn_gan.files import replacing
 
 
@@ -21,7 +21,8 @@ def write_report(report: Report, folder: str | Path) -> None:
     """Write everything into a folder.
 
     - ``metrics.json``, ``metrics.csv``: the records, the same bytes for the same arguments.
-    - ``speed.csv``: images a second, by task; these differ from run to run.
+    - ``speed.csv``: images a second, by task; no part of the records, which would then differ from
+      run to run.
     - ``completions_TASK.png``: the best, the median and the worst completions, by the distance in
       features between a source's original and its first completion.
     - ``distance.png``, ``agreement.png``: against the share of random blocks hidden, with floor,
@@ -42,6 +43,7 @@ def write_report(report: Report, folder: str | Path) -> None:
     for task, gallery in report.galleries.items():
         question = gallery.question
         grid = completion_grid(question.images, question.hole, gallery.answers)
+        grid = with_names(grid, ("best", "median", "worst"))
         with replacing(folder / f"completions_{task.replace(':', '-')}.png") as path:
             grid.save(path, format="png")
     for measure, label in (("fd", "Fréchet distance"), ("agreement", "label agreement")):
@@ -65,7 +67,7 @@ def curve(records: Sequence[Record], measure: str, label: str) -> Figure | None:
     model = lines.get("model", {})
     if len(model) < 2:
         return None
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for name, points in lines.items():
@@ -89,7 +91,7 @@ def curve(records: Sequence[Record], measure: str, label: str) -> Figure | None:
         axes.set_yscale("log")
     axes.set_xlabel("share of the blocks hidden")
     axes.set_ylabel(f"{label} (bars: 2 standard errors)")
-    axes.legend()
+    figure.legend(loc="outside right upper")
     return figure
 
 
