@@ -29,7 +29,7 @@ def random_images(count: int, channels: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(256, (count, channels, 7, 11), generator=generator, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("dimensions", [64, 2048])
+@pytest.mark.parametrize("dimensions", [64, 192, 768, 2048])
 def test_inception_features_are_those_of_pytorch_fid(
     dimensions: int, inception_weights: Path, hub: Path, tmp_path: Path
 ) -> None:

@@ -94,17 +94,33 @@ def test_covariances_that_do_not_commute_agree_with_the_matrix_root() -> None:
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_equals_pytorch_fid() -> None:
+STORED_DISTANCES = {
+    61: 714.6158244399699,
+    192: 2401.77855776009,
+    768: 9236.228833012981,
+    2048: 25301.57090840929,
+}
+"""What pytorch-fid 0.3.0 gave for the features of the next test with SciPy 1.17.1."""
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "count"), [(61, 401), (192, 401), (768, 1201), (2048, 2401)]
+)
+def test_equals_pytorch_fid(dimensions: int, count: int) -> None:
+    """By the stored value where SciPy no longer has what it calls, and where it takes long."""
     fid_score = pytest.importorskip("pytorch_fid.fid_score")
-    a, b = (statistics_of(random_features(401, 61, seed)) for seed in (6, 7))
-    moments = (a.mean, a.covariance, b.mean, b.covariance)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            expected = fid_score.calculate_frechet_distance(*(x.numpy() for x in moments))
-        except TypeError as error:
-            pytest.skip(f"this SciPy no longer has what pytorch-fid calls: {error}")
+    a, b = (statistics_of(random_features(count, dimensions, seed)) for seed in (6, 7))
+    expected = STORED_DISTANCES[dimensions]
+    if dimensions < 768:
+        moments = (a.mean, a.covariance, b.mean, b.covariance)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                expected = fid_score.calculate_frechet_distance(*(x.numpy() for x in moments))
+            except TypeError as error:
+                warnings.warn(f"SciPy lacks what pytorch-fid calls: {error}", stacklevel=1)
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+    assert expected == pytest.approx(STORED_DISTANCES[dimensions], rel=1e-6)
 
 
 def test_identical_sets_have_distance_zero() -> None:
@@ -223,3 +239,21 @@ def test_a_singular_and_a_regular_covariance_compare_by_the_closed_form() -> Non
     expected = 1.0 + 16.0 + 2.5**2
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-12)
     assert frechet_distance(second, first) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("first", "second"), [(11, 11), (7, 29), (2, 60), (19, 20)])
+def test_few_vectors_compare_by_the_closed_form(first: int, second: int) -> None:
+    """With centred vectors as rows, S = AᵀA and BᵀB: the trace is the nuclear norm of A Bᵀ."""
+    vectors = random_features(first, 61, seed=27), random_features(second, 61, seed=28)
+    a, b = ((v - v.mean(dim=0)).double() / (len(v) - 1) ** 0.5 for v in vectors)
+    shift = (vectors[0].double().mean(dim=0) - vectors[1].double().mean(dim=0)).square().sum()
+    expected = shift + a.square().sum() + b.square().sum() - 2 * torch.linalg.svdvals(a @ b.T).sum()
+    found = frechet_distance(*map(statistics_of, vectors), allow_few=True)
+    assert found == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_vectors_that_do_not_vary_have_a_distance() -> None:
+    constant, varying = torch.full((5, 3), 2.0), random_features(50, 3, seed=29)
+    a, b = statistics_of(constant), statistics_of(varying)
+    expected = float((a.mean - b.mean).square().sum() + b.covariance.trace())
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)

@@ -274,6 +274,19 @@ def test_joint_samples(rulers: Rulers) -> None:
     assert records["recall397_classifier_joint"].value > 0.8
 
 
+def test_generated_images_are_not_held_all_at_once(rulers: Rulers) -> None:
+    class Noting(ClassifierFeatures):
+        most = 0
+
+        def __call__(self, images: Tensor) -> Tensor:
+            self.most = max(self.most, len(images))
+            return super().__call__(images)
+
+    noting = Noting(rulers.classifier)
+    measure(Noise(), replace(rulers, features=noting), num=1000, tasks=["joint"])
+    assert 0 < noting.most <= 500
+
+
 def test_entropy_counts_the_classes_read(rulers: Rulers) -> None:
     images = TRAIN.batch(torch.arange(len(TRAIN))).images
     with torch.inference_mode():

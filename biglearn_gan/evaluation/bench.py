@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -98,16 +98,20 @@ class Bench:
 
     def joint(self, question: Question, answers: Answers, report: Report) -> None:
         """Images from nothing, against whole training images."""
-        images = self._read(question, answers, 1, report)[:, 0]
-        features, comparable = self.rulers.features(images), min(len(self.originals), len(images))
+        classifier = self.rulers.classifier
+        parts, read = [], []
+        for _, images in self._answered(question, answers, report):
+            parts.append(self.rulers.features(images))
+            if classifier is not None:
+                read.append(self._read_labels(images))
+        features, comparable = torch.cat(parts), min(len(self.originals), len(question))
         alike, record = features[:comparable], self._recorder
         report.records.append(record.distance(question.task, alike, self._reference, self._floor))
-        if comparable < len(images):
+        if comparable < len(features):
             report.records.append(record.distance(question.task, features, self._reference, None))
         report.records += record.neighbours(question.task, alike, self._real, self._floor_features)
-        classifier = self.rulers.classifier
         if classifier is not None:
-            labels, classes = self._read_labels(images), classifier.num_classes
+            labels, classes = torch.cat(read), classifier.num_classes
             report.records.append(
                 record.record(
                     "entropy",
@@ -115,7 +119,7 @@ class Bench:
                     question.task,
                     entropy(labels, classes),
                     entropy_error(labels, classes, GROUPS),
-                    len(images),
+                    len(labels),
                     ceiling=math.log(classes),
                 )
             )
@@ -139,11 +143,13 @@ class Bench:
             transform_key=f"{question.task} on patches of {patch_size}, seed {self.seed}",
             progress=partial(self.progress, f"{question.task} reference"),
         )
-        hole = question.hole[:, None]
-        drawn = torch.where(hole, self._read(question, answers, 1, report)[:, 0], mean)
+        parts = [
+            self.rulers.features(torch.where(part.hole[:, None], images, mean))
+            for part, images in self._answered(question, answers, report)
+        ]
+        features, hole = torch.cat(parts), question.hole[:, None]
         floor_features = self.rulers.features(torch.where(hole, self.originals, mean))
         floor = self._recorder.floor(floor_features, reference)
-        features = self.rulers.features(drawn)
         report.records.append(self._recorder.distance(question.task, features, reference, floor))
         real = self.rulers.features(cut(self._real_images, 0))
         report.records += self._recorder.neighbours(question.task, features, real, floor_features)
@@ -204,7 +210,8 @@ class Bench:
         once, again = (
             torch.cat(parts) for parts in zip(*self._pairs_at_once(question, drawn), strict=True)
         )
-        twice = self.rulers.features(self._read(question, stepwise, 1, Report())[:, 0])
+        parts = self._answered(question, stepwise, Report())
+        twice = torch.cat([self.rulers.features(images) for _, images in parts])
         floor = self._recorder.floor(again, self._recorder.moments(once))
         report.records.append(
             self._recorder.distance_in_two_steps(question.task, twice, once, floor)
@@ -333,18 +340,20 @@ class Bench:
     def _real(self) -> Float[Tensor, "N D"]:
         return self.rulers.features(self._real_images)
 
-    def _read(
-        self, question: Question, answers: Answers, variations: int, report: Report
-    ) -> UInt8[Tensor, "N K C H W"]:
-        parts, seconds = [], 0.0
+    def _answered(
+        self, question: Question, answers: Answers, report: Report
+    ) -> Iterator[tuple[Question, UInt8[Tensor, "B C H W"]]]:
+        """Parts of the question with the first answer to each row; no more are held at once."""
+        seconds = 0.0
         for start in range(0, len(question), ROWS_AT_ONCE):
+            part = question.rows(start, start + ROWS_AT_ONCE)
             started = time.perf_counter()
-            parts.append(answers.read(start, start + ROWS_AT_ONCE, variations))
+            images = answers.read(start, start + ROWS_AT_ONCE, 1)[:, 0]
             seconds += time.perf_counter() - started
-            self.progress(question.task, start + len(parts[-1]), len(question))
+            yield part, images
+            self.progress(question.task, start + len(part), len(question))
         if isinstance(answers, Drawn):
-            report.images_per_second[question.task] = len(question) * variations / seconds
-        return torch.cat(parts)
+            report.images_per_second[question.task] = len(question) / seconds
 
     @torch.inference_mode()
     def _read_labels(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:

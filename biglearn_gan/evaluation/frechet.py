@@ -180,7 +180,8 @@ def _trace_of_root(a: Float[Tensor, "D D"], b: Float[Tensor, "D D"]) -> Float[Te
     """The sum of the square roots of the eigenvalues of ``a b``.
 
     Eigenvalues by way of Cholesky's factor are the faster way. Where a covariance has no full rank
-    they would be zeros with rounding errors, whose roots are large, so singular values are taken.
+    they would be zeros with rounding errors, whose roots are large, so singular values are taken,
+    of factors that are as narrow as the ranks.
     """
     factor = _cholesky(a)
     if factor is None or _cholesky(b) is None:
@@ -196,7 +197,11 @@ def _cholesky(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"] | None:
     return None if failed or pivots.min() <= rounding * pivots.max() else factor
 
 
-def _eigen_factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"]:
-    """F with F Fᵀ = covariance; eigenvalues that rounding made negative count as 0."""
+def _eigen_factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D R"]:
+    """F with F Fᵀ = covariance, of as many columns as its rank R.
+
+    Eigenvalues that are rounding, some units in the last place of the largest, count as 0.
+    """
     values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.clamp(min=0).sqrt()
+    kept = values > 16 * torch.finfo(values.dtype).eps * values.max()
+    return vectors[:, kept] * values[kept].sqrt()
