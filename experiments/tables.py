@@ -227,7 +227,7 @@ def tables(records: list[dict[str, Any]]) -> str:
             for name in REFERENCES
         ]
         if any(shown):
-            bounds = (found[task, "fd"]["floor"], found.get((task, "agreement"), {}).get("ceiling"))
+            bounds = [bound_of(found[task, m]) for m in ("fd", "agreement") if (task, m) in found]
             numbers = ", ".join(f"{bound:.3g}" for bound in bounds if bound is not None)
             lines.append(f"| {task} | {numbers} | " + " | ".join(shown) + " |")
     return "\n".join(lines)

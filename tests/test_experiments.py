@@ -200,7 +200,7 @@ def test_a_table_has_a_value_its_error_and_its_bound() -> None:
     glued = record | {"metric": "fd397few_classifier_test_center_glued", "task": "center"}
     shown = tables([record, record | {"value": 9.0}, glued]).splitlines()
     assert shown[2].startswith("| joint | 2.15 ± 0.5 (1.36) |")
-    assert shown[-1] == "| center |  |  | 2.15 |"
+    assert shown[-1] == "| center |  |  |  | 2.15 |"
     assert parts_of("label-total-variation1k_classifier_test_random50x7") == (
         "label-total-variation",
         "",
