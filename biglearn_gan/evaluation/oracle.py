@@ -35,6 +35,10 @@ CRITIC_REAL = 1024
 """Real images for each mask on which the critic is read."""
 
 
+Average = Callable[[Sequence[float]], tuple[float, float | None]]
+"""Of values of all masks, with its standard error."""
+
+
 class OracleError(ValueError):
     """Something is asked that the oracle cannot answer, in one sentence."""
 
@@ -249,7 +253,7 @@ def _kind_records(
 
     records = []
     floors = errors.pop("floor")
-    statistics = [
+    statistics: list[tuple[str, str, Average]] = [
         ("mean_error", "mean_square", _root_of_mean),
         ("covariance_error", "covariance_square", _root_of_mean),
     ]
