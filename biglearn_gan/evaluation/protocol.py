@@ -42,7 +42,7 @@ BLOCK = 7
 models of different patch sizes get the same questions."""
 
 
-TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?")
+TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?|outside:\d+")
 """What completions made elsewhere may be called."""
 
 LEAST_IMAGES = 10
