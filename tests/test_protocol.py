@@ -442,16 +442,16 @@ def test_every_variation_of_images_from_nothing_counts(rulers: Rulers) -> None:
 
 def test_progress_reaches_the_end_of_every_task(rulers: Rulers) -> None:
     last: dict[str, tuple[int, int]] = {}
-    measure(
-        Perfect(),
-        rulers,
-        num=300,
-        variations=1,
-        tasks=["joint", "marginal:center", "random:0.25"],
-        progress=lambda task, done, total: last.update({task: (done, total)}),
-    )
-    asked = ("joint", "marginal:center", "random:0.25", "random:0.25 labels")
-    compared = ("reference", "marginal:center reference", "random:0.25 nearest images")
+
+    def hear(task: str, done: int, total: int) -> None:
+        assert last.get(task, (0, total)) <= (done, total)
+        last[task] = (done, total)
+
+    tasks = ["joint", "marginal:center", "random:0.5"]
+    measure(Perfect(), rulers, num=300, variations=1, tasks=tasks, progress=hear)
+    steps = ("joint in two steps", "random:0.5 in two steps")
+    asked = (*tasks, "random:0.5 labels", *steps)
+    compared = ("reference", "marginal:center reference", "random:0.5 nearest images")
     whole = (len(TRAIN), len(TRAIN))
     assert last == dict.fromkeys(asked, (300, 300)) | dict.fromkeys(compared, whole)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -207,25 +207,19 @@ class Bench:
         generators = [generator_for(Stream.HALVES, self.seed, row) for row in range(rows)]
         first = halves(question.hole, patch_size, generators)
         stepwise = DrawnInTwoSteps(drawn.model, question, first, (self.seed + 1, self.seed + 2))
-        once, again = (
-            torch.cat(parts) for parts in zip(*self._pairs_at_once(question, drawn), strict=True)
-        )
-        parts = self._answered(question, stepwise, Report())
-        twice = torch.cat([self.rulers.features(images) for _, images in parts])
-        floor = self._recorder.floor(again, self._recorder.moments(once))
+        once, again, twice = [], [], []
+        for start in range(0, rows, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, rows)
+            pairs = drawn.read(start, stop, 2)
+            once.append(self.rulers.features(pairs[:, 0]))
+            again.append(self.rulers.features(pairs[:, 1]))
+            twice.append(self.rulers.features(stepwise.read(start, stop, 1)[:, 0]))
+            self.progress(f"{question.task} in two steps", stop, rows)
+        at_once = torch.cat(once)
+        floor = self._recorder.floor(torch.cat(again), self._recorder.moments(at_once))
         report.records.append(
-            self._recorder.distance_in_two_steps(question.task, twice, once, floor)
+            self._recorder.distance_in_two_steps(question.task, torch.cat(twice), at_once, floor)
         )
-
-    def _pairs_at_once(
-        self, question: Question, answers: Answers
-    ) -> Sequence[tuple[Tensor, Tensor]]:
-        """Features of two answers to each row, in parts."""
-        parts = []
-        for start in range(0, len(question), ROWS_AT_ONCE):
-            images = answers.read(start, start + ROWS_AT_ONCE, 2)
-            parts.append((self.rulers.features(images[:, 0]), self.rulers.features(images[:, 1])))
-        return parts
 
     def _references(self, question: Question, ceiling: float | None, report: Report) -> None:
         """Distance and agreement of images that are pasted together."""
