@@ -22,7 +22,6 @@ from biglearn_gan.evaluation.answers import (
     Question,
     halves,
 )
-from biglearn_gan.evaluation.classifier import INFERENCE_ROWS
 from biglearn_gan.evaluation.frechet import GaussianStatistics
 from biglearn_gan.evaluation.labels import (
     entropy,
@@ -91,8 +90,9 @@ class Bench:
         """The floor with its error, and how often the true label is read from an original."""
         record = self._recorder
         records = [record.distance("originals", self._floor_features, self._reference, None)]
-        if self.labels is not None and self.rulers.classifier is not None:
-            right = (self._read_labels(self.originals) == self.labels).double()
+        classifier = self.rulers.classifier
+        if self.labels is not None and classifier is not None:
+            right = (classifier.read(self.originals) == self.labels).double()
             records.append(record.mean("agreement", "classifier", "originals", right, len(right)))
         return records
 
@@ -103,7 +103,7 @@ class Bench:
         for _, images in self._answered(question, answers, report):
             parts.append(self.rulers.features(images))
             if classifier is not None:
-                read.append(self._read_labels(images))
+                read.append(classifier.read(images))
         features, comparable = torch.cat(parts), min(len(self.originals), len(question))
         alike, record = features[:comparable], self._recorder
         report.records.append(record.distance(question.task, alike, self._reference, self._floor))
@@ -158,7 +158,7 @@ class Bench:
         self, question: Question, answers: Answers, variations: int, report: Report
     ) -> None:
         """Completions of originals, and of what is no model beside them."""
-        task, rows = question.task, len(question)
+        task, rows, classifier = question.task, len(question), self.rulers.classifier
         variations = min(variations, answers.variations or variations)
         features, labels, spreads, changes = [], [], [], []
         seconds = 0.0
@@ -168,9 +168,8 @@ class Bench:
             images = answers.read(start, start + ROWS_AT_ONCE, variations)
             seconds += time.perf_counter() - started
             features.append(self.rulers.features(images[:, 0]))
-            if self.rulers.classifier is not None and question.labels is not None:
-                read = self._read_labels(images.flatten(0, 1))
-                labels.append(read.view(-1, variations))
+            if classifier is not None and question.labels is not None:
+                labels.append(classifier.read(images.flatten(0, 1)).view(-1, variations))
             if variations > 1:
                 spreads.append(spread(images, part))
             changes.append(changed(images, part))
@@ -224,6 +223,7 @@ class Bench:
     def _references(self, question: Question, ceiling: float | None, report: Report) -> None:
         """Distance and agreement of images that are pasted together."""
         nearest = partial(self.progress, f"{question.task} nearest images")
+        classifier = self.rulers.classifier
         for name, images in (
             ("nearest-pasted", pasted.nearest_pasted(question, self.train_data, nearest)),
             ("mean-pasted", pasted.mean_pasted(question, self.train_data)),
@@ -234,8 +234,8 @@ class Bench:
             report.records.append(
                 record.distance(question.task, features, self._reference, self._floor, name)
             )
-            if question.labels is not None and self.rulers.classifier is not None:
-                right = (self._read_labels(images) == question.labels).double()
+            if question.labels is not None and classifier is not None:
+                right = (classifier.read(images) == question.labels).double()
                 report.records.append(
                     record.mean(
                         "agreement",
@@ -260,8 +260,8 @@ class Bench:
         labels = []
         for start in range(0, rows, ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, rows)
-            read = self._read_labels(answers.read(start, stop, draws).flatten(0, 1))
-            labels.append(read.view(-1, draws))
+            images = answers.read(start, stop, draws).flatten(0, 1)
+            labels.append(classifier.read(images).view(-1, draws))
             self.progress(f"{question.task} labels", stop, rows)
         shares = histograms(torch.cat(labels), classifier.num_classes)
         generator = generator_for(Stream.HISTOGRAMS, self.seed)
@@ -348,13 +348,3 @@ class Bench:
             self.progress(question.task, start + len(part), len(question))
         if isinstance(answers, Drawn):
             report.images_per_second[question.task] = len(question) / seconds
-
-    @torch.inference_mode()
-    def _read_labels(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
-        classifier = self.rulers.classifier
-        assert classifier is not None
-        parts = [
-            classifier(to_unit_range(part).to(classifier.device)).argmax(dim=1).cpu()
-            for part in images.split(INFERENCE_ROWS)
-        ]
-        return torch.cat(parts)
