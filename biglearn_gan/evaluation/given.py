@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
-from biglearn_gan.evaluation.answers import Given, Question, ask_from_nothing, places_in
+from biglearn_gan.evaluation.answers import Given, Question, given_from_nothing, places_in
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import DataError, load_images
 
@@ -51,14 +51,13 @@ def load_given(
     if archive is None:
         if task not in (None, "joint"):
             raise DataError(f"{path}: a folder holds images from nothing, not completions ({task})")
-        limit = 10**9 if num is None else num
-        images, resized = load_images(path, dataset.image_size, dataset.channels, limit)
+        images, resized = load_images(path, dataset.image_size, dataset.channels, num)
         if resized:
             raise DataError(
                 f"{path}: {resized} of {len(images)} images have another size than "
                 f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
             )
-        return _joint(images, dataset)
+        return given_from_nothing(images[:, None], dataset)
     arrays = _read_arrays(archive, ("images", "sources", "masks"))
     images = _channels_first(archive, "images", arrays, dataset)
     hole = arrays.get("masks")
@@ -69,7 +68,7 @@ def load_given(
             f"{hole.shape}"
         )
     if hole is None or hole.all():
-        return _joint(images.flatten(0, 1)[:num], dataset)
+        return given_from_nothing(images, dataset, num)
     empty = np.flatnonzero(~hole.any(axis=(1, 2)))
     if len(empty):
         raise DataError(f"{archive}: row {empty[0]} of masks has no hole")
@@ -111,11 +110,6 @@ def labels_of(
         return None
     places = places_in(images, dataset)
     return None if bool((places < 0).any()) else dataset.labels.cpu()[places]
-
-
-def _joint(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> tuple[Question, Given]:
-    question = ask_from_nothing("joint", len(images), dataset, patch_size=1, seed=0)
-    return question, Given(images[:, None])
 
 
 def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> None:

@@ -25,6 +25,7 @@ from biglearn_gan.evaluation.answers import (
     Sampler,
     ask,
     ask_from_nothing,
+    given_from_nothing,
     places_in,
 )
 from biglearn_gan.evaluation.bench import Bench
@@ -201,7 +202,8 @@ def evaluate_given(
     joint = not bool(question.observed.any())
     count = len(question)
     if joint:
-        count = min(count * given.variations, len(test_data))
+        question, given = given_from_nothing(given.images, test_data)
+        count = min(len(question), len(test_data))
     _check(rulers, train_data, test_data, count, allow_few)
     split = test_data.name.rpartition(":")[2]
     if joint:
@@ -222,9 +224,7 @@ def evaluate_given(
     )
     report = Report(bench.originals_themselves())
     if joint:
-        images = given.images.flatten(0, 1)
-        everything = ask_from_nothing("joint", len(images), test_data, patch_size=1, seed=seed)
-        bench.joint(everything, Given(images[:, None]), report)
+        bench.joint(question, given, report)
     else:
         bench.completion(question, given, given.variations, report)
     return report
