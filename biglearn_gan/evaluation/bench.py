@@ -30,13 +30,14 @@ from biglearn_gan.evaluation.labels import (
     total_variation,
     total_variation_of_perfect_draws,
 )
-from biglearn_gan.evaluation.outcome import Gallery, Progress, Report, Rulers
+from biglearn_gan.evaluation.outcome import Gallery, Report, Rulers
 from biglearn_gan.evaluation.pixels import changed, spread
 from biglearn_gan.evaluation.recorder import GROUPS, Recorder
 from biglearn_gan.evaluation.records import Record
 from biglearn_gan.evaluation.reference import reference_statistics
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_unit_range
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.randomness import Stream, generator_for
 
 HISTOGRAM_DRAWS = 64
@@ -75,7 +76,7 @@ class Bench:
         seed: int,
         cache: Path | None = None,
         allow_few: bool = False,
-        progress: Progress = lambda task, done, total: None,
+        progress: TaskProgress = lambda task, done, total: None,
     ):
         self.rulers = rulers
         self.train_data = train_data

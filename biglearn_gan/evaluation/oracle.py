@@ -16,12 +16,12 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, TaskComponent
-from biglearn_gan.evaluation.outcome import Progress
 from biglearn_gan.evaluation.records import Record
 from biglearn_gan.gaussians import ConditionalMixture, GaussianMixture
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.patches import patchify, pixels_of_tokens, unpatchify
 from biglearn_gan.presets import PRESETS, components_of
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.tasks import TaskSampler
 
@@ -74,7 +74,7 @@ def evaluate_oracle(
     sources: int = 32,
     draws: int = 256,
     joint_model: FieldModel | None = None,
-    progress: Progress | None = None,
+    progress: TaskProgress | None = None,
 ) -> list[Record]:
     """Measure a model on each component of the ``big`` tasks; the same arguments, the same bits.
 
@@ -210,7 +210,7 @@ class _Errors:
 
 
 def _kind_records(
-    bench: _Bench, number: int, unconditional: Float64[Tensor, "N K D"], progress: Progress
+    bench: _Bench, number: int, unconditional: Float64[Tensor, "N K D"], progress: TaskProgress
 ) -> list[Record]:
     kind = KINDS[number]
     total = bench.masks * bench.sources * bench.draws

@@ -29,8 +29,9 @@ from biglearn_gan.evaluation.answers import (
     places_in,
 )
 from biglearn_gan.evaluation.bench import Bench
-from biglearn_gan.evaluation.outcome import Progress, Report, Rulers
+from biglearn_gan.evaluation.outcome import Report, Rulers
 from biglearn_gan.evaluation.records import metric_name
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.randomness import Stream, generator_for
 
 TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
@@ -74,7 +75,7 @@ def evaluate(
     tasks: Sequence[str] = TASKS,
     cache: Path | None = None,
     allow_few: bool = False,
-    progress: Progress = lambda task, done, total: None,
+    progress: TaskProgress = lambda task, done, total: None,
 ) -> Report:
     """Measure a model on each task; the same arguments give the same records to the bit.
 
@@ -184,7 +185,7 @@ def evaluate_given(
     seed: int = 0,
     cache: Path | None = None,
     allow_few: bool = False,
-    progress: Progress = lambda task, done, total: None,
+    progress: TaskProgress = lambda task, done, total: None,
 ) -> Report:
     """Measure images made elsewhere as :func:`evaluate` measures a model's on the same task.
 
