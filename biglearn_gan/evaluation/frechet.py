@@ -1,7 +1,7 @@
 """The Fréchet distance between two sets of features, from moments that are gathered as a stream.
 
 Everything is computed in float64 on the CPU. The features themselves come from elsewhere
-(``classifier.py``), so this file knows vectors only.
+(``features.py``), so this file knows vectors only.
 """
 
 from __future__ import annotations

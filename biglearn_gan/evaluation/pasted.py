@@ -1,8 +1,8 @@
 """References for completions that are no model: what stands beside every model's numbers.
 
-The first two are strong and neither is a distribution: their agreement may pass the ceiling, and
-they have no diversity. Glued images ignore the source and still score well in a distance, which is
-the warning.
+The nearest image is strong, and no distribution: its agreement may pass the ceiling, and it has no
+diversity, as the mean has none. Glued images ignore the source and still score better than the mean
+in a distance: only agreement tells them from broken images.
 """
 
 from __future__ import annotations

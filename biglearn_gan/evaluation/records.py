@@ -21,7 +21,8 @@ class Record:
 
     Attributes:
         metric: its name and protocol, from :func:`metric_name`.
-        task: the hole's name, ``joint``, or ``originals`` for the unmasked test images.
+        task: the hole's name, ``marginal:`` and it where the hole is drawn alone, ``joint``, or
+            ``originals`` for the unmasked test images; of the oracle, its kind of task.
         value: the number.
         error: its standard error, or None where it was not estimated.
         floor: what real images score where lower is better, or None.
