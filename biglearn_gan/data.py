@@ -102,11 +102,6 @@ class ImageDataset:
         """Where batches come out."""
         return torch.device(self._pixels.device)
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether all pixels are held; otherwise each batch is decoded when asked for."""
-        return isinstance(self._pixels, Tensor)
-
     def fingerprint(self) -> str:
         """A hash that changes with the images: of their pixels, or of their files' state."""
         if isinstance(self._pixels, Tensor):

@@ -77,10 +77,11 @@ def fit(
     A run whose ``train.max_images`` was raised goes on, too: its warm start stays as it was, and
     its step sizes are those that the larger budget has from here on.
 
-    Evaluation takes at most ``logging.evaluation_share`` of the time of training, its making
-    included: it runs once at the start, to see how long it takes, and then as often as that allows,
-    with the time for the last state put aside. The best state by its score is kept in ``best/``.
-    Training is the same to the bit with and without it.
+    Evaluation runs once at the start and once after each resume, to see how long it takes, however
+    short the run. From then on it runs as often as ``logging.evaluation_share`` of the time of
+    training allows, that first look and its making counted in, with the time for the last state put
+    aside. The best state by its score is kept in ``best/``. Training is the same to the bit with
+    and without it.
 
     Args:
         config: of the run.

@@ -1,4 +1,4 @@
-"""What is shown of long work: a bar on a terminal, plain lines in a log."""
+"""What long work tells of itself, and what is shown of it: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+ImageProgress = Callable[[int, int], None]
+"""Called with (images done, all images)."""
+
+TaskProgress = Callable[[str, int, int], None]
+"""Called with (what is done: a task, say; images done; all of its images)."""
 
 
 @contextmanager
@@ -27,7 +33,7 @@ def unit_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
 
 
 @contextmanager
-def task_bars() -> Iterator[Callable[[str, int, int], None]]:
+def task_bars() -> Iterator[TaskProgress]:
     """A bar per task on a terminal, a line per task in a log."""
     bars: dict[str, Any] = {}
     terminal = sys.stderr.isatty()

@@ -278,8 +278,8 @@ class TrainConfig(Section):
 class LoggingConfig(Section):
     """How often a line, a sample grid and a checkpoint are written, in images seen.
 
-    ``evaluation_share`` bounds the time of evaluation as a share of the time of training; 0 turns
-    it off.
+    ``evaluation_share`` bounds the time of evaluation, but for a first look, as a share of the time
+    of training; 0 turns it off.
     """
 
     log_images: Positive = 3200

@@ -70,6 +70,20 @@ def test_it_learns_stripes_and_counts_progress() -> None:
     assert accuracy(classifier, swapped) == 0.0
 
 
+def test_labels_are_read_of_more_images_than_one_pass_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classifier, dataset = ImageClassifier((5, 11), 1, 7).eval(), striped()
+    images = dataset.images_uint8(torch.arange(11))
+    in_range = dataset.batch(torch.arange(11)).images
+    with torch.no_grad():
+        classifier.head.bias -= classifier(in_range).mean(dim=0)  # so that labels differ
+    expected = classifier(in_range).argmax(dim=1)
+    assert len(expected.unique()) > 1
+    monkeypatch.setattr("biglearn_gan.evaluation.classifier.INFERENCE_ROWS", 3)
+    assert torch.equal(classifier.read(images), expected)
+
+
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     classifier = train_classifier(striped(), seed=0, images=640)
     folder = tmp_path / "new" / "folder"

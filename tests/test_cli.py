@@ -23,6 +23,7 @@ from biglearn_gan.cli import main
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation import shipped
+from biglearn_gan.evaluation.classifier import ImageClassifier, save_classifier
 from biglearn_gan.evaluation.features import InceptionFeatures
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import critic_logits
@@ -384,6 +385,22 @@ def test_classifiers_are_trained_and_measure(
         for record in records
         if record["metric"].startswith("agreement100_classifier_test_random50")
     )
+
+
+def test_a_classifier_that_gives_no_numbers_is_one_sentence(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    classifier = ImageClassifier((8, 8), 1, 10)
+    with torch.no_grad():
+        classifier.project.weight[0] = torch.nan
+    save_classifier(classifier, tmp_path / "ruler", "a card")
+    code, out, err = run(
+        *("evaluate", "--checkpoint", checkpoint, "--classifier", tmp_path / "ruler"),
+        *("--num", 100, "--tasks", "joint", "--output", tmp_path / "metrics"),
+    )
+    assert (code, out) == (1, "") and not list((tmp_path / "metrics").glob("metrics*"))
+    told = "biglearn-gan: the weights of the classifier give features that are not finite\n"
+    assert err.endswith(told) and "Traceback" not in err
 
 
 def test_samples_of_another_system_are_measured_alike(

@@ -286,4 +286,4 @@ def test_failures_are_one_sentence(
     torch.save(weights, tmp_path / "nan.pth")
     code, _, err = run(a, b, "--dims", 64, "--inception-weights", tmp_path / "nan.pth")
     assert code == 1
-    assert_one_sentence(err, "not finite")
+    assert_one_sentence(err, "the weights of the Inception network give features that are not f")

@@ -176,3 +176,18 @@ def test_the_fingerprint_changes_with_a_weight_and_with_nothing_else() -> None:
     with torch.no_grad():
         classifier.head.bias[3] += 1e-6
     assert fingerprint(classifier) != before
+
+
+def test_features_that_are_no_numbers_are_refused(inception_weights: Path) -> None:
+    classifier = ImageClassifier((7, 11), 3, 5)
+    inception_features = InceptionFeatures(inception_weights, 64)
+    images = random_images(3, 3)
+    for features, network, name in (
+        (ClassifierFeatures(classifier), classifier, "classifier"),
+        (inception_features, inception_features._network, "Inception network"),
+    ):
+        assert features(images).isfinite().all()
+        with torch.no_grad():
+            next(network.parameters())[0] = torch.inf
+        told = f"the weights of the {name} give features that are not finite"
+        assert sentence(lambda features=features: features(images)) == told

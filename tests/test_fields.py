@@ -168,7 +168,6 @@ class TestFloatImages:
 
     def test_a_batch_gives_them_as_they_are(self) -> None:
         dataset = ImageDataset("floats:train", self.pixels)
-        assert dataset.in_memory
         assert torch.equal(dataset.batch(torch.tensor([1, 0])).images, self.pixels[[1, 0]])
 
     def test_they_are_mirrored_like_others(self) -> None:

@@ -31,6 +31,14 @@ def statistics_of(features: torch.Tensor) -> GaussianStatistics:
     return statistics
 
 
+def of_moments(mean: torch.Tensor, covariance: torch.Tensor, count: int) -> GaussianStatistics:
+    """Statistics with this mean and unbiased covariance, as if of ``count`` vectors."""
+    statistics = GaussianStatistics(len(mean))
+    statistics.count, statistics.mean = count, mean.double()
+    statistics.scatter = covariance.double() * (count - 1)
+    return statistics
+
+
 def test_moments_are_those_of_numpy() -> None:
     features = random_features(101, 7, seed=0)
     statistics = statistics_of(features)
@@ -64,13 +72,13 @@ def test_a_large_common_offset_costs_no_digits() -> None:
 
 def test_hand_computed_distances() -> None:
     # One dimension: (m1 - m2)² + (σ1 - σ2)² = 2² + (3 - 5)²
-    a = GaussianStatistics.from_moments(torch.tensor([1.0]), torch.tensor([[9.0]]), count=10)
-    b = GaussianStatistics.from_moments(torch.tensor([3.0]), torch.tensor([[25.0]]), count=20)
+    a = of_moments(torch.tensor([1.0]), torch.tensor([[9.0]]), count=10)
+    b = of_moments(torch.tensor([3.0]), torch.tensor([[25.0]]), count=20)
     assert frechet_distance(a, b) == pytest.approx(8.0, rel=1e-12)
     # Covariances [[2, 1], [1, 2]] (eigenvalues 3, 1) and the identity: (√3 - 1)² + (1 - 1)²
     zero = torch.zeros(2)
-    c = GaussianStatistics.from_moments(zero, torch.tensor([[2.0, 1.0], [1.0, 2.0]]), count=5)
-    d = GaussianStatistics.from_moments(zero, torch.eye(2), count=5)
+    c = of_moments(zero, torch.tensor([[2.0, 1.0], [1.0, 2.0]]), count=5)
+    d = of_moments(zero, torch.eye(2), count=5)
     assert frechet_distance(c, d) == pytest.approx((3**0.5 - 1) ** 2, rel=1e-12)
 
 
@@ -79,8 +87,8 @@ def test_gaussians_with_commuting_covariances() -> None:
     random = torch.randn(31, 31, generator=generator, dtype=torch.float64)
     rotation, _ = torch.linalg.qr(random)
     first, second, mean = torch.rand(3, 31, generator=generator, dtype=torch.float64)
-    a = GaussianStatistics.from_moments(mean, rotation @ first.diag() @ rotation.T, count=99)
-    b = GaussianStatistics.from_moments(-mean, rotation @ second.diag() @ rotation.T, count=99)
+    a = of_moments(mean, rotation @ first.diag() @ rotation.T, count=99)
+    b = of_moments(-mean, rotation @ second.diag() @ rotation.T, count=99)
     expected = 4 * mean.square().sum() + (first.sqrt() - second.sqrt()).square().sum()
     assert frechet_distance(a, b) == pytest.approx(float(expected), rel=1e-10)
 
@@ -234,8 +242,8 @@ def test_a_singular_and_a_regular_covariance_compare_by_the_closed_form() -> Non
     # Diagonal covariances commute: Σ (√a_i - √b_i)².
     a, b = torch.tensor([4.0, 0.0, 9.0]), torch.tensor([1.0, 16.0, 0.25])
     zero = torch.zeros(3)
-    first = GaussianStatistics.from_moments(zero, a.diag(), count=5)
-    second = GaussianStatistics.from_moments(zero, b.diag(), count=5)
+    first = of_moments(zero, a.diag(), count=5)
+    second = of_moments(zero, b.diag(), count=5)
     expected = 1.0 + 16.0 + 2.5**2
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-12)
     assert frechet_distance(second, first) == pytest.approx(expected, rel=1e-12)

@@ -218,6 +218,8 @@ def with_masks(masks: Tensor, path: Path) -> Path:
         ("strokes", "strokes"),
         ("checkerboard", "checkerboard"),
         ("right-half", "right-half"),
+        ("outside:4", "outside:4"),
+        ("outside:6", "border"),
         ("mine", "random:0.1"),
     ],
 )
@@ -250,6 +252,9 @@ def test_holes_that_are_what_their_name_says(task: str, drawn: str, tmp_path: Pa
         ("strokes", "random:0.5", "its masks hide 50% to 50% of an image, and strokes hides 30%"),
         ("checkerboard", "random:0.5", "are not the hole checkerboard"),
         ("center", "border", "are not the hole center"),
+        ("outside:4", "outside:3", "do not leave one square of 4 x 4 pixels in each row, as outs"),
+        ("outside:6", "left-half", "one square of 6 x 6 pixels"),
+        ("outside:4", "strokes", "one square of 4 x 4 pixels"),
     ],
 )
 def test_holes_that_are_not_what_their_name_says(
@@ -271,6 +276,27 @@ def test_one_row_of_another_share_is_enough(tmp_path: Path) -> None:
     for task in ("random:1.5", "random:0.5:5", "random:half"):
         with pytest.raises(HoleError, match=task):
             load_given(with_masks(masks, tmp_path), black, task)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        [(0, 0), (0, 2), (2, 0), (2, 2)],  # two rows and two columns, but no square
+        [(3, 3), (3, 4), (4, 3)],
+        [(3, 3), (3, 4), (4, 3), (4, 4), (7, 7)],
+        [(0, 0), (0, 1), (1, 0), (5, 5)],
+    ],
+)
+def test_one_row_without_its_square_is_enough(kept: list[tuple[int, int]], tmp_path: Path) -> None:
+    black = ImageDataset("black:test", torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
+    masks = named_hole("outside:2", (12, 12), 1, 5, seed=2)
+    masks[3] = True
+    for pixel in kept:
+        masks[3][pixel] = False
+    with pytest.raises(DataError, match="do not leave one square of 2 x 2 pixels in each row"):
+        load_given(with_masks(masks, tmp_path), black, "outside:2")
+    with pytest.raises(HoleError, match="a square of 1 to 12 pixels"):
+        load_given(with_masks(masks, tmp_path), black, "outside:13")
 
 
 def test_labels_are_found_by_all_pixels(dataset: ImageDataset) -> None:

@@ -37,13 +37,11 @@ GIVEN = [kind.name for kind in KINDS if kind.target.pattern != "everything"]
 class Perfect:
     """Draws from the exact conditional of a field."""
 
-    device = torch.device("cpu")
-
     def __init__(self, config: Config, field: GaussianMixture = FIELD):
         self.config = config
         self.field = field
 
-    def discriminator(self, tokens: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
+    def critic_logits(self, tokens: Tensor, masks: TokenMasks) -> Tensor:
         raise AssertionError("this model has no absolute scores")
 
     def generate(
@@ -331,24 +329,24 @@ class TestCritic:
         settings = config({"data.name": "gaussian_field_rough", "loss.logistic": 1.0})
         model = Perfect(settings, self.other)
 
-        def discriminator(tokens: Tensor, positions: Tensor, is_target: Tensor) -> Tensor:
-            ratio = self.ratio(settings, tokens, positions[0], is_target[0])
+        def critic_logits(tokens: Tensor, masks: TokenMasks) -> Tensor:
+            ratio = self.ratio(settings, tokens, masks.source[0], masks.target[0])
             return critic(ratio, tokens).float()
 
-        model.discriminator = discriminator  # type: ignore[method-assign]
+        model.critic_logits = critic_logits  # type: ignore[method-assign]
         records = measure(model, ROUGH, sources=1, draws=2)
         return [r for (m, _), r in records.items() if m == "critic_correlation_approximate"]
 
     def ratio(
-        self, settings: Config, tokens: Tensor, positions: Tensor, is_target: Tensor
+        self, settings: Config, tokens: Tensor, source_tokens: Tensor, target_tokens: Tensor
     ) -> Tensor:
         """log q(x_T | x_S) - log p(x_T | x_S), from the definition of both as quotients."""
         numbers = torch.arange(24.0).view(1, 1, *SIZE)
         pixel = patchify(numbers, settings.model.patch_size)[0].long()  # (L, P)
-        source = pixel[positions[~is_target]].flatten()
-        union = torch.cat([pixel[positions[is_target]].flatten(), source])
-        x_source = tokens[:, ~is_target].flatten(1).double()
-        x = torch.cat([tokens[:, is_target].flatten(1).double(), x_source], dim=1)
+        source = pixel[source_tokens].flatten()
+        union = torch.cat([pixel[target_tokens].flatten(), source])
+        x_source = tokens[:, source_tokens].flatten(1).double()
+        x = torch.cat([tokens[:, target_tokens].flatten(1).double(), x_source], dim=1)
 
         def log_quotient(law: GaussianMixture) -> Tensor:
             joint = law.marginal(union).log_density(x)

@@ -137,6 +137,10 @@ def test_names_carry_their_protocol() -> None:
     assert name == "agreement1k_classifier_test_random12.5x7_glued"
     name = metric_name("fd", 99, "inception", None, "marginal:random:0.5", few=True)
     assert name == "fd99few_inception_marginal_random50"
+    assert metric_name("fd", 99, "pixels", "test", "outside:4") == "fd99_pixels_test_outside4"
+    assert metric_name("fd", 99, "pixels", None, "marginal:outside:12", subject="glued") == (
+        "fd99_pixels_marginal_outside12_glued"
+    )
 
 
 def test_blocks_of_seven_are_asked_of_models_with_other_patches() -> None:
@@ -416,7 +420,7 @@ def test_data_without_labels_get_everything_but_labels(rulers: Rulers) -> None:
 def test_images_made_elsewhere_score_as_the_model_that_made_them(rulers: Rulers) -> None:
     order = torch.randperm(397, generator=generator_for(Stream.SOURCES, 0))
     images, labels = TEST.images_uint8(order), TEST.labels[order]
-    for task, count in (("joint", 1), ("random:0.5", 64)):
+    for task, count in (("joint", 1), ("random:0.5", 64), ("outside:4", 64)):
         expected = by_metric(Noise(), rulers, num=397, variations=count, tasks=[task])
         question = ask(task, images, labels, 2, 0)
         drawn = Drawn(Noise(), question, 0)
@@ -438,16 +442,16 @@ def test_every_variation_of_images_from_nothing_counts(rulers: Rulers) -> None:
 
 def test_progress_reaches_the_end_of_every_task(rulers: Rulers) -> None:
     last: dict[str, tuple[int, int]] = {}
-    measure(
-        Perfect(),
-        rulers,
-        num=300,
-        variations=1,
-        tasks=["joint", "marginal:center", "random:0.25"],
-        progress=lambda task, done, total: last.update({task: (done, total)}),
-    )
-    asked = ("joint", "marginal:center", "random:0.25", "random:0.25 labels")
-    compared = ("reference", "marginal:center reference", "random:0.25 nearest images")
+
+    def hear(task: str, done: int, total: int) -> None:
+        assert last.get(task, (0, total)) <= (done, total)
+        last[task] = (done, total)
+
+    tasks = ["joint", "marginal:center", "random:0.5"]
+    measure(Perfect(), rulers, num=300, variations=1, tasks=tasks, progress=hear)
+    steps = ("joint in two steps", "random:0.5 in two steps")
+    asked = (*tasks, "random:0.5 labels", *steps)
+    compared = ("reference", "marginal:center reference", "random:0.5 nearest images")
     whole = (len(TRAIN), len(TRAIN))
     assert last == dict.fromkeys(asked, (300, 300)) | dict.fromkeys(compared, whole)
 
@@ -485,7 +489,7 @@ def test_sources_that_the_reference_holds_are_refused(rulers: Rulers) -> None:
     mirrored = replace(question, images=images.flip(-1), labels=None)
     found = evaluate_given(mirrored, Given(mirrored.images[:, None]), rulers, TRAIN, TEST).records
     assert "fd100_classifier_given_center" in [record.metric for record in found]
-    for task in ("joint", "marginal:center", "a/b", "random:abc"):
+    for task in ("joint", "marginal:center", "a/b", "random:abc", "outside:abc"):
         with pytest.raises(ProtocolError, match="is no name for completions"):
             evaluate_given(replace(mirrored, task=task), given, rulers, TRAIN, TEST)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from biglearn_gan.config import Config, DataConfig
@@ -139,6 +140,28 @@ def test_training_is_the_same_to_the_bit_with_and_without(
     with (tmp_path / "with" / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["evaluation/entropy"]]
     assert rows and all(math.isfinite(float(row["evaluation/joint_distance"])) for row in rows)
+
+
+def test_what_is_measured_goes_to_tensorboard(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers and places of ``metrics.csv``, and once more after the run goes on."""
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
+
+    def told(images: int, *scores: float) -> dict[int, float]:
+        changes = {"train.max_images": images, "logging.tensorboard": True}
+        config, evaluation = always(tiny_config(changes)), Scripted([*scores])
+        fit(config, tmp_path, device="cpu", make_evaluation=lambda _: evaluation)
+        with (tmp_path / "metrics.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["evaluation/number"]]
+        events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+        found = {each.step: each.value for each in events.Scalars("evaluation/number")}
+        assert found == {int(row["images"]): float(row["evaluation/number"]) for row in rows}
+        return found
+
+    first, more = told(24, 5.0, 3.0, 4.0), told(48, 2.0, 1.0)
+    assert list(first.values())[:3] == [5.0, 3.0, 4.0] and max(first) == 24
+    assert more == first | {images: 2.0 if images == 24 else 1.0 for images in more if images >= 24}
 
 
 def test_the_best_state_is_kept_and_a_resumed_run_knows_it(

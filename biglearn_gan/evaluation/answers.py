@@ -207,6 +207,18 @@ class Given:
         return self.images[start:stop, :variations]
 
 
+def given_from_nothing(
+    images: UInt8[Tensor, "N K C H W"], dataset: ImageDataset, num: int | None = None
+) -> tuple[Question, Given]:
+    """The first ``num`` (None: all) images of the joint task, each the answer of a row of its own.
+
+    What was drawn from nothing shares no source with its neighbours, whatever K.
+    """
+    flat = images.flatten(0, 1)[:num]
+    question = ask_from_nothing("joint", len(flat), dataset, patch_size=1, seed=0)
+    return question, Given(flat[:, None])
+
+
 def places_in(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> Int64[Tensor, " N"]:
     """Where in a data set each image is, pixel by pixel; -1 where it is not."""
     known: dict[bytes, int] = {}

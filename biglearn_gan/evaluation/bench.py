@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from biglearn_gan.evaluation.answers import (
     Question,
     halves,
 )
-from biglearn_gan.evaluation.classifier import INFERENCE_ROWS
 from biglearn_gan.evaluation.frechet import GaussianStatistics
 from biglearn_gan.evaluation.labels import (
     entropy,
@@ -31,13 +30,14 @@ from biglearn_gan.evaluation.labels import (
     total_variation,
     total_variation_of_perfect_draws,
 )
-from biglearn_gan.evaluation.outcome import Gallery, Progress, Report, Rulers
+from biglearn_gan.evaluation.outcome import Gallery, Report, Rulers
 from biglearn_gan.evaluation.pixels import changed, spread
 from biglearn_gan.evaluation.recorder import GROUPS, Recorder
 from biglearn_gan.evaluation.records import Record
 from biglearn_gan.evaluation.reference import reference_statistics
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_unit_range
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.randomness import Stream, generator_for
 
 HISTOGRAM_DRAWS = 64
@@ -76,7 +76,7 @@ class Bench:
         seed: int,
         cache: Path | None = None,
         allow_few: bool = False,
-        progress: Progress = lambda task, done, total: None,
+        progress: TaskProgress = lambda task, done, total: None,
     ):
         self.rulers = rulers
         self.train_data = train_data
@@ -91,8 +91,9 @@ class Bench:
         """The floor with its error, and how often the true label is read from an original."""
         record = self._recorder
         records = [record.distance("originals", self._floor_features, self._reference, None)]
-        if self.labels is not None and self.rulers.classifier is not None:
-            right = (self._read_labels(self.originals) == self.labels).double()
+        classifier = self.rulers.classifier
+        if self.labels is not None and classifier is not None:
+            right = (classifier.read(self.originals) == self.labels).double()
             records.append(record.mean("agreement", "classifier", "originals", right, len(right)))
         return records
 
@@ -103,7 +104,7 @@ class Bench:
         for _, images in self._answered(question, answers, report):
             parts.append(self.rulers.features(images))
             if classifier is not None:
-                read.append(self._read_labels(images))
+                read.append(classifier.read(images))
         features, comparable = torch.cat(parts), min(len(self.originals), len(question))
         alike, record = features[:comparable], self._recorder
         report.records.append(record.distance(question.task, alike, self._reference, self._floor))
@@ -158,7 +159,7 @@ class Bench:
         self, question: Question, answers: Answers, variations: int, report: Report
     ) -> None:
         """Completions of originals, and of what is no model beside them."""
-        task, rows = question.task, len(question)
+        task, rows, classifier = question.task, len(question), self.rulers.classifier
         variations = min(variations, answers.variations or variations)
         features, labels, spreads, changes = [], [], [], []
         seconds = 0.0
@@ -168,9 +169,8 @@ class Bench:
             images = answers.read(start, start + ROWS_AT_ONCE, variations)
             seconds += time.perf_counter() - started
             features.append(self.rulers.features(images[:, 0]))
-            if self.rulers.classifier is not None and question.labels is not None:
-                read = self._read_labels(images.flatten(0, 1))
-                labels.append(read.view(-1, variations))
+            if classifier is not None and question.labels is not None:
+                labels.append(classifier.read(images.flatten(0, 1)).view(-1, variations))
             if variations > 1:
                 spreads.append(spread(images, part))
             changes.append(changed(images, part))
@@ -207,29 +207,24 @@ class Bench:
         generators = [generator_for(Stream.HALVES, self.seed, row) for row in range(rows)]
         first = halves(question.hole, patch_size, generators)
         stepwise = DrawnInTwoSteps(drawn.model, question, first, (self.seed + 1, self.seed + 2))
-        once, again = (
-            torch.cat(parts) for parts in zip(*self._pairs_at_once(question, drawn), strict=True)
-        )
-        parts = self._answered(question, stepwise, Report())
-        twice = torch.cat([self.rulers.features(images) for _, images in parts])
-        floor = self._recorder.floor(again, self._recorder.moments(once))
+        once, again, twice = [], [], []
+        for start in range(0, rows, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, rows)
+            pairs = drawn.read(start, stop, 2)
+            once.append(self.rulers.features(pairs[:, 0]))
+            again.append(self.rulers.features(pairs[:, 1]))
+            twice.append(self.rulers.features(stepwise.read(start, stop, 1)[:, 0]))
+            self.progress(f"{question.task} in two steps", stop, rows)
+        at_once = torch.cat(once)
+        floor = self._recorder.floor(torch.cat(again), self._recorder.moments(at_once))
         report.records.append(
-            self._recorder.distance_in_two_steps(question.task, twice, once, floor)
+            self._recorder.distance_in_two_steps(question.task, torch.cat(twice), at_once, floor)
         )
-
-    def _pairs_at_once(
-        self, question: Question, answers: Answers
-    ) -> Sequence[tuple[Tensor, Tensor]]:
-        """Features of two answers to each row, in parts."""
-        parts = []
-        for start in range(0, len(question), ROWS_AT_ONCE):
-            images = answers.read(start, start + ROWS_AT_ONCE, 2)
-            parts.append((self.rulers.features(images[:, 0]), self.rulers.features(images[:, 1])))
-        return parts
 
     def _references(self, question: Question, ceiling: float | None, report: Report) -> None:
         """Distance and agreement of images that are pasted together."""
         nearest = partial(self.progress, f"{question.task} nearest images")
+        classifier = self.rulers.classifier
         for name, images in (
             ("nearest-pasted", pasted.nearest_pasted(question, self.train_data, nearest)),
             ("mean-pasted", pasted.mean_pasted(question, self.train_data)),
@@ -240,8 +235,8 @@ class Bench:
             report.records.append(
                 record.distance(question.task, features, self._reference, self._floor, name)
             )
-            if question.labels is not None and self.rulers.classifier is not None:
-                right = (self._read_labels(images) == question.labels).double()
+            if question.labels is not None and classifier is not None:
+                right = (classifier.read(images) == question.labels).double()
                 report.records.append(
                     record.mean(
                         "agreement",
@@ -266,8 +261,8 @@ class Bench:
         labels = []
         for start in range(0, rows, ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, rows)
-            read = self._read_labels(answers.read(start, stop, draws).flatten(0, 1))
-            labels.append(read.view(-1, draws))
+            images = answers.read(start, stop, draws).flatten(0, 1)
+            labels.append(classifier.read(images).view(-1, draws))
             self.progress(f"{question.task} labels", stop, rows)
         shares = histograms(torch.cat(labels), classifier.num_classes)
         generator = generator_for(Stream.HISTOGRAMS, self.seed)
@@ -354,13 +349,3 @@ class Bench:
             self.progress(question.task, start + len(part), len(question))
         if isinstance(answers, Drawn):
             report.images_per_second[question.task] = len(question) / seconds
-
-    @torch.inference_mode()
-    def _read_labels(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
-        classifier = self.rulers.classifier
-        assert classifier is not None
-        parts = [
-            classifier(to_unit_range(part).to(classifier.device)).argmax(dim=1).cpu()
-            for part in images.split(INFERENCE_ROWS)
-        ]
-        return torch.cat(parts)

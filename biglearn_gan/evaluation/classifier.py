@@ -5,7 +5,7 @@ It is trained on a data set's own training split (``classifier_training.py``) an
 of ``model.safetensors``, ``config.json`` and a card ``README.md``:
 
     classifier = ImageClassifier.from_pretrained("checkpoints/classifier_digits")
-    labels = classifier(images).argmax(dim=1)
+    labels = classifier.read(images)  # of uint8 (N, C, H, W)
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.hub import CONFIG_NAME, weights_file
+from biglearn_gan.images import to_unit_range
 
 FEATURES = 64
 """Numbers in one image's feature vector."""
@@ -150,8 +151,16 @@ class ImageClassifier(PretrainedClassifier):
         """Logits of the labels, for images in [-1, 1]."""
         return self.head(self.features(images))
 
+    @torch.inference_mode()
+    def read(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
+        """The most probable label of each image, on the CPU; N at least 1."""
+        parts = [
+            self(to_unit_range(part).to(self.device)).argmax(dim=1).cpu()
+            for part in images.split(INFERENCE_ROWS)
+        ]
+        return torch.cat(parts)
 
-@torch.inference_mode()
+
 def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:
     """Share of the data set's images whose label the classifier reads, in [0, 1].
 
@@ -163,8 +172,8 @@ def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:
         raise ClassifierError(f"{dataset.name} has no labels to compare with")
     right = 0
     for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
-        logits = classifier(dataset.batch(indices).images.to(classifier.device))
-        right += int((logits.argmax(dim=1).cpu() == dataset.labels[indices].cpu()).sum())
+        read = classifier.read(dataset.images_uint8(indices))
+        right += int((read == dataset.labels[indices].cpu()).sum())
     return right / len(dataset)
 
 

@@ -29,6 +29,7 @@ from biglearn_gan.evaluation.classifier import (
 from biglearn_gan.evaluation.masked_classifier import MaskedClassifier, calibration_on
 from biglearn_gan.holes import named_hole
 from biglearn_gan.masks import first_in_order, pattern_scores
+from biglearn_gan.progress import ImageProgress
 from biglearn_gan.randomness import Stream, generator_for
 
 BATCH_SIZE = 64
@@ -50,9 +51,6 @@ OBSERVED_WEIGHTS = (4.0, 1.0, 1.0, 1.0, 1.0)
 GROUPS_PER_BATCH = 4
 """Images of one batch see this many kinds of observed parts."""
 
-Progress = Callable[[int, int], None]
-"""Called after every step with (images seen, budget)."""
-
 
 def train_classifier(
     dataset: ImageDataset,
@@ -60,7 +58,7 @@ def train_classifier(
     seed: int,
     images: int = IMAGES,
     horizontal_flip: bool = False,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> ImageClassifier:
     """Train on randomly shifted whole images, by cross-entropy with label smoothing and AdamW.
 
@@ -99,7 +97,7 @@ def train_masked_classifier(
     seed: int,
     images: int = MASKED_IMAGES,
     horizontal_flip: bool = False,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> MaskedClassifier:
     """Train on parts of images (:func:`draw_observed`), by cross-entropy and AdamW.
 
@@ -163,7 +161,7 @@ def train_and_save_classifier(
     masked: bool = False,
     seed: int = 0,
     images: int | None = None,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> str:
     """Train on the whole training split, measure on the test split, and save with a card.
 
@@ -227,7 +225,7 @@ def _train(
     images: int,
     horizontal_flip: bool,
     weight_decay: float,
-    progress: Progress | None,
+    progress: ImageProgress | None,
 ) -> Kind:
     if dataset.labels is None or dataset.num_classes is None:
         raise ClassifierError(f"{dataset.name} has no labels to train a classifier on")

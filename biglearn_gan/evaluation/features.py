@@ -26,7 +26,7 @@ INCEPTION_DIMENSIONS = (64, 192, 768, 2048)
 
 
 class FeaturesError(Exception):
-    """Features whose network cannot be had, in one sentence."""
+    """Features whose network cannot be had or gives none, in one sentence."""
 
 
 @runtime_checkable
@@ -49,7 +49,11 @@ class Features(Protocol):
     def fingerprint(self) -> str: ...
 
     def __call__(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Vectors on the CPU; each depends on its image alone, up to rounding."""
+        """Vectors on the CPU; each depends on its image alone, up to rounding.
+
+        Raises:
+            FeaturesError: a number in them is not finite.
+        """
 
 
 class ClassifierFeatures:
@@ -68,7 +72,7 @@ class ClassifierFeatures:
             self.classifier.features(to_unit_range(part).to(self.classifier.device)).cpu()
             for part in images.split(INFERENCE_ROWS)
         ]
-        return torch.cat(parts)
+        return _finite(torch.cat(parts), "the classifier")
 
 
 class InceptionFeatures:
@@ -118,7 +122,7 @@ class InceptionFeatures:
         for part in images.split(INCEPTION_ROWS):
             rgb = part.to(self._device).expand(-1, 3, -1, -1).float() / 255
             parts.append(F.adaptive_avg_pool2d(self._network(rgb)[0], 1).flatten(1).cpu())
-        return torch.cat(parts)
+        return _finite(torch.cat(parts), "the Inception network")
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -128,6 +132,12 @@ def fingerprint(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _finite(features: Float[Tensor, "N D"], network: str) -> Float[Tensor, "N D"]:
+    if not bool(features.isfinite().all()):
+        raise FeaturesError(f"the weights of {network} give features that are not finite")
+    return features
 
 
 def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:

@@ -1,7 +1,7 @@
 """The Fréchet distance between two sets of features, from moments that are gathered as a stream.
 
 Everything is computed in float64 on the CPU. The features themselves come from elsewhere
-(``classifier.py``), so this file knows vectors only.
+(``features.py``), so this file knows vectors only.
 """
 
 from __future__ import annotations
@@ -29,21 +29,6 @@ class GaussianStatistics:
         self.count = 0
         self.mean = torch.zeros(dimensions, dtype=torch.float64)
         self.scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64)
-
-    @classmethod
-    def from_moments(
-        cls, mean: Float[Tensor, " D"], covariance: Float[Tensor, "D D"], count: int
-    ) -> GaussianStatistics:
-        """Statistics with this mean and unbiased covariance, as if of ``count`` >= 2 vectors."""
-        if count < 2:
-            raise ValueError(f"a covariance needs a count of at least 2, not {count}")
-        statistics = cls(len(mean))
-        statistics._combine(
-            count,
-            torch.as_tensor(mean, dtype=torch.float64),
-            torch.as_tensor(covariance, dtype=torch.float64) * (count - 1),
-        )
-        return statistics
 
     @property
     def dimensions(self) -> int:

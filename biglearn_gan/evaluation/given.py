@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
-from biglearn_gan.evaluation.answers import Given, Question, ask_from_nothing, places_in
+from biglearn_gan.evaluation.answers import Given, Question, given_from_nothing, places_in
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import DataError, load_images
 
@@ -36,7 +36,8 @@ def load_given(
         dataset: its images tell the size, and the labels of the sources that are among them.
         task: what to call the completions in the results; by default ``samples``. Where it is the
             name of a hole, the masks must be such holes: random ones by the share of each row, to
-            within 5% of the pixels, and by their blocks.
+            within 5% of the pixels, and by their blocks; ``outside:SIZE`` with one such square
+            left in each row.
         num: how many to take: images from nothing, or rows of completions; None for all.
 
     Returns:
@@ -50,14 +51,13 @@ def load_given(
     if archive is None:
         if task not in (None, "joint"):
             raise DataError(f"{path}: a folder holds images from nothing, not completions ({task})")
-        limit = 10**9 if num is None else num
-        images, resized = load_images(path, dataset.image_size, dataset.channels, limit)
+        images, resized = load_images(path, dataset.image_size, dataset.channels, num)
         if resized:
             raise DataError(
                 f"{path}: {resized} of {len(images)} images have another size than "
                 f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
             )
-        return _joint(images, dataset)
+        return given_from_nothing(images[:, None], dataset)
     arrays = _read_arrays(archive, ("images", "sources", "masks"))
     images = _channels_first(archive, "images", arrays, dataset)
     hole = arrays.get("masks")
@@ -68,7 +68,7 @@ def load_given(
             f"{hole.shape}"
         )
     if hole is None or hole.all():
-        return _joint(images.flatten(0, 1)[:num], dataset)
+        return given_from_nothing(images, dataset, num)
     empty = np.flatnonzero(~hole.any(axis=(1, 2)))
     if len(empty):
         raise DataError(f"{archive}: row {empty[0]} of masks has no hole")
@@ -112,11 +112,6 @@ def labels_of(
     return None if bool((places < 0).any()) else dataset.labels.cpu()[places]
 
 
-def _joint(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> tuple[Question, Given]:
-    question = ask_from_nothing("joint", len(images), dataset, patch_size=1, seed=0)
-    return question, Given(images[:, None])
-
-
 def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> None:
     """Raise DataError where the name of a hole promises others than these."""
     size = (holes.shape[1], holes.shape[2])
@@ -125,6 +120,13 @@ def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> 
         named = [named_hole(task, size, block, len(holes), 0) for block in blocks]
         if not any(torch.equal(holes, hole) for hole in named):
             raise DataError(f"{path}: its masks are not the hole {task}")
+    if task.startswith("outside:"):
+        side = math.isqrt(int((~named_hole(task, size, 1, 1, 0)).sum()))
+        if not _keep_a_square(holes, side):
+            raise DataError(
+                f"{path}: its masks do not leave one square of {side} x {side} pixels in each row, "
+                f"as {task} does"
+            )
     if task != "strokes" and not task.startswith("random:"):
         return
     promised = _share_of(named_hole(task, size, 1, 1, 0))
@@ -145,6 +147,17 @@ def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> 
 
 def _share_of(hole: Bool[Tensor, "N H W"]) -> float:
     return float(hole.double().mean())
+
+
+def _keep_a_square(holes: Bool[Tensor, "N H W"], side: int) -> bool:
+    """Whether all that each hole keeps is one square of so many pixels on a side."""
+    kept = ~holes
+    for crossed in (1, 2):
+        line = kept.any(dim=crossed).int()  # (N, W), then (N, H)
+        extent = line.shape[1] - line.argmax(dim=1) - line.flip(1).argmax(dim=1)
+        if bool((extent != side).any()):
+            return False
+    return bool((kept.sum(dim=(1, 2)) == side**2).all())
 
 
 def _blocks_of(holes: Bool[Tensor, "N H W"]) -> list[int]:

@@ -16,12 +16,12 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, TaskComponent
-from biglearn_gan.evaluation.outcome import Progress
 from biglearn_gan.evaluation.records import Record
 from biglearn_gan.gaussians import ConditionalMixture, GaussianMixture
 from biglearn_gan.masks import TokenMasks
-from biglearn_gan.patches import gather_tokens, patchify, pixels_of_tokens, unpatchify
+from biglearn_gan.patches import patchify, pixels_of_tokens, unpatchify
 from biglearn_gan.presets import PRESETS, components_of
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.tasks import TaskSampler
 
@@ -50,12 +50,6 @@ class FieldModel(Protocol):
     @property
     def config(self) -> Config: ...
 
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def discriminator(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]: ...
-
     def generate(
         self,
         tokens: Float[Tensor, "N L P"],
@@ -65,6 +59,10 @@ class FieldModel(Protocol):
         seed: int = 0,
         first_image: int = 0,
     ) -> Float[Tensor, "N K L P"]: ...
+
+    def critic_logits(
+        self, tokens: Float[Tensor, "N L P"], masks: TokenMasks
+    ) -> Float[Tensor, " N"]: ...
 
 
 def evaluate_oracle(
@@ -76,7 +74,7 @@ def evaluate_oracle(
     sources: int = 32,
     draws: int = 256,
     joint_model: FieldModel | None = None,
-    progress: Progress | None = None,
+    progress: TaskProgress | None = None,
 ) -> list[Record]:
     """Measure a model on each component of the ``big`` tasks; the same arguments, the same bits.
 
@@ -212,7 +210,7 @@ class _Errors:
 
 
 def _kind_records(
-    bench: _Bench, number: int, unconditional: Float64[Tensor, "N K D"], progress: Progress
+    bench: _Bench, number: int, unconditional: Float64[Tensor, "N K D"], progress: TaskProgress
 ) -> list[Record]:
     kind = KINDS[number]
     total = bench.masks * bench.sources * bench.draws
@@ -371,7 +369,8 @@ def _critic_correlation(
         for half in samples.chunk(2)
     )
     agreement = max(_correlation(first, second), 0.0)
-    logits = _score(bench.model, real, question)
+    tokens = _tokens(bench.model.config, real)
+    logits = bench.model.critic_logits(tokens, question.masks(len(real))).double()
     return _correlation(logits, first + second), math.sqrt(2 * agreement / (1 + agreement))
 
 
@@ -391,18 +390,6 @@ def _refit(law: GaussianMixture, samples: Float64[Tensor, "N D"]) -> GaussianMix
     shift = law.means - means
     scatter = scatter + prior * (law.covariances + shift[:, :, None] * shift[:, None])
     return GaussianMixture(counts / counts.sum(), means, scatter / counts[:, None, None])
-
-
-@torch.inference_mode()
-def _score(
-    model: FieldModel, fields: Float64[Tensor, "N D"], question: _Question
-) -> Float64[Tensor, " N"]:
-    """The critic's logits f(x; S, T)."""
-    sequence = question.masks(len(fields)).sequence()
-    present = gather_tokens(_tokens(model.config, fields), sequence.positions)
-    sequence = sequence.to(model.device)
-    logits = model.discriminator(present.to(model.device), sequence.positions, sequence.is_target)
-    return logits.cpu().double()
 
 
 def _correlation(a: Float64[Tensor, " N"], b: Float64[Tensor, " N"]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jaxtyping import UInt8
@@ -13,9 +12,6 @@ from biglearn_gan.evaluation.classifier import ImageClassifier
 from biglearn_gan.evaluation.features import Features
 from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
 from biglearn_gan.evaluation.records import Record
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is done: a task, say; images done; all of its images)."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """References for completions that are no model: what stands beside every model's numbers.
 
-The first two are strong and neither is a distribution: their agreement may pass the ceiling, and
-they have no diversity. Glued images ignore the source and still score well in a distance, which is
-the warning.
+The nearest image is strong, and no distribution: its agreement may pass the ceiling, and it has no
+diversity, as the mean has none. Glued images ignore the source and still score better than the mean
+in a distance: only agreement tells them from broken images.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.answers import Question
-from biglearn_gan.evaluation.reference import Progress
 from biglearn_gan.images import to_unit_range
+from biglearn_gan.progress import ImageProgress
 
 REFERENCE_ROWS = 2000
 """Training images compared with all sources at once, which bounds memory."""
 
 
 def nearest_pasted(
-    question: Question, train_data: ImageDataset, progress: Progress = lambda done, total: None
+    question: Question, train_data: ImageDataset, progress: ImageProgress = lambda done, total: None
 ) -> UInt8[Tensor, "N C H W"]:
     """The hole filled from the training image that is nearest in the observed pixels."""
     nearest = nearest_images(question, train_data, progress)
@@ -40,7 +40,7 @@ def glued(question: Question) -> UInt8[Tensor, "N C H W"]:
 
 
 def nearest_images(
-    question: Question, train_data: ImageDataset, progress: Progress = lambda done, total: None
+    question: Question, train_data: ImageDataset, progress: ImageProgress = lambda done, total: None
 ) -> Int64[Tensor, " N"]:
     """For each row, the training image with the least squared distance in the observed pixels.
 

@@ -25,11 +25,13 @@ from biglearn_gan.evaluation.answers import (
     Sampler,
     ask,
     ask_from_nothing,
+    given_from_nothing,
     places_in,
 )
 from biglearn_gan.evaluation.bench import Bench
-from biglearn_gan.evaluation.outcome import Progress, Report, Rulers
+from biglearn_gan.evaluation.outcome import Report, Rulers
 from biglearn_gan.evaluation.records import metric_name
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.randomness import Stream, generator_for
 
 TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
@@ -42,7 +44,7 @@ BLOCK = 7
 models of different patch sizes get the same questions."""
 
 
-TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?")
+TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?|outside:\d+")
 """What completions made elsewhere may be called."""
 
 LEAST_IMAGES = 10
@@ -73,7 +75,7 @@ def evaluate(
     tasks: Sequence[str] = TASKS,
     cache: Path | None = None,
     allow_few: bool = False,
-    progress: Progress = lambda task, done, total: None,
+    progress: TaskProgress = lambda task, done, total: None,
 ) -> Report:
     """Measure a model on each task; the same arguments give the same records to the bit.
 
@@ -183,7 +185,7 @@ def evaluate_given(
     seed: int = 0,
     cache: Path | None = None,
     allow_few: bool = False,
-    progress: Progress = lambda task, done, total: None,
+    progress: TaskProgress = lambda task, done, total: None,
 ) -> Report:
     """Measure images made elsewhere as :func:`evaluate` measures a model's on the same task.
 
@@ -201,7 +203,8 @@ def evaluate_given(
     joint = not bool(question.observed.any())
     count = len(question)
     if joint:
-        count = min(count * given.variations, len(test_data))
+        question, given = given_from_nothing(given.images, test_data)
+        count = min(len(question), len(test_data))
     _check(rulers, train_data, test_data, count, allow_few)
     split = test_data.name.rpartition(":")[2]
     if joint:
@@ -222,9 +225,7 @@ def evaluate_given(
     )
     report = Report(bench.originals_themselves())
     if joint:
-        images = given.images.flatten(0, 1)
-        everything = ask_from_nothing("joint", len(images), test_data, patch_size=1, seed=seed)
-        bench.joint(everything, Given(images[:, None]), report)
+        bench.joint(question, given, report)
     else:
         bench.completion(question, given, given.variations, report)
     return report

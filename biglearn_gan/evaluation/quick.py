@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from biglearn_gan.data import ImageDataset
@@ -94,18 +94,18 @@ class QuickEvaluation:
         Neither the model nor anything global is changed.
         """
         joint = Drawn(model, self._blank, self._seed).read(0, len(self._blank), 1)[:, 0]
-        features = self._features(joint)
+        read = self._classifier.read(joint)
         measured = {
-            "evaluation/joint_distance": self._distance(features),
-            "evaluation/entropy": entropy(self._labels_of(features), self._classifier.num_classes),
+            "evaluation/joint_distance": self._distance(self._features(joint)),
+            "evaluation/entropy": entropy(read, self._classifier.num_classes),
         }
         question = ask(QUICK_TASK, self._originals, self._labels, self._patch_size, self._seed)
         completed = Drawn(model, question, self._seed).read(0, len(question), QUICK_VARIATIONS)
-        features = self._features(completed[:, 0])
-        measured["evaluation/completion_distance"] = self._distance(features)
+        first = completed[:, 0]
+        measured["evaluation/completion_distance"] = self._distance(self._features(first))
         measured["evaluation/diversity"] = float(spread(completed, question).mean())
         if self._labels is not None:
-            right = self._labels_of(features) == self._labels
+            right = self._classifier.read(first) == self._labels
             measured["evaluation/agreement"] = float(right.double().mean())
         return measured
 
@@ -122,9 +122,3 @@ class QuickEvaluation:
         statistics = GaussianStatistics(FEATURES)
         statistics.update(features)
         return frechet_distance(statistics, self._reference)
-
-    @torch.inference_mode()
-    def _labels_of(self, features: Float[Tensor, "N D"]) -> Int64[Tensor, " N"]:
-        """The labels that the classifier reads."""
-        logits = self._classifier.head(features.to(self._classifier.device))
-        return logits.argmax(dim=1).cpu()

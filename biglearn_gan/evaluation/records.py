@@ -21,7 +21,8 @@ class Record:
 
     Attributes:
         metric: its name and protocol, from :func:`metric_name`.
-        task: the hole's name, ``joint``, or ``originals`` for the unmasked test images.
+        task: the hole's name, ``marginal:`` and it where the hole is drawn alone, ``joint``, or
+            ``originals`` for the unmasked test images; of the oracle, its kind of task.
         value: the number.
         error: its standard error, or None where it was not estimated.
         floor: what real images score where lower is better, or None.
@@ -57,7 +58,8 @@ def metric_name(
         count: source images, or samples where there is no source; ``k`` for full thousands.
         features: what it is measured in, ``classifier`` or ``pixels``.
         split: where the source images come from; None where nothing is given.
-        task: name of the task; shares become per cents, and a block of n pixels ``xn``.
+        task: name of the task; shares become per cents, and a block of n pixels ``xn``; the
+            square of ``outside:n`` is told as ``outsiden``.
         few: there are fewer images than features have dimensions.
         subject: what is measured where it is not the model.
     """
@@ -66,6 +68,8 @@ def metric_name(
     if name.startswith("random:"):
         share, *block = name.split(":")[1:]
         name = f"random{100 * float(share):g}" + "".join(f"x{size}" for size in block)
+    elif name.startswith("outside:"):
+        name = f"outside{int(name.removeprefix('outside:'))}"
     measured = f"{measure}{number}{'few' if few else ''}"
     parts = (measured, features, split, *prefix, name, subject)
     return "_".join(part for part in parts if part)

@@ -24,12 +24,10 @@ from biglearn_gan.evaluation.classifier import INFERENCE_ROWS
 from biglearn_gan.evaluation.features import Features
 from biglearn_gan.evaluation.frechet import GaussianStatistics
 from biglearn_gan.files import replacing
+from biglearn_gan.progress import ImageProgress
 
 Transform = Callable[[UInt8[Tensor, "N C H W"], int], UInt8[Tensor, "N C H W"]]
 """Called with images and the number of the first."""
-
-Progress = Callable[[int, int], None]
-"""Called with (images done, all images)."""
 
 HASH = "sha256"
 NAMES = ("count", "mean", "scatter")
@@ -47,7 +45,7 @@ def reference_statistics(
     cache: Path | None = None,
     transform: Transform | None = None,
     transform_key: str = "",
-    progress: Progress = lambda done, total: None,
+    progress: ImageProgress = lambda done, total: None,
 ) -> GaussianStatistics:
     """Moments of the features over all images of a data set, from the cache where they are in it.
 
@@ -87,7 +85,7 @@ def _measure(
     features: Features,
     dataset: ImageDataset,
     transform: Transform | None,
-    progress: Progress,
+    progress: ImageProgress,
 ) -> GaussianStatistics:
     statistics = GaussianStatistics(features.dimensions)
     for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
