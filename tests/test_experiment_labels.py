@@ -40,7 +40,7 @@ def test_a_model_that_says_three_is_right_as_often_as_threes_are(
         assert found["calibration_error"] == pytest.approx(1 - threes, abs=1e-5)
     assert results["read"]["nothing"]["classifier_accuracy"] > 0.98
     assert results["drawn"]["test_agreement"] > 0.98
-    assert results["drawn"]["agreement"] < 0.4
+    assert results["drawn"]["best_of_1"] < 0.4
     assert "of 50 images drawn for a label" in labels.table(results)
 
 
