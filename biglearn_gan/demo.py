@@ -76,8 +76,9 @@ def check_address(host: str, port: int) -> None:
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        raise DemoError(f"{_in_url(host)}:{port} cannot be served ({error.strerror})") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{host} is no name of a host"
+        raise DemoError(f"{_in_url(host)}:{port} cannot be served ({reason})") from None
 
 
 def _in_url(host: str) -> str:

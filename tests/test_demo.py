@@ -180,6 +180,15 @@ def test_the_command_tells_a_port_in_use_before_it_loads_the_model(
     assert capsys.readouterr().err == f"biglearn-gan: {told}\n"
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_what_is_no_name_of_a_host_is_told(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"biglearn-gan demo --checkpoint none --host {host}", tmp_path, monkeypatch) == 1
+    told = f"{host}:7860 cannot be served ({host} is no name of a host)"
+    assert capsys.readouterr().err == f"biglearn-gan: {told}\n"
+
+
 def test_the_command_tells_that_its_extra_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
