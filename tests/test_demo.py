@@ -211,6 +211,23 @@ def test_the_loopback_address_of_ipv6_is_served(studio: Studio) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.parametrize("others", ["example.org", "*"])
+def test_the_page_is_served_behind_a_proxy_that_answers_nothing(
+    others: str, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, others)
+    with (
+        serving(studio, "127.0.0.1", free_port()) as address,
+        urllib.request.urlopen(address) as answer,
+    ):
+        assert answer.status == 200
+    expected = others if others == "*" else "example.org,localhost,127.0.0.1"
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == expected
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
