@@ -20,7 +20,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.colours import hue_errors
-from biglearn_gan.command import run
+from biglearn_gan.command import fail, run
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.answers import Drawn, ask
 from biglearn_gan.files import replacing
@@ -41,6 +41,8 @@ def main(
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = model.config.data
+    if data.name != "coloured_mnist":
+        fail(f"{checkpoint} is a model of {data.name}: only coloured_mnist has known hues", code=2)
     if data_root is not None:
         data = data.model_copy(update={"root": str(data_root), "download": False})
     test_data = load_dataset(data, "test")

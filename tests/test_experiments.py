@@ -96,6 +96,12 @@ MISTAKES = {
         "--steps must be whole numbers from 1, such as 1,2,4, not ''",
     ),
     "tables": (["nowhere.json"], 2, "'nowhere.json' does not exist"),
+    "tables, no JSON": (["README.md"], 2, "README.md holds no records, as the metrics.json"),
+    "tables, settings": (["checkpoints/digits/config.json"], 2, "config.json holds no records, "),
+    "tables, labels": (["checkpoints/digits/evaluation/labels.json"], 2, "labels.json holds no re"),
+    "hues": (DIGITS, 2, "checkpoints/digits is a model of digits: only coloured_mnist has known"),
+    "picture, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
+    "picture, suffix": (DIGITS, 2, "--output must name a file with the suffix .png, not x"),
 }
 
 
