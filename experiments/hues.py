@@ -31,7 +31,7 @@ WITHIN = 10.0
 
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="JSON file.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: Annotated[Path | None, typer.Option(help="Where MNIST is.")] = None,
     hole: Annotated[str, typer.Option(help="What is hidden.")] = "random:0.5",
     num: Annotated[int, typer.Option(min=1)] = 10_000,
@@ -46,6 +46,7 @@ def main(
     if data_root is not None:
         data = data.model_copy(update={"root": str(data_root), "download": False})
     test_data = load_dataset(data, "test")
+    output.parent.mkdir(parents=True, exist_ok=True)
     count = min(num, len(test_data))
     images = test_data.images_uint8(torch.arange(count))
     question = ask(hole, images, None, model.config.model.patch_size, seed)

@@ -35,7 +35,7 @@ ROWS_AT_ONCE = 500
 
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="JSON file.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: Annotated[Path | None, typer.Option(help="Where the data set is.")] = None,
     num: Annotated[int, typer.Option(min=1, help="Images drawn for labels.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -52,6 +52,7 @@ def main(
     rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
     if rulers.masked_classifier is None:
         raise typer.BadParameter(f"no classifier of parts of {data.name} ships to compare with")
+    output.parent.mkdir(parents=True, exist_ok=True)
     results = {
         "seed": seed,
         "read": {hole: read(model, rulers, test_data, hole, seed) for hole in HOLES},

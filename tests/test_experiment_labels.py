@@ -31,8 +31,8 @@ def test_a_model_that_says_three_is_right_as_often_as_threes_are(
         head.bias.fill_(-100.0)
         head.bias[3] = 0.0
     model.save_pretrained(tmp_path / "model")
-    labels.main(tmp_path / "model", tmp_path / "labels.json", num=50)
-    results = labels.json.loads((tmp_path / "labels.json").read_text())
+    labels.main(tmp_path / "model", tmp_path / "new" / "labels.json", num=50)
+    results = labels.json.loads((tmp_path / "new" / "labels.json").read_text())
     threes = results["read"]["nothing"]["accuracy"]
     assert 0.07 < threes < 0.13
     for found in results["read"].values():

@@ -100,6 +100,9 @@ MISTAKES = {
     "tables, settings": (["checkpoints/digits/config.json"], 2, "config.json holds no records, "),
     "tables, labels": (["checkpoints/digits/evaluation/labels.json"], 2, "labels.json holds no re"),
     "hues": (DIGITS, 2, "checkpoints/digits is a model of digits: only coloured_mnist has known"),
+    "hues, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
+    "labels, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
+    "labels, below a file": ([*DIGITS[:3], "README.md/x"], 1, "README.md: File exists"),
     "picture, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
     "picture, suffix": (DIGITS, 2, "--output must name a file with the suffix .png, not x"),
 }
