@@ -65,7 +65,7 @@ def main(
     foreign = None if other is None else other_images(data, other)
     folders = {count: output / f"best_of_{count}" for count in counts}
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
-    measure(samplers, fingerprint(model), data, patch_size, num)
+    measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
     draw_curves({"best of": folders}, "candidates", output / "best_of.png")
     shown = {f"best of {count}": folder for count, folder in folders.items()}
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from measuring import rulers_of
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
@@ -22,7 +23,6 @@ from biglearn_gan.command import run
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.masked_classifier import calibration
 from biglearn_gan.evaluation.outcome import Rulers
-from biglearn_gan.evaluation.shipped import load_rulers
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_uint8, to_unit_range
@@ -49,9 +49,9 @@ def main(
     if data_root is not None:
         data = data.model_copy(update={"root": str(data_root), "download": False})
     test_data = load_dataset(data, "test")
-    rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    rulers = rulers_of(data.name, checkpoint)
     if rulers.masked_classifier is None:
-        raise typer.BadParameter(f"no classifier of parts of {data.name} ships to compare with")
+        raise typer.BadParameter(f"no classifier of parts of {data.name} is there to compare with")
     output.parent.mkdir(parents=True, exist_ok=True)
     results = {
         "seed": seed,

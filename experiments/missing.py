@@ -64,7 +64,8 @@ def main(
     for folder in shown.values():
         model = BigLearnGAN.from_pretrained(folder)
         data = data_of(model, data_root).model_copy(update={"missing": None})
-        measure({folder: model}, fingerprint(model), data, model.config.model.patch_size, num)
+        given = fingerprint(model), data, model.config.model.patch_size, num
+        measure({folder: model}, *given, checkpoint=folder)
     typer.echo(side_by_side(shown, TASKS))
 
 

@@ -62,7 +62,7 @@ def main(
             samplers[folders[count]] = InSteps(model, count, order)
             shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
     data, patch_size = data_of(model, data_root), model.config.model.patch_size
-    measure(samplers, fingerprint(model), data, patch_size, num)
+    measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
     draw_curves(lines, "steps", output / "steps.png")
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
 

@@ -671,6 +671,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--tasks has no meaning beside --oracle",
     ),
+    "oracle with one draw": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--variations", "1"),
+        2,
+        "--variations must be at least 2 beside --oracle, not 1",
+    ),
     "joint model without oracle": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--joint-checkpoint", "x"),
         2,

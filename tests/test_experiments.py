@@ -78,6 +78,11 @@ MISTAKES = {
     "progressive": ([*DIGITS, "--steps", "2,x"], 2, "--steps must be whole numbers from 1, "),
     "progressive, order": ([*DIGITS, "--steps", "1", "--orders", "up"], 2, "not 'up'"),
     "progressive, tokens": ([*DIGITS, "--steps", "1,17"], 2, "steps must be 1 to 16, "),
+    "progressive, few": (
+        [*DIGITS, "--steps", "1", "--num", "5"],
+        2,
+        "--num must be at least 64, as many as features have dimensions, not 5",
+    ),
     "best_of": ([*DIGITS, "--candidates", "0"], 2, "--candidates must be whole numbers from 1, "),
     "best_of, data": (
         [*DIGITS, "--other", "moons"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import Mistake
+from biglearn_gan.evaluation.features import fingerprint
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
@@ -51,6 +55,21 @@ def test_what_is_measured_is_kept_and_drawn(
     assert kept[0] == kept[1]
     measuring.draw_curves({"copies": folders}, "steps", tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
+
+
+def test_classifiers_are_those_that_ship_or_are_beside_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    told = f"no classifier_moons to measure with is in checkpoints/, nor beside {tmp_path / 'a'}"
+    (tmp_path / "a").mkdir()
+    with pytest.raises(Mistake, match=re.escape(told)) as ended:
+        measuring.rulers_of("moons", tmp_path / "a")
+    assert ended.value.code == 2
+    shutil.copytree(ROOT / "checkpoints/classifier_digits", tmp_path / "classifier_moons")
+    ruler = measuring.rulers_of("moons", tmp_path / "a").classifier
+    shipped = measuring.rulers_of("digits", None).classifier
+    assert ruler is not None and shipped is not None
+    assert fingerprint(ruler) == fingerprint(shipped)
 
 
 def evaluated(
