@@ -23,6 +23,7 @@ from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import ImageDataset, load_dataset
@@ -52,7 +53,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder of the measurements.")],
     candidates: Annotated[str, typer.Option(help="Numbers of candidates.")] = "1,2,4,8,16",
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
+    data_root: DataRoot = None,
     other: Annotated[
         str | None, typer.Option(help="Another data set to tell the test images from.")
     ] = None,

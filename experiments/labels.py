@@ -19,6 +19,7 @@ from measuring import rulers_of
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot, found_at
 from biglearn_gan.command import run
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.masked_classifier import calibration
@@ -36,7 +37,7 @@ ROWS_AT_ONCE = 500
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
-    data_root: Annotated[Path | None, typer.Option(help="Where the data set is.")] = None,
+    data_root: DataRoot = None,
     num: Annotated[int, typer.Option(min=1, help="Images drawn for labels.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
@@ -46,9 +47,7 @@ def main(
     data = model.config.data
     if not data.labels:
         raise typer.BadParameter(f"{checkpoint} was trained without labels")
-    if data_root is not None:
-        data = data.model_copy(update={"root": str(data_root), "download": False})
-    test_data = load_dataset(data, "test")
+    test_data = load_dataset(found_at(data_root, data), "test")
     rulers = rulers_of(data.name, checkpoint)
     if rulers.masked_classifier is None:
         raise typer.BadParameter(f"no classifier of parts of {data.name} is there to compare with")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from tables import bound_of, measured
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import found_at
 from biglearn_gan.command import fail
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import load_dataset
@@ -52,12 +53,11 @@ def counts_of(text: str, option: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def data_of(model: BigLearnGAN, data_root: Path | None) -> DataConfig:
+def data_of(model: BigLearnGAN, data_root: str | None) -> DataConfig:
     """The model's data, whole, where they are on this machine."""
-    data = model.config.data.model_copy(update={"validation_share": 0.0})
-    if data_root is None:
-        return data
-    return data.model_copy(update={"root": str(data_root), "download": False})
+    whole = {"validation_share": 0.0, "missing": None}
+    found: DataConfig = found_at(data_root, model.config.data.model_copy(update=whole))
+    return found
 
 
 def rulers_of(data_name: str, checkpoint: Path | None) -> Rulers:

@@ -20,6 +20,7 @@ from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot
 from biglearn_gan.command import run
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.progressive import OrderName, checked_order
@@ -46,7 +47,7 @@ def main(
     steps: Annotated[str, typer.Option(help="Numbers of steps.")] = "1,2,4,8,16",
     orders: Annotated[str, typer.Option(help="Orders.")] = "random,raster,center-out",
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Measure what is missing, and print the tables."""
     torch.set_num_threads(1)

@@ -92,8 +92,13 @@ MISTAKES = {
     "best_of, bounds": ([*DIGITS, "--other", "gaussian_field_grid"], 2, "have no bounds, as those"),
     "best_of, no data": (
         [*DIGITS, "--other", "mnist", "--data-root", "nowhere"],
-        1,
-        "nowhere",
+        2,
+        "--data-root nowhere is no folder",
+    ),
+    "missing, no data": (
+        ["--output", "x", "--data-root", "nowhere"],
+        2,
+        "--data-root nowhere is no folder",
     ),
     "flow_matching": (
         [*("--config", "experiments/digits.yaml", "--output", "x"), "--images", "1", "--steps", ""],

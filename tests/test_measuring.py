@@ -43,7 +43,7 @@ def test_what_is_measured_is_kept_and_drawn(
     model = BigLearnGAN.from_pretrained("checkpoints/digits")
     data = measuring.data_of(model, None)
     assert data.validation_share == 0
-    assert measuring.data_of(model, tmp_path).root == str(tmp_path)
+    assert measuring.data_of(model, str(tmp_path)).root == str(tmp_path)
     first, second = Copies(), Copies()
     folders = {1: tmp_path / "a", 4: tmp_path / "b"}
     measuring.measure({folders[1]: first}, "these", data, 2, 397)
