@@ -30,7 +30,7 @@ from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.sampling import complete_best, critic_logits, pixels_alone
+from biglearn_gan.sampling import complete_best, pixels_alone
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def told_apart(
 def judged(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
     """Logits of whole images, with everything a target."""
     everything = torch.ones_like(images[:, 0], dtype=torch.bool)
-    return critic_logits(model, images[:, None], everything)[:, 0]
+    return model.rank(images, everything)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from biglearn_gan.evaluation.masked_classifier import calibration
 from biglearn_gan.evaluation.outcome import Rulers
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import named_hole
-from biglearn_gan.images import to_uint8, to_unit_range
-from biglearn_gan.sampling import complete_best
+from biglearn_gan.images import to_unit_range
+from biglearn_gan.sampling import draw
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
 CANDIDATES = (1, 2, 4)
@@ -91,24 +91,21 @@ def drawn(
     classes = model.config.data.num_classes
     assert classes is not None and test_data.labels is not None
     labels = torch.arange(num) % classes
-    empty = torch.zeros(num, test_data.channels, *test_data.image_size)
+    empty = torch.zeros(num, test_data.channels, *test_data.image_size, dtype=torch.uint8)
     hole = torch.ones(num, *test_data.image_size, dtype=torch.bool)
     read = {}
     for candidates in CANDIDATES:
-        images = [
-            complete_best(
-                model,
-                empty[start : start + ROWS_AT_ONCE],
-                hole[start : start + ROWS_AT_ONCE],
-                labels[start : start + ROWS_AT_ONCE],
-                variations=1,
-                best_of=candidates,
-                seed=seed,
-                first_image=start,
-            ).images[:, 0]
-            for start in range(0, num, ROWS_AT_ONCE)
-        ]
-        read[f"best_of_{candidates}"] = agreement(rulers, to_uint8(torch.cat(images)), labels)
+        samples = draw(
+            model,
+            empty,
+            hole,
+            labels=labels,
+            variations=1,
+            seed=seed,
+            batch_size=ROWS_AT_ONCE,
+            best_of=candidates,
+        )
+        read[f"best_of_{candidates}"] = agreement(rulers, samples.images[:, 0], labels)
     originals = test_data.images_uint8(torch.arange(len(test_data)))
     return {
         "images": num,

@@ -25,7 +25,7 @@ from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation import shipped
 from biglearn_gan.evaluation.features import InceptionFeatures
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.sampling import critic_logits
+from biglearn_gan.sampling import rank_candidates
 
 DIGITS = Path(__file__).parents[1] / "experiments" / "digits.yaml"
 
@@ -123,7 +123,7 @@ def test_the_best_of_several_is_the_one_the_critic_likes_most(
     drawn = model.complete(
         torch.from_numpy(every["sources"]).movedim(-1, 1) / 127.5 - 1, hole, variations=6, seed=3
     )
-    logits = critic_logits(model, drawn, hole).view(4, 2, 3)
+    logits = rank_candidates(model, drawn, hole).view(4, 2, 3)
     assert best["scores"] == pytest.approx(logits.amax(dim=2).numpy(), abs=1e-4)
     for row, variation in itertools.product(range(4), range(2)):
         number = 3 * variation + int(logits[row, variation].argmax())
@@ -157,7 +157,7 @@ def test_rows_of_a_class_and_of_each_class_in_turn(
     ranked = arrays("ranked", "--label", 3, "--best-of", 2)
     hole = torch.ones(12, 8, 8, dtype=torch.bool)
     images = torch.from_numpy(ranked["images"]).movedim(-1, 2) / 127.5 - 1
-    scores = critic_logits(model, images, hole, torch.full((12, 1), 3))
+    scores = rank_candidates(model, images, hole, torch.full((12, 1), 3))
     assert ranked["scores"] == pytest.approx(scores.numpy(), abs=1e-2)
     whole = arrays("drawn", "--variations", 3, "--best-of", 2)
     part = arrays("part", "--variations", 3, "--best-of", 2, "--batch-size", 5)
