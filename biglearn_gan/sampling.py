@@ -106,7 +106,8 @@ def pixels_alone(data: DataConfig) -> DataConfig:
 
 def is_file_name(mask: str) -> bool:
     """Whether a mask is a file, there or not, and no pattern's name."""
-    return Path(mask).is_file() or (bool(Path(mask).suffix) and not mask.startswith("random:"))
+    pattern = mask.startswith(("random:", "outside:"))
+    return Path(mask).is_file() or (bool(Path(mask).suffix) and not pattern)
 
 
 def load_hole(

@@ -525,6 +525,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
     "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
     "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "--seed"),
+    "square that is no whole number": (
+        (*SAMPLE, "--mask", "outside:1.5"),
+        2,
+        "mask 'outside:1.5': expected outside:SIZE with a square of 1 to 8 pixels",
+    ),
     "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
     "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
