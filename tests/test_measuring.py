@@ -20,7 +20,9 @@ from biglearn_gan.evaluation.features import fingerprint
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 
+import best_of  # noqa: E402
 import measuring  # noqa: E402
+import progressive  # noqa: E402
 from tables import other_qualities, side_by_side  # noqa: E402
 
 
@@ -55,6 +57,32 @@ def test_what_is_measured_is_kept_and_drawn(
     assert kept[0] == kept[1]
     measuring.draw_curves({"copies": folders}, "steps", tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
+
+
+def test_in_steps_is_a_completion_in_as_many_steps() -> None:
+    model = BigLearnGAN.from_pretrained(ROOT / "checkpoints/digits")
+    images, hole = model.sample(3, seed=1), torch.zeros(3, 8, 8, dtype=torch.bool)
+    hole[:, :5] = True
+    options = {"variations": 2, "seed": 4, "first_image": 7}
+    drawn = progressive.InSteps(model, 2, "raster").complete(images, hole, **options)
+    assert torch.equal(drawn, model.complete(images, hole, steps=2, order="raster", **options))
+    assert not torch.equal(drawn, model.complete(images, hole, **options))
+
+
+def test_scripts_print_the_tables_of_what_they_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(measuring, "TASKS", ("joint", "random:0.5"))
+    model = Path("checkpoints/digits")
+    progressive.main(model, tmp_path, steps="2", orders="raster", num=70)
+    shown = {"2 steps, raster": tmp_path / "2_raster"}
+    tables = f"{side_by_side(shown, measuring.TASKS)}\n\n{other_qualities(shown, measuring.TASKS)}"
+    assert capsys.readouterr().out == f"{tables}\n"
+    best_of.main(model, tmp_path, candidates="2", num=70)
+    areas = json.loads((tmp_path / "told_apart.json").read_text())
+    told = [f"| {name} | {area:.3f} |" for name, area in areas.items()]
+    assert len(told) == 3 and capsys.readouterr().out.splitlines()[-3:] == told
 
 
 def test_classifiers_are_those_that_ship_or_are_beside_the_checkpoint(
