@@ -120,7 +120,6 @@ def evaluate(
     place = usable_device(device)
     if oracle:
         assert checkpoint is not None
-        output.mkdir(parents=True, exist_ok=True)
         _evaluate_oracle(
             checkpoint, joint_checkpoint, place, num or 32, variations or 256, seed, output
         )
@@ -231,6 +230,8 @@ def _evaluate_oracle(
     seed: int,
     output: Path,
 ) -> None:
+    if draws < 2:
+        fail(f"--variations must be at least 2 beside --oracle, not {draws}", code=2)
     from biglearn_gan.evaluation.oracle import evaluate_oracle
     from biglearn_gan.evaluation.records import table, write_records
     from biglearn_gan.fields import gaussian_field
@@ -243,6 +244,7 @@ def _evaluate_oracle(
             f"not of {data.name}",
             code=2,
         )
+    output.mkdir(parents=True, exist_ok=True)
     field = gaussian_field(data.gaussian_field, data.image_size)
     joint_model = None if joint_checkpoint is None else load_model(joint_checkpoint, place)
     with task_bars() as progress:

@@ -1,4 +1,4 @@
-"""What the commands share: options, and the model that is named."""
+"""What commands, and the scripts in experiments/, share: options, and the model that is named."""
 
 from __future__ import annotations
 

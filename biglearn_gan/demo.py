@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +50,7 @@ def serving(studio: Studio, host: str, port: int) -> Iterator[str]:
         DemoError: the port is in use, or the address is not this machine's.
     """
     check_address(host, port)
+    _without_proxy("localhost", host)
     with tempfile.TemporaryDirectory() as folder:
         page = _build(studio, Path(folder))
         _, url, _ = page.launch(
@@ -76,8 +79,17 @@ def check_address(host: str, port: int) -> None:
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        raise DemoError(f"{_in_url(host)}:{port} cannot be served ({error.strerror})") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{host} is no name of a host"
+        raise DemoError(f"{_in_url(host)}:{port} cannot be served ({reason})") from None
+
+
+def _without_proxy(*hosts: str) -> None:
+    """Reach these hosts directly in this process: gradio asks its own page whether it is there."""
+    there = urllib.request.getproxies_environment().get("no", "")
+    if there != "*":
+        direct = dict.fromkeys((*filter(None, there.split(",")), *hosts))
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(direct)
 
 
 def _in_url(host: str) -> str:

@@ -289,7 +289,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
         Raises:
             ScoreError: the model was trained without a logistic term, so that its logits rank
-                candidates of one source and say no more (see :meth:`critic_logits`).
+                candidates of one source and say no more (see :meth:`rank`).
             ValueError: an image has no target, or sizes differ from the model's.
             LabelError: see :meth:`complete`.
         """

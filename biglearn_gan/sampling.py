@@ -106,7 +106,8 @@ def pixels_alone(data: DataConfig) -> DataConfig:
 
 def is_file_name(mask: str) -> bool:
     """Whether a mask is a file, there or not, and no pattern's name."""
-    return Path(mask).is_file() or (bool(Path(mask).suffix) and not mask.startswith("random:"))
+    pattern = mask.startswith(("random:", "outside:"))
+    return Path(mask).is_file() or (bool(Path(mask).suffix) and not pattern)
 
 
 def load_hole(
@@ -272,21 +273,21 @@ def complete_best(
     )
     if best_of is None:
         return Best(drawn, torch.arange(count).repeat(len(drawn), 1), None, known)
-    logits = critic_logits(model, drawn, hole, known, absent).unflatten(1, (variations, best_of))
+    logits = rank_candidates(model, drawn, hole, known, absent).unflatten(1, (variations, best_of))
     scores, choice = logits.max(dim=2)
     numbers = best_of * torch.arange(variations) + choice
     chosen = drawn[torch.arange(len(drawn))[:, None], numbers]
     return Best(chosen, numbers, scores, None if known is None else known.gather(1, numbers))
 
 
-def critic_logits(
+def rank_candidates(
     model: BigLearnGAN,
     images: Float[Tensor, "N K C H W"],
     hole: Bool[Tensor, "N H W"],
     labels: Int64[Tensor, "N K"] | None = None,
     absent: Bool[Tensor, "N H W"] | None = None,
 ) -> Float[Tensor, "N K"]:
-    """What the model's critic thinks of completions: of one row, the highest is the likeliest."""
+    """What :meth:`biglearn_gan.model.BigLearnGAN.rank` says of each row's candidates."""
     rows, count = images.shape[:2]
     logits = model.rank(
         images.flatten(0, 1),

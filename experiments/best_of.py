@@ -10,6 +10,7 @@ model's own and from images of other kinds: the area under the curve, 0.5 for a 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -23,13 +24,14 @@ from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.sampling import complete_best, critic_logits, pixels_alone
+from biglearn_gan.sampling import complete_best, pixels_alone
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder of the measurements.")],
     candidates: Annotated[str, typer.Option(help="Numbers of candidates.")] = "1,2,4,8,16",
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
+    data_root: DataRoot = None,
     other: Annotated[
         str | None, typer.Option(help="Another data set to tell the test images from.")
     ] = None,
@@ -65,16 +67,25 @@ def main(
     foreign = None if other is None else other_images(data, other)
     folders = {count: output / f"best_of_{count}" for count in counts}
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
-    measure(samplers, fingerprint(model), data, patch_size, num)
+    measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
     draw_curves({"best of": folders}, "candidates", output / "best_of.png")
-    shown = {f"best of {count}": folder for count, folder in folders.items()}
+    shown = {row_of(count): folder for count, folder in folders.items()}
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
     areas = told_apart(model, data, foreign, num)
     with replacing(output / "told_apart.json") as path:
         path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
-    typer.echo("\n| test images against | area under the curve |\n|---|---|")
-    for name, area in areas.items():
-        typer.echo(f"| {name} | {area:.3f} |")
+    typer.echo(f"\n{areas_table(areas)}")
+
+
+def areas_table(areas: Mapping[str, float]) -> str:
+    """What the critic tells from test images, and how well, as Markdown."""
+    lines = ["| test images against | area under the curve |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {area:.3f} |" for name, area in areas.items())])
+
+
+def row_of(candidates: int) -> str:
+    """What the line of so many candidates is called."""
+    return f"best of {candidates}"
 
 
 def other_images(data: DataConfig, name: str) -> ImageDataset:
@@ -115,7 +126,7 @@ def told_apart(
 def judged(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
     """Logits of whole images, with everything a target."""
     everything = torch.ones_like(images[:, 0], dtype=torch.bool)
-    return critic_logits(model, images[:, None], everything)[:, 0]
+    return model.rank(images, everything)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
+from biglearn_gan.cli_options import DataRoot, found_at
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import DataConfig
 from biglearn_gan.devices import usable_device
@@ -66,7 +67,7 @@ def main(
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same images.")] = 0,
-    data_root: Annotated[str | None, typer.Option(help="Where data sets are.")] = None,
+    data_root: DataRoot = None,
     dims: Annotated[
         Dimensions, typer.Option(help="Length of the features.")
     ] = Dimensions.last_pooling,
@@ -100,9 +101,7 @@ def main(
         what, batches = f"the {count:,} images in {first[0]}", read_files(files)
     else:
         model = BigLearnGAN.from_pretrained(checkpoint).to(place)
-        data = model.config.data
-        if data_root is not None:
-            data = data.model_copy(update={"root": data_root})
+        data = found_at(data_root, model.config.data)
         question, split = ask(model, data, mask, images, num, seed)
         count, task = len(question), question.task
         what = f"{count:,} joint samples of {checkpoint}"

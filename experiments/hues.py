@@ -19,8 +19,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot, found_at
 from biglearn_gan.colours import hue_errors
-from biglearn_gan.command import run
+from biglearn_gan.command import fail, run
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.answers import Drawn, ask
 from biglearn_gan.files import replacing
@@ -31,8 +32,8 @@ WITHIN = 10.0
 
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="JSON file.")],
-    data_root: Annotated[Path | None, typer.Option(help="Where MNIST is.")] = None,
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
+    data_root: DataRoot = None,
     hole: Annotated[str, typer.Option(help="What is hidden.")] = "random:0.5",
     num: Annotated[int, typer.Option(min=1)] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -41,9 +42,10 @@ def main(
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = model.config.data
-    if data_root is not None:
-        data = data.model_copy(update={"root": str(data_root), "download": False})
-    test_data = load_dataset(data, "test")
+    if data.name != "coloured_mnist":
+        fail(f"{checkpoint} is a model of {data.name}: only coloured_mnist has known hues", code=2)
+    test_data = load_dataset(found_at(data_root, data), "test")
+    output.parent.mkdir(parents=True, exist_ok=True)
     count = min(num, len(test_data))
     images = test_data.images_uint8(torch.arange(count))
     question = ask(hole, images, None, model.config.model.patch_size, seed)

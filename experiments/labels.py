@@ -15,18 +15,19 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from measuring import rulers_of
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot, found_at
 from biglearn_gan.command import run
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.masked_classifier import calibration
 from biglearn_gan.evaluation.outcome import Rulers
-from biglearn_gan.evaluation.shipped import load_rulers
 from biglearn_gan.files import replacing
 from biglearn_gan.holes import named_hole
-from biglearn_gan.images import to_uint8, to_unit_range
-from biglearn_gan.sampling import complete_best
+from biglearn_gan.images import to_unit_range
+from biglearn_gan.sampling import draw
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
 CANDIDATES = (1, 2, 4)
@@ -35,8 +36,8 @@ ROWS_AT_ONCE = 500
 
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="JSON file.")],
-    data_root: Annotated[Path | None, typer.Option(help="Where the data set is.")] = None,
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
+    data_root: DataRoot = None,
     num: Annotated[int, typer.Option(min=1, help="Images drawn for labels.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
@@ -46,12 +47,11 @@ def main(
     data = model.config.data
     if not data.labels:
         raise typer.BadParameter(f"{checkpoint} was trained without labels")
-    if data_root is not None:
-        data = data.model_copy(update={"root": str(data_root), "download": False})
-    test_data = load_dataset(data, "test")
-    rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    test_data = load_dataset(found_at(data_root, data), "test")
+    rulers = rulers_of(data.name, checkpoint)
     if rulers.masked_classifier is None:
-        raise typer.BadParameter(f"no classifier of parts of {data.name} ships to compare with")
+        raise typer.BadParameter(f"no classifier of parts of {data.name} is there to compare with")
+    output.parent.mkdir(parents=True, exist_ok=True)
     results = {
         "seed": seed,
         "read": {hole: read(model, rulers, test_data, hole, seed) for hole in HOLES},
@@ -91,24 +91,21 @@ def drawn(
     classes = model.config.data.num_classes
     assert classes is not None and test_data.labels is not None
     labels = torch.arange(num) % classes
-    empty = torch.zeros(num, test_data.channels, *test_data.image_size)
+    empty = torch.zeros(num, test_data.channels, *test_data.image_size, dtype=torch.uint8)
     hole = torch.ones(num, *test_data.image_size, dtype=torch.bool)
     read = {}
     for candidates in CANDIDATES:
-        images = [
-            complete_best(
-                model,
-                empty[start : start + ROWS_AT_ONCE],
-                hole[start : start + ROWS_AT_ONCE],
-                labels[start : start + ROWS_AT_ONCE],
-                variations=1,
-                best_of=candidates,
-                seed=seed,
-                first_image=start,
-            ).images[:, 0]
-            for start in range(0, num, ROWS_AT_ONCE)
-        ]
-        read[f"best_of_{candidates}"] = agreement(rulers, to_uint8(torch.cat(images)), labels)
+        samples = draw(
+            model,
+            empty,
+            hole,
+            labels=labels,
+            variations=1,
+            seed=seed,
+            batch_size=ROWS_AT_ONCE,
+            best_of=candidates,
+        )
+        read[f"best_of_{candidates}"] = agreement(rulers, samples.images[:, 0], labels)
     originals = test_data.images_uint8(torch.arange(len(test_data)))
     return {
         "images": num,

@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 from tables import bound_of, measured
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import found_at
 from biglearn_gan.command import fail
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.features import fingerprint
-from biglearn_gan.evaluation.protocol import evaluate
+from biglearn_gan.evaluation.outcome import Rulers
+from biglearn_gan.evaluation.protocol import ProtocolError, evaluate
 from biglearn_gan.evaluation.report import write_report
 from biglearn_gan.evaluation.shipped import load_rulers
 from biglearn_gan.files import replacing
@@ -51,12 +53,22 @@ def counts_of(text: str, option: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def data_of(model: BigLearnGAN, data_root: Path | None) -> DataConfig:
+def data_of(model: BigLearnGAN, data_root: str | None) -> DataConfig:
     """The model's data, whole, where they are on this machine."""
-    data = model.config.data.model_copy(update={"validation_share": 0.0})
-    if data_root is None:
-        return data
-    return data.model_copy(update={"root": str(data_root), "download": False})
+    whole = {"validation_share": 0.0, "missing": None}
+    found: DataConfig = found_at(data_root, model.config.data.model_copy(update=whole))
+    return found
+
+
+def rulers_of(data_name: str, checkpoint: Path | None) -> Rulers:
+    """The classifiers of a data set that ship or are beside the checkpoint; none is a mistake."""
+    near = None if checkpoint is None else str(checkpoint)
+    cpu = torch.device("cpu")
+    try:
+        return load_rulers(data_name, "classifier", None, None, None, cpu, checkpoint=near)[0]
+    except ProtocolError:
+        beside = "" if near is None else f", nor beside {near}"
+        fail(f"no classifier_{data_name} to measure with is in checkpoints/{beside}", code=2)
 
 
 def measure(
@@ -67,6 +79,7 @@ def measure(
     num: int,
     variations: int = 2,
     label_histograms: bool = True,
+    checkpoint: Path | None = None,
 ) -> None:
     """Evaluate what stands for a model, each into its folder, unless it is there already.
 
@@ -80,8 +93,12 @@ def measure(
         num: images of each task.
         variations: of each completion.
         label_histograms: whether to draw the 64 completions of a source that they take.
+        checkpoint: folder beside which classifiers are looked for, too.
     """
-    rulers, _ = load_rulers(data.name, "classifier", None, None, None, torch.device("cpu"))
+    rulers = rulers_of(data.name, checkpoint)
+    least = rulers.features.dimensions
+    if num < least:
+        fail(f"--num must be at least {least}, as many as features have dimensions, not {num}", 2)
     if not label_histograms:
         rulers = replace(rulers, masked_classifier=None)
     splits = [load_dataset(data, split) for split in ("train", "test")]

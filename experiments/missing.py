@@ -20,6 +20,7 @@ from measuring import TASKS, data_of, measure
 from tables import side_by_side
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot, found_at
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import ImageDataset, check_missing, load_dataset
@@ -40,18 +41,19 @@ def main(
     ] = "none,random:0.25:2,random:0.5:2,random:0.75:2",
     images: Annotated[int, typer.Option(min=1, help="Budget of each model.")] = 120_000,
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Train and measure what is missing, and print the table."""
     torch.set_num_threads(1)
-    root = [] if data_root is None else [f"data.root={data_root}", "data.download=false"]
     shown: dict[str, Path] = {}
     asked: dict[str, Config] = {}
     for hole in holes.split(","):
         missing = "null" if hole == "none" else f"{{hole: '{hole}'}}"
         budget = [f"data.missing={missing}", f"train.max_images={images}"]
-        asked[hole] = load_config(config, [*root, *budget])
-        check_missing(asked[hole].data)
+        settings = load_config(config, budget)
+        data = found_at(data_root, settings.data)
+        asked[hole] = settings.model_copy(update={"data": data})
+        check_missing(data)
     for hole, settings in asked.items():
         for kind in KINDS[:1] if hole == "none" else KINDS:
             folder = output / f"{config.stem}, {images} images, {hole}, {kind}"
@@ -63,8 +65,9 @@ def main(
             shown["complete" if hole == "none" else f"{hole}, {kind}"] = folder
     for folder in shown.values():
         model = BigLearnGAN.from_pretrained(folder)
-        data = data_of(model, data_root).model_copy(update={"missing": None})
-        measure({folder: model}, fingerprint(model), data, model.config.model.patch_size, num)
+        data = data_of(model, data_root)
+        given = fingerprint(model), data, model.config.model.patch_size, num
+        measure({folder: model}, *given, checkpoint=folder)
     typer.echo(side_by_side(shown, TASKS))
 
 

@@ -11,19 +11,22 @@ from typing import Annotated
 import typer
 
 from biglearn_gan.alongside import training_grid
-from biglearn_gan.command import run
+from biglearn_gan.cli_options import DataRoot, found_at
+from biglearn_gan.command import fail, run
 from biglearn_gan.data import load_dataset
 from biglearn_gan.model import BigLearnGAN
 
 
 def main(
     checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
-    output: Annotated[Path, typer.Option(help="PNG file.")],
-    data_root: Annotated[str, typer.Option(help="Where data sets are.")] = "data",
+    output: Annotated[Path, typer.Option(dir_okay=False, help="PNG file.")],
+    data_root: DataRoot = None,
 ) -> None:
     """Draw the grid that training draws, from images that the model has not seen."""
+    if output.suffix.lower() != ".png":
+        fail(f"--output must name a file with the suffix .png, not {output}", code=2)
     model = BigLearnGAN.from_pretrained(checkpoint)
-    data = model.config.data.model_copy(update={"root": data_root})
+    data = found_at(data_root, model.config.data)
     output.parent.mkdir(parents=True, exist_ok=True)
     training_grid(model, load_dataset(data, "test")).save(output)
 

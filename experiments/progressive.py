@@ -20,6 +20,7 @@ from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import DataRoot
 from biglearn_gan.command import run
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.progressive import OrderName, checked_order
@@ -46,7 +47,7 @@ def main(
     steps: Annotated[str, typer.Option(help="Numbers of steps.")] = "1,2,4,8,16",
     orders: Annotated[str, typer.Option(help="Orders.")] = "random,raster,center-out",
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data are.")] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Measure what is missing, and print the tables."""
     torch.set_num_threads(1)
@@ -60,11 +61,16 @@ def main(
             order = checked_order(name, count, model.config.token_count)
             folders[count] = output / f"{count}_{order if count > 1 else 'random'}"
             samplers[folders[count]] = InSteps(model, count, order)
-            shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
+            shown[row_of(count, order)] = folders[count]
     data, patch_size = data_of(model, data_root), model.config.model.patch_size
-    measure(samplers, fingerprint(model), data, patch_size, num)
+    measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
     draw_curves(lines, "steps", output / "steps.png")
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
+
+
+def row_of(steps: int, order: str) -> str:
+    """What the line of so many steps is called."""
+    return "one pass" if steps == 1 else f"{steps} steps, {order}"
 
 
 if __name__ == "__main__":

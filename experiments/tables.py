@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from biglearn_gan.command import run
+from biglearn_gan.command import fail, run
 
 REFERENCES = ("nearest-pasted", "mean-pasted", "glued")
 SUBJECTS = (*REFERENCES, "in-two-steps")
@@ -52,6 +52,9 @@ VARIOUS = {
 }
 """Measures of the tables that set evaluations side by side, and what they are called there."""
 
+PARTS = {"metric", "task", "value", "error", "floor", "ceiling"}
+"""What tables read of a record."""
+
 Measured = dict[tuple[str, str], dict[str, Any]]
 """Records of one evaluation by task and measure."""
 
@@ -61,10 +64,23 @@ def main(
     summary: Annotated[bool, typer.Option("--summary", help="The short one.")] = False,
 ) -> None:
     """Print the tables as Markdown."""
-    records = json.loads(metrics.read_text(encoding="utf-8"))
+    records = read_records(metrics)
     oracle = any("_oracle" in record["metric"] for record in records)
     make = oracle_table if oracle else summary_table if summary else tables
     typer.echo(make(records))
+
+
+def read_records(metrics: Path) -> list[dict[str, Any]]:
+    """What `evaluate` wrote; anything else is a mistake."""
+    try:
+        records = json.loads(metrics.read_text(encoding="utf-8"))
+    except ValueError:
+        records = None
+    if not isinstance(records, list) or not all(
+        isinstance(record, dict) and record.keys() >= PARTS for record in records
+    ):
+        fail(f"{metrics} holds no records, as the metrics.json that evaluate writes does", code=2)
+    return records
 
 
 def summary_table(records: list[dict[str, Any]]) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.sampling import critic_logits
+from biglearn_gan.sampling import rank_candidates
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
@@ -37,7 +37,7 @@ def test_of_several_the_critics_favourite_is_chosen_among_candidates_of_one_labe
     hole[:, :5] = True
     labels = model.draw_labels(images, hole, variations=2, seed=4).repeat_interleave(3, dim=1)
     every = model.complete(images, hole, labels=labels, variations=6, seed=4)
-    logits = critic_logits(model, every, hole, labels).view(3, 2, 3)
+    logits = rank_candidates(model, every, hole, labels).view(3, 2, 3)
     chosen = BestOf(model, 3).complete(images, hole, variations=2, seed=4)
     for row in range(3):
         for variation in range(2):

@@ -26,7 +26,7 @@ from biglearn_gan.evaluation import shipped
 from biglearn_gan.evaluation.classifier import ImageClassifier, save_classifier
 from biglearn_gan.evaluation.features import InceptionFeatures
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.sampling import critic_logits
+from biglearn_gan.sampling import rank_candidates
 
 DIGITS = Path(__file__).parents[1] / "experiments" / "digits.yaml"
 
@@ -124,7 +124,7 @@ def test_the_best_of_several_is_the_one_the_critic_likes_most(
     drawn = model.complete(
         torch.from_numpy(every["sources"]).movedim(-1, 1) / 127.5 - 1, hole, variations=6, seed=3
     )
-    logits = critic_logits(model, drawn, hole).view(4, 2, 3)
+    logits = rank_candidates(model, drawn, hole).view(4, 2, 3)
     assert best["scores"] == pytest.approx(logits.amax(dim=2).numpy(), abs=1e-4)
     for row, variation in itertools.product(range(4), range(2)):
         number = 3 * variation + int(logits[row, variation].argmax())
@@ -158,7 +158,7 @@ def test_rows_of_a_class_and_of_each_class_in_turn(
     ranked = arrays("ranked", "--label", 3, "--best-of", 2)
     hole = torch.ones(12, 8, 8, dtype=torch.bool)
     images = torch.from_numpy(ranked["images"]).movedim(-1, 2) / 127.5 - 1
-    scores = critic_logits(model, images, hole, torch.full((12, 1), 3))
+    scores = rank_candidates(model, images, hole, torch.full((12, 1), 3))
     assert ranked["scores"] == pytest.approx(scores.numpy(), abs=1e-2)
     whole = arrays("drawn", "--variations", 3, "--best-of", 2)
     part = arrays("part", "--variations", 3, "--best-of", 2, "--batch-size", 5)
@@ -542,6 +542,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
     "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
     "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "--seed"),
+    "square that is no whole number": (
+        (*SAMPLE, "--mask", "outside:1.5"),
+        2,
+        "mask 'outside:1.5': expected outside:SIZE with a square of 1 to 8 pixels",
+    ),
     "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
     "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
@@ -687,6 +692,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--tasks", "joint"),
         2,
         "--tasks has no meaning beside --oracle",
+    ),
+    "oracle with one draw": (
+        ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--variations", "1"),
+        2,
+        "--variations must be at least 2 beside --oracle, not 1",
     ),
     "joint model without oracle": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--joint-checkpoint", "x"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import colorsys
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,10 @@ from biglearn_gan.colours import (
     random_hues,
 )
 from biglearn_gan.config import Config, ConfigError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+
+from hues import shares
 
 
 def hues(count: int, seed: int = 0) -> Tensor:
@@ -86,6 +92,13 @@ def test_only_the_region_counts_and_a_part_without_pixels_is_not_a_number() -> N
     digit, background = hue_errors(images, drawn + 40, region)[0].tolist()
     assert np.isnan(digit)
     assert background == pytest.approx(40, abs=1)
+
+
+def test_hues_are_kept_within_ten_degrees_where_their_part_is() -> None:
+    nan = float("nan")
+    errors = torch.tensor([[5.0, 20], [nan, 30], [11, nan], [10, 10]], dtype=torch.float64)
+    expected = {"digit": 2 / 3, "background": 1 / 3, "both": 1 / 4}
+    assert shares(errors) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_grey_model_of_coloured_digits_is_refused(tiny_config: Callable[..., Config]) -> None:

@@ -180,6 +180,15 @@ def test_the_command_tells_a_port_in_use_before_it_loads_the_model(
     assert capsys.readouterr().err == f"biglearn-gan: {told}\n"
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_what_is_no_name_of_a_host_is_told(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"biglearn-gan demo --checkpoint none --host {host}", tmp_path, monkeypatch) == 1
+    told = f"{host}:7860 cannot be served ({host} is no name of a host)"
+    assert capsys.readouterr().err == f"biglearn-gan: {told}\n"
+
+
 def test_the_command_tells_that_its_extra_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +209,23 @@ def test_the_loopback_address_of_ipv6_is_served(studio: Studio) -> None:
         assert address == f"http://[::1]:{port}/"
         with urllib.request.urlopen(address) as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize("others", ["example.org", "*"])
+def test_the_page_is_served_behind_a_proxy_that_answers_nothing(
+    others: str, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, others)
+    with (
+        serving(studio, "127.0.0.1", free_port()) as address,
+        urllib.request.urlopen(address) as answer,
+    ):
+        assert answer.status == 200
+    expected = others if others == "*" else "example.org,localhost,127.0.0.1"
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == expected
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -16,14 +17,27 @@ import yaml
 from biglearn_gan.calibration import random_images
 from biglearn_gan.config import load_config
 from biglearn_gan.devices import make_accelerator
+from biglearn_gan.progressive import OrderName
 from biglearn_gan.trainer import Trainer
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RECORDS = EXPERIMENTS / "records"
 sys.path.insert(0, str(EXPERIMENTS))
 
+import best_of  # noqa: E402
+import progressive  # noqa: E402
 from ablate import Grid  # noqa: E402
 from labels import table as labels_table  # noqa: E402
-from tables import by_task, oracle_table, parts_of, summary_table, tables  # noqa: E402
+from measuring import TASKS  # noqa: E402
+from tables import (  # noqa: E402
+    by_task,
+    oracle_table,
+    other_qualities,
+    parts_of,
+    side_by_side,
+    summary_table,
+    tables,
+)
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -78,6 +92,11 @@ MISTAKES = {
     "progressive": ([*DIGITS, "--steps", "2,x"], 2, "--steps must be whole numbers from 1, "),
     "progressive, order": ([*DIGITS, "--steps", "1", "--orders", "up"], 2, "not 'up'"),
     "progressive, tokens": ([*DIGITS, "--steps", "1,17"], 2, "steps must be 1 to 16, "),
+    "progressive, few": (
+        [*DIGITS, "--steps", "1", "--num", "5"],
+        2,
+        "--num must be at least 64, as many as features have dimensions, not 5",
+    ),
     "best_of": ([*DIGITS, "--candidates", "0"], 2, "--candidates must be whole numbers from 1, "),
     "best_of, data": (
         [*DIGITS, "--other", "moons"],
@@ -87,8 +106,13 @@ MISTAKES = {
     "best_of, bounds": ([*DIGITS, "--other", "gaussian_field_grid"], 2, "have no bounds, as those"),
     "best_of, no data": (
         [*DIGITS, "--other", "mnist", "--data-root", "nowhere"],
-        1,
-        "nowhere",
+        2,
+        "--data-root nowhere is no folder",
+    ),
+    "missing, no data": (
+        ["--output", "x", "--data-root", "nowhere"],
+        2,
+        "--data-root nowhere is no folder",
     ),
     "flow_matching": (
         [*("--config", "experiments/digits.yaml", "--output", "x"), "--images", "1", "--steps", ""],
@@ -96,6 +120,15 @@ MISTAKES = {
         "--steps must be whole numbers from 1, such as 1,2,4, not ''",
     ),
     "tables": (["nowhere.json"], 2, "'nowhere.json' does not exist"),
+    "tables, no JSON": (["README.md"], 2, "README.md holds no records, as the metrics.json"),
+    "tables, settings": (["checkpoints/digits/config.json"], 2, "config.json holds no records, "),
+    "tables, labels": (["checkpoints/digits/evaluation/labels.json"], 2, "labels.json holds no re"),
+    "hues": (DIGITS, 2, "checkpoints/digits is a model of digits: only coloured_mnist has known"),
+    "hues, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
+    "labels, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
+    "labels, below a file": ([*DIGITS[:3], "README.md/x"], 1, "README.md: File exists"),
+    "picture, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
+    "picture, suffix": (DIGITS, 2, "--output must name a file with the suffix .png, not x"),
 }
 
 
@@ -116,6 +149,34 @@ def test_a_mistake_in_a_script_is_one_sentence(
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])
+def rows_of(kept: Path) -> dict[str, Path]:
+    """Folders of records, as the script that wrote them names and orders its lines."""
+    folders = [folder for folder in kept.iterdir() if folder.is_dir()]
+    if kept.name == "best_of":
+        counts = {int(folder.name.removeprefix("best_of_")): folder for folder in folders}
+        return {best_of.row_of(count): counts[count] for count in sorted(counts)}
+    assert kept.name == "progressive"
+    steps = {
+        (int(count), order): folder
+        for folder in folders
+        for count, order in [folder.name.split("_")]
+    }
+    orders = get_args(OrderName)
+    ordered = sorted(steps, key=lambda key: (key[0], orders.index(key[1])))
+    return {progressive.row_of(*key): steps[key] for key in ordered}
+
+
+@pytest.mark.parametrize("kept", sorted(RECORDS.iterdir()), ids=lambda kept: kept.name)
+def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
+    text, rows = (EXPERIMENTS / "README.md").read_text(encoding="utf-8"), rows_of(kept)
+    assert len(rows) > 1
+    for table in (side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")):
+        assert table in text
+    told = kept / "told_apart.json"
+    if told.exists():
+        assert best_of.areas_table(json.loads(told.read_text(encoding="utf-8"))) in text
+
+
 def test_what_is_said_of_labels_was_measured(name: str) -> None:
     results = json.loads(
         (EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/labels.json").read_text()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,11 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import Mistake
+from biglearn_gan.evaluation.features import fingerprint
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "experiments"))
 
+import best_of  # noqa: E402
 import measuring  # noqa: E402
+import progressive  # noqa: E402
 from tables import other_qualities, side_by_side  # noqa: E402
 
 
@@ -39,7 +45,7 @@ def test_what_is_measured_is_kept_and_drawn(
     model = BigLearnGAN.from_pretrained("checkpoints/digits")
     data = measuring.data_of(model, None)
     assert data.validation_share == 0
-    assert measuring.data_of(model, tmp_path).root == str(tmp_path)
+    assert measuring.data_of(model, str(tmp_path)).root == str(tmp_path)
     first, second = Copies(), Copies()
     folders = {1: tmp_path / "a", 4: tmp_path / "b"}
     measuring.measure({folders[1]: first}, "these", data, 2, 397)
@@ -51,6 +57,47 @@ def test_what_is_measured_is_kept_and_drawn(
     assert kept[0] == kept[1]
     measuring.draw_curves({"copies": folders}, "steps", tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
+
+
+def test_in_steps_is_a_completion_in_as_many_steps() -> None:
+    model = BigLearnGAN.from_pretrained(ROOT / "checkpoints/digits")
+    images, hole = model.sample(3, seed=1), torch.zeros(3, 8, 8, dtype=torch.bool)
+    hole[:, :5] = True
+    options = {"variations": 2, "seed": 4, "first_image": 7}
+    drawn = progressive.InSteps(model, 2, "raster").complete(images, hole, **options)
+    assert torch.equal(drawn, model.complete(images, hole, steps=2, order="raster", **options))
+    assert not torch.equal(drawn, model.complete(images, hole, **options))
+
+
+def test_scripts_print_the_tables_of_what_they_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(measuring, "TASKS", ("joint", "random:0.5"))
+    model = Path("checkpoints/digits")
+    progressive.main(model, tmp_path, steps="2", orders="raster", num=70)
+    shown = {"2 steps, raster": tmp_path / "2_raster"}
+    tables = f"{side_by_side(shown, measuring.TASKS)}\n\n{other_qualities(shown, measuring.TASKS)}"
+    assert capsys.readouterr().out == f"{tables}\n"
+    best_of.main(model, tmp_path, candidates="2", num=70)
+    areas = json.loads((tmp_path / "told_apart.json").read_text())
+    told = [f"| {name} | {area:.3f} |" for name, area in areas.items()]
+    assert len(told) == 3 and capsys.readouterr().out.splitlines()[-3:] == told
+
+
+def test_classifiers_are_those_that_ship_or_are_beside_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    told = f"no classifier_moons to measure with is in checkpoints/, nor beside {tmp_path / 'a'}"
+    (tmp_path / "a").mkdir()
+    with pytest.raises(Mistake, match=re.escape(told)) as ended:
+        measuring.rulers_of("moons", tmp_path / "a")
+    assert ended.value.code == 2
+    shutil.copytree(ROOT / "checkpoints/classifier_digits", tmp_path / "classifier_moons")
+    ruler = measuring.rulers_of("moons", tmp_path / "a").classifier
+    shipped = measuring.rulers_of("digits", None).classifier
+    assert ruler is not None and shipped is not None
+    assert fingerprint(ruler) == fingerprint(shipped)
 
 
 def evaluated(

@@ -193,7 +193,7 @@ def test_shuffled_completions_lose_agreement_but_not_distance(rulers: Rulers) ->
     assert records["changed130_pixels_test_random50"].value > 0.1
 
 
-def test_glued_completions_lose_agreement_while_the_distance_hides_it(rulers: Rulers) -> None:
+def test_glued_completions_lose_agreement_more_clearly_than_distance(rulers: Rulers) -> None:
     """At 25% hidden the distance is a twelfth of what completions without any variation have.
 
     4.9 against a floor of 1.4, measured; the warning that stands beside every completion's.
