@@ -10,6 +10,7 @@ model's own and from images of other kinds: the area under the curve, 0.5 for a 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -68,14 +69,23 @@ def main(
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
     measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
     draw_curves({"best of": folders}, "candidates", output / "best_of.png")
-    shown = {f"best of {count}": folder for count, folder in folders.items()}
+    shown = {row_of(count): folder for count, folder in folders.items()}
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
     areas = told_apart(model, data, foreign, num)
     with replacing(output / "told_apart.json") as path:
         path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
-    typer.echo("\n| test images against | area under the curve |\n|---|---|")
-    for name, area in areas.items():
-        typer.echo(f"| {name} | {area:.3f} |")
+    typer.echo(f"\n{areas_table(areas)}")
+
+
+def areas_table(areas: Mapping[str, float]) -> str:
+    """What the critic tells from test images, and how well, as Markdown."""
+    lines = ["| test images against | area under the curve |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {area:.3f} |" for name, area in areas.items())])
+
+
+def row_of(candidates: int) -> str:
+    """What the line of so many candidates is called."""
+    return f"best of {candidates}"
 
 
 def other_images(data: DataConfig, name: str) -> ImageDataset:

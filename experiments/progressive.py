@@ -61,11 +61,16 @@ def main(
             order = checked_order(name, count, model.config.token_count)
             folders[count] = output / f"{count}_{order if count > 1 else 'random'}"
             samplers[folders[count]] = InSteps(model, count, order)
-            shown["one pass" if count == 1 else f"{count} steps, {order}"] = folders[count]
+            shown[row_of(count, order)] = folders[count]
     data, patch_size = data_of(model, data_root), model.config.model.patch_size
     measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
     draw_curves(lines, "steps", output / "steps.png")
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
+
+
+def row_of(steps: int, order: str) -> str:
+    """What the line of so many steps is called."""
+    return "one pass" if steps == 1 else f"{steps} steps, {order}"
 
 
 if __name__ == "__main__":

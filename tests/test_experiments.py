@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -16,14 +17,27 @@ import yaml
 from biglearn_gan.calibration import random_images
 from biglearn_gan.config import load_config
 from biglearn_gan.devices import make_accelerator
+from biglearn_gan.progressive import OrderName
 from biglearn_gan.trainer import Trainer
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RECORDS = EXPERIMENTS / "records"
 sys.path.insert(0, str(EXPERIMENTS))
 
+import best_of  # noqa: E402
+import progressive  # noqa: E402
 from ablate import Grid  # noqa: E402
 from labels import table as labels_table  # noqa: E402
-from tables import by_task, oracle_table, parts_of, summary_table, tables  # noqa: E402
+from measuring import TASKS  # noqa: E402
+from tables import (  # noqa: E402
+    by_task,
+    oracle_table,
+    other_qualities,
+    parts_of,
+    side_by_side,
+    summary_table,
+    tables,
+)
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -132,6 +146,34 @@ def test_a_mistake_in_a_script_is_one_sentence(
     err = capsys.readouterr().err
     assert err.startswith(f"{script}: ") and err.count("\n") == 1 and told in err
     assert not (EXPERIMENTS.parent / "x").exists()
+
+
+def rows_of(kept: Path) -> dict[str, Path]:
+    """Folders of records, as the script that wrote them names and orders its lines."""
+    folders = [folder for folder in kept.iterdir() if folder.is_dir()]
+    if kept.name == "best_of":
+        counts = {int(folder.name.removeprefix("best_of_")): folder for folder in folders}
+        return {best_of.row_of(count): counts[count] for count in sorted(counts)}
+    assert kept.name == "progressive"
+    steps = {
+        (int(count), order): folder
+        for folder in folders
+        for count, order in [folder.name.split("_")]
+    }
+    orders = get_args(OrderName)
+    ordered = sorted(steps, key=lambda key: (key[0], orders.index(key[1])))
+    return {progressive.row_of(*key): steps[key] for key in ordered}
+
+
+@pytest.mark.parametrize("kept", sorted(RECORDS.iterdir()), ids=lambda kept: kept.name)
+def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
+    text, rows = (EXPERIMENTS / "README.md").read_text(encoding="utf-8"), rows_of(kept)
+    assert len(rows) > 1
+    for table in (side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")):
+        assert table in text
+    told = kept / "told_apart.json"
+    if told.exists():
+        assert best_of.areas_table(json.loads(told.read_text(encoding="utf-8"))) in text
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])
