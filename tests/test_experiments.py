@@ -177,34 +177,6 @@ def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])
-def rows_of(kept: Path) -> dict[str, Path]:
-    """Folders of records, as the script that wrote them names and orders its lines."""
-    folders = [folder for folder in kept.iterdir() if folder.is_dir()]
-    if kept.name == "best_of":
-        counts = {int(folder.name.removeprefix("best_of_")): folder for folder in folders}
-        return {best_of.row_of(count): counts[count] for count in sorted(counts)}
-    assert kept.name == "progressive"
-    steps = {
-        (int(count), order): folder
-        for folder in folders
-        for count, order in [folder.name.split("_")]
-    }
-    orders = get_args(OrderName)
-    ordered = sorted(steps, key=lambda key: (key[0], orders.index(key[1])))
-    return {progressive.row_of(*key): steps[key] for key in ordered}
-
-
-@pytest.mark.parametrize("kept", sorted(RECORDS.iterdir()), ids=lambda kept: kept.name)
-def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
-    text, rows = (EXPERIMENTS / "README.md").read_text(encoding="utf-8"), rows_of(kept)
-    assert len(rows) > 1
-    for table in (side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")):
-        assert table in text
-    told = kept / "told_apart.json"
-    if told.exists():
-        assert best_of.areas_table(json.loads(told.read_text(encoding="utf-8"))) in text
-
-
 def test_what_is_said_of_labels_was_measured(name: str) -> None:
     results = json.loads(
         (EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/labels.json").read_text()
