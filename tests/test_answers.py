@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from toys import holes, random_images, toy_dataset
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.answers import (
@@ -21,23 +22,9 @@ from biglearn_gan.holes import HoleError
 from biglearn_gan.images import to_unit_range
 
 
-def random_images(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-
-
 @pytest.fixture
 def dataset() -> ImageDataset:
-    """13 RGB images of 4 x 6 pixels with labels."""
-    labels = torch.arange(13) % 5
-    return ImageDataset("toy:test", random_images(13, 3, 4, 6), labels, num_classes=5)
-
-
-def holes(count: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    hole = torch.rand(count, 4, 6, generator=generator) < 0.5
-    hole[:, 0, 0], hole[:, 3, 5] = True, False
-    return hole
+    return toy_dataset()
 
 
 # What is asked

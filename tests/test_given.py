@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from toys import holes, random_images, toy_dataset
 
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.given import data_named_in, labels_of, load_given
@@ -17,23 +18,9 @@ from biglearn_gan.images import DataError
 from biglearn_gan.sampling import Samples, write_samples
 
 
-def random_images(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-
-
 @pytest.fixture
 def dataset() -> ImageDataset:
-    """13 RGB images of 4 x 6 pixels with labels."""
-    labels = torch.arange(13) % 5
-    return ImageDataset("toy:test", random_images(13, 3, 4, 6), labels, num_classes=5)
-
-
-def holes(count: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    hole = torch.rand(count, 4, 6, generator=generator) < 0.5
-    hole[:, 0, 0], hole[:, 3, 5] = True, False
-    return hole
+    return toy_dataset()
 
 
 def test_completions_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Small images and holes for tests of what is asked of a model and of what it answers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biglearn_gan.data import ImageDataset
+
+
+def random_images(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+
+
+def toy_dataset() -> ImageDataset:
+    """13 RGB images of 4 x 6 pixels with labels."""
+    labels = torch.arange(13) % 5
+    return ImageDataset("toy:test", random_images(13, 3, 4, 6), labels, num_classes=5)
+
+
+def holes(count: int) -> Tensor:
+    """Other pixels in each row, never all and never none."""
+    generator = torch.Generator().manual_seed(1)
+    hole = torch.rand(count, 4, 6, generator=generator) < 0.5
+    hole[:, 0, 0], hole[:, 3, 5] = True, False
+    return hole
