@@ -259,9 +259,13 @@ def main(
     data = settings.data.model_copy(update={"validation_share": 0.0})
     given = fingerprint(field), data, settings.model.patch_size, num
     measure(samplers, *given, label_histograms=False)
+    typer.echo(side_by_side(rows_of(output, counts, beside), TASKS))
+
+
+def rows_of(output: Path, counts: Sequence[int], beside: Path | None) -> dict[str, Path]:
+    """Folders of the table's lines by what these are called."""
     folders = {} if beside is None else {"GAN, one pass": beside}
-    folders |= {f"flow matching, {count} steps": output / f"steps_{count}" for count in counts}
-    typer.echo(side_by_side(folders, TASKS))
+    return folders | {f"flow matching, {n} steps": output / f"steps_{n}" for n in counts}
 
 
 if __name__ == "__main__":

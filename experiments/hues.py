@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -28,6 +28,12 @@ from biglearn_gan.files import replacing
 from biglearn_gan.readers import coloured_mnist_hues
 
 WITHIN = 10.0
+SHOWN = {
+    "completions": "completions",
+    "originals": "originals",
+    "glued": "another image glued in",
+}
+"""What is measured, and what the table calls it."""
 
 
 def main(
@@ -38,7 +44,7 @@ def main(
     num: Annotated[int, typer.Option(min=1)] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Print and write the share of completions within 10 degrees."""
+    """Print a Markdown table of the share within 10 degrees, and write what it holds."""
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = model.config.data
@@ -57,10 +63,11 @@ def main(
         ("originals", images),
         ("glued", images.roll(1, 0)),
     ):
-        results[name] = shares(hue_errors(shown, hues, question.hole))
+        errors = hue_errors(shown, hues, question.hole)
+        results[name] = shares(errors) | quantiles(errors)
     with replacing(output) as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    typer.echo(json.dumps(results, indent=2))
+    typer.echo(table(results))
 
 
 def shares(errors: Float64[Tensor, "N 2"]) -> dict[str, float]:
@@ -69,6 +76,29 @@ def shares(errors: Float64[Tensor, "N 2"]) -> dict[str, float]:
     digit, background = ((kept & there).sum(dim=0) / there.sum(dim=0)).tolist()
     both = float((kept | ~there).all(dim=1).double().mean())
     return {"digit": digit, "background": background, "both": both}
+
+
+def quantiles(errors: Float64[Tensor, "N 2"]) -> dict[str, float]:
+    """Degrees that half, and that 95%, of the digits' hues deviate at most."""
+    digit = errors[:, 0]
+    levels = torch.tensor([0.5, 0.95], dtype=digit.dtype)
+    half, nearly_all = digit[~digit.isnan()].quantile(levels).tolist()
+    return {"digit_degrees_50": half, "digit_degrees_95": nearly_all}
+
+
+def table(results: dict[str, Any]) -> str:
+    """What was measured as Markdown."""
+    lines = [
+        f"| of {results['images']:,} | digit | background | both "
+        "| digit: half within | 95% within |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, called in SHOWN.items():
+        found = results[name]
+        kept = " | ".join(f"{found[part]:.1%}" for part in ("digit", "background", "both"))
+        away = " | ".join(f"{found[f'digit_degrees_{share}']:.1f}°" for share in (50, 95))
+        lines.append(f"| {called} | {kept} | {away} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

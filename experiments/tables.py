@@ -220,7 +220,8 @@ def oracle_table(records: list[dict[str, Any]]) -> str:
 
 def tables(records: list[dict[str, Any]]) -> str:
     """Both tables of one evaluation."""
-    cells = {key: cell(record) for key, record in by_task(records).items()}
+    found = by_task(records)
+    cells = {key: cell(record) for key, record in found.items()}
     tasks = list(dict.fromkeys(record["task"] for record in records))
     lines = ["| task | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
     for task in tasks:
@@ -232,7 +233,6 @@ def tables(records: list[dict[str, Any]]) -> str:
         + " |",
         "|---|---|" + "---|" * len(REFERENCES),
     ]
-    found = by_task(records)
     for task in tasks:
         shown = [
             ", ".join(

@@ -25,8 +25,10 @@ RECORDS = EXPERIMENTS / "records"
 sys.path.insert(0, str(EXPERIMENTS))
 
 import best_of  # noqa: E402
+import flow_matching  # noqa: E402
 import progressive  # noqa: E402
 from ablate import Grid  # noqa: E402
+from hues import table as hues_table  # noqa: E402
 from labels import table as labels_table  # noqa: E402
 from measuring import TASKS  # noqa: E402
 from tables import (  # noqa: E402
@@ -148,32 +150,40 @@ def test_a_mistake_in_a_script_is_one_sentence(
     assert not (EXPERIMENTS.parent / "x").exists()
 
 
-def rows_of(kept: Path) -> dict[str, Path]:
-    """Folders of records, as the script that wrote them names and orders its lines."""
-    folders = [folder for folder in kept.iterdir() if folder.is_dir()]
-    if kept.name == "best_of":
-        counts = {int(folder.name.removeprefix("best_of_")): folder for folder in folders}
-        return {best_of.row_of(count): counts[count] for count in sorted(counts)}
-    assert kept.name == "progressive"
-    steps = {
-        (int(count), order): folder
-        for folder in folders
-        for count, order in [folder.name.split("_")]
-    }
-    orders = get_args(OrderName)
-    ordered = sorted(steps, key=lambda key: (key[0], orders.index(key[1])))
-    return {progressive.row_of(*key): steps[key] for key in ordered}
+def printed_of(kept: Path) -> list[str]:
+    """The tables that a script prints of what is kept of its measurements."""
+    folders = {folder.name: folder for folder in kept.iterdir() if folder.is_dir()}
+    script, _, subject = kept.name.partition("-")
+    if script == "flow_matching":
+        counts = sorted(int(name.removeprefix("steps_")) for name in folders)
+        beside = EXPERIMENTS.parent / "checkpoints" / subject / "evaluation"
+        return [side_by_side(flow_matching.rows_of(kept, counts, beside), TASKS)]
+    if script == "progressive":
+        orders = get_args(OrderName)
+        parts = [name.split("_") for name in folders]
+        keys = sorted((int(count), orders.index(order)) for count, order in parts)
+        rows = {
+            progressive.row_of(count, orders[place]): folders[f"{count}_{orders[place]}"]
+            for count, place in keys
+        }
+    else:
+        assert script == "best_of"
+        counts = sorted(int(name.removeprefix("best_of_")) for name in folders)
+        rows = {best_of.row_of(count): folders[f"best_of_{count}"] for count in counts}
+    tables = []
+    if rows:
+        tables = [side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")]
+    told = kept / "told_apart.json"
+    if told.exists():
+        tables.append(best_of.areas_table(json.loads(told.read_text(encoding="utf-8"))))
+    return tables
 
 
 @pytest.mark.parametrize("kept", sorted(RECORDS.iterdir()), ids=lambda kept: kept.name)
 def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
-    text, rows = (EXPERIMENTS / "README.md").read_text(encoding="utf-8"), rows_of(kept)
-    assert len(rows) > 1
-    for table in (side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")):
+    text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
+    for table in printed_of(kept):
         assert table in text
-    told = kept / "told_apart.json"
-    if told.exists():
-        assert best_of.areas_table(json.loads(told.read_text(encoding="utf-8"))) in text
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])
@@ -208,6 +218,11 @@ def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
     assert len(names) == 2
     for name in names:
         assert summary_table(json.loads((EXPERIMENTS.parent / name).read_text())) in text
+
+
+def test_what_is_said_of_hues_was_measured() -> None:
+    results = json.loads((EXPERIMENTS.parent / "checkpoints/coloured_mnist/hues.json").read_text())
+    assert hues_table(results) in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_gluing_costs_is_told_as_it_was_measured() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from toys import random_images
 
 from biglearn_gan.figures import (
     GAP,
@@ -19,11 +20,6 @@ from biglearn_gan.figures import (
 
 N, K, H, W = 2, 3, 5, 7
 WHITE = [255, 255, 255]
-
-
-def random_images(*shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
 
 
 def pasted(rows: list[list[Tensor]], factor: int) -> np.ndarray:
