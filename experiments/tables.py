@@ -121,8 +121,8 @@ def by_task(records: list[dict[str, Any]]) -> Measured:
 def side_by_side(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
     """Several evaluations, a line each: distance and agreement, and joint images a second.
 
-    The last line has floors and ceilings; where each evaluation has its own, it stands in
-    parentheses beside the value.
+    The last line has floors and ceilings, of those evaluations that have them; where each has its
+    own, it stands in parentheses beside the value.
     """
     found = {name: measured(folder) for name, folder in folders.items()}
     columns = _columns(found, tasks, {"fd": "distance", "agreement": "agreement"})
@@ -167,7 +167,11 @@ def _compared(
     found: Mapping[str, Measured], columns: Mapping[str, Sequence[tuple[str, str]]]
 ) -> str:
     bounds = {
-        key: {_number(bound_of(each[key])) for each in found.values() if key in each}
+        key: {
+            _number(bound)
+            for each in found.values()
+            if key in each and (bound := bound_of(each[key])) is not None
+        }
         for keys in columns.values()
         for key in keys
     }
@@ -176,7 +180,7 @@ def _compared(
         if key not in each:
             return "–"
         shown = _number(each[key]["value"])
-        return shown if len(bounds[key]) == 1 else f"{shown} ({_number(bound_of(each[key]))})"
+        return shown if len(bounds[key]) < 2 else f"{shown} ({_number(bound_of(each[key]))})"
 
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
     for name, each in found.items():

@@ -136,7 +136,8 @@ def test_evaluations_stand_side_by_side_with_what_bounds_them(tmp_path: Path) ->
         diversity9_pixels_test_random50=(0.125, None, None),
         **{twice: (3.0, 0.5, None)},
     )
-    second = evaluated(tmp_path / "b", 12.0, **common, **{twice: (4.0, 0.25, None)})
+    unbounded = common | {"agreement9_classifier_test_random50": (0.5, None, None)}
+    second = evaluated(tmp_path / "b", 12.0, **unbounded, **{twice: (4.0, 0.25, None)})
     folders, tasks = {"one": first, "two": second}, ("joint", "random:0.5", "center")
     assert side_by_side(folders, tasks).splitlines() == [
         "| | joint: distance | random:0.5: distance, agreement | joint images/s |",
