@@ -46,8 +46,8 @@ METRIC_NAMES = (
 
 
 @dataclass(frozen=True)
-class Wider:
-    """What the generator draws where it draws more than is judged: W tokens, M of them judged.
+class DrawnTokens:
+    """The tokens that are drawn, where these are more than are judged: W tokens, M of them judged.
 
     The further ones are targets, too, whose values are never looked at: not even in ``real``.
     ``judged`` says where the judged tokens stand among them.
@@ -64,7 +64,7 @@ class GameBatch:
 
     ``perturbation`` moves real and fake tokens, R = (1 + K) B rows. ``second`` is another split of
     the same unions, for the communication game. ``labels`` are the true classes, of which
-    ``sequence`` holds those that are given; None without labels. ``wider`` is None where exactly
+    ``sequence`` holds those that are given; None without labels. ``drawn`` is None where exactly
     what is judged is drawn (W = M).
     """
 
@@ -75,12 +75,12 @@ class GameBatch:
     perturbation: Float[Tensor, "R M P"] | None = None
     second: TokenSequence | None = None
     labels: Int64[Tensor, " B"] | None = None
-    wider: Wider | None = None
+    drawn: DrawnTokens | None = None
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Scalars to log, and each real image's unweighted sum of terms, to find a diverging one."""
+    """Scalars to log, and for each real image a number that is finite where all its terms are."""
 
     metrics: dict[str, Tensor]
     per_sample: Float[Tensor, " B"]
@@ -88,7 +88,8 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Objective:
-    """One player's objective, the sum of its terms for each real image, and scalars to log."""
+    """One player's objective, a number for each real image that is finite where all its terms are,
+    and scalars to log."""
 
     total: Float[Tensor, ""]
     per_sample: Float[Tensor, " B"]
@@ -99,14 +100,14 @@ class Objective:
 class Verdict:
     """What the discriminator said of B real images and of their K B fakes before its update.
 
-    ``samples`` are what it judged, the real ones first. ``slopes`` are the gradient of its
+    ``samples`` are what it judged, the real ones first. ``fake_gradients`` are those of its
     objective with respect to the fakes; None where the updated one has to judge them again.
     """
 
     samples: Float[Tensor, "R M P"]
     real: Float[Tensor, " B"]
     fake: Float[Tensor, " KB"]
-    slopes: Float[Tensor, "KB M P"] | None = None
+    fake_gradients: Float[Tensor, "KB M P"] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Players:
             error = error + self.config.loss.label * label
         self._update("generator", error.mean(), sizes.generator)
         self._move_average(sizes.ema_decay)
-        return StepResult({name: value.detach() for name, value in metrics.items()}, error)
+        return StepResult({name: value.detach() for name, value in metrics.items()}, error.detach())
 
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
@@ -162,7 +163,7 @@ class Players:
 
         The generator's relativistic term reuses the real logits from before the discriminator's
         update, which saves a pass. With ``loss.shared_pass`` it reuses those of the fakes, too,
-        and their slopes.
+        and their gradients.
         """
         with self._autocast():
             fakes = self._fakes(batch, self.config.loss.fakes_per_real)  # (K B, M, P)
@@ -172,8 +173,8 @@ class Players:
         critic, verdict = self._discriminator_objective(batch, fakes, second, factor)
         if self.config.loss.shared_pass and not penalise:
             step = critic.total, sizes.discriminator, verdict.samples
-            (slopes,) = self._update("discriminator", *step)
-            verdict = replace(verdict, slopes=slopes[len(batch.real) :])
+            (gradients,) = self._update("discriminator", *step)
+            verdict = replace(verdict, fake_gradients=gradients[len(batch.real) :])
         else:
             self._update("discriminator", critic.total, sizes.discriminator)
 
@@ -225,11 +226,11 @@ class Players:
     def _fakes(self, batch: GameBatch, times: int) -> Float[Tensor, "KB M P"]:
         """``times`` fakes for each real, with what is judged of them."""
         noise = batch.z[:times], batch.token_noise[:times]
-        wider = batch.wider
-        if wider is None:
+        drawn = batch.drawn
+        if drawn is None:
             return self._generate(batch.real, batch.sequence, *noise)
-        drawn = self._generate(wider.real, wider.sequence, *noise)
-        return gather_tokens(drawn, wider.judged.repeat(times, 1))
+        fakes = self._generate(drawn.real, drawn.sequence, *noise)
+        return gather_tokens(fakes, drawn.judged.repeat(times, 1))
 
     def _generate(
         self, real: Tensor, sequence: TokenSequence, z: Tensor, token_noise: Tensor
@@ -260,7 +261,7 @@ class Players:
         """
         if batch.labels is None:
             return None
-        seen = batch if batch.wider is None else batch.wider
+        seen = batch if batch.drawn is None else batch.drawn
         sequence = seen.sequence
         logits = self.generator.label_logits(
             seen.real, sequence.positions, sequence.is_target, sequence.transforms, sequence.kept
@@ -307,6 +308,7 @@ class Players:
             if second is not None:
                 value = self._communication(batch, fakes[:rows].detach(), second.detach())
                 total = total - loss.communication * value.mean()
+                per_sample = per_sample - value.detach()
         return Objective(total, per_sample, metrics), Verdict(samples, real.detach(), fake.detach())
 
     def _generator_objective(
@@ -321,18 +323,18 @@ class Players:
         loss = self.config.loss
         rows, k = len(batch.real), loss.fakes_per_real
         real = verdict.real.repeat(k)
-        if verdict.slopes is None:
+        if verdict.fake_gradients is None:
             game = self._generator_game(real, self._score(fakes, batch.sequence.repeat(k)))
             total = game.mean()
         else:
             game = self._generator_game(real, verdict.fake)
-            slopes = losses.turned(
-                verdict.slopes,
+            gradients = losses.generator_gradients(
+                verdict.fake_gradients,
                 partial(self._discriminator_game, real),
                 partial(self._generator_game, real),
                 verdict.fake,
             )
-            total = (slopes * fakes).sum()  # whose gradient with respect to the fakes they are
+            total = (gradients * fakes).sum()  # whose gradients with respect to the fakes they are
         per_sample = game.detach().view(k, rows).mean(dim=0)
         metrics = {"loss/generator": game.mean()}
         if loss.energy_score > 0:

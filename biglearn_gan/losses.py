@@ -43,8 +43,8 @@ def relativistic_generator(
     return F.softplus(real - fake)
 
 
-def turned(
-    slopes: Float[Tensor, "B M P"],
+def generator_gradients(
+    discriminator_gradients: Float[Tensor, "B M P"],
     of_discriminator: Callable[[Tensor], Tensor],
     of_generator: Callable[[Tensor], Tensor],
     fake: Float[Tensor, " B"],
@@ -55,7 +55,7 @@ def turned(
     the discriminator mixes no images: one is the other times a ratio, without a pass of its own.
 
     Args:
-        slopes: gradients of the discriminator's loss, or of its mean.
+        discriminator_gradients: of its loss with respect to the fakes, or of its mean.
         of_discriminator: its loss (B,) of the logits (B,), which rises with them.
         of_generator: the generator's loss of the same.
         fake: f(x), the logits of the fakes.
@@ -64,7 +64,7 @@ def turned(
     (theirs,) = torch.autograd.grad(of_discriminator(fake).sum(), fake)
     (ours,) = torch.autograd.grad(of_generator(fake).sum(), fake)
     ratio = ours / theirs.clamp(min=torch.finfo(fake.dtype).tiny)
-    return slopes * ratio[:, None, None]
+    return discriminator_gradients * ratio[:, None, None]
 
 
 def communication(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import EpochOrder, ImageDataset
-from biglearn_gan.game import GameBatch, Players, StepResult, Wider
+from biglearn_gan.game import DrawnTokens, GameBatch, Players, StepResult
 from biglearn_gan.kept import KeptPixels
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.model import BigLearnGAN
@@ -202,7 +202,7 @@ class Trainer:
             perturbation,
             second,
             images.labels if config.data.labels else None,
-            None if drawn is sequence else _wider(real, drawn, sequence),
+            None if drawn is sequence else _drawn_tokens(real, drawn, sequence),
         )
         return batch, tasks
 
@@ -240,10 +240,12 @@ class Trainer:
         )
 
 
-def _wider(real: Float[Tensor, "b L P"], drawn: TokenSequence, judged: TokenSequence) -> Wider:
+def _drawn_tokens(
+    real: Float[Tensor, "b L P"], drawn: TokenSequence, judged: TokenSequence
+) -> DrawnTokens:
     """Both sequences are in raster order."""
     places = torch.searchsorted(drawn.positions, judged.positions)
-    return Wider(gather_tokens(real, drawn.positions), drawn, places)
+    return DrawnTokens(gather_tokens(real, drawn.positions), drawn, places)
 
 
 def images_per_process(config: Config, accelerator: Accelerator) -> int:

@@ -175,7 +175,7 @@ class ByTheBook:
         self, critic: Discriminator, generator: Generator, penalise: bool
     ) -> Tensor:
         loss, batch = self.loss, self.batch
-        pairs, real_penalties, fake_penalties, agreements = [], [], [], []
+        pairs, real_penalties, fake_penalties = [], [], []
         for b in range(B):
             x = batch.real[b : b + 1]
             real = self.score(critic, x, b)
@@ -192,18 +192,24 @@ class ByTheBook:
                 if penalise:
                     draw = None if draws is None else draws[(1 + k) * B + b]
                     fake_penalties.append(self.penalty(critic, drawn, b, draw))
-            if batch.second is not None:
-                x1 = self.fake(generator, 0, b, batch.sequence).detach()
-                x2 = self.fake(generator, self.fakes[-1], b, batch.second).detach()
-                agreements.append(self.communication(critic, x1, x2, b))
         objective = torch.stack(pairs).mean()
         if penalise:
             strength = loss.penalty.interval * SIZES.penalty_factor
             objective = objective + strength * loss.penalty.r1 * torch.stack(real_penalties).mean()
             objective = objective + strength * loss.penalty.r2 * torch.stack(fake_penalties).mean()
-        if agreements:
-            objective = objective - loss.communication * torch.stack(agreements).mean()
+        if loss.communication:
+            objective = objective - loss.communication * self.agreement(critic, generator)
         return objective
+
+    def agreement(self, critic: Discriminator, generator: Generator) -> Tensor:
+        """The mean value of the communication game on fixed samples."""
+        batch, values = self.batch, []
+        assert batch.second is not None
+        for b in range(B):
+            x1 = self.fake(generator, 0, b, batch.sequence).detach()
+            x2 = self.fake(generator, self.fakes[-1], b, batch.second).detach()
+            values.append(self.communication(critic, x1, x2, b))
+        return torch.stack(values).mean()
 
     def generator_objective(
         self,
@@ -288,7 +294,10 @@ def test_a_step_of_the_game_follows_the_formulas(
     terms = {name: value for name, value in result.metrics.items() if name[:6] != "logits"}
     if penalise:
         terms["penalty/fake"] = loss.fakes_per_real * terms["penalty/fake"]
-    torch.testing.assert_close(result.per_sample.mean(), sum(terms.values()))
+    total = sum(terms.values())
+    if loss.communication:
+        total = total - book.agreement(critic, generator)
+    torch.testing.assert_close(result.per_sample.mean(), total)
 
 
 def test_what_a_step_of_the_game_reports(

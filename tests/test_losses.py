@@ -86,7 +86,7 @@ def test_extreme_logits_stay_finite() -> None:
 
 
 @pytest.mark.parametrize("by", [1.0, 200.0], ids=["near", "far"])
-def test_turned_slopes_are_the_gradients_of_the_generators_loss(by: float) -> None:
+def test_gradients_of_the_discriminators_loss_become_those_of_the_generators(by: float) -> None:
     """Of critics <w, x> whose logits lie so far apart that a slope underflows, none, but no NaN."""
     weights, x = torch.randn(3, M, P), torch.randn(3, M, P, requires_grad=True)
     real = torch.tensor([0.0, by, -by])
@@ -102,7 +102,9 @@ def test_turned_slopes_are_the_gradients_of_the_generators_loss(by: float) -> No
         return losses.relativistic_generator(real, fake)
 
     fake = (weights * x).sum(dim=(1, 2))
-    ours = losses.turned(slopes(of_discriminator), of_discriminator, of_generator, fake)
+    ours = losses.generator_gradients(
+        slopes(of_discriminator), of_discriminator, of_generator, fake
+    )
     seen = slopes(of_discriminator).abs().sum(dim=(1, 2)) > 0
     assert seen.tolist() == [True, by < 100, True]
     torch.testing.assert_close(ours[seen], slopes(of_generator)[seen])

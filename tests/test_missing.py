@@ -311,11 +311,11 @@ class TestDrawingMoreThanIsJudged:
             trainer.step()
         sizes = []
         for batch in seen:
-            assert batch.wider is not None
-            drawn, judged = batch.wider.sequence, batch.wider.judged
+            assert batch.drawn is not None
+            drawn, judged = batch.drawn.sequence, batch.drawn.judged
             assert torch.equal(drawn.positions.gather(1, judged), batch.sequence.positions)
             assert torch.equal(drawn.is_target.gather(1, judged), batch.sequence.is_target)
-            assert torch.equal(gather_tokens(batch.wider.real, judged), batch.real)
+            assert torch.equal(gather_tokens(batch.drawn.real, judged), batch.real)
             further = torch.ones_like(drawn.is_target).scatter(1, judged, False)
             assert drawn.is_target[further].all()
             sizes.append(int(further[0].sum()))
@@ -327,4 +327,4 @@ class TestDrawingMoreThanIsJudged:
         assert not tiny_dataset.incomplete
         trainer = Trainer(tiny_config(), tiny_dataset, Accelerator(cpu=True), 48)
         batch, _ = trainer._draw(trainer.game_tasks, penalise=False)
-        assert batch.wider is None
+        assert batch.drawn is None

@@ -150,7 +150,7 @@ class Bench:
         ]
         features, hole = torch.cat(parts), question.hole[:, None]
         floor_features = self.rulers.features(torch.where(hole, self.originals, mean))
-        floor = self._recorder.floor(floor_features, reference)
+        floor = self._recorder.distance_between(floor_features, reference)
         report.records.append(self._recorder.distance(question.task, features, reference, floor))
         real = self.rulers.features(cut(self._real_images, 0))
         report.records += self._recorder.neighbours(question.task, features, real, floor_features)
@@ -216,7 +216,7 @@ class Bench:
             twice.append(self.rulers.features(stepwise.read(start, stop, 1)[:, 0]))
             self.progress(f"{question.task} in two steps", stop, rows)
         at_once = torch.cat(once)
-        floor = self._recorder.floor(torch.cat(again), self._recorder.moments(at_once))
+        floor = self._recorder.distance_between(torch.cat(again), self._recorder.moments(at_once))
         report.records.append(
             self._recorder.distance_in_two_steps(question.task, torch.cat(twice), at_once, floor)
         )
@@ -322,7 +322,7 @@ class Bench:
 
     @cached_property
     def _floor(self) -> float:
-        return self._recorder.floor(self._floor_features, self._reference)
+        return self._recorder.distance_between(self._floor_features, self._reference)
 
     @cached_property
     def _real_images(self) -> UInt8[Tensor, "N C H W"]:

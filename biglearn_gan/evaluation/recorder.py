@@ -49,8 +49,10 @@ class Recorder:
         statistics.update(features)
         return statistics
 
-    def floor(self, features: Float[Tensor, "N D"], reference: GaussianStatistics) -> float:
-        """The distance of real images to a reference."""
+    def distance_between(
+        self, features: Float[Tensor, "N D"], reference: GaussianStatistics
+    ) -> float:
+        """The Fréchet distance of feature vectors to a reference."""
         return frechet_distance(self.moments(features), reference, allow_few=self.allow_few)
 
     def distance(
@@ -79,7 +81,7 @@ class Recorder:
         Both are samples, so the jackknife leaves the same rows out of both.
         """
         count = len(stepwise)
-        value = self.floor(stepwise, self.moments(at_once))
+        value = self.distance_between(stepwise, self.moments(at_once))
         parts = torch.arange(count).tensor_split(GROUPS)
         error = None
         if count - len(parts[0]) >= self.features.dimensions:
@@ -87,7 +89,7 @@ class Recorder:
             for group, part in enumerate(parts):
                 kept = torch.ones(count, dtype=torch.bool)
                 kept[part] = False
-                without[group] = self.floor(stepwise[kept], self.moments(at_once[kept]))
+                without[group] = self.distance_between(stepwise[kept], self.moments(at_once[kept]))
             error = jackknife_error(without)
         return self._distance(task, value, error, floor, count, count, IN_TWO_STEPS)
 

@@ -25,7 +25,8 @@ class Record:
             ``originals`` for the unmasked test images; of the oracle, its kind of task.
         value: the number.
         error: its standard error, or None where it was not estimated.
-        floor: what real images score where lower is better, or None.
+        floor: what real images score where lower is better (of the distance in two steps, what
+            two sets that are drawn at once do), or None.
         ceiling: the best possible value where higher is better, or None.
         samples: generated images that entered it (real ones for ``originals``).
         seed: of sampling, holes and the choice of test images.
