@@ -16,6 +16,7 @@ from biglearn_gan.cli_options import (
     Seed,
     found_at,
     load_model,
+    whole,
 )
 from biglearn_gan.command import fail, refuse
 from biglearn_gan.config import load_config
@@ -140,8 +141,7 @@ def evaluate(
         assert samples is not None
         model, settings = None, data_of_samples(samples, data)
     output.mkdir(parents=True, exist_ok=True)
-    whole = settings.model_copy(update={"validation_share": 0.0, "missing": None})
-    settings = found_at(data_root, whole)
+    settings = found_at(data_root, whole(settings))
     kind = (features or FeatureKind.classifier).value
     splits = load_dataset(settings, "train"), load_dataset(settings, "test")
     rulers, notes = load_rulers(

@@ -43,6 +43,11 @@ def data_of(model: Any, data_root: str | None) -> Any:
     return found_at(data_root, pixels_alone(model.config.data))
 
 
+def whole(data: Any) -> Any:
+    """The data set with all its images, none of which lacks a part."""
+    return data.model_copy(update={"validation_share": 0.0, "missing": None})
+
+
 def found_at(data_root: str | None, data: Any) -> Any:
     """The data where ``--data-root`` says that they are."""
     if data_root is None:

@@ -1,6 +1,6 @@
 """Run a grid of variants of one configuration with several seeds, and tell them apart in a table.
 
-    python experiments/ablate.py experiments/ablations/penalty.yaml [--processes 2]
+    python experiments/ablate.py experiments/ablations/digits_objective.yaml [--processes 2]
 
 The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants`` (a name and
 overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further options of it in
@@ -36,7 +36,7 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tables import parts_of
+from tables import SUBJECTS, parts_of
 
 from biglearn_gan.command import Mistake, fail, run
 from biglearn_gan.config import Config, load_config
@@ -78,6 +78,20 @@ def read_grid(path: Path) -> Grid:
         return Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise Mistake(f"{path}: {' '.join(str(error).split())}", code=2) from None
+
+
+def check_columns(grid: Grid) -> None:
+    """A column of a table that no evaluation of the grid can have is a mistake."""
+    tasks = grid.tasks.split(",")
+    for name in {name for names in grid.tables.values() for name in names}:
+        measure, *others = name.split(" ")
+        of_model = measure in MEASURES and others[-1:] and others[-1] in tasks
+        if not of_model or not {*others[:-1]} <= {*SUBJECTS}:
+            fail(
+                f"tables: {name!r} must be a measure ({', '.join(MEASURES)}), where it is not of "
+                f"the model itself whose ({', '.join(SUBJECTS)}), and a task ({grid.tasks})",
+                code=2,
+            )
 
 
 @dataclass(frozen=True)
@@ -174,6 +188,7 @@ def main(
 ) -> None:
     """Carry out what is missing, and write the CSV, the table and the figure."""
     grid = read_grid(grid_file)
+    check_columns(grid)
     todo = [Run(variant, seed, runs, grid) for seed in grid.seeds for variant in grid.variants]
     results = (output or grid_file.parent) / grid_file.name
     one_at_a_time = Lock()

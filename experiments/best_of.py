@@ -18,13 +18,13 @@ from typing import Annotated, Any, get_args
 import torch
 import typer
 from jaxtyping import Bool, Float
-from measuring import TASKS, counts_of, data_of, draw_curves, measure
+from measuring import TASKS, check_num, counts_of, curves, measure, rulers_of, save
 from sklearn.metrics import roc_auc_score
 from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli_options import DataRoot
+from biglearn_gan.cli_options import DataRoot, found_at, whole
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import ImageDataset, load_dataset
@@ -63,12 +63,15 @@ def main(
     torch.set_num_threads(1)
     counts = counts_of(candidates, "--candidates")
     model = BigLearnGAN.from_pretrained(checkpoint)
-    data, patch_size = data_of(model, data_root), model.config.model.patch_size
+    patch_size = model.config.model.patch_size
+    data = found_at(data_root, whole(model.config.data))
+    rulers = rulers_of(data.name, checkpoint)
+    check_num(num, rulers)
     foreign = None if other is None else other_images(data, other)
     folders = {count: output / f"best_of_{count}" for count in counts}
     samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
-    measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
-    draw_curves({"best of": folders}, "candidates", output / "best_of.png")
+    measure(samplers, fingerprint(model), data, patch_size, num, rulers)
+    save(curves({"best of": folders}, "candidates"), output / "best_of.png")
     shown = {row_of(count): folder for count, folder in folders.items()}
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
     areas = told_apart(model, data, foreign, num)

@@ -5,9 +5,10 @@
 
 One transformer, that of the configuration's generator with the time in place of the latent, learns
 the velocity from noise to the target tokens given the source tokens (Lipman et al. 2023, arXiv
-2210.02747, eqs. 21 to 23, with σ_min = 0), on the same task distribution. It draws with Euler steps
-and is measured by the same protocol as the GAN, which draws in one pass. Without an adversary it
-sees more images in the same time: choose --images so that both take as many seconds.
+2210.02747, eqs. 21 to 23, with σ_min = 0), on the same task distribution, without labels. It draws
+with Euler steps and is measured by the same protocol as the GAN, which draws in one pass. Without
+an adversary it sees more images in the same time: choose --images so that both take as many
+seconds.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 from jaxtyping import Bool, Float, Int64
-from measuring import TASKS, counts_of, measure
+from measuring import TASKS, check_num, counts_of, measure, rulers_of
 from safetensors.torch import load_file, save_file
-from tables import side_by_side
+from tables import measured, side_by_side
 from torch import Tensor, nn
 
+from biglearn_gan.cli_options import whole
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import EpochOrder, load_dataset
@@ -35,6 +38,7 @@ from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.game import ADAM_BETAS
 from biglearn_gan.inference import CHUNK_ROWS
+from biglearn_gan.losses import squared_error
 from biglearn_gan.masks import TokenMasks, TokenSequence
 from biglearn_gan.networks import PatchEmbedding
 from biglearn_gan.patches import (
@@ -155,8 +159,7 @@ def flow_loss(
     hidden = sequence.is_target[..., None]
     mixed = torch.where(hidden, (1 - share) * noise + share * real, real)
     predicted = field(mixed, sequence.positions, sequence.is_target, t)
-    error = (predicted - (real - noise)).square().mean(dim=-1) * sequence.is_target
-    return (error.sum(dim=1) / sequence.is_target.sum(dim=1)).mean()
+    return squared_error(real - noise, predicted, sequence.is_target).mean()
 
 
 def train(
@@ -173,8 +176,9 @@ def train(
     dataset = load_dataset(config.data, "train")
     sampler = TaskSampler(components_of(config.tasks), config.grid_size)
     order = EpochOrder(len(dataset), seed)
-    torch.manual_seed(generator_for(Stream.WEIGHTS, seed).initial_seed())
-    field = VelocityField(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_for(Stream.WEIGHTS, seed).initial_seed())
+        field = VelocityField(config)
     average = copy.deepcopy(field).requires_grad_(False)
     optimizer = torch.optim.Adam(field.parameters(), betas=ADAM_BETAS, fused=True)
     began = [time.perf_counter(), time.process_time()]
@@ -229,7 +233,9 @@ def main(
     images: Annotated[int, typer.Option(min=1, help="Budget.")],
     beside: Annotated[
         Path | None,
-        typer.Option(exists=True, help="Folder of the GAN's evaluation, for the table."),
+        typer.Option(
+            exists=True, file_okay=False, help="Folder of the GAN's evaluation, for the table."
+        ),
     ] = None,
     steps: Annotated[str, typer.Option(help="Euler steps to measure.")] = "1,2,4,8,16,64",
     num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
@@ -241,6 +247,11 @@ def main(
     counts = counts_of(steps, "--steps")
     plan = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
     settings = load_config(config, [*plan, "train.warm_start.share=0", *(overrides or ())])
+    check(settings)
+    rulers = replace(rulers_of(settings.data.name), masked_classifier=None)
+    check_num(num, rulers)
+    if beside is not None:
+        measured(beside)
     output.mkdir(parents=True, exist_ok=True)
     asked, text = output / "config.yaml", settings.portable().to_yaml()
     if asked.exists() and asked.read_text(encoding="utf-8") != text:
@@ -250,16 +261,30 @@ def main(
     weights = output / "model.safetensors"
     if not weights.exists():
         field, spent = train(settings, output / "state.pt")
-        (output / "training.json").write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
+        with replacing(output / "training.json") as path:
+            path.write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
         with replacing(weights) as path:
             save_file(field.state_dict(), path)
     field = VelocityField(settings)
     field.load_state_dict(load_file(weights))
     samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
-    data = settings.data.model_copy(update={"validation_share": 0.0})
-    given = fingerprint(field), data, settings.model.patch_size, num
-    measure(samplers, *given, label_histograms=False)
+    given = fingerprint(field), whole(settings.data), settings.model.patch_size, num
+    measure(samplers, *given, rulers)
     typer.echo(side_by_side(rows_of(output, counts, beside), TASKS))
+
+
+def check(config: Config) -> None:
+    """What no velocity is learned for is a mistake."""
+    transformed = any(part.domain != "own" for part in components_of(config.tasks))
+    refused = {
+        "data.missing": config.data.missing is not None,
+        "tasks.kept_pixels": config.tasks.kept_pixels > 0,
+        "an orthogonal domain in tasks.components": transformed,
+        "model.generator.output linear": config.model.generator.output == "linear",
+    }
+    for name, asked in refused.items():
+        if asked:
+            fail(f"flow matching knows no {name}: override it", code=2)
 
 
 def rows_of(output: Path, counts: Sequence[int], beside: Path | None) -> dict[str, Path]:

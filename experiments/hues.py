@@ -24,6 +24,7 @@ from biglearn_gan.colours import hue_errors
 from biglearn_gan.command import fail, run
 from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation.answers import Drawn, ask
+from biglearn_gan.evaluation.pasted import glued
 from biglearn_gan.files import replacing
 from biglearn_gan.readers import coloured_mnist_hues
 
@@ -61,7 +62,7 @@ def main(
     for name, shown in (
         ("completions", drawn),
         ("originals", images),
-        ("glued", images.roll(1, 0)),
+        ("glued", glued(question)),
     ):
         errors = hue_errors(shown, hues, question.hole)
         results[name] = shares(errors) | quantiles(errors)

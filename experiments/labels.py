@@ -20,7 +20,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli_options import DataRoot, found_at
-from biglearn_gan.command import run
+from biglearn_gan.command import fail, run
 from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.masked_classifier import calibration
 from biglearn_gan.evaluation.outcome import Rulers
@@ -46,11 +46,11 @@ def main(
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = model.config.data
     if not data.labels:
-        raise typer.BadParameter(f"{checkpoint} was trained without labels")
+        fail(f"{checkpoint} was trained without labels", code=2)
     test_data = load_dataset(found_at(data_root, data), "test")
     rulers = rulers_of(data.name, checkpoint)
     if rulers.masked_classifier is None:
-        raise typer.BadParameter(f"no classifier of parts of {data.name} is there to compare with")
+        fail(f"no classifier of parts of {data.name} is there to compare with", code=2)
     output.parent.mkdir(parents=True, exist_ok=True)
     results = {
         "seed": seed,

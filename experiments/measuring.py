@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tables import bound_of, measured
 
-from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli_options import found_at
 from biglearn_gan.command import fail
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data import load_dataset
@@ -53,22 +51,28 @@ def counts_of(text: str, option: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def data_of(model: BigLearnGAN, data_root: str | None) -> DataConfig:
-    """The model's data, whole, where they are on this machine."""
-    whole = {"validation_share": 0.0, "missing": None}
-    found: DataConfig = found_at(data_root, model.config.data.model_copy(update=whole))
-    return found
-
-
-def rulers_of(data_name: str, checkpoint: Path | None) -> Rulers:
+def rulers_of(data_name: str, checkpoint: Path | None = None) -> Rulers:
     """The classifiers of a data set that ship or are beside the checkpoint; none is a mistake."""
     near = None if checkpoint is None else str(checkpoint)
     cpu = torch.device("cpu")
     try:
-        return load_rulers(data_name, "classifier", None, None, None, cpu, checkpoint=near)[0]
+        rulers, notes = load_rulers(data_name, "classifier", None, None, None, cpu, checkpoint=near)
     except ProtocolError:
         beside = "" if near is None else f", nor beside {near}"
-        fail(f"no classifier_{data_name} to measure with is in checkpoints/{beside}", code=2)
+        fail(
+            f"no classifier_{data_name} to measure with is in checkpoints/, here or in the clone"
+            f"{beside}: train-classifier makes one",
+            code=2,
+        )
+    for note in notes:
+        typer.echo(note, err=True)
+    return rulers
+
+
+def check_num(num: int, rulers: Rulers) -> None:
+    """Fewer images than the features have dimensions are a mistake."""
+    if num < (least := rulers.features.dimensions):
+        fail(f"--num must be at least {least}, as many as features have dimensions, not {num}", 2)
 
 
 def measure(
@@ -77,9 +81,8 @@ def measure(
     data: DataConfig,
     patch_size: int,
     num: int,
+    rulers: Rulers,
     variations: int = 2,
-    label_histograms: bool = True,
-    checkpoint: Path | None = None,
 ) -> None:
     """Evaluate what stands for a model, each into its folder, unless it is there already.
 
@@ -91,16 +94,10 @@ def measure(
         data: the data set, whole.
         patch_size: of the model, in pixels.
         num: images of each task.
+        rulers: what measures; without a classifier of parts neither ceilings of agreement nor label
+            histograms, which take 64 completions of a source.
         variations: of each completion.
-        label_histograms: whether to draw the 64 completions of a source that they take.
-        checkpoint: folder beside which classifiers are looked for, too.
     """
-    rulers = rulers_of(data.name, checkpoint)
-    least = rulers.features.dimensions
-    if num < least:
-        fail(f"--num must be at least {least}, as many as features have dimensions, not {num}", 2)
-    if not label_histograms:
-        rulers = replace(rulers, masked_classifier=None)
     splits = [load_dataset(data, split) for split in ("train", "test")]
     readers = [r for r in (rulers.classifier, rulers.masked_classifier) if r is not None]
     given = [fingerprint(reader) for reader in readers] + [s.fingerprint() for s in splits]
@@ -126,8 +123,11 @@ def measure(
             path.write_text(asks, encoding="utf-8")
 
 
-def draw_curves(lines: Mapping[str, Mapping[int, Path]], unit: str, path: Path) -> None:
-    """Every quality of each task against a count, one line for each name."""
+def curves(lines: Mapping[str, Mapping[int, Path]], unit: str) -> Figure:
+    """Every quality of each task against a count, one line for each name.
+
+    A floor or ceiling that all share is one dotted line; else each line has its own.
+    """
     figure = Figure(figsize=(3.0 * len(TASKS), 2.1 * len(MEASURES)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(MEASURES), len(TASKS))
@@ -141,21 +141,31 @@ def draw_curves(lines: Mapping[str, Mapping[int, Path]], unit: str, path: Path) 
             if task == "joint":
                 shown = FROM_NOTHING.get(measure, shown)
             key, axes = shown[:2], grid[row, column]
-            found: list[Mapping[str, Any]] = []
-            for line, folders in lines.items():
-                there = {n: records[at][key] for n, at in folders.items() if key in records[at]}
-                found += there.values()
-                axes.plot(
-                    list(there), [each["value"] for each in there.values()], marker="o", label=line
-                )
-            if not found:
+            found = {
+                line: {n: records[at][key] for n, at in folders.items() if key in records[at]}
+                for line, folders in lines.items()
+            }
+            if not any(found.values()):
                 axes.set_axis_off()
                 continue
-            if (bound := bound_of(found[0])) is not None:
+            for place, (line, there) in enumerate(found.items()):
+                values = [each["value"] for each in there.values()]
+                axes.plot(list(there), values, f"C{place}o-", label=line)
+            bounds = {bound_of(each) for there in found.values() for each in there.values()}
+            if len(bounds) > 1:
+                for place, there in enumerate(found.values()):
+                    own = [bound_of(each) for each in there.values()]
+                    axes.plot(list(there), own, f"C{place}:")
+            elif (bound := bounds.pop()) is not None:
                 axes.axhline(bound, color="grey", linestyle=":", label="floor or ceiling")
             axes.set_xscale("log", base=2)
             axes.set_xticks(counts, map(str, counts))
             axes.set(title=shown[0], xlabel=unit, ylabel=shown[2])
     grid[0, 0].legend(fontsize=7)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG, in place of what is there."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

@@ -16,11 +16,11 @@ from typing import Annotated
 
 import torch
 import typer
-from measuring import TASKS, data_of, measure
+from measuring import TASKS, check_num, measure, rulers_of
 from tables import side_by_side
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli_options import DataRoot, found_at
+from biglearn_gan.cli_options import DataRoot, found_at, whole
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data import ImageDataset, check_missing, load_dataset
@@ -54,10 +54,12 @@ def main(
         data = found_at(data_root, settings.data)
         asked[hole] = settings.model_copy(update={"data": data})
         check_missing(data)
+    rulers = rulers_of(settings.data.name)
+    check_num(num, rulers)
     for hole, settings in asked.items():
         for kind in KINDS[:1] if hole == "none" else KINDS:
             folder = output / f"{config.stem}, {images} images, {hole}, {kind}"
-            own = settings if kind == KINDS[0] else whole(settings)
+            own = settings if kind == KINDS[0] else complete(settings)
             if not (folder / "config.json").is_file():
                 train(own, training_images(settings, kind), folder)
             elif BigLearnGAN.from_pretrained(folder).config != own.portable():
@@ -65,9 +67,9 @@ def main(
             shown["complete" if hole == "none" else f"{hole}, {kind}"] = folder
     for folder in shown.values():
         model = BigLearnGAN.from_pretrained(folder)
-        data = data_of(model, data_root)
+        data = found_at(data_root, whole(model.config.data))
         given = fingerprint(model), data, model.config.model.patch_size, num
-        measure({folder: model}, *given, checkpoint=folder)
+        measure({folder: model}, *given, rulers)
     typer.echo(side_by_side(shown, TASKS))
 
 
@@ -79,13 +81,13 @@ def training_images(config: Config, kind: str) -> ImageDataset:
     if kind == "mean filled in":
         return with_the_mean(dataset)
     observed = dataset.batch(torch.arange(len(dataset))).observed
-    every = load_dataset(whole(config).data, "train")
+    every = load_dataset(complete(config).data, "train")
     kept = torch.arange(round(float(observed.double().mean()) * len(dataset)))
     labels = None if every.labels is None else every.labels[kept]
     return ImageDataset(every.name, every.images_uint8(kept), labels, every.num_classes)
 
 
-def whole(config: Config) -> Config:
+def complete(config: Config) -> Config:
     """The same with complete images."""
     return config.model_copy(update={"data": config.data.model_copy(update={"missing": None})})
 

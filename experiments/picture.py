@@ -14,6 +14,7 @@ from biglearn_gan.alongside import training_grid
 from biglearn_gan.cli_options import DataRoot, found_at
 from biglearn_gan.command import fail, run
 from biglearn_gan.data import load_dataset
+from biglearn_gan.files import replacing
 from biglearn_gan.model import BigLearnGAN
 
 
@@ -28,7 +29,9 @@ def main(
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = found_at(data_root, model.config.data)
     output.parent.mkdir(parents=True, exist_ok=True)
-    training_grid(model, load_dataset(data, "test")).save(output)
+    grid = training_grid(model, load_dataset(data, "test"))
+    with replacing(output) as path:
+        grid.save(path, format="png")
 
 
 if __name__ == "__main__":

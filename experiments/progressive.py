@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import torch
 import typer
 from jaxtyping import Bool, Float
-from measuring import TASKS, counts_of, data_of, draw_curves, measure
+from measuring import TASKS, check_num, counts_of, curves, measure, rulers_of, save
 from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli_options import DataRoot
+from biglearn_gan.cli_options import DataRoot, found_at, whole
 from biglearn_gan.command import run
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.progressive import OrderName, checked_order
@@ -62,9 +62,12 @@ def main(
             folders[count] = output / f"{count}_{order if count > 1 else 'random'}"
             samplers[folders[count]] = InSteps(model, count, order)
             shown[row_of(count, order)] = folders[count]
-    data, patch_size = data_of(model, data_root), model.config.model.patch_size
-    measure(samplers, fingerprint(model), data, patch_size, num, checkpoint=checkpoint)
-    draw_curves(lines, "steps", output / "steps.png")
+    patch_size = model.config.model.patch_size
+    data = found_at(data_root, whole(model.config.data))
+    rulers = rulers_of(data.name, checkpoint)
+    check_num(num, rulers)
+    measure(samplers, fingerprint(model), data, patch_size, num, rulers)
+    save(curves(lines, "steps"), output / "steps.png")
     typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
 
 

@@ -75,7 +75,7 @@ def main(
                 row = key | measure(name, seed, images, runs)
                 write(results, [*read(results), row])
     folders = [run_folder(runs, name, 0, images) for name in VARIANTS]
-    if all((folder / "checkpoint").is_dir() for folder in folders):
+    if not only_print and all((folder / "checkpoint").is_dir() for folder in folders):
         draw([samples(folder)[:SHOWN] for folder in folders], figure)
     typer.echo(table(read(results)))
 

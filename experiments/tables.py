@@ -138,8 +138,12 @@ def other_qualities(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
 
 def measured(folder: Path) -> Measured:
     """Records of a folder of `evaluate` by task and measure; images a second are ``speed``."""
-    found = by_task(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-    with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
+    metrics, speed = folder / "metrics.json", folder / "speed.csv"
+    for path in (metrics, speed):
+        if not path.is_file():
+            fail(f"{folder} is no evaluation: it has no {path.name}", code=2)
+    found = by_task(read_records(metrics))
+    with speed.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             value = float(row["images_per_second"])
             found[row["task"], "speed"] = {"value": value, "floor": None, "ceiling": None}

@@ -7,13 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ablate
 import pytest
 import yaml
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
-
-import ablate  # noqa: E402
 
 
 def rows() -> list[dict[str, object]]:
@@ -75,6 +73,13 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
         "evaluate": ["--variations", "2"],
     }
     grid.write_text(yaml.safe_dump(values))
+    misspelt = tmp_path / "misspelt.yaml"
+    for column in ("fd jiont", "df joint", "fd pasted joint", "fd"):
+        misspelt.write_text(yaml.safe_dump(values | {"tables": {"": [column]}}))
+        ended = carry_out(misspelt, tmp_path / "runs")
+        assert ended.returncode == 2
+        assert f"tables: {column!r} must be a measure (fd, " in ended.stderr
+        assert ended.stderr.count("\n") == 1 and not (tmp_path / "runs").exists()
     first = carry_out(grid, tmp_path / "runs")
     assert first.returncode == 0, first.stderr
     with (tmp_path / "tiny.csv").open(newline="") as file:

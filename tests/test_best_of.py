@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from best_of import BestOf, other_images, told_apart
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.sampling import rank_candidates
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-
-from best_of import BestOf, other_images, told_apart  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import colorsys
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hues import quantiles, shares
 from torch import Tensor
 
 from biglearn_gan.colours import (
@@ -22,10 +21,6 @@ from biglearn_gan.colours import (
     random_hues,
 )
 from biglearn_gan.config import Config, ConfigError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-from hues import quantiles, shares
 
 
 def hues(count: int, seed: int = 0) -> Tensor:

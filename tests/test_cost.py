@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmark import random_trainer
+from cost import operations, turns
 
 from biglearn_gan.config import Config
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
-
-from benchmark import random_trainer  # noqa: E402
-from cost import operations, turns  # noqa: E402
 
 
 @pytest.fixture

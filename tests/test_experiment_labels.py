@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import labels
 import pytest
 import torch
-import typer
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.command import Mistake
 from biglearn_gan.config import Config
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-
-import labels  # noqa: E402
 
 
 def test_a_model_that_says_three_is_right_as_often_as_threes_are(
@@ -48,5 +45,5 @@ def test_a_model_without_labels_is_refused(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     BigLearnGAN(tiny_config()).save_pretrained(tmp_path / "model")
-    with pytest.raises(typer.BadParameter, match="trained without labels"):
+    with pytest.raises(Mistake, match="trained without labels"):
         labels.main(tmp_path / "model", tmp_path / "labels.json")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from page import main, slanted_stroke
 
 from biglearn_gan.studio import Answer, Studio
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-
-from page import main, slanted_stroke  # noqa: E402
 
 
 def test_every_press_is_a_completion_of_the_painted_stroke(

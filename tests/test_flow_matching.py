@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from flow_matching import FlowModel, VelocityField, flow_loss, main, train
 from torch import Tensor
 
 from biglearn_gan.command import Mistake
@@ -16,10 +16,6 @@ from biglearn_gan.config import Config
 from biglearn_gan.evaluation.answers import Sampler
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.randomness import Stream, generator_for
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-from flow_matching import FlowModel, VelocityField, flow_loss, main, train
 
 
 @pytest.fixture

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import best_of
+import measuring
+import progressive
 import pytest
 import torch
 from PIL import Image
+from tables import other_qualities, side_by_side
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli_options import whole
 from biglearn_gan.command import Mistake
 from biglearn_gan.evaluation.features import fingerprint
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-
-import best_of  # noqa: E402
-import measuring  # noqa: E402
-import progressive  # noqa: E402
-from tables import other_qualities, side_by_side  # noqa: E402
 
 
 class Copies:
@@ -43,19 +41,32 @@ def test_what_is_measured_is_kept_and_drawn(
 ) -> None:
     monkeypatch.chdir(ROOT)
     model = BigLearnGAN.from_pretrained("checkpoints/digits")
-    data = measuring.data_of(model, None)
-    assert data.validation_share == 0
-    assert measuring.data_of(model, str(tmp_path)).root == str(tmp_path)
+    data, rulers = whole(model.config.data), measuring.rulers_of("digits")
     first, second = Copies(), Copies()
     folders = {1: tmp_path / "a", 4: tmp_path / "b"}
-    measuring.measure({folders[1]: first}, "these", data, 2, 397)
-    measuring.measure({folders[1]: first, folders[4]: second}, "these", data, 2, 397)
+    measuring.measure({folders[1]: first}, "these", data, 2, 397, rulers)
+    measuring.measure({folders[1]: first, folders[4]: second}, "these", data, 2, 397, rulers)
     assert first.asked == second.asked > 0
-    measuring.measure({folders[1]: first}, "others", data, 2, 397)
+    measuring.measure({folders[1]: first}, "others", data, 2, 397, rulers)
     assert first.asked == 2 * second.asked
     kept = [(folder / "metrics.csv").read_text() for folder in folders.values()]
     assert kept[0] == kept[1]
-    measuring.draw_curves({"copies": folders}, "steps", tmp_path / "curves.png")
+    figure = measuring.curves({"copies": folders}, "steps")
+    shown = {(axes.get_title(), axes.get_ylabel()): axes for axes in figure.axes}
+    found = measuring.measured(folders[1])
+    for task, measure, title, name in (
+        ("joint", "fd", "joint", "Fréchet distance"),
+        ("joint", "entropy", "joint", "class entropy"),
+        ("random:0.5", "fd in-two-steps", "random:0.5", "distance in two steps"),
+        ("right-half", "diversity", "right-half", "diversity"),
+    ):
+        record = found[task, measure]
+        drawn, *bound = shown[title, name].get_lines()
+        assert list(drawn.get_ydata()) == [record["value"]] * 2
+        assert [line.get_ydata()[0] for line in bound] == [
+            value for value in [measuring.bound_of(record)] if value is not None
+        ]
+    measuring.save(figure, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
 
 
@@ -88,7 +99,10 @@ def test_scripts_print_the_tables_of_what_they_wrote(
 def test_classifiers_are_those_that_ship_or_are_beside_the_checkpoint(
     tmp_path: Path,
 ) -> None:
-    told = f"no classifier_moons to measure with is in checkpoints/, nor beside {tmp_path / 'a'}"
+    told = (
+        "no classifier_moons to measure with is in checkpoints/, here or in the clone, nor beside "
+        f"{tmp_path / 'a'}: train-classifier makes one"
+    )
     (tmp_path / "a").mkdir()
     with pytest.raises(Mistake, match=re.escape(told)) as ended:
         measuring.rulers_of("moons", tmp_path / "a")
@@ -98,64 +112,3 @@ def test_classifiers_are_those_that_ship_or_are_beside_the_checkpoint(
     shipped = measuring.rulers_of("digits", None).classifier
     assert ruler is not None and shipped is not None
     assert fingerprint(ruler) == fingerprint(shipped)
-
-
-def evaluated(
-    folder: Path, speed: float, **values: tuple[float, float | None, float | None]
-) -> Path:
-    """What `evaluate` leaves: value, floor and ceiling of each metric, by its name and task."""
-    folder.mkdir()
-    records = [
-        {
-            "metric": metric,
-            "task": "random:0.5" if "random50" in metric else "joint",
-            "value": value,
-            "error": 0.1,
-            "floor": floor,
-            "ceiling": ceiling,
-        }
-        for metric, (value, floor, ceiling) in values.items()
-    ]
-    (folder / "metrics.json").write_text(json.dumps(records))
-    (folder / "speed.csv").write_text(f"task,images_per_second\njoint,{speed}\n")
-    return folder
-
-
-def test_evaluations_stand_side_by_side_with_what_bounds_them(tmp_path: Path) -> None:
-    common: dict[str, tuple[float, float | None, float | None]] = {
-        "fd9_classifier_joint": (1.2345, 1.0, None),
-        "agreement9_classifier_test_random50": (0.5, None, 0.75),
-        "precision9_classifier_joint": (0.25, None, 0.5),
-    }
-    twice = "fd9_classifier_joint_in-two-steps"
-    first = evaluated(
-        tmp_path / "a",
-        1234.5,
-        **common,
-        fd9_classifier_test_random50=(2.0, 1.0, None),
-        diversity9_pixels_test_random50=(0.125, None, None),
-        **{twice: (3.0, 0.5, None)},
-    )
-    unbounded = common | {"agreement9_classifier_test_random50": (0.5, None, None)}
-    second = evaluated(tmp_path / "b", 12.0, **unbounded, **{twice: (4.0, 0.25, None)})
-    folders, tasks = {"one": first, "two": second}, ("joint", "random:0.5", "center")
-    assert side_by_side(folders, tasks).splitlines() == [
-        "| | joint: distance | random:0.5: distance, agreement | joint images/s |",
-        "|---|---|---|---|",
-        "| one | 1.23 | 2, 0.5 | 1,234 |",
-        "| two | 1.23 | –, 0.5 | 12 |",
-        "| *floor or ceiling* | 1 | 1, 0.75 | – |",
-    ]
-    assert other_qualities(folders, tasks).splitlines() == [
-        "| | joint: precision |",
-        "|---|---|",
-        "| one | 0.25 |",
-        "| two | 0.25 |",
-        "| *floor or ceiling* | 0.5 |",
-        "",
-        "| | joint: in two steps | random:0.5: diversity |",
-        "|---|---|---|",
-        "| one | 3 (0.5) | 0.125 |",
-        "| two | 4 (0.25) | – |",
-        "| *floor or ceiling* | – | – |",
-    ]

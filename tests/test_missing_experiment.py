@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
+from missing import training_images, with_the_mean
 
 from biglearn_gan.config import load_config
 from biglearn_gan.data import ImageDataset
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
-
-from missing import training_images, with_the_mean  # noqa: E402
 
 
 def test_the_mean_is_that_of_the_observed_pixels() -> None:

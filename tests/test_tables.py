@@ -1,37 +1,23 @@
-"""Every shipped configuration trains: a warm-start step, a hand-over and a step of the game."""
+"""Tables are what scripts print of the records that are kept."""
 
 from __future__ import annotations
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
 
+import best_of
+import flow_matching
+import progressive
 import pytest
-import torch
-import yaml
-
-from biglearn_gan.calibration import random_images
-from biglearn_gan.config import load_config
-from biglearn_gan.devices import make_accelerator
-from biglearn_gan.progressive import OrderName
-from biglearn_gan.trainer import Trainer
-
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-RECORDS = EXPERIMENTS / "records"
-sys.path.insert(0, str(EXPERIMENTS))
-
-import best_of  # noqa: E402
-import flow_matching  # noqa: E402
-import progressive  # noqa: E402
-from ablate import Grid  # noqa: E402
-from hues import table as hues_table  # noqa: E402
-from labels import table as labels_table  # noqa: E402
-from measuring import TASKS  # noqa: E402
-from tables import (  # noqa: E402
+import simulate_gan
+from hues import table as hues_table
+from labels import table as labels_table
+from measuring import TASKS
+from tables import (
     by_task,
     oracle_table,
     other_qualities,
@@ -41,113 +27,10 @@ from tables import (  # noqa: E402
     tables,
 )
 
+from biglearn_gan.progressive import OrderName
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configuration_trains(path: Path) -> None:
-    config = load_config(
-        path, ["train.batch_size=2", "train.precision=float32", "train.warm_start.share=0.5"]
-    )
-    accelerator = make_accelerator("cpu")
-    trainer = Trainer(config, random_images(config, 3, accelerator.device), accelerator, 4)
-    assert trainer.warm
-    trainer.step()
-    assert not trainer.warm
-    players = trainer.players
-    networks = (players.generator, players.discriminator)
-    before = [network.trunk.blocks[0].attention.out.weight.clone() for network in networks]
-    trainer.step()
-    assert trainer.finished
-    for network, old in zip(networks, before, strict=True):
-        assert not torch.equal(network.trunk.blocks[0].attention.out.weight, old)
-
-
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configuration_says_what_it_needs(path: Path) -> None:
-    assert path.read_text().startswith("# ")
-
-
-@pytest.mark.parametrize(
-    "path", sorted(EXPERIMENTS.glob("ablations/*.yaml")), ids=lambda path: path.stem
-)
-def test_every_variant_of_a_grid_is_a_configuration(path: Path) -> None:
-    grid = Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    assert grid.variants and grid.seeds
-    for overrides in grid.variants.values():
-        load_config(EXPERIMENTS.parent / grid.config, [*grid.overrides, *overrides])
-
-
-DIGITS = ("--checkpoint", "checkpoints/digits", "--output", "x")
-MISTAKES = {
-    "benchmark": (
-        ["--config", "experiments/digits.yaml", "data.foo=1"],
-        2,
-        "data.foo: unknown key",
-    ),
-    "picture": (
-        ["--checkpoint", "nowhere", "--output", "x.png"],
-        1,
-        "'nowhere' is neither a folder",
-    ),
-    "missing": (["--output", "x", "--holes", "none,random:7"], 2, "data.missing.hole: "),
-    "cost": (["experiments/digits.yaml"], 2, "experiments/digits.yaml: "),
-    "page": (["--checkpoint", "x", "--variations", "1,,2"], 2, "--variations must be whole num"),
-    "progressive": ([*DIGITS, "--steps", "2,x"], 2, "--steps must be whole numbers from 1, "),
-    "progressive, order": ([*DIGITS, "--steps", "1", "--orders", "up"], 2, "not 'up'"),
-    "progressive, tokens": ([*DIGITS, "--steps", "1,17"], 2, "steps must be 1 to 16, "),
-    "progressive, few": (
-        [*DIGITS, "--steps", "1", "--num", "5"],
-        2,
-        "--num must be at least 64, as many as features have dimensions, not 5",
-    ),
-    "best_of": ([*DIGITS, "--candidates", "0"], 2, "--candidates must be whole numbers from 1, "),
-    "best_of, data": (
-        [*DIGITS, "--other", "moons"],
-        2,
-        "--other: 'moons' is none of digits, mnist",
-    ),
-    "best_of, bounds": ([*DIGITS, "--other", "gaussian_field_grid"], 2, "have no bounds, as those"),
-    "best_of, no data": (
-        [*DIGITS, "--other", "mnist", "--data-root", "nowhere"],
-        2,
-        "--data-root nowhere is no folder",
-    ),
-    "missing, no data": (
-        ["--output", "x", "--data-root", "nowhere"],
-        2,
-        "--data-root nowhere is no folder",
-    ),
-    "flow_matching": (
-        [*("--config", "experiments/digits.yaml", "--output", "x"), "--images", "1", "--steps", ""],
-        2,
-        "--steps must be whole numbers from 1, such as 1,2,4, not ''",
-    ),
-    "tables": (["nowhere.json"], 2, "'nowhere.json' does not exist"),
-    "tables, no JSON": (["README.md"], 2, "README.md holds no records, as the metrics.json"),
-    "tables, settings": (["checkpoints/digits/config.json"], 2, "config.json holds no records, "),
-    "tables, labels": (["checkpoints/digits/evaluation/labels.json"], 2, "labels.json holds no re"),
-    "hues": (DIGITS, 2, "checkpoints/digits is a model of digits: only coloured_mnist has known"),
-    "hues, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "labels, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "labels, below a file": ([*DIGITS[:3], "README.md/x"], 1, "README.md: File exists"),
-    "picture, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "picture, suffix": (DIGITS, 2, "--output must name a file with the suffix .png, not x"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_a_script_is_one_sentence(
-    mistake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = mistake.partition(",")[0]
-    words, code, told = MISTAKES[mistake]
-    monkeypatch.chdir(EXPERIMENTS.parent)
-    monkeypatch.setattr(sys, "argv", [script, *words])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(EXPERIMENTS / f"{script}.py"), run_name="__main__")
-    assert ended.value.code == code
-    err = capsys.readouterr().err
-    assert err.startswith(f"{script}: ") and err.count("\n") == 1 and told in err
-    assert not (EXPERIMENTS.parent / "x").exists()
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RECORDS = EXPERIMENTS / "records"
 
 
 def printed_of(kept: Path) -> list[str]:
@@ -182,7 +65,9 @@ def printed_of(kept: Path) -> list[str]:
 @pytest.mark.parametrize("kept", sorted(RECORDS.iterdir()), ids=lambda kept: kept.name)
 def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
     text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
-    for table in printed_of(kept):
+    printed = printed_of(kept)
+    assert printed
+    for table in printed:
         assert table in text
 
 
@@ -262,6 +147,11 @@ def test_all_other_tables_are_those_of_their_files() -> None:
     assert printed in (EXPERIMENTS / "simulations.md").read_text(encoding="utf-8")
 
 
+def test_tables_of_what_is_not_shipped_are_those_of_their_records() -> None:
+    games = simulate_gan.table(simulate_gan.read(EXPERIMENTS / "simulations_gan.csv"))
+    assert games in (EXPERIMENTS / "simulations.md").read_text(encoding="utf-8")
+
+
 def test_a_table_has_a_value_its_error_and_its_bound() -> None:
     record = {
         "metric": "fd397_classifier_joint",
@@ -281,3 +171,64 @@ def test_a_table_has_a_value_its_error_and_its_bound() -> None:
         "label-total-variation",
         "",
     )
+
+
+def evaluated(
+    folder: Path, speed: float, **values: tuple[float, float | None, float | None]
+) -> Path:
+    """What `evaluate` leaves: value, floor and ceiling of each metric, by its name and task."""
+    folder.mkdir()
+    records = [
+        {
+            "metric": metric,
+            "task": "random:0.5" if "random50" in metric else "joint",
+            "value": value,
+            "error": 0.1,
+            "floor": floor,
+            "ceiling": ceiling,
+        }
+        for metric, (value, floor, ceiling) in values.items()
+    ]
+    (folder / "metrics.json").write_text(json.dumps(records))
+    (folder / "speed.csv").write_text(f"task,images_per_second\njoint,{speed}\n")
+    return folder
+
+
+def test_evaluations_stand_side_by_side_with_what_bounds_them(tmp_path: Path) -> None:
+    common: dict[str, tuple[float, float | None, float | None]] = {
+        "fd9_classifier_joint": (1.2345, 1.0, None),
+        "agreement9_classifier_test_random50": (0.5, None, 0.75),
+        "precision9_classifier_joint": (0.25, None, 0.5),
+    }
+    twice = "fd9_classifier_joint_in-two-steps"
+    first = evaluated(
+        tmp_path / "a",
+        1234.5,
+        **common,
+        fd9_classifier_test_random50=(2.0, 1.0, None),
+        diversity9_pixels_test_random50=(0.125, None, None),
+        **{twice: (3.0, 0.5, None)},
+    )
+    unbounded = common | {"agreement9_classifier_test_random50": (0.5, None, None)}
+    second = evaluated(tmp_path / "b", 12.0, **unbounded, **{twice: (4.0, 0.25, None)})
+    folders, tasks = {"one": first, "two": second}, ("joint", "random:0.5", "center")
+    assert side_by_side(folders, tasks).splitlines() == [
+        "| | joint: distance | random:0.5: distance, agreement | joint images/s |",
+        "|---|---|---|---|",
+        "| one | 1.23 | 2, 0.5 | 1,234 |",
+        "| two | 1.23 | –, 0.5 | 12 |",
+        "| *floor or ceiling* | 1 | 1, 0.75 | – |",
+    ]
+    assert other_qualities(folders, tasks).splitlines() == [
+        "| | joint: precision |",
+        "|---|---|",
+        "| one | 0.25 |",
+        "| two | 0.25 |",
+        "| *floor or ceiling* | 0.5 |",
+        "",
+        "| | joint: in two steps | random:0.5: diversity |",
+        "|---|---|---|",
+        "| one | 3 (0.5) | 0.125 |",
+        "| two | 4 (0.25) | – |",
+        "| *floor or ceiling* | – | – |",
+    ]
