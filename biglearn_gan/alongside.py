@@ -76,9 +76,13 @@ class Observer:
         return self._evaluate()
 
     def outlook(self) -> str:
-        """When the next evaluation comes at the present speed; once after each, else empty."""
+        """When the next evaluation comes at the present speed; once after each, else empty.
+
+        The warm start, which is faster than the game, foretells nothing.
+        """
+        trainer = self._trainer
         elapsed, at_end = self._seconds()
-        if self._last is None or self._told or elapsed == 0 or self._trainer.finished:
+        if self._last is None or self._told or elapsed == 0 or trainer.warm or trainer.finished:
             return ""
         self._told = True
         cost, left = self._spent + self._last, at_end - elapsed
@@ -86,8 +90,7 @@ class Observer:
             return "no time for another evaluation"
         wait = cost / self._share - elapsed
         if cost + self._last > self._share * at_end or wait >= left:
-            return "next evaluation at the end"
-        trainer = self._trainer
+            return "next evaluation at the end, if time allows"
         images = wait / left * (trainer.schedule.total_images - trainer.images_seen)
         soonest = self._seen + trainer.config.logging.log_images - trainer.images_seen
         return f"next evaluation in about {max(round(images), soonest):,} images"

@@ -77,7 +77,7 @@ def training_progress() -> Iterator[Callable[[Any], None]]:
                 f"{name.rpartition('/')[2]} {value:.3f}"
                 for name, value in progress.evaluation.items()
             )
-            line = f"{progress.images_seen:>10,} images evaluated: {values}"
+            line = f"{progress.images_seen:>10,} images seen, now measured: {values}"
             bar.write(line, file=sys.stderr)
         if progress.outlook:
             line = f"{progress.images_seen:>10,} images seen: {progress.outlook}"

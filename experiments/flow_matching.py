@@ -280,11 +280,11 @@ def check(config: Config) -> None:
         "data.missing": config.data.missing is not None,
         "tasks.kept_pixels": config.tasks.kept_pixels > 0,
         "an orthogonal domain in tasks.components": transformed,
-        "model.generator.output linear": config.model.generator.output == "linear",
+        "model.generator.output=linear": config.model.generator.output == "linear",
     }
     for name, asked in refused.items():
         if asked:
-            fail(f"flow matching knows no {name}: override it", code=2)
+            fail(f"{name} has no meaning for flow matching: override it", code=2)
 
 
 def rows_of(output: Path, counts: Sequence[int], beside: Path | None) -> dict[str, Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,23 @@ def test_the_command_trains_measures_and_writes_a_card(tmp_path: Path) -> None:
     assert "all 1,400 images of digits:train, 6,464 images seen, seed 0" in card
     command = "train-classifier --config experiments/digits.yaml --images 6500 --output "
     assert command + folder.as_posix() in card
+
+
+def test_a_classifier_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
+    for name in ("model", "notes"):
+        (tmp_path / name).mkdir()
+    shutil.copy(SHIPPED / "digits/config.json", tmp_path / "model")
+    (tmp_path / "notes/README.md").write_text("mine")
+    for folder in (tmp_path / "model", tmp_path / "notes"):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        told = f"{folder} holds other files than a classifier's: name a new folder, or remove it"
+        with pytest.raises(ClassifierError, match=re.escape(told)):
+            train_and_save_classifier(DIGITS, "digits.yaml", folder, images=64)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    for kind in ("classifier_digits", "masked_classifier_digits"):
+        shutil.copytree(SHIPPED / kind, tmp_path / kind)
+        train_and_save_classifier(DIGITS, "digits.yaml", tmp_path / kind, images=64)
+        assert "64 images seen" in (tmp_path / kind / "README.md").read_text()
 
 
 def test_the_shipped_digits_classifier_reads_what_its_card_says() -> None:

@@ -499,7 +499,7 @@ def test_training_is_evaluated_alongside_and_says_so(
     assert code == 0
     assert "evaluation alongside: 280 images of digits:validation" in out
     assert "100% of the time" in out
-    assert "images evaluated: joint_distance" in err
+    assert "images seen, now measured: joint_distance" in err
     assert re.search(r"images seen: (next|no time for another) evaluation", err)
     assert (tmp_path / "with" / "best" / "evaluation.json").is_file()
 

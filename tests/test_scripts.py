@@ -60,12 +60,22 @@ MISTAKES = {
     "flow_matching, kept pixels": (
         ["--config", "experiments/mnist.yaml", "--output", "x", "--images", "1"],
         2,
-        "flow matching knows no tasks.kept_pixels: override it",
+        "tasks.kept_pixels has no meaning for flow matching: override it",
     ),
     "flow_matching, missing": (
         ["--config", "experiments/incomplete_mnist.yaml", "--output", "x", "--images", "1"],
         2,
-        "flow matching knows no data.missing: override it",
+        "data.missing has no meaning for flow matching: override it",
+    ),
+    "flow_matching, domain": (
+        ["--config", "experiments/gaussian_grid.yaml", "--output", "x", "--images", "1"],
+        2,
+        "an orthogonal domain in tasks.components has no meaning for flow matching",
+    ),
+    "flow_matching, linear": (
+        ["--config", "experiments/gaussian_field.yaml", "--output", "x", "--images", "1"],
+        2,
+        "model.generator.output=linear has no meaning for flow matching: override it",
     ),
     "flow_matching, beside": (
         [
@@ -122,6 +132,6 @@ def test_a_mistake_in_a_script_is_one_sentence(
 def test_what_a_script_is_shown_to_read_is_there(path: Path) -> None:
     words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     named = re.findall(r"\b(?:experiments|checkpoints)/[\w./]+", words)
-    assert f"experiments/{path.name}" in named or path.stem in ("measuring",)
+    assert f"experiments/{path.name}" in named or path.stem == "measuring"
     for name in named:
         assert (EXPERIMENTS.parent / name.rstrip(".")).exists(), name

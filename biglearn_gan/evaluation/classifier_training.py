@@ -6,7 +6,9 @@ gives the ceiling of label agreement (``masked_classifier.py``).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -176,10 +178,12 @@ def train_and_save_classifier(
         What was measured on the test split, in one sentence.
 
     Raises:
-        ClassifierError: the data have no labels or too few images.
+        ClassifierError: the data have no labels or too few images, or the folder holds other files
+            than a classifier's.
         DataError: the data cannot be loaded.
         OSError: the folder cannot be written.
     """
+    _check_free(Path(folder))
     Path(folder).mkdir(parents=True, exist_ok=True)
     config = config.model_copy(update={"validation_share": 0.0})
     train, test = load_dataset(config, "train"), load_dataset(config, "test")
@@ -215,6 +219,21 @@ def train_and_save_classifier(
     card = template.format(**details, measured=measured, parameters=parameters, features=FEATURES)
     save_classifier(classifier, folder, card)
     return sentence
+
+
+def _check_free(folder: Path) -> None:
+    """A classifier may take the place of a classifier, of nothing else."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    settings = folder / "config.json"
+    written = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    if (
+        not isinstance(written, dict)
+        or written.keys() != signature(ImageClassifier).parameters.keys()
+    ):
+        raise ClassifierError(
+            f"{folder} holds other files than a classifier's: name a new folder, or remove it"
+        )
 
 
 def _train(
