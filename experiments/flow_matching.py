@@ -1,6 +1,6 @@
 """The peer that a user would pick instead: masked conditional flow matching, measured alike.
 
-    python experiments/flow_matching.py --config experiments/digits.yaml --images 700000 \
+    python experiments/flow_matching.py --config experiments/digits.yaml --images 1300000 \
         --output runs/flow_digits --beside checkpoints/digits/evaluation
 
 One transformer, that of the configuration's generator with the time in place of the latent, learns
