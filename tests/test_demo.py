@@ -309,6 +309,12 @@ class Page:
         self.note(source)
         return self.page.request.get(source).body()
 
+    def turn_to_samples(self) -> Any:
+        """Open the other tab; its own fields, once they are there."""
+        self.page.get_by_role("tab", name="From nothing").click()
+        button = self.page.get_by_role("button", name="Generate")
+        return self.page.get_by_role("tabpanel").filter(has=button)
+
     def text(self, element: str) -> str:
         return self.page.locator(f"#{element}").inner_text()
 
@@ -382,9 +388,9 @@ def test_numbers_out_of_range_are_told_on_the_page(
     page.page.get_by_label("Seed").first.fill("-1")
     page.page.get_by_role("button", name="Complete", exact=True).click()
     page.page.get_by_text("a seed is 0 to 9007199254740991, not -1").wait_for()
-    page.page.get_by_role("tab", name="From nothing").click()
-    page.page.get_by_label("Seed").last.fill("9007199254740993")
-    page.page.get_by_role("button", name="Generate").click()
+    samples = page.turn_to_samples()
+    samples.get_by_label("Seed").fill("9007199254740993")
+    samples.get_by_role("button", name="Generate").click()
     page.page.locator("#joint-told").get_by_text("a seed is 0 to 9007199254740991").wait_for()
     assert "Traceback" not in capfd.readouterr().err
 
@@ -473,8 +479,7 @@ def test_a_label_is_asked_for(
     with serving(studio, "127.0.0.1", port) as address:
         opened = browser.new_page(viewport={"width": 1180, "height": 980})
         page = Page(opened, address)
-        page.page.get_by_role("tab", name="From nothing").click()
-        page.page.get_by_label("Label").last.click()
+        page.turn_to_samples().get_by_label("Label").click()
         page.page.get_by_role("option", name="7", exact=True).last.click()
         page.press("Generate", "joint-result")
         assert "--label 7" in page.text("joint-command")
@@ -482,7 +487,7 @@ def test_a_label_is_asked_for(
 
 
 def test_images_from_nothing(page: Page, url: str, tmp_path: Path) -> None:
-    page.page.get_by_role("tab", name="From nothing").click()
+    page.turn_to_samples()
     image = pixels(page.press("Generate", "joint-result"), tmp_path / "joint.png")
     assert image.shape[1] > image.shape[0]  # 16 images in two rows of eight
     assert "--num 16" in page.text("joint-command")
