@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -102,12 +103,22 @@ def check_draws(variations: int, seed: int) -> None:
     """Refuse fewer draws of an image than one, and a seed below 0.
 
     Raises:
+        ValueError: either, or one that is no whole number.
+    """
+    check_whole("variations", variations, least=1)
+    check_whole("seed", seed, least=0)
+
+
+def check_whole(name: str, number: object, least: int) -> None:
+    """Refuse what is no whole number, or a smaller one.
+
+    Raises:
         ValueError: either.
     """
-    if variations < 1:
-        raise ValueError(f"variations must be at least 1, not {variations}")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, not {seed}")
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {number!r}")
+    if int(number) < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
 
 
 def checked_labels(

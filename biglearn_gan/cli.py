@@ -18,6 +18,7 @@ from biglearn_gan.cli_options import (
     Classifier,
     ConfigFile,
     DataRoot,
+    Device,
     Overrides,
     Seed,
     data_of,
@@ -73,12 +74,17 @@ def train(
     config: ConfigFile,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(help="Run folder (default: runs/NAME-OF-CONFIG).")
+        Path | None,
+        typer.Option(file_okay=False, help="Run folder (default: runs/NAME-OF-CONFIG)."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     classifier: Classifier = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print configuration, sizes and memory, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print configuration and sizes, and memory after a few steps on noise.",
+        ),
     ] = False,
 ) -> None:
     """Train a model, or go on with a run that was interrupted: the same command line resumes."""
@@ -139,7 +145,9 @@ def train(
 @app.command()
 def sample(
     checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
-    output: Annotated[Path, typer.Option(help="Folder for grid.png, samples/ and samples.npz.")],
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for grid.png, samples/ and samples.npz.")
+    ],
     mask: Annotated[
         str,
         typer.Option(
@@ -183,7 +191,7 @@ def sample(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
     ] = 256,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    device: Device = "cpu",
     mask_hole: Annotated[
         HoleColour | None,
         typer.Option(help="Which colour of a mask file is generated (default: white)."),
@@ -257,7 +265,7 @@ def classify(
         str, typer.Option(help="Folder or hub name of a model trained with data.labels: true.")
     ],
     output: Annotated[
-        Path, typer.Option(help="CSV file for the probabilities of all labels.")
+        Path, typer.Option(dir_okay=False, help="CSV file for the probabilities of all labels.")
     ] = Path("samples/labels.csv"),
     images: Annotated[
         str | None,
@@ -272,7 +280,7 @@ def classify(
     ] = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    device: Device = "cpu",
     mask_hole: Annotated[
         HoleColour | None,
         typer.Option(help="Which colour of a mask file is not seen (default: white)."),
@@ -287,8 +295,6 @@ def classify(
     from biglearn_gan.labelling import classify
     from biglearn_gan.sampling import is_file_name, load_hole, load_sources, told_of_hole
 
-    if output.is_dir():
-        fail(f"--output {output} is a folder; name a CSV file", code=2)
     if mask is None:
         refuse("a classification of whole images", {"--mask-hole": mask_hole})
     elif not is_file_name(mask):
@@ -324,7 +330,7 @@ def demo(
     host: Annotated[
         str, typer.Option(help="Address to listen at; the default is this machine alone.")
     ] = "127.0.0.1",
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> None:
     """Serve a page on which a hole is painted and completed (needs the extra ``demo``)."""
@@ -368,7 +374,8 @@ def simulate(
     ] = None,
     seed: Seed = 0,
     output: Annotated[
-        Path | None, typer.Option(help="Folder (default: samples/SIMULATION).")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder (default: samples/SIMULATION)."),
     ] = None,
 ) -> None:
     """Fit Gaussians to Gaussians: what big learning is, with every number exact."""

@@ -12,6 +12,7 @@ from biglearn_gan.cli_options import (
     Classifier,
     ConfigFile,
     DataRoot,
+    Device,
     Overrides,
     Seed,
     found_at,
@@ -95,9 +96,10 @@ def evaluate(
     force: Annotated[
         bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    device: Device = "cpu",
     output: Annotated[
-        Path, typer.Option(help="Folder for metrics.json, metrics.csv and figures.")
+        Path,
+        typer.Option(file_okay=False, help="Folder for metrics.json, metrics.csv and figures."),
     ] = Path("samples/evaluation"),
     data_root: DataRoot = None,
 ) -> None:
@@ -185,7 +187,7 @@ def evaluate(
 
 def train_classifier(
     config: ConfigFile,
-    output: Annotated[Path, typer.Option(help="Folder of the classifier.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Folder of the classifier.")],
     overrides: Overrides = None,
     masked: Annotated[
         bool, typer.Option("--masked", help="Of partly observed images: p(label | part).")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,9 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.max_minutes=2")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same bytes.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, mps, or one of several: cuda:1.")
+]
 DataRoot = Annotated[
     str | None, typer.Option("--data-root", help="Where data sets are (default: data).")
 ]
@@ -32,7 +34,6 @@ def load_model(checkpoint: str, place: Any) -> Any:
     """The model of a folder or hub name, on a device."""
     from biglearn_gan.model import BigLearnGAN
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return BigLearnGAN.from_pretrained(checkpoint).to(place)
 
 

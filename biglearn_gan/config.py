@@ -186,7 +186,8 @@ def _describe(section: str, item: Any) -> str:
         return _unknown_key(key, _allowed_keys(section, location[:-1]))
     if item["type"] == "missing":
         return f"{key}: this key is missing"
-    message = item["msg"][0].lower() + item["msg"][1:]
+    message = item["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    message = message[0].lower() + message[1:]
     return f"{key}: {item['input']!r} is not allowed; {message}"
 
 

@@ -9,16 +9,16 @@ from biglearn_gan.config import ConfigError
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name, after a first number on it.
+    """The device of that name (``auto``: the best one here), after a first number on it.
 
     Raises:
         ConfigError: this machine has no such device.
     """
     try:
-        device = torch.device(name)
+        device = torch.device(_devices_here()[-1] if name == "auto" else name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError):
-        raise ConfigError([f"--device: {name!r} is not a device of this machine"]) from None
+        raise _no_device(name) from None
     return device
 
 
@@ -28,15 +28,17 @@ def make_accelerator(device: str) -> Accelerator:
     Raises:
         ConfigError: the device is not on this machine.
     """
-    there = {
-        "auto": True,
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device not in there:
-        raise ConfigError([f"unknown device {device!r}: choose one of {', '.join(there)}"])
-    if not there[device]:
-        raise ConfigError([f"this machine has no device {device!r}"])
-    on_cpu = device == "cpu" or not (there["cuda"] or there["mps"])
-    return Accelerator(cpu=on_cpu)
+    if device not in ("auto", *_devices_here()):
+        raise _no_device(device)
+    return Accelerator(cpu=device == "cpu" or _devices_here() == ("cpu",))
+
+
+def _devices_here() -> tuple[str, ...]:
+    """Kinds of devices of this machine, the best one last."""
+    others = {"mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
+    return ("cpu", *(name for name, there in others.items() if there))
+
+
+def _no_device(name: str) -> ConfigError:
+    names = ", ".join(("auto", *_devices_here()))
+    return ConfigError([f"this machine has no device {name!r}: choose one of {names}"])

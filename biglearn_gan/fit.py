@@ -136,11 +136,13 @@ def _fit(
     with accelerator.main_process_first():
         dataset = load_training_images(config, accelerator.device)
         if accelerator.is_main_process:
-            folder.open()
+            folder.check()
     evaluation, started = None, time.perf_counter()
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)
     spent = time.perf_counter() - started
+    if accelerator.is_main_process:
+        folder.open()
     state = folder.load_state()
     if state is None:
         max_images = config.train.max_images or images_in_minutes(config, dataset, accelerator)

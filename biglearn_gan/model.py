@@ -29,6 +29,7 @@ from biglearn_gan.arguments import (
     Mask,
     check_draws,
     check_values,
+    check_whole,
     checked_images,
     checked_mask,
 )
@@ -58,14 +59,27 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
     """
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, **options: Any
+    def from_pretrained(  # type: ignore[override]  # theirs takes any keyword, unread
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
     ) -> BigLearnGAN:
         """Load a folder written by ``save_pretrained``, or a model of that name from the hub.
 
+        The model is on the CPU; ``.to(device)`` moves it. All but the name is for the hub only.
+
         Args:
             pretrained_model_name_or_path: folder, or ``owner/name`` on the Hugging Face hub.
-            options: those of huggingface_hub's ``from_pretrained`` (``revision``, ``token``, ...).
+            revision: branch, tag or commit.
+            token: of a user who may read it; True for the one that is stored here.
+            cache_dir: where downloads are kept.
+            force_download: even what was downloaded before.
+            local_files_only: use what was downloaded before.
 
         Raises:
             CheckpointError: nothing is there, or the weights do not fit the configuration.
@@ -73,7 +87,14 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         name = str(pretrained_model_name_or_path)
         try:
             _check_folder(name)
-            return super().from_pretrained(name, **options)
+            return super().from_pretrained(
+                name,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+            )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             if Path(name).is_dir():
                 raise CheckpointError(f"{name}: cannot be read ({error})") from None
@@ -153,8 +174,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             ValueError: ``num`` is below 1.
             LabelError: see :meth:`complete`.
         """
-        if num < 1:
-            raise ValueError(f"num must be at least 1, not {num}")
+        check_whole("num", num, least=1)
         height, width = self.config.data.image_size
         empty = torch.zeros(num, self.config.data.channels, height, width)
         hole = torch.ones(num, height, width, dtype=torch.bool)

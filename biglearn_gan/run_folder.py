@@ -42,7 +42,7 @@ class RunFolderError(Exception):
 
 
 class RunFolder:
-    """The folder of a run; one process calls :meth:`open`, and it alone writes.
+    """The folder of a run; one process calls :meth:`check` and :meth:`open`, and it alone writes.
 
     Args:
         path: the folder.
@@ -55,21 +55,32 @@ class RunFolder:
         self._columns: tuple[str, ...] = ("images", "seconds", "images_per_second")
         self._writer: SummaryWriter | None = None
 
-    def open(self) -> None:
-        """Make the folder, or make sure that it is this run's, and write the configuration.
+    def check(self) -> None:
+        """Make sure that the folder is new, empty or this run's; nothing is written.
 
         Raises:
-            RunFolderError: it cannot be written, or it holds the state of a run with another
+            RunFolderError: it holds other files than a run's, or the state of a run with another
                 configuration (what changes no result may differ: ``logging``, and where the data
                 are and how they are held; and ``train.max_images`` may be larger, with other
                 learning rates and another half-life of the average).
         """
-        written = self.path / "config.yaml"
+        if self._written.exists():
+            if self.has_state:
+                self._refuse_another(load_config(self._written))
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise RunFolderError(
+                f"{self.path} holds other files than a run's: name a new or an empty output folder"
+            )
+
+    def open(self) -> None:
+        """Make the folder, and write the configuration into it.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
         try:
             self._grids.mkdir(parents=True, exist_ok=True)
-            if written.exists() and self.has_state:
-                self._refuse_another(load_config(written))
-            with replacing(written) as path:
+            with replacing(self._written) as path:
                 path.write_text(self._config.to_yaml(), encoding="utf-8")
         except OSError as error:
             raise RunFolderError(f"{self.path}: cannot be written ({error.strerror})") from None
@@ -88,6 +99,10 @@ class RunFolder:
     def has_state(self) -> bool:
         """Whether there is something to go on from."""
         return (self.path / "state.pt").exists()
+
+    @property
+    def _written(self) -> Path:
+        return self.path / "config.yaml"
 
     @property
     def _grids(self) -> Path:

@@ -142,7 +142,7 @@ class Run:
                 fail(f"{self.folder} was made with another configuration: remove it")
             return
         overrides = [*self.overrides, f"train.seed={self.seed}"]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
         train = ["train", "--config", str(self.grid.config), "--output", str(self.folder)]
         data = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
         evaluate = [
@@ -152,7 +152,8 @@ class Run:
             *(("--data-root", data[-1]) if data else ()),
         ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
+        log_file = self.folder.with_name(f"{self.folder.name}.log")
+        with log_file.open("a", encoding="utf-8") as log:
             for words in ([*train, *overrides], evaluate):
                 ended = subprocess.run(
                     [sys.executable, "-m", "biglearn_gan", *words],

@@ -24,7 +24,7 @@ from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
-from biglearn_gan.cli_options import DataRoot, found_at
+from biglearn_gan.cli_options import DataRoot, Device, found_at
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import DataConfig
 from biglearn_gan.devices import usable_device
@@ -77,7 +77,7 @@ def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", dir_okay=False, help="File for the record.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    device: Device = "cpu",
     force: Annotated[
         bool, typer.Option("--force", help="Measure fewer images than features have dimensions.")
     ] = False,

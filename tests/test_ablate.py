@@ -140,5 +140,5 @@ def test_a_run_that_fails_is_one_sentence(tmp_path: Path) -> None:
     ended = carry_out(grid, tmp_path / "runs")
     assert ended.returncode == 1
     assert ended.stderr.startswith("ablate: a run failed: ") and ended.stderr.count("\n") == 1
-    (log,) = (tmp_path / "runs").rglob("log.txt")
+    (log,) = (tmp_path / "runs").rglob("*.log")
     assert "train.sped: unknown key" in log.read_text()

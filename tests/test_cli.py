@@ -344,6 +344,17 @@ def test_training_resumes_and_ends(
     assert "64 images seen" in out
 
 
+def test_a_run_that_cannot_be_measured_leaves_no_folder(
+    run: Callable[..., tuple[int, str, str]], config_file: Path, tmp_path: Path
+) -> None:
+    code, _, err = run(
+        *("train", "--config", config_file, "--output", tmp_path / "run", "--device", "cpu"),
+        *("--classifier", shipped.CLONE / "digits", "logging.evaluation_share=0.5"),
+    )
+    assert code == 1 and "no classifier can be loaded" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_dry_run_prints_and_writes_nothing(
     run: Callable[..., tuple[int, str, str]],
     config_file: Path,
@@ -524,6 +535,8 @@ def shrink(checkpoint: Path) -> None:
 SAMPLE = ("sample", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out")
 TRAIN = ("train", "--config", "{config}", "--output", "{tmp}/run", "--device", "cpu")
 
+EVALUATE = ("evaluate", "--checkpoint", "{checkpoint}", "--output", "{tmp}/m")
+
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown key": ((*TRAIN, "train.sped=3"), 2, "train.sped: unknown key"),
     "wrong type": ((*TRAIN, "train.seed=abc"), 2, "train.seed: 'abc'"),
@@ -533,11 +546,37 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         1,
         "nowhere",
     ),
-    "unknown device": ((*TRAIN[:-1], "abacus"), 2, "unknown device 'abacus'"),
+    "unknown device": ((*TRAIN[:-1], "abacus"), 2, "no device 'abacus': choose one of auto, cpu"),
     "unwritable run": (
         ("train", "--config", "{config}", "--output", "{tmp}/file/run", "--device", "cpu"),
         1,
         "cannot be written",
+    ),
+    "a file for a run": (
+        (*TRAIN[:4], "{tmp}/file"),
+        2,
+        "is a file",
+    ),
+    "a file for samples": ((*SAMPLE[:-1], "{tmp}/file"), 2, "is a file"),
+    "other files than a run's": (
+        (*TRAIN[:4], "{tmp}"),
+        1,
+        "holds other files than a run's: name a new or an empty output folder",
+    ),
+    "no classifier": (
+        (*EVALUATE, "--classifier", "{tmp}/nothing"),
+        1,
+        "neither a folder here nor on the Hugging Face hub",
+    ),
+    "a model for a classifier": (
+        (*EVALUATE, "--classifier", "{checkpoint}"),
+        1,
+        "its config.json is not a classifier's",
+    ),
+    "a classifier of another kind": (
+        (*EVALUATE, "--classifier", str(shipped.CLONE / "masked_classifier_digits")),
+        1,
+        "its weights are those of another kind or size of classifier: size mismatch",
     ),
     "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
     "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
@@ -598,7 +637,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a folder for a table": (
         ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}"),
         2,
-        "is a folder; name a CSV file",
+        "is a directory",
     ),
     "no data root": (
         (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),
@@ -639,7 +678,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "data.labels: true",
     ),
-    "not a device": ((*SAMPLE, "--device", "abacus"), 2, "'abacus' is not a device"),
+    "not a device": (
+        (*SAMPLE, "--device", "abacus"),
+        2,
+        "no device 'abacus': choose one of auto, cpu",
+    ),
     "neither checkpoint nor samples": (("evaluate",), 2, "--checkpoint or --samples"),
     "both": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--samples", "{tmp}/broken"),

@@ -306,6 +306,12 @@ def test_a_hole_wins_over_absent_pixels_in_one_patch(model: BigLearnGAN) -> None
     assert torch.equal(completion, model.complete(images, hole, seed=3))
 
 
+def test_an_unknown_option_of_loading_is_refused(model: BigLearnGAN, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'device'"):
+        BigLearnGAN.from_pretrained(tmp_path, device="cpu")  # type: ignore[call-arg]
+
+
 def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
     images, hole = random_images(2), ragged_holes(2)
     expected = r"\(N, C, H, W\) = \(N, 3, 6, 10\)"
@@ -323,6 +329,11 @@ def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
         model.complete(images, hole & torch.tensor([True, False])[:, None, None])
     with pytest.raises(ValueError, match="seed must be at least 0, not -1"):
         model.sample(1, seed=-1)
+    for num in (2.5, "2", True, None):
+        with pytest.raises(ValueError, match="num must be a whole number of at least 1, not "):
+            model.sample(num)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"steps must be 1 to 15, .* not 1\.5"):
+        model.sample(1, steps=1.5)  # type: ignore[arg-type]
 
 
 def test_masks_of_other_sizes_than_the_images_are_refused(

@@ -523,7 +523,7 @@ def test_a_broken_state_is_one_sentence(tiny_config: Callable[..., Config], tmp_
 def test_unknown_and_missing_devices_are_refused(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="unknown device 'abacus': choose one of auto, cpu"):
+    with pytest.raises(ConfigError, match="no device 'abacus': choose one of auto, cpu"):
         fit(tiny_config(), tmp_path / "run", device="abacus")
     assert not (tmp_path / "run").exists()
 

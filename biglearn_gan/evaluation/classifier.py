@@ -72,7 +72,7 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
                 raise FileNotFoundError(f"the folder holds no {CONFIG_NAME}")
             return super().from_pretrained(name, **options)
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
+            reason = _why_not_loaded(name, error)
             raise ClassifierError(f"{name}: no classifier can be loaded ({reason})") from None
 
     @classmethod
@@ -159,6 +159,19 @@ class ImageClassifier(PretrainedClassifier):
             for part in images.split(INFERENCE_ROWS)
         ]
         return torch.cat(parts)
+
+
+def _why_not_loaded(name: str, error: Exception) -> str:
+    if not Path(name).is_dir():
+        return (
+            "it is neither a folder here nor on the Hugging Face hub, as far as it can be reached"
+        )
+    if isinstance(error, TypeError):
+        return f"its {CONFIG_NAME} is not a classifier's"
+    if isinstance(error, RuntimeError):
+        first = str(error).splitlines()[1].strip()
+        return f"its weights are those of another kind or size of classifier: {first}"
+    return " ".join(str(error).split())
 
 
 def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:
