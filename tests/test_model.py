@@ -329,6 +329,9 @@ def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
         model.complete(images, hole & torch.tensor([True, False])[:, None, None])
     with pytest.raises(ValueError, match="seed must be at least 0, not -1"):
         model.sample(1, seed=-1)
+
+
+def test_what_is_no_whole_number_is_refused(unchecked: None, model: BigLearnGAN) -> None:
     for num in (2.5, "2", True, None):
         with pytest.raises(ValueError, match="num must be a whole number of at least 1, not "):
             model.sample(num)  # type: ignore[arg-type]
