@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from biglearn_gan import __version__
 from biglearn_gan.cli_measuring import evaluate, train_classifier
 from biglearn_gan.cli_options import (
     Classifier,
@@ -37,6 +38,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+        ),
+    ] = False,
+) -> None: ...
 
 
 class HoleColour(StrEnum):
@@ -87,7 +105,10 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a model, or go on with a run that was interrupted: the same command line resumes."""
+    """Train a model, or go on with a run.
+
+    The same command line resumes what was interrupted.
+    """
     settings = load_config(config, overrides or ())
     if dry_run:
         refuse("--dry-run", {"--output": output, "--classifier": classifier})
@@ -198,7 +219,7 @@ def sample(
     ] = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Generate images from nothing, or complete the hole of given ones."""
+    """Generate images, or complete given ones."""
     import torch
 
     from biglearn_gan.devices import usable_device
@@ -287,7 +308,7 @@ def classify(
     ] = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Label images, whole or observed in part: p(label | what is observed)."""
+    """Label images, whole or observed in part."""
     import torch
 
     from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
@@ -333,7 +354,10 @@ def demo(
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> None:
-    """Serve a page on which a hole is painted and completed (needs the extra ``demo``)."""
+    """Serve a page to paint holes on.
+
+    It needs gradio: pip install 'biglearn-gan[demo]'.
+    """
     try:
         from biglearn_gan.demo import check_address, serving
     except ModuleNotFoundError as error:
@@ -378,7 +402,10 @@ def simulate(
         typer.Option(file_okay=False, help="Folder (default: samples/SIMULATION)."),
     ] = None,
 ) -> None:
-    """Fit Gaussians to Gaussians: what big learning is, with every number exact."""
+    """Fit Gaussians to Gaussians, exactly.
+
+    What big learning is, with every number exact.
+    """
     if simulation is Simulation.two_gmm and schedule is not None:
         fail("--schedule is for grid-gmm; two-gmm goes down exact gradients", code=2)
     folder = output if output is not None else Path("samples") / simulation.value

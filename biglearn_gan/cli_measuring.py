@@ -103,7 +103,10 @@ def evaluate(
     ] = Path("samples/evaluation"),
     data_root: DataRoot = None,
 ) -> None:
-    """Measure a model, or images made elsewhere: distances with floor, agreement with ceiling."""
+    """Measure a model, or images made elsewhere.
+
+    Distances stand beside their floor, label agreement beside its ceiling.
+    """
     mode = _evaluation_mode(checkpoint, samples, oracle)
     options = {
         "--data": data,
@@ -197,7 +200,10 @@ def train_classifier(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Train a classifier that ``evaluate`` measures with, on the data set's labels."""
+    """Train a classifier to evaluate with.
+
+    It learns the labels of the data set's training split.
+    """
     from biglearn_gan.evaluation.classifier_training import train_and_save_classifier
 
     settings = load_config(config, overrides or ())

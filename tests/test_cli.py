@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,10 @@ def test_training_resumes_and_ends(
     code, out, _ = run(*command, "train.max_images=64")
     assert code == 0
     assert "64 images seen" in out
+
+
+def test_the_version_is_that_of_the_package(run: Callable[..., tuple[int, str, str]]) -> None:
+    assert run("--version") == (0, f"{version('biglearn_gan')}\n", "")
 
 
 def test_a_run_that_cannot_be_measured_leaves_no_folder(
