@@ -4,10 +4,10 @@
 
 The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants`` (a name and
 overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further options of it in
-``evaluate``, and ``tables`` (columns of each, by title). Every run is `biglearn-gan train`, then
-`biglearn-gan evaluate`, in a process of its own on one thread; a run that was stopped goes on, and
-a finished one is not repeated, also where another grid made it. Beside the YAML file (or in
-``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation over
+``evaluate``, ``threads`` of a run (1), and ``tables`` (columns of each, by title). Every run is
+`biglearn-gan train`, then `biglearn-gan evaluate`, in a process of its own; a run that was stopped
+goes on, and a finished one is not repeated, also where another grid made it. Beside the YAML file
+(or in ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation over
 seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there or
 not, so that seeds and variants can be added anywhere; a line of another configuration is refused,
 and another ``--output`` measures all anew.
@@ -35,7 +35,7 @@ import typer
 import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from tables import SUBJECTS, parts_of
 
 from biglearn_gan.command import Mistake, fail, run
@@ -65,6 +65,7 @@ class Grid(BaseModel):
     tasks: str = "joint,random:0.25,random:0.5,random:0.75,right-half"
     num: int = 1797
     evaluate: list[str] = []
+    threads: PositiveInt = 1
     tables: dict[str, list[str]] = {}
 
 
@@ -151,7 +152,7 @@ class Run:
             *("--output", str(self.metrics.parent), *self.grid.evaluate),
             *(("--data-root", data[-1]) if data else ()),
         ]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.grid.threads)}
         log_file = self.folder.with_name(f"{self.folder.name}.log")
         with log_file.open("a", encoding="utf-8") as log:
             for words in ([*train, *overrides], evaluate):

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import ablate
 import pytest
@@ -113,6 +114,23 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
     assert ended.returncode == 1 and "'narrow', seed 0 is of another configuration" in ended.stderr
     (tmp_path / "tiny.csv").write_bytes(written[".csv"])
     assert {suffix: grid.with_suffix(suffix).read_bytes() for suffix in written} == written
+
+
+def test_a_run_is_given_the_threads_of_its_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def note(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        given.append((words[3], options["env"]["OMP_NUM_THREADS"]))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", note)
+    for threads in ({}, {"threads": 2}):
+        values = {"config": "experiments/digits.yaml", "variants": {"x": []}, "seeds": [0]}
+        grid = ablate.Grid.model_validate(values | threads)
+        ablate.Run("x", 0, tmp_path / "runs", grid).carry_out()
+    assert given == [("train", "1"), ("evaluate", "1"), ("train", "2"), ("evaluate", "2")]
 
 
 def test_a_column_that_no_run_has_is_an_error(tmp_path: Path) -> None:
