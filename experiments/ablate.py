@@ -7,10 +7,10 @@ overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further 
 ``evaluate``, ``threads`` of a run (1), and ``tables`` (columns of each, by title). Every run is
 `biglearn-gan train`, then `biglearn-gan evaluate`, in a process of its own; a run that was stopped
 goes on, and a finished one is not repeated, also where another grid made it. Beside the YAML file
-(or in ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation over
-seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there or
-not, so that seeds and variants can be added anywhere; a line of another configuration is refused,
-and another ``--output`` measures all anew.
+(or in ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation
+over seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there
+or not, so that seeds and variants can be added anywhere; a line of another configuration is
+refused, and another ``--output`` measures all anew.
 """
 
 from __future__ import annotations
