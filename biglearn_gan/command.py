@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. Nothing here impor
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
     A mistake is told under ``name``; an error that is none is a bug and keeps its traceback.
     """
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     parser: Any = typer.main.get_command(_application(command))
     try:
         code = parser.main(prog_name=name, standalone_mode=False)

@@ -95,7 +95,7 @@ def fit(
         TrainingError: a loss is not finite (the last good state is kept).
         DataError: the images cannot be had.
         HoleError: ``data.missing.hole`` is none.
-        RunFolderError: the folder cannot be written or holds another run.
+        RunFolderError: the folder cannot be written, or holds another run or other files.
     """
     accelerator = make_accelerator(device)
     try:

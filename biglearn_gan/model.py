@@ -171,7 +171,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             steps: see :meth:`complete`, as ``order``.
 
         Raises:
-            ValueError: ``num`` is below 1.
+            ValueError: ``num`` or ``seed`` is no whole number, or below 1 or 0.
             LabelError: see :meth:`complete`.
         """
         check_whole("num", num, least=1)
@@ -213,7 +213,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             order: in which the patches are drawn, ``random``, ``raster`` or ``center-out``.
 
         Raises:
-            ValueError: sizes differ from the model's, or an image has no hole.
+            ValueError: sizes differ from the model's, an image has no hole, or ``variations`` or
+                ``seed`` is no whole number, or below 1 or 0.
             LabelError: the model has no labels, or not that one.
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
         """

@@ -30,17 +30,17 @@ def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
     if not beside.is_file():
         raise DataError(f"{path} has no mask file {beside.name} beside it")
     try:
-        hidden, _ = read_mask(beside)
+        hole, _ = read_mask(beside)
     except HoleError as error:
         raise DataError(str(error)) from None
     with Image.open(path) as image:
         width, height = ImageOps.exif_transpose(image).size
-    if hidden.shape != (height, width):
+    if hole.shape != (height, width):
         raise DataError(
-            f"the mask {beside} has {hidden.shape[0]} x {hidden.shape[1]} pixels (height x width), "
+            f"the mask {beside} has {hole.shape[0]} x {hole.shape[1]} pixels (height x width), "
             f"but its image has {height} x {width}"
         )
-    return _untouched(hidden, image_size)
+    return _untouched(hole, image_size)
 
 
 def mask_file(path: Path) -> Path:
@@ -48,8 +48,8 @@ def mask_file(path: Path) -> Path:
     return path.with_name(path.stem + MASK_SUFFIX)
 
 
-def _untouched(hidden: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """True where a pixel of the fitted image covers nothing hidden."""
+def _untouched(hole: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """True where a pixel of the fitted image covers nothing of the hole."""
     height, width = image_size
-    share = Image.fromarray(hidden.astype(np.float32))
+    share = Image.fromarray(hole.astype(np.float32))
     return np.asarray(ImageOps.fit(share, (width, height), Image.Resampling.BOX)) == 0

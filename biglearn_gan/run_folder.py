@@ -24,12 +24,18 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from biglearn_gan.config import Config, load_config
+from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.files import replacing
 from biglearn_gan.model import BigLearnGAN
 
 _FREE = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
 """Keys that change no result, so a run may go on with other values."""
+
+_NAMES = (
+    *("config.yaml", "metrics.csv", "tensorboard", "grids", "state.pt", "checkpoint", "best"),
+    ".writing-",
+)
+"""How the names of a run's files begin, those half written included."""
 
 _BUDGET = "train.max_images"
 
@@ -58,16 +64,18 @@ class RunFolder:
     def check(self) -> None:
         """Make sure that the folder is new, empty or this run's; nothing is written.
 
+        A run that left no state is begun anew, whatever its configuration was.
+
         Raises:
-            RunFolderError: it holds other files than a run's, or the state of a run with another
-                configuration (what changes no result may differ: ``logging``, and where the data
-                are and how they are held; and ``train.max_images`` may be larger, with other
-                learning rates and another half-life of the average).
+            ConfigError: it holds a state, and a ``config.yaml`` that is none.
+            RunFolderError: it holds no state and other files than a run's, or the state of a run
+                with another configuration (what changes no result may differ: ``logging``, and
+                where the data are and how they are held; and ``train.max_images`` may be larger,
+                with other learning rates and another half-life of the average).
         """
-        if self._written.exists():
-            if self.has_state:
-                self._refuse_another(load_config(self._written))
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        if self.has_state and self._written.exists():
+            self._refuse_another(load_config(self._written))
+        elif not self.has_state and self.path.is_dir() and not self._is_of_a_run():
             raise RunFolderError(
                 f"{self.path} holds other files than a run's: name a new or an empty output folder"
             )
@@ -79,9 +87,10 @@ class RunFolder:
             RunFolderError: it cannot be written.
         """
         try:
-            self._grids.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             with replacing(self._written) as path:
                 path.write_text(self._config.to_yaml(), encoding="utf-8")
+            self._grids.mkdir(exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"{self.path}: cannot be written ({error.strerror})") from None
 
@@ -214,6 +223,17 @@ class RunFolder:
         """Flush what is still in memory."""
         if self._writer is not None:
             self._writer.close()
+
+    def _is_of_a_run(self) -> bool:
+        """Whether it holds nothing that a run does not write, nor a configuration of a person's."""
+        if any(not path.name.startswith(_NAMES) for path in self.path.iterdir()):
+            return False
+        if not self._written.exists():
+            return True
+        try:
+            return load_config(self._written).to_yaml() == self._written.read_text("utf-8")
+        except ConfigError:
+            return False
 
     def _refuse_another(self, theirs: Config) -> None:
         before, now = theirs.train.max_images, self._config.train.max_images

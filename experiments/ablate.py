@@ -10,7 +10,8 @@ goes on, and a finished one is not repeated, also where another grid made it. Be
 (or in ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation
 over seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there
 or not, so that seeds and variants can be added anywhere; a line of another configuration is
-refused, and another ``--output`` measures all anew.
+refused, and another
+``--output`` with other ``--runs`` measures all anew.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ class Run:
     @property
     def folder(self) -> Path:
         """Named by what is trained, not by what a grid calls it."""
-        name = "-".join([self.grid.config.stem, *self.overrides, f"seed={self.seed}"])
+        threads = [f"threads={self.grid.threads}"] if self.grid.threads > 1 else []
+        words = [self.grid.config.stem, *self.overrides, *threads, f"seed={self.seed}"]
+        name = "-".join(words)
         return self.runs / name.replace("/", "_").replace(" ", "")
 
     @property
@@ -137,7 +140,7 @@ class Run:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def carry_out(self) -> None:
-        """Train and evaluate, on one thread; what is done already is left alone."""
+        """Train and evaluate, on the grid's threads; what is done already is left alone."""
         if self.metrics.exists():
             if load_config(self.folder / "config.yaml") != self.config:
                 fail(f"{self.folder} was made with another configuration: remove it")

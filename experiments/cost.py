@@ -60,7 +60,7 @@ def main(
         int, typer.Option(min=1, help="Steps in a turn: whole cycles of the penalties.")
     ] = 48,
 ) -> None:
-    """Print one Markdown table."""
+    """Print one Markdown table; every variant is timed on one thread."""
     torch.set_num_threads(1)
     trainers = {name: random_trainer(config, "cpu") for name, config in variants(grid_file).items()}
     for trainer in trainers.values():

@@ -139,12 +139,15 @@ class FlowModel:
 
     def _draw(self, tokens: Tensor, masks: TokenMasks, noise: Tensor) -> Tensor:
         sequence = masks.sequence()
-        hidden = sequence.is_target[..., None]
+        is_target = sequence.is_target[..., None]
         x = gather_tokens(tokens, sequence.positions)
-        x = torch.where(hidden, gather_tokens(noise, sequence.positions), x)
+        x = torch.where(is_target, gather_tokens(noise, sequence.positions), x)
         for step in range(self.steps):
             t = torch.full((len(x),), step / self.steps)
-            x = x + hidden * self.field(x, sequence.positions, sequence.is_target, t) / self.steps
+            x = (
+                x
+                + is_target * self.field(x, sequence.positions, sequence.is_target, t) / self.steps
+            )
         return scatter_tokens(tokens, x, sequence.positions)
 
 
@@ -156,8 +159,8 @@ def flow_loss(
     t = torch.rand(len(real), generator=generator)
     noise = torch.randn(real.shape, generator=generator)
     share = t[:, None, None]
-    hidden = sequence.is_target[..., None]
-    mixed = torch.where(hidden, (1 - share) * noise + share * real, real)
+    is_target = sequence.is_target[..., None]
+    mixed = torch.where(is_target, (1 - share) * noise + share * real, real)
     predicted = field(mixed, sequence.positions, sequence.is_target, t)
     return squared_error(real - noise, predicted, sequence.is_target).mean()
 

@@ -69,10 +69,9 @@ def read(
     count, size = len(test_data), test_data.image_size
     images, labels = test_data.images_uint8(torch.arange(count)), test_data.labels
     assert labels is not None and rulers.masked_classifier is not None
-    hidden = torch.zeros(count, *size, dtype=torch.bool)
+    observed = torch.ones(count, *size, dtype=torch.bool)
     if hole != "nothing":
-        hidden = named_hole(hole, size, model.config.model.patch_size, count, seed)
-    observed = ~hidden
+        observed = ~named_hole(hole, size, model.config.model.patch_size, count, seed)
     ours = calibration(model.classify(to_unit_range(images), observed=observed).double(), labels)
     theirs = rulers.masked_classifier.probabilities(to_unit_range(images), observed)
     other = calibration(theirs, labels)

@@ -112,17 +112,23 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
 
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    assert_not_loadable(folder)
+    assert_not_loadable(folder, "incomplete|header|buffer")
     (folder / "model.safetensors").write_bytes(whole)
     (folder / "config.json").write_text(json.dumps(config | {"width": 16}))
     assert_not_loadable(folder, "size mismatch")
+    (folder / "config.json").write_text(json.dumps(config | {"channels": -1}))
+    assert_not_loadable(folder, "another kind or size of classifier")
+    (folder / "config.json").write_text("[]")
+    assert_not_loadable(folder, r"its config\.json is not a classifier's")
     (folder / "config.json").write_text("{")
-    assert_not_loadable(folder)
+    assert_not_loadable(folder, "Expecting property name")
     (folder / "config.json").unlink()
     assert_not_loadable(folder, r"no config\.json")
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
-    assert_not_loadable(folder)
+    assert_not_loadable(folder, r"no model\.safetensors")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'device'"):
+        ImageClassifier.from_pretrained(folder, device="cpu")  # type: ignore[call-arg]
 
 
 def assert_not_loadable(folder: Path, reason: str = "") -> None:
@@ -164,11 +170,12 @@ def test_the_command_trains_measures_and_writes_a_card(tmp_path: Path) -> None:
 
 
 def test_a_classifier_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
-    for name in ("model", "notes"):
+    for name in ("model", "notes", "broken"):
         (tmp_path / name).mkdir()
     shutil.copy(SHIPPED / "digits/config.json", tmp_path / "model")
     (tmp_path / "notes/README.md").write_text("mine")
-    for folder in (tmp_path / "model", tmp_path / "notes"):
+    (tmp_path / "broken/config.json").write_text("{")
+    for folder in (tmp_path / "model", tmp_path / "notes", tmp_path / "broken"):
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         told = f"{folder} holds other files than a classifier's: name a new folder, or remove it"
         with pytest.raises(ClassifierError, match=re.escape(told)):

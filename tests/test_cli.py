@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -343,6 +344,36 @@ def test_training_resumes_and_ends(
     code, out, _ = run(*command, "train.max_images=64")
     assert code == 0
     assert "64 images seen" in out
+
+
+def test_the_hub_says_nothing_beside_the_one_sentence() -> None:
+    level = (
+        "import huggingface_hub.utils, logging; print(logging.getLogger('huggingface_hub').level)"
+    )
+    command = f"import sys; sys.argv = ['x', '--version']\ntry: main()\nexcept SystemExit: {level}"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"from biglearn_gan.cli import main\n{command}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split() == [version("biglearn_gan"), str(logging.ERROR)]
+
+
+def test_a_folder_of_a_persons_own_is_not_taken_for_a_run(
+    run: Callable[..., tuple[int, str, str]], config_file: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(config_file, mine / "config.yaml")
+    before = (mine / "config.yaml").read_bytes()
+    command = ("train", "--config", mine / "config.yaml", "--output", mine, "--device", "cpu")
+    code, _, err = run(*command)
+    assert code == 1 and "holds other files than a run's" in err
+    assert (mine / "config.yaml").read_bytes() == before
+    (mine / "config.yaml").unlink()
+    (mine / "grids").mkdir()  # a run that was stopped before it wrote anything else
+    assert run("train", "--config", config_file, *command[3:])[0] == 0
 
 
 def test_the_version_is_that_of_the_package(run: Callable[..., tuple[int, str, str]]) -> None:

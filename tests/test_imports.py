@@ -68,6 +68,7 @@ ORDER = [
     "command",
     "cli_options",
     "cli_measuring",
+    "cli_simulating",
     "cli",
     "__main__",
 ]

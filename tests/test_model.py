@@ -335,8 +335,9 @@ def test_what_is_no_whole_number_is_refused(unchecked: None, model: BigLearnGAN)
     for num in (2.5, "2", True, None):
         with pytest.raises(ValueError, match="num must be a whole number of at least 1, not "):
             model.sample(num)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"steps must be 1 to 15, .* not 1\.5"):
-        model.sample(1, steps=1.5)  # type: ignore[arg-type]
+    for steps in (1.5, 2.0, True):
+        with pytest.raises(ValueError, match=f"steps must be 1 to 15, .* not {steps}"):
+            model.sample(1, steps=steps)  # type: ignore[arg-type]
 
 
 def test_masks_of_other_sizes_than_the_images_are_refused(

@@ -24,6 +24,7 @@ from biglearn_gan import fit as fit_module
 from biglearn_gan.calibration import images_in_minutes
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.data import ImageDataset, load_dataset
+from biglearn_gan.devices import usable_device
 from biglearn_gan.fit import Outcome, Progress, fit, load_training_images
 from biglearn_gan.patches import patchify
 from biglearn_gan.presets import components_of
@@ -526,6 +527,20 @@ def test_unknown_and_missing_devices_are_refused(
     with pytest.raises(ConfigError, match="no device 'abacus': choose one of auto, cpu"):
         fit(tiny_config(), tmp_path / "run", device="abacus")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "best"), [((), "cpu"), (("mps",), "mps"), (("mps", "cuda"), "cuda")]
+)
+def test_auto_is_the_best_device_here(
+    there: tuple[str, ...], best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
+    monkeypatch.setattr(torch, "zeros", lambda *_, device: torch.empty(1))
+    assert usable_device("auto") == torch.device(best)
+    with pytest.raises(ConfigError, match=f"choose one of {', '.join(('auto', 'cpu', *there))}$"):
+        usable_device("abacus")
 
 
 # A budget in minutes

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub.errors import HFValidationError
 from jaxtyping import Float, Int64, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_model
@@ -29,6 +30,9 @@ from biglearn_gan.images import to_unit_range
 
 FEATURES = 64
 """Numbers in one image's feature vector."""
+
+_OF_CONFIG = (TypeError, AttributeError)
+"""What comes of a configuration that is not a classifier's, or no mapping."""
 
 INFERENCE_ROWS = 500
 """Images in one pass without gradients, which bounds its memory."""
@@ -58,10 +62,19 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         self.num_classes = num_classes
 
     @classmethod
-    def from_pretrained(
-        cls: type[Kind], pretrained_model_name_or_path: str | Path, **options: Any
+    def from_pretrained(  # type: ignore[override]  # theirs takes any keyword, unread
+        cls: type[Kind],
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
     ) -> Kind:
         """Load a folder written by :func:`save_classifier`, or a hub name, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: folder, or ``owner/name`` on the Hugging Face hub.
+            revision: branch, tag or commit there.
+            token: of a user who may read it; True for the one that is stored here.
 
         Raises:
             ClassifierError: nothing is there, or its files are broken or do not fit each other.
@@ -70,8 +83,8 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         try:
             if Path(name).is_dir() and not (Path(name) / CONFIG_NAME).is_file():
                 raise FileNotFoundError(f"the folder holds no {CONFIG_NAME}")
-            return super().from_pretrained(name, **options)
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+            return super().from_pretrained(name, revision=revision, token=token)
+        except (*_OF_CONFIG, OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = _why_not_loaded(name, error)
             raise ClassifierError(f"{name}: no classifier can be loaded ({reason})") from None
 
@@ -162,15 +175,15 @@ class ImageClassifier(PretrainedClassifier):
 
 
 def _why_not_loaded(name: str, error: Exception) -> str:
-    if not Path(name).is_dir():
+    if not Path(name).is_dir() and isinstance(error, (OSError, HFValidationError)):
         return (
             "it is neither a folder here nor on the Hugging Face hub, as far as it can be reached"
         )
-    if isinstance(error, TypeError):
+    if isinstance(error, _OF_CONFIG):
         return f"its {CONFIG_NAME} is not a classifier's"
     if isinstance(error, RuntimeError):
-        first = str(error).splitlines()[1].strip()
-        return f"its weights are those of another kind or size of classifier: {first}"
+        last = str(error).splitlines()[-1].strip()
+        return f"its weights are those of another kind or size of classifier: {last}"
     return " ".join(str(error).split())
 
 

@@ -225,8 +225,10 @@ def _check_free(folder: Path) -> None:
     """A classifier may take the place of a classifier, of nothing else."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    settings = folder / "config.json"
-    written = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    try:
+        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        written = None
     if (
         not isinstance(written, dict)
         or written.keys() != signature(ImageClassifier).parameters.keys()

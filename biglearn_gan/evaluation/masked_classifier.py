@@ -55,8 +55,8 @@ class MaskedClassifier(PretrainedClassifier):
     ) -> Float[Tensor, "N classes"]:
         """Logits of the labels given the observed pixels; what the others hold is ignored."""
         seen = observed[:, None]
-        visible = torch.where(seen, images, torch.zeros_like(images))
-        return self.head(self.trunk(torch.cat([visible, seen.to(images.dtype)], dim=1)))
+        given = torch.where(seen, images, torch.zeros_like(images))
+        return self.head(self.trunk(torch.cat([given, seen.to(images.dtype)], dim=1)))
 
     @torch.inference_mode()
     def probabilities(
