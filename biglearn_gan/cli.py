@@ -295,6 +295,8 @@ def classify(
     from biglearn_gan.labelling import classify
     from biglearn_gan.sampling import is_file_name, load_hole, load_sources, told_of_hole
 
+    if output.suffix != ".csv":
+        fail(f"--output must name a file with the suffix .csv, not {output}", code=2)
     if mask is None:
         refuse("a classification of whole images", {"--mask-hole": mask_hole})
     elif not is_file_name(mask):

@@ -64,11 +64,11 @@ class RunFolder:
     def check(self) -> None:
         """Make sure that the folder is new, empty or this run's; nothing is written.
 
-        A run that left no state is begun anew, whatever its configuration was.
+        A run that was stopped before it left a model is begun anew, whatever its configuration was.
 
         Raises:
             ConfigError: it holds a state, and a ``config.yaml`` that is none.
-            RunFolderError: it holds no state and other files than a run's, or the state of a run
+            RunFolderError: it holds no state, but a model or other files, or the state of a run
                 with another configuration (what changes no result may differ: ``logging``, and
                 where the data are and how they are held; and ``train.max_images`` may be larger,
                 with other learning rates and another half-life of the average).
@@ -78,6 +78,11 @@ class RunFolder:
         elif not self.has_state and self.path.is_dir() and not self._is_of_a_run():
             raise RunFolderError(
                 f"{self.path} holds other files than a run's: name a new or an empty output folder"
+            )
+        elif not self.has_state and self.checkpoint.exists():
+            raise RunFolderError(
+                f"{self.path} holds a model, but no state.pt that its run could go on from: name "
+                "another output folder, or remove this one"
             )
 
     def open(self) -> None:
@@ -127,7 +132,7 @@ class RunFolder:
         except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunFolderError(
-                f"{path}: cannot be read ({first}); remove it to start the run anew"
+                f"{path}: cannot be read ({first}); name another output folder"
             ) from None
 
     def save_state(self, state: dict[str, Any]) -> None:

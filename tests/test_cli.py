@@ -346,6 +346,19 @@ def test_training_resumes_and_ends(
     assert "64 images seen" in out
 
 
+def test_a_model_without_its_state_is_not_begun_anew(
+    run: Callable[..., tuple[int, str, str]], config_file: Path, tmp_path: Path
+) -> None:
+    command = ("train", "--config", config_file, "--output", tmp_path / "run", "--device", "cpu")
+    assert run(*command)[0] == 0
+    weights = tmp_path / "run" / "checkpoint" / "model.safetensors"
+    before = weights.read_bytes()
+    (tmp_path / "run" / "state.pt").unlink()
+    code, _, err = run(*command, "train.seed=5")
+    assert code == 1 and "holds a model, but no state.pt that its run could go on from" in err
+    assert weights.read_bytes() == before
+
+
 def test_the_hub_says_nothing_beside_the_one_sentence() -> None:
     asked = "from huggingface_hub.utils import logging; print(logging.get_verbosity())"
     command = f"import sys; sys.argv = ['x', '--version']\ntry: main()\nexcept SystemExit: {asked}"
@@ -673,6 +686,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "is a directory",
     ),
+    "another file for a table": (
+        ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}/file"),
+        2,
+        "must name a file with the suffix .csv, not",
+    ),
     "no data root": (
         (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),
         2,
@@ -702,7 +720,15 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "--label must be 0 to 9, or all, not '٣'",
     ),
     "colour of no mask": (
-        ("classify", "--checkpoint", "{labelled}", "--output", "{tmp}/x", "--mask-hole", "black"),
+        (
+            "classify",
+            "--checkpoint",
+            "{labelled}",
+            "--output",
+            "{tmp}/x.csv",
+            "--mask-hole",
+            "black",
+        ),
         2,
         "--mask-hole has no meaning beside a classification of whole images",
     ),
