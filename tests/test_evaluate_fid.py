@@ -237,7 +237,7 @@ def assert_one_sentence(err: str, *parts: str) -> None:
         (("A", "--checkpoint", DIGITS, "--images", "B"), ("--images needs a --mask",)),
         (("A", "--checkpoint", DIGITS, "--mask", "centre"), ("centre", "center")),
         (("A", "B", "--dims", 100), ("--dims", "100", "2048")),
-        (("A", "B", "--device", "abacus"), ("--device", "abacus")),
+        (("A", "B", "--device", "abacus"), ("no device", "abacus")),
         (("A", "B", "--numb", 3), ("--numb",)),
         ((), ("FOLDER_B",)),
     ],

@@ -139,5 +139,7 @@ def test_an_output_that_is_a_file_fails_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert run(monkeypatch, "simulate", "grid-gmm", "--output", str(tmp_path / "file")) == 1
-    assert capsys.readouterr().err == f"biglearn-gan: {tmp_path / 'file'}: File exists\n"
+    assert run(monkeypatch, "simulate", "grid-gmm", "--output", str(tmp_path / "file")) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("biglearn-gan: Invalid value for '--output': ")
+    assert told.endswith(f"'{tmp_path / 'file'}' is a file.\n")
