@@ -30,7 +30,7 @@ def checked_order(order: str, steps: int, token_count: int) -> OrderName:
     Raises:
         OrderError: there is none, or ``steps`` is not 1 to ``token_count``.
     """
-    if type(steps) is not int or not 1 <= steps <= token_count:
+    if not hasattr(steps, "__index__") or not 1 <= steps <= token_count:
         raise OrderError(f"steps must be 1 to {token_count}, the tokens of an image, not {steps!r}")
     for name in _PATTERNS:
         if name == order:

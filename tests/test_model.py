@@ -335,9 +335,15 @@ def test_what_is_no_whole_number_is_refused(unchecked: None, model: BigLearnGAN)
     for num in (2.5, "2", True, None):
         with pytest.raises(ValueError, match="num must be a whole number of at least 1, not "):
             model.sample(num)  # type: ignore[arg-type]
-    for steps in (1.5, 2.0, True):
+    for steps in (1.5, 2.0):
         with pytest.raises(ValueError, match=f"steps must be 1 to 15, .* not {steps}"):
             model.sample(1, steps=steps)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(unchecked: None, model: BigLearnGAN) -> None:
+    num, seed, steps = np.int64(2), np.int32(3), np.int64(4)
+    drawn = model.sample(num, seed=seed, steps=steps)  # type: ignore[arg-type]
+    assert torch.equal(drawn, model.sample(2, seed=3, steps=4))
 
 
 def test_masks_of_other_sizes_than_the_images_are_refused(
