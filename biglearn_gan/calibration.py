@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 
 import psutil
@@ -22,8 +23,10 @@ CALIBRATION_SECONDS = 4.0
 """How long each phase is timed to turn a budget in minutes into one in images."""
 
 
-def describe(config: Config, device: str = "auto") -> str:
-    """Sizes and memory of a run, measured by a few steps on random images; no data are needed.
+def describe(config: Config, device: str = "auto") -> Iterator[str]:
+    """Sizes of a run and, measured by a few steps on random images, its memory: a line each.
+
+    No data are needed.
 
     Raises:
         ConfigError: the device is not there.
@@ -33,23 +36,21 @@ def describe(config: Config, device: str = "auto") -> str:
     accelerator = make_accelerator(device)
     dataset = random_images(config, config.train.batch_size, accelerator.device)
     trainer = Trainer(config, dataset, accelerator, max_images=LONG)
-    trainer.images_seen = trainer.schedule.whole_game_from
-    for _ in range(config.loss.penalty.interval):
-        trainer.step()
     players = trainer.players
     generator, discriminator = (
         sum(p.numel() for p in network.parameters())
         for network in (players.generator, players.discriminator)
     )
+    yield f"generator {generator:,} parameters, discriminator {discriminator:,} parameters"
+    yield f"{config.token_count} tokens of {config.token_dim} values an image"
+    trainer.images_seen = trainer.schedule.whole_game_from
+    for _ in range(config.loss.penalty.interval):
+        trainer.step()
     if accelerator.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(accelerator.device)
     else:
         memory = psutil.Process().memory_info().rss
-    return (
-        f"generator {generator:,} parameters, discriminator {discriminator:,} parameters\n"
-        f"{config.token_count} tokens of {config.token_dim} values an image\n"
-        f"{memory / 2**20:.0f} MiB of memory after the first steps, data set not counted"
-    )
+    yield f"{memory / 2**20:.0f} MiB of memory after the first steps, data set not counted"
 
 
 def random_images(config: Config, count: int, device: torch.device) -> ImageDataset:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from biglearn_gan.cli_options import (
     ConfigFile,
     DataRoot,
     Device,
+    MaskHole,
     Overrides,
     Seed,
     data_of,
@@ -59,13 +59,6 @@ def _options(
 ) -> None: ...
 
 
-class HoleColour(StrEnum):
-    """Which colour of a mask file is generated."""
-
-    white = "white"
-    black = "black"
-
-
 @app.command()
 def train(
     config: ConfigFile,
@@ -97,7 +90,8 @@ def train(
         from biglearn_gan.calibration import describe
 
         typer.echo(settings.to_yaml())
-        typer.echo(describe(settings, device))
+        for line in describe(settings, device):
+            typer.echo(line)
         return
     from biglearn_gan.evaluation.shipped import quick_evaluation
     from biglearn_gan.fit import fit
@@ -152,8 +146,8 @@ def sample(
         str,
         typer.Option(
             help="What to generate: joint, left-half, right-half, top-half, bottom-half, center, "
-            "border, checkerboard, strokes, random:R[:BLOCK], outside:SIZE, or an image file "
-            "(white = generate)."
+            "border, checkerboard, strokes, random:R[:BLOCK], outside:SIZE, an image file (white = "
+            "generate), or a folder with one of each image's name."
         ),
     ] = "joint",
     images: Annotated[
@@ -192,10 +186,7 @@ def sample(
         int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
     ] = 256,
     device: Device = "cpu",
-    mask_hole: Annotated[
-        HoleColour | None,
-        typer.Option(help="Which colour of a mask file is generated (default: white)."),
-    ] = None,
+    mask_hole: MaskHole = None,
     data_root: DataRoot = None,
 ) -> None:
     """Generate images, or complete given ones."""
@@ -206,6 +197,8 @@ def sample(
     from biglearn_gan.sampling import (
         FIRST_ROWS,
         Sources,
+        check_hole,
+        check_output,
         draw,
         is_file_name,
         load_hole,
@@ -221,6 +214,7 @@ def sample(
         refuse("the mask 'joint', which needs no data", {"--data-root": data_root})
     if steps == 1:
         refuse("one step", {"--order": order})
+    check_output(output, images)
     if not is_file_name(mask):
         refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
@@ -228,17 +222,16 @@ def sample(
     if label is not None:
         parse_labels(label, model, 1)
     data = data_of(model, data_root)
-    colour = (mask_hole or HoleColour.white).value
     if mask == "joint":
         black = torch.zeros(num or FIRST_ROWS, data.channels, *data.image_size, dtype=torch.uint8)
         sources = Sources(black)
     else:
-        load_hole(mask, model, 1, seed, colour)
+        check_hole(mask, model, mask_hole)
         sources = load_sources(data, images, num)
     for note in sources.notes:
         typer.echo(note)
     rows = len(sources.images)
-    hole = load_hole(mask, model, rows, seed, colour)
+    hole = load_hole(mask, model, rows, seed, mask_hole, sources.names)
     typer.echo(told_of_hole(hole, model, "generated whole"))
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
@@ -281,10 +274,7 @@ def classify(
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
     device: Device = "cpu",
-    mask_hole: Annotated[
-        HoleColour | None,
-        typer.Option(help="Which colour of a mask file is not seen (default: white)."),
-    ] = None,
+    mask_hole: MaskHole = None,
     data_root: DataRoot = None,
 ) -> None:
     """Label images, whole or observed in part."""
@@ -312,8 +302,7 @@ def classify(
     if mask is None:
         hole = torch.zeros(rows, *data.image_size, dtype=torch.bool)
     else:
-        colour = mask_hole or HoleColour.white
-        hole = load_hole(mask, model, rows, seed, colour.value)
+        hole = load_hole(mask, model, rows, seed, mask_hole, sources.names)
         typer.echo(told_of_hole(hole, model, "not seen at all"))
     with unit_bars() as on_start:
         labelled = classify(

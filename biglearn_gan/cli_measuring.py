@@ -122,8 +122,10 @@ def evaluate(
     }
     refuse(mode, {name: options[name] for name in USELESS[mode]})
     from biglearn_gan.devices import usable_device
+    from biglearn_gan.evaluation.records import check_report_folder, table
 
     place = usable_device(device)
+    check_report_folder(output)
     if oracle:
         assert checkpoint is not None
         _evaluate_oracle(
@@ -134,7 +136,6 @@ def evaluate(
     from biglearn_gan.data import load_dataset
     from biglearn_gan.evaluation.given import load_given
     from biglearn_gan.evaluation.protocol import default_tasks, evaluate, evaluate_given
-    from biglearn_gan.evaluation.records import table
     from biglearn_gan.evaluation.reference import default_cache
     from biglearn_gan.evaluation.report import write_report
     from biglearn_gan.evaluation.shipped import data_of_samples, load_rulers
@@ -144,6 +145,8 @@ def evaluate(
         settings = model.config.data
     else:
         assert samples is not None
+        if samples.resolve() == output.resolve() and not (samples / "samples.npz").is_file():
+            fail(f"{output} would take figures among the images that it measures", code=2)
         model, settings = None, data_of_samples(samples, data)
     output.mkdir(parents=True, exist_ok=True)
     settings = found_at(data_root, whole(settings))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,10 +29,19 @@ Classifier = Annotated[
     ),
 ]
 
+MaskHole = Annotated[
+    Literal["white", "black"] | None,
+    typer.Option("--mask-hole", help="Which colour of a mask file is the hole (default: white)."),
+]
+
 
 def load_model(checkpoint: str, place: Any) -> Any:
     """The model of a folder or hub name, on a device."""
+    from biglearn_gan.hub import may_be_on_hub
     from biglearn_gan.model import BigLearnGAN
+
+    if may_be_on_hub(checkpoint):
+        typer.echo(f"{checkpoint} is no folder here: looking on the Hugging Face hub")
 
     return BigLearnGAN.from_pretrained(checkpoint).to(place)
 

@@ -26,6 +26,7 @@ USAGE_ERRORS = (
 )
 FAILURES = (
     "DataError",
+    "OutputError",
     "DemoError",
     "CheckpointError",
     "RunFolderError",
@@ -86,6 +87,12 @@ def _application(command: typer.Typer | Callable[..., None]) -> typer.Typer:
     return app
 
 
+def _value_given(cause: BaseException | None) -> str:
+    """What pydantic, by which typer reads an option's value, was given; else nothing."""
+    problems: list[Any] = getattr(cause, "errors", list)()
+    return repr(problems[0]["input"]) if problems else ""
+
+
 def _mistake(error: Exception) -> Mistake | None:
     """The user's mistake that an error tells of, None where it is a bug."""
     if isinstance(error, Mistake):
@@ -95,7 +102,9 @@ def _mistake(error: Exception) -> Mistake | None:
         typer.echo(error.format_message())  # type: ignore[attr-defined]
         sys.exit(2)
     if "ClickException" in kinds:
-        return Mistake(error.format_message(), 2)  # type: ignore[attr-defined]
+        told = error.format_message()  # type: ignore[attr-defined]
+        given = _value_given(error.__cause__)
+        return Mistake(told if given in told else f"{told}, not {given}", 2)
     if kinds & set(USAGE_ERRORS):
         return Mistake(str(error), 2)
     if isinstance(error, OSError):

@@ -229,12 +229,7 @@ def load_dataset(
         records = records.take(last if held_out else kept)
     dataset = _decode(config, name, records)
     if len(dataset) == 0:
-        hint = {
-            "train": "lower data.validation_share (now {share}) or add images to data.root",
-            "validation": "set data.validation_share (now {share}) to hold out a part of train",
-            "test": "add images to data.root",
-        }[split].format(share=config.validation_share)
-        raise DataError(f"{name} is empty: {hint}")
+        raise DataError(f"{name} is empty: {_what_fills(split, config, dataset.skipped)}")
     if config.labels and dataset.num_classes != config.num_classes:
         there = "no labels" if dataset.num_classes is None else f"{dataset.num_classes} classes"
         raise DataError(
@@ -242,6 +237,18 @@ def load_dataset(
             "of class folders, or data.labels to false"
         )
     return dataset.to(device)
+
+
+def _what_fills(split: str, config: DataConfig, broken: tuple[str, ...]) -> str:
+    share = config.validation_share
+    if broken:
+        return f"repair {broken[0]} (of {len(broken)} broken image files) or add others"
+    if split == "validation":
+        return f"set data.validation_share (now {share}) to hold out a part of train"
+    if split == "train" and share > 0:
+        return f"lower data.validation_share (now {share}) or add images to data.root"
+    held_out = " (one of ten, and at least one, is for testing)" if split == "train" else ""
+    return f"add images to data.root{held_out}"
 
 
 def has_validation(config: DataConfig) -> bool:

@@ -1,11 +1,31 @@
-"""Files that are never half there: written under a temporary name, then renamed."""
+"""Files that are never half there, written under a temporary name and then renamed, and never in
+place of somebody else's.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+class OutputError(Exception):
+    """An output folder whose files would be lost, in one sentence."""
+
+
+def refuse_foreign(files: Iterable[Path], folder: Path, command: str) -> None:
+    """Refuse an output folder with files that the command would replace and did not write.
+
+    Raises:
+        OutputError: one of ``files`` exists; it names the folder, the file and the command.
+    """
+    for file in files:
+        if file.exists():
+            raise OutputError(
+                f"{folder} holds {file.relative_to(folder)}, which is not of {command}: name "
+                "another output folder"
+            )
 
 
 @contextmanager

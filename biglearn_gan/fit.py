@@ -1,4 +1,4 @@
-"""Spending a budget on a ``Trainer``: logs, files, evaluation alongside, Ctrl-C."""
+"""Spending a budget on a ``Trainer``: logs, files, evaluation alongside, an orderly stop."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from biglearn_gan.game import METRIC_NAMES
 from biglearn_gan.images import DataError
 from biglearn_gan.run_folder import RunFolder
 from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""What stops a run: Ctrl-C, and what schedulers send before they kill."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def fit(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     make_evaluation: MakeEvaluation = lambda dataset: None,
 ) -> Outcome:
-    """Train until the budget is spent or Ctrl-C, or go on with a run that was interrupted.
+    """Train until the budget is spent or a signal stops it, or go on with such a run.
+
+    Ctrl-C (SIGINT) and SIGTERM save and end it after the step that is under way.
 
     A run whose ``train.max_images`` was raised goes on, too: its warm start stays as it was, and
     its step sizes are those that the larger budget has from here on.
@@ -184,7 +189,7 @@ def _spend(
     observer: Observer | None,
     doctor: Doctor,
 ) -> None:
-    """Take steps until the budget is spent or Ctrl-C; write logs, grids and checkpoints."""
+    """Take steps until the budget is spent or a signal; write logs, grids and checkpoints."""
     intervals, main = trainer.config.logging, trainer.accelerator.is_main_process
     saved = trainer.images_seen
 
@@ -252,25 +257,26 @@ def _save(folder: RunFolder, trainer: Trainer) -> None:
 
 @contextmanager
 def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question that is answered between steps, alike on every process.
+    """Turn a signal that stops into a question answered between steps, alike on every process.
 
-    A second Ctrl-C stops at once, as it would without this.
+    The same signal a second time stops at once, as it would without this.
     """
-    pressed = False
+    received = False
 
     def note(signum: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, previous)
+        nonlocal received
+        received = True
+        signal.signal(signum, previous[signal.Signals(signum)])
 
     def ask() -> bool:
         if accelerator.num_processes == 1:
-            return pressed
-        flag = torch.tensor(float(pressed), device=accelerator.device)
+            return received
+        flag = torch.tensor(float(received), device=accelerator.device)
         return accelerator.reduce(flag, "sum").item() > 0
 
-    previous = signal.signal(signal.SIGINT, note)
+    previous = {number: signal.signal(number, note) for number in STOPPING}
     try:
         yield ask
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

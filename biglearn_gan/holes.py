@@ -7,6 +7,7 @@ from (seed, image number) alone, so image *i* gets the same hole however many ar
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,6 +36,9 @@ HOLE_NAMES = (
 
 STROKE_SHARE = 0.3
 """Share of the pixels that a ``strokes`` hole covers, between MAT's and LaMa's usual sizes."""
+
+HoleColour = Literal["white", "black"]
+"""Which colour of a mask file is generated."""
 
 GREY_TOLERANCE = 32
 """A mask file's grey values must be within this distance of 0 or of 255."""
@@ -107,16 +111,16 @@ def named_hole(
 
 
 def read_hole(
-    path: Path, image_size: tuple[int, int], hole_colour: str = "white"
+    path: Path, image_size: tuple[int, int], hole_colour: HoleColour | None = None
 ) -> Bool[Tensor, "H W"]:
-    """Read a hole from an image file: its ``hole_colour`` (white or black) is generated.
+    """Read a hole from an image file: its ``hole_colour`` (None: white) is generated.
 
     An image with an alpha channel (or a transparent colour) is read from that channel alone,
-    transparent = generate, whatever ``hole_colour`` is.
+    transparent = generate.
 
     Raises:
-        HoleError: the file cannot be read, has another size, is not black and white, or has no
-            hole in it.
+        HoleError: the file cannot be read, has another size, is not black and white, has no hole in
+            it, or has an alpha channel beside a ``hole_colour``.
     """
     hole, drawn_colour = read_mask(path, hole_colour)
     if hole.shape != image_size:
@@ -129,13 +133,14 @@ def read_hole(
     return torch.from_numpy(hole)
 
 
-def read_mask(path: Path, hole_colour: str = "white") -> tuple[np.ndarray, str]:
+def read_mask(path: Path, hole_colour: HoleColour | None = None) -> tuple[np.ndarray, str]:
     """A bool for each pixel of a mask file, True = hole, and what shows a hole in this file.
 
-    See :func:`read_hole`; the second is ``hole_colour`` or, with an alpha channel, ``transparent``.
+    See :func:`read_hole`; the second is a colour or, with an alpha channel, ``transparent``.
 
     Raises:
-        HoleError: the file cannot be read, or is not black and white.
+        HoleError: the file cannot be read, is not black and white, or has an alpha channel beside a
+            ``hole_colour``.
     """
     try:
         with Image.open(path) as image:
@@ -149,9 +154,15 @@ def read_mask(path: Path, hole_colour: str = "white") -> tuple[np.ndarray, str]:
             f"the mask {path} is not black and white: {unclear.mean():.0%} of its values lie "
             f"between {GREY_TOLERANCE} and {255 - GREY_TOLERANCE}"
         )
+    if has_alpha and hole_colour is not None:
+        raise HoleError(
+            f"the mask {path} has an alpha channel, of which transparent is generated: a colour of "
+            f"the hole ({hole_colour}) has no meaning"
+        )
     if has_alpha:
         return grey <= 127, "transparent"
-    return (grey > 127) == (hole_colour == "white"), hole_colour
+    colour = hole_colour or "white"
+    return (grey > 127) == (colour == "white"), colour
 
 
 def _alpha(image: Image.Image) -> np.ndarray:

@@ -11,6 +11,13 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 
 
+def may_be_on_hub(name: str) -> bool:
+    """Whether a model's name means none of the folders here."""
+    folder = Path(name)
+    beside = folder.parent != Path() and folder.parent.is_dir()
+    return not folder.exists() and not beside
+
+
 def weights_file(model_id: str, **options: Any) -> Path:
     """The safetensors file of a model, downloaded where ``model_id`` is no folder.
 

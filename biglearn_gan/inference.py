@@ -47,6 +47,16 @@ class TokenModel(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def check_precision(self) -> None:
+        """Refuse weights of another precision than the noise and the images have.
+
+        Raises:
+            ValueError: they are not float32.
+        """
+        precision = next(self.parameters()).dtype
+        if precision != torch.float32:
+            raise ValueError(f"the model draws in torch.float32, not {precision}: call .float()")
+
     @torch.inference_mode()
     def generate(
         self,
@@ -77,6 +87,7 @@ class TokenModel(nn.Module):
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
             LabelError: the model has no labels, or not that one.
         """
+        self.check_precision()
         checked_order(order, steps, self.config.token_count)
         check_draws(variations, seed)
         classes = self.config.data.num_classes
@@ -121,6 +132,7 @@ class TokenModel(nn.Module):
             masks: source and target tokens of each image; rows may differ in their counts.
             labels: the class of each image, for a model with labels; None for one that is unknown.
         """
+        self.check_precision()
         known = checked_labels(labels, len(tokens), 1, self.config.data.num_classes)[:, 0]
         logits = torch.empty(len(tokens))
         counts = masks.union.sum(dim=1)
@@ -153,6 +165,7 @@ class TokenModel(nn.Module):
         """
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
+        self.check_precision()
         given = source if kept is None else source | kept.any(dim=2)
         distinct, inverse = _distinct(given, target)
         if len(distinct) < len(tokens):

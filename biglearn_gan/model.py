@@ -36,7 +36,7 @@ from biglearn_gan.arguments import (
 from biglearn_gan.card import card_text
 from biglearn_gan.config import ConfigError, parse_config
 from biglearn_gan.files import replacing
-from biglearn_gan.hub import CONFIG_NAME, WEIGHTS_NAME, weights_file
+from biglearn_gan.hub import CONFIG_NAME, WEIGHTS_NAME, may_be_on_hub, weights_file
 from biglearn_gan.inference import TokenModel
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
 from biglearn_gan.patches import patchify, tokens_covered, tokens_touched, unpatchify
@@ -404,12 +404,12 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
 def _check_folder(name: str) -> None:
     """Refuse what the hub's mixin would fail on without a word of its own, or ask the hub for."""
+    if may_be_on_hub(name):
+        return
     folder = Path(name)
     if folder.is_file():
         raise CheckpointError(f"{name} is a file: name the folder that holds it")
     if not folder.is_dir():
-        if folder.parent == Path() or not folder.parent.is_dir():
-            return
         beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{CONFIG_NAME}"))
         there = f"in {folder.parent} are {', '.join(beside)}" if beside else "nothing is beside it"
         raise CheckpointError(f"{name} does not exist; {there}")

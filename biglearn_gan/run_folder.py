@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -129,10 +128,11 @@ class RunFolder:
         path = self.path / "state.pt"
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
+        except Exception:  # a damaged pickle can raise anything
             raise RunFolderError(
-                f"{path}: cannot be read ({first}); name another output folder"
+                f"{path}: cannot be read as a training state; name another output folder"
             ) from None
 
     def save_state(self, state: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -19,9 +20,16 @@ from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
-from biglearn_gan.files import replacing
-from biglearn_gan.holes import HoleError, UnknownHole, named_hole, read_hole
-from biglearn_gan.images import DataError, files_at, load_images, to_uint8, to_unit_range
+from biglearn_gan.files import OutputError, refuse_foreign, replacing
+from biglearn_gan.holes import HoleColour, HoleError, UnknownHole, named_hole, read_hole
+from biglearn_gan.images import (
+    DataError,
+    files_at,
+    image_files,
+    load_images,
+    to_uint8,
+    to_unit_range,
+)
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import tokens_touched
 from biglearn_gan.progressive import OrderName
@@ -105,20 +113,48 @@ def pixels_alone(data: DataConfig) -> DataConfig:
 
 
 def is_file_name(mask: str) -> bool:
-    """Whether a mask is a file, there or not, and no pattern's name."""
+    """Whether a mask is a file or a folder, there or not, and no pattern's name."""
     pattern = mask.startswith(("random:", "outside:"))
-    return Path(mask).is_file() or (bool(Path(mask).suffix) and not pattern)
+    return Path(mask).exists() or (bool(Path(mask).suffix) and not pattern)
+
+
+def check_hole(mask: str, model: BigLearnGAN, hole_colour: HoleColour | None = None) -> None:
+    """Whatever can be said of a mask before there are images; see :func:`load_hole`.
+
+    Raises:
+        HoleError: it is no usable one, or a folder without image files.
+    """
+    if not Path(mask).is_dir():
+        load_hole(mask, model, 1, 0, hole_colour)
+    elif not image_files(Path(mask)):
+        raise HoleError(f"the folder of masks {mask} holds no image files")
 
 
 def load_hole(
-    mask: str, model: BigLearnGAN, count: int, seed: int, hole_colour: str
+    mask: str,
+    model: BigLearnGAN,
+    count: int,
+    seed: int,
+    hole_colour: HoleColour | None = None,
+    names: Sequence[str] = (),
 ) -> Bool[Tensor, "N H W"]:
-    """Holes for ``count`` rows, from a pattern's name or an image file (True = generate).
+    """Holes for ``count`` rows (True = generate).
+
+    Args:
+        mask: a pattern's name, an image file, or a folder with one for each row.
+        model: says the size.
+        count: N.
+        seed: of random patterns.
+        hole_colour: see :func:`biglearn_gan.holes.read_hole`.
+        names: of the rows, whose masks a folder holds under the same names, whatever the endings.
 
     Raises:
-        HoleError: neither a name nor a usable file.
+        HoleError: neither a name nor a usable file, or the folder lacks a row's mask.
     """
     image_size, patch_size = model.config.data.image_size, model.config.model.patch_size
+    if Path(mask).is_dir():
+        files = [_mask_named(Path(name).stem, Path(mask)) for name in names]
+        return torch.stack([read_hole(file, image_size, hole_colour) for file in files])
     if is_file_name(mask):
         if not Path(mask).is_file():
             raise HoleError(f"the mask {mask} does not exist")
@@ -127,6 +163,17 @@ def load_hole(
         return named_hole(mask, image_size, patch_size, count, seed)
     except UnknownHole as error:
         raise HoleError(f"{error}, nor an image file") from None
+
+
+def _mask_named(stem: str, folder: Path) -> Path:
+    """The one mask of this name in the folder."""
+    found = [file for file in image_files(folder) if file.stem == stem]
+    if len(found) != 1:
+        raise HoleError(
+            f"the folder of masks {folder} must hold one image file named {stem}, whatever its "
+            f"ending, not {len(found)}"
+        )
+    return found[0]
 
 
 def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> str:
@@ -310,6 +357,40 @@ def sample_grid(samples: Samples) -> Image.Image:
     return image_grid(shown, math.ceil(math.sqrt(len(shown))))
 
 
+def check_output(output: Path, images: str | None = None) -> None:
+    """Make sure that :func:`write_samples` would replace nothing but what it wrote there.
+
+    Args:
+        output: the folder, there or not.
+        images: what is to be completed, which must not be what is written.
+
+    Raises:
+        OutputError: it would.
+    """
+    if images is not None and Path(images).resolve() in (
+        output.resolve(),
+        (output / "samples").resolve(),
+    ):
+        raise OutputError(
+            f"{output} would take the images of {images} for its own: name another output folder"
+        )
+    written = output / "samples.npz"
+    try:
+        with ZipFile(written) as arrays:
+            ours = "seeds.npy" in arrays.namelist()
+    except (OSError, BadZipFile):
+        ours = False
+    if not ours:
+        files = (written, output / "grid.png", *_numbered_images(output))
+        refuse_foreign(files, output, "`sample`")
+
+
+def _numbered_images(output: Path) -> list[Path]:
+    """The images that :func:`write_samples` names by row and variation."""
+    files = sorted((output / "samples").glob("*.png"))
+    return [file for file in files if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
+
+
 def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
@@ -326,16 +407,7 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
         OSError: the folder cannot be written.
     """
     (output / "samples").mkdir(parents=True, exist_ok=True)
-    for old in (output / "samples").glob("*.png"):
-        if re.fullmatch(r"\d{5,}_\d{2,}\.png", old.name):
-            old.unlink()
-    with replacing(output / "grid.png") as path:
-        sample_grid(samples).save(path)
     images = _channels_last(samples.images)  # (N, K, H, W, C)
-    for row, variations in enumerate(images):
-        for variation, image in enumerate(variations):
-            with replacing(output / "samples" / f"{row:05d}_{variation:02d}.png") as path:
-                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     numbers = samples.numbers.numpy()
     arrays = {
         "images": images,
@@ -355,6 +427,14 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
         arrays["data"] = np.array(samples.data)
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    for old in _numbered_images(output):
+        old.unlink()
+    for row, variations in enumerate(images):
+        for variation, image in enumerate(variations):
+            with replacing(output / "samples" / f"{row:05d}_{variation:02d}.png") as path:
+                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
+    with replacing(output / "grid.png") as path:
+        sample_grid(samples).save(path)
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -36,7 +36,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.images import UNREADABLE, DataError
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.progress import unit_bars
-from biglearn_gan.sampling import load_hole, load_sources
+from biglearn_gan.sampling import check_hole, load_hole, load_sources
 
 FOR_CHECKPOINT = ("mask", "images", "num", "seed", "data_root")
 
@@ -181,8 +181,9 @@ def ask(
     model: BigLearnGAN, data: DataConfig, mask: str, images: str | None, num: int, seed: int
 ) -> tuple[Question, str | None]:
     """What the model draws, and which images it completes as a metric's name has it."""
-    load_hole(mask, model, 1, seed, "white")
-    split = None
+    check_hole(mask, model)
+    split: str | None = None
+    names: tuple[str, ...] = ()
     if mask == "joint":
         pixels = torch.zeros(1, data.channels, *data.image_size, dtype=torch.uint8)
         pixels = pixels.expand(num, -1, -1, -1)
@@ -190,9 +191,9 @@ def ask(
         sources = load_sources(data, images, num)
         for note in sources.notes:
             typer.echo(note)
-        pixels, split = sources.images, split_name(data, images)
-    hole = load_hole(mask, model, len(pixels), seed, "white")
-    task = Path(mask).stem if Path(mask).is_file() else mask
+        pixels, names, split = sources.images, sources.names, split_name(data, images)
+    hole = load_hole(mask, model, len(pixels), seed, names=names)
+    task = Path(mask).stem if Path(mask).exists() else mask
     return Question(task, pixels, None, hole, torch.zeros_like(hole)), split
 
 

@@ -625,9 +625,43 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         1,
         "its weights are those of another kind or size of classifier: size mismatch",
     ),
-    "no rows": ((*SAMPLE, "--num", "0"), 2, "--num"),
-    "no variations": ((*SAMPLE, "--variations", "0"), 2, "--variations"),
-    "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "--seed"),
+    "no rows": (
+        (*SAMPLE, "--num", "0"),
+        2,
+        "'--num': Input should be greater than or equal to 1, ",
+    ),
+    "no variations": ((*SAMPLE, "--variations", "0"), 2, "equal to 1, not '0'"),
+    "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "equal to 0, not '-1'"),
+    "another colour": (
+        (*SAMPLE, "--mask", "{tmp}/grey.png", "--mask-hole", "red"),
+        2,
+        "'red' is not one of 'white', 'black'",
+    ),
+    "folder without masks": (
+        (*SAMPLE, "--mask", "{tmp}/bare"),
+        2,
+        "bare holds no image files",
+    ),
+    "folder without the mask of an image": (
+        (*SAMPLE, "--mask", "{tmp}/broken", "--images", "{tmp}/grey.png"),
+        2,
+        "broken must hold one image file named grey, whatever its ending, not 0",
+    ),
+    "samples among the images": (
+        (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}"),
+        1,
+        "would take the images of",
+    ),
+    "samples in place of the images": (
+        (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}/samples"),
+        1,
+        "would take the images of",
+    ),
+    "figures among the images": (
+        ("evaluate", "--samples", "{tmp}", "--data", "digits", "--output", "{tmp}"),
+        2,
+        "would take figures among the images that it measures",
+    ),
     "square that is no whole number": (
         (*SAMPLE, "--mask", "outside:1.5"),
         2,
@@ -896,6 +930,7 @@ def test_a_mistake_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "file").write_text("a file, where a folder is asked for")
+    (tmp_path / "bare").mkdir()
     save_grey(tmp_path / "wide.png", np.full((8, 9), 255))
     save_grey(tmp_path / "black.png", np.zeros((8, 8)))
     save_grey(tmp_path / "grey.png", np.full((8, 8), 128))
@@ -912,6 +947,65 @@ def test_a_mistake_is_one_sentence(
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert err.startswith("biglearn-gan: ")
+
+
+@pytest.mark.parametrize("name", ["grid.png", "samples.npz", "samples/00003_01.png"])
+def test_samples_never_replace_what_sample_did_not_write(
+    name: str, run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    file = output / name
+    file.parent.mkdir(parents=True)
+    file.write_text("somebody else's")
+    code, _, err = run("sample", "--checkpoint", checkpoint, "--output", output, "--num", 2)
+    assert code == 1
+    assert f"{output} holds {name}, which is not of `sample`: name another output folder" in err
+    assert [path for path in output.rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "somebody else's"
+
+
+def test_samples_replace_those_of_another_call_and_leave_the_rest(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    common = ("sample", "--checkpoint", checkpoint, "--output", tmp_path)
+    assert run(*common, "--num", 3)[0] == 0
+    (tmp_path / "samples" / "mine.png").write_text("somebody else's")
+    assert run(*common, "--num", 1)[0] == 0
+    assert sorted(file.name for file in (tmp_path / "samples").iterdir()) == [
+        "00000_00.png",
+        "mine.png",
+    ]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "speed.csv", "completions_mine.png"])
+def test_a_report_never_replaces_what_evaluate_did_not_write(
+    name: str, run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / name).write_text("[]")
+    code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", output)
+    assert code == 1
+    assert f"{output} holds {name}, which is not of `evaluate`: name another output folder" in err
+    assert (output / name).read_text() == "[]"
+
+
+def test_a_folder_of_masks_has_one_for_each_image(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    holes = {"a": np.eye(8) * 255, "b": np.tri(8) * 255}
+    for name, hole in holes.items():
+        for folder, array in (("images", np.full((8, 8), 90)), ("masks", hole)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            save_grey(tmp_path / folder / f"{name}.{'bmp' if folder == 'masks' else 'png'}", array)
+    code, *_ = run(
+        *("sample", "--checkpoint", checkpoint, "--images", tmp_path / "images"),
+        *("--mask", tmp_path / "masks", "--output", tmp_path / "out"),
+    )
+    assert code == 0
+    arrays = np.load(tmp_path / "out" / "samples.npz")
+    assert arrays["names"].tolist() == ["a.png", "b.png"]
+    assert (arrays["masks"] == np.stack([hole > 0 for hole in holes.values()])).all()
 
 
 @pytest.mark.parametrize(

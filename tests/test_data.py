@@ -394,7 +394,20 @@ class TestFolder:
 
     def test_a_split_left_without_images_is_refused(self, tmp_path):
         save_many(tmp_path, 1)
-        with pytest.raises(DataError, match=r"folder:train is empty: .*add images to data.root"):
+        told = r"folder:train is empty: add images to data.root \(one of ten, and at least one, is"
+        with pytest.raises(DataError, match=told):
+            load_dataset(config(root=tmp_path), "train")
+        told = r"train is empty: lower data.validation_share \(now 0.5\) or add images"
+        with pytest.raises(DataError, match=told):
+            load_dataset(config(root=tmp_path, validation_share=0.5), "train")
+
+    def test_a_split_of_broken_images_alone_names_one(self, tmp_path):
+        for name in ("a.png", "b.png"):
+            (tmp_path / name).write_text("no image")
+        with (
+            pytest.warns(UserWarning, match="skipped 1 broken image files"),
+            pytest.raises(DataError, match=r"is empty: repair .*\.png \(of 1 broken image file"),
+        ):
             load_dataset(config(root=tmp_path), "train")
 
 

@@ -178,7 +178,7 @@ def test_completions_are_those_that_the_package_writes(
 
     model = BigLearnGAN.from_pretrained(DIGITS)
     sources = load_sources(model.config.data, None, 9).images
-    hole = load_hole("random:0.5", model, 9, 5, "white")
+    hole = load_hole("random:0.5", model, 9, 5)
     write_samples(draw(model, sources, hole, variations=1, seed=5, batch_size=7), tmp_path)
     few = save_images(tmp_path / "few", 9, "L", (8, 8), seed=7)
     options = (few, "--dims", 64, "--inception-weights", inception_weights, "--force")

@@ -308,21 +308,23 @@ def handler() -> Iterator[Any]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_first_ctrl_c_gives_the_previous_handler_back(
-    tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_saves_and_gives_the_previous_handler_back(
+    tiny_config: Callable[..., Config], tmp_path: Path, number: signal.Signals
 ) -> None:
     handlers: dict[int, Any] = {}
+    handler = signal.getsignal(number)
 
     def on_progress(progress: Progress) -> None:
         if progress.images_seen == 8:
-            signal.raise_signal(signal.SIGINT)
-        handlers[progress.images_seen] = signal.getsignal(signal.SIGINT)
+            signal.raise_signal(number)
+        handlers[progress.images_seen] = signal.getsignal(number)
 
     outcome = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
     assert (outcome.interrupted, outcome.images_seen) == (True, 12)
     assert handlers[4] is not handler
     assert handlers[8] is handlers[12] is handler
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
     assert_good_run(tmp_path / "run", 12)
 
 

@@ -52,6 +52,16 @@ def ragged_holes(count: int) -> Tensor:
     return hole
 
 
+def test_weights_of_another_precision_are_refused(model: BigLearnGAN) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    told = r"the model draws in torch\.float32, not torch\.float16: call \.float\(\)"
+    model.half()
+    for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
+        with pytest.raises(ValueError, match=told):
+            call()
+    assert len(model.float().sample(2)) == 2
+
+
 # The folder
 
 

@@ -515,10 +515,13 @@ def test_what_is_logged_and_where_the_data_are_may_change(
 def test_a_broken_state_is_one_sentence(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
     run = tmp_path / "run"
     fit(tiny_config(), run, device="cpu", on_progress=interrupt_at(4))
-    (run / "state.pt").write_bytes((run / "state.pt").read_bytes()[:1000])
-    with pytest.raises(RunFolderError, match=r"state\.pt: cannot be read") as caught:
-        fit(tiny_config(), run, device="cpu")
-    assert "\n" not in str(caught.value)
+    whole = (run / "state.pt").read_bytes()
+    for damaged in (whole[:1000], b"a text", b""):
+        (run / "state.pt").write_bytes(damaged)
+        with pytest.raises(RunFolderError, match=r"state\.pt: cannot be read") as caught:
+            fit(tiny_config(), run, device="cpu")
+        assert "\n" not in str(caught.value)
+        assert "weights_only" not in str(caught.value)
 
 
 def test_unknown_and_missing_devices_are_refused(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol, runtime_checkable
 from unittest.mock import patch
 
@@ -152,6 +153,8 @@ def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
             )
     except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, UnpicklingError):  # torch advises to unpickle it all
+            reason = "it is no file of tensors alone"
         raise FeaturesError(
             f"the weights of the Inception network cannot be had from "
             f"{cached if file is None else file} ({reason}); give a file with --inception-weights, "

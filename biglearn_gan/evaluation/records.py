@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from biglearn_gan.files import replacing
+from biglearn_gan.files import refuse_foreign, replacing
 
 BESIDE_RECORDS = ("speed.csv", "completions_*.png", "distance.png", "agreement.png")
 """What a report has beside its records."""
@@ -74,6 +74,23 @@ def metric_name(
     measured = f"{measure}{number}{'few' if few else ''}"
     parts = (measured, features, split, *prefix, name, subject)
     return "_".join(part for part in parts if part)
+
+
+def check_report_folder(folder: Path) -> None:
+    """Make sure that a report would replace nothing but another report.
+
+    Raises:
+        OutputError: it would.
+    """
+    try:
+        rows = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        ours = bool([Record(**row) for row in rows])
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        names = ("metrics.json", "metrics.csv", *BESIDE_RECORDS)
+        files = [file for name in names for file in sorted(folder.glob(name))]
+        refuse_foreign(files, folder, "`evaluate`")
 
 
 def write_records(records: Sequence[Record], folder: str | Path) -> None:
