@@ -47,6 +47,11 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         train = sections["train"]
         budgets = {"max_images": train.max_images, "max_minutes": train.max_minutes}
         yield from _one_of("train", budgets)
+        if train.initial_model is not None and train.warm_start.share > 0:
+            yield (
+                "train.warm_start.share: a run from train.initial_model plays from the start; set "
+                f"it to 0, not {train.warm_start.share}"
+            )
         if "model" in sections:
             yield from _check_hand_over(train.warm_start, sections["model"])
         if "tasks" in sections and not task_problems:

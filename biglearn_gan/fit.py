@@ -21,6 +21,7 @@ from biglearn_gan.devices import make_accelerator
 from biglearn_gan.doctor import Doctor
 from biglearn_gan.game import METRIC_NAMES
 from biglearn_gan.images import DataError
+from biglearn_gan.initial import load_initial
 from biglearn_gan.run_folder import RunFolder
 from biglearn_gan.trainer import Trainer, TrainingError, images_per_process
 
@@ -96,7 +97,9 @@ def fit(
         make_evaluation: makes what measures the model alongside.
 
     Raises:
-        ConfigError: the device is not there, or the batch does not divide among the processes.
+        ConfigError: the device is not there, the batch does not divide among the processes, or
+            ``train.initial_model`` has other networks.
+        CheckpointError: ``train.initial_model`` cannot be had.
         TrainingError: a loss is not finite (the last good state is kept).
         DataError: the images cannot be had.
         HoleError: ``data.missing.hole`` is none.
@@ -142,6 +145,7 @@ def _fit(
         dataset = load_training_images(config, accelerator.device)
         if accelerator.is_main_process:
             folder.check()
+    initial = None if folder.has_state else load_initial(config)
     evaluation, started = None, time.perf_counter()
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)
@@ -158,6 +162,8 @@ def _fit(
     trainer = Trainer(config, dataset, accelerator, max_images, first_budget)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
+    elif initial is not None:
+        trainer.players.start_from(initial.generator, initial.discriminator)
     main, before = accelerator.is_main_process, trainer.images_seen
     if main:
         names = () if evaluation is None else evaluation.names

@@ -154,6 +154,17 @@ class Players:
         self._move_average(sizes.ema_decay)
         return StepResult({name: value.detach() for name, value in metrics.items()}, error.detach())
 
+    def start_from(self, generator: Generator, discriminator: Discriminator) -> None:
+        """Start from trained networks; where they read no kept pixels, that layer starts at 0."""
+        sources = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "average": generator,
+        }
+        for name, network in self._networks().items():
+            start = {key: torch.zeros_like(value) for key, value in network.state_dict().items()}
+            network.load_state_dict(start | sources[name].state_dict())
+
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
         self.discriminator.start_from(self.generator, self.config.train.warm_start.hand_over)

@@ -244,7 +244,7 @@ class RunFolder:
         before, now = theirs.train.max_images, self._config.train.max_images
         raised = before is not None and now is not None and now > before
         for name in ("data", "tasks", "model", "loss", "train"):
-            there, here = _flat(name, theirs), _flat(name, self._config)
+            there, here = theirs.flat(name), self._config.flat(name)
             for key in sorted(there.keys() | here.keys()):
                 if key in _FREE or there.get(key) == here.get(key):
                     continue
@@ -259,21 +259,6 @@ class RunFolder:
                     f"{self.path} holds a run with {key} = {there.get(key)}, not "
                     f"{here.get(key)}: choose another output folder or {allowed}"
                 )
-
-
-def _flat(section: str, config: Config) -> dict[str, Any]:
-    """``{"train.learning_rate.generator": 0.002, ...}`` of one section."""
-    flat: dict[str, Any] = {}
-
-    def visit(key: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                visit(f"{key}.{name}", inner)
-        else:
-            flat[key] = value
-
-    visit(section, config.to_dict()[section])
-    return flat
 
 
 def _shortest(value: int | float) -> str:

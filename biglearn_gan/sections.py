@@ -263,7 +263,11 @@ class LearningRateConfig(Section):
 
 
 class TrainConfig(Section):
-    """The budget (images, or minutes that are turned into images once) and the optimisation."""
+    """The budget (images, or minutes that are turned into images once) and the optimisation.
+
+    A new run starts from the networks of ``initial_model``, a folder or a name on the hub, where
+    there is one.
+    """
 
     seed: NonNegative = 0
     batch_size: Positive = 32
@@ -273,6 +277,7 @@ class TrainConfig(Section):
     learning_rate: LearningRateConfig = LearningRateConfig()
     ema_half_life_images: PositiveFloat = 11_000
     warm_start: WarmStartConfig = WarmStartConfig()
+    initial_model: str | None = None
 
 
 class LoggingConfig(Section):
@@ -334,6 +339,20 @@ class Config(Section):
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists and numbers, as YAML and JSON hold them."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def flat(self, section: str) -> dict[str, Any]:
+        """One section as ``{"train.learning_rate.generator": 0.002, ...}``."""
+        values: dict[str, Any] = {}
+
+        def visit(key: str, value: Any) -> None:
+            if isinstance(value, dict):
+                for name, inner in value.items():
+                    visit(f"{key}.{name}", inner)
+            else:
+                values[key] = value
+
+        visit(section, self.to_dict()[section])
+        return values
 
     def to_yaml(self) -> str:
         """The resolved configuration as a YAML document that :func:`load_config` reads back."""

@@ -57,6 +57,7 @@ ORDER = [
     "painter",
     "demo",
     "game",
+    "initial",
     "schedule",
     "run_folder",
     "trainer",

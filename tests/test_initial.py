@@ -1,0 +1,149 @@
+"""A run that starts from a trained model: the same networks, or one sentence."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from biglearn_gan.config import Config, ConfigError
+from biglearn_gan.fit import Progress, fit
+from biglearn_gan.initial import load_initial
+from biglearn_gan.model import BigLearnGAN, CheckpointError
+
+NO_WARM_START = {"train.warm_start.share": 0.0}
+
+
+@pytest.fixture
+def trained(tiny_config: Callable[..., Config], tmp_path: Path) -> Path:
+    """Random weights of another seed than a run's stand for trained ones."""
+    torch.manual_seed(41)
+    BigLearnGAN(tiny_config()).save_pretrained(tmp_path / "trained")
+    return tmp_path / "trained"
+
+
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_run_without_steps_worth_the_name_leaves_the_model_as_it_was(
+    tiny_config: Callable[..., Config], trained: Path, tmp_path: Path
+) -> None:
+    still = {f"train.learning_rate.{role}": 1e-30 for role in ("generator", "discriminator")}
+    config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | still)
+    outcome = fit(config, tmp_path / "run", device="cpu")
+    before, after = weights_of(trained), weights_of(outcome.checkpoint)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        # The average of one and the same number is rounded.
+        torch.testing.assert_close(after[name], value, rtol=1e-6, atol=1e-20)
+
+
+def test_what_keeps_no_pixels_is_drawn_as_the_model_drew_it(
+    tiny_config: Callable[..., Config], trained: Path
+) -> None:
+    values = {"train.initial_model": str(trained), "tasks.kept_pixels": 0.5} | NO_WARM_START
+    config = tiny_config(values)
+    initial = load_initial(config)
+    assert initial is not None
+    players = BigLearnGAN(config)
+    players.load_state_dict(players_state(config, initial))
+    images = torch.rand(3, 1, 8, 8) * 2 - 1
+    hole = torch.zeros(3, 8, 8, dtype=torch.bool)
+    hole[:, 2:6, 4:6] = True  # whole patches
+    assert torch.equal(players.complete(images, hole), initial.complete(images, hole))
+    assert torch.equal(players.rank(images, hole), initial.rank(images, hole))
+
+
+def players_state(config: Config, initial: BigLearnGAN) -> dict[str, Tensor]:
+    from accelerate import Accelerator
+
+    from biglearn_gan.game import Players
+
+    players = Players(config, Accelerator(cpu=True))
+    players.start_from(initial.generator, initial.discriminator)
+    for mine, average in zip(
+        players.generator.parameters(), players.average.parameters(), strict=True
+    ):
+        assert torch.equal(mine, average)
+    networks = {"generator": players.average, "discriminator": players.discriminator}
+    return {
+        f"{name}.{key}": value
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+
+
+def test_a_run_that_goes_on_needs_its_first_model_no_more(
+    tiny_config: Callable[..., Config], trained: Path, tmp_path: Path
+) -> None:
+    config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START)
+
+    def stop(progress: Progress) -> None:
+        if progress.images_seen == 20:
+            raise KeyboardInterrupt
+
+    once = fit(config, tmp_path / "once", device="cpu")
+    short = tiny_config(
+        {"train.initial_model": str(trained), "logging.checkpoint_images": 16} | NO_WARM_START
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fit(short, tmp_path / "twice", device="cpu", on_progress=stop)
+    shutil.rmtree(trained)
+    again = fit(short, tmp_path / "twice", device="cpu")
+    assert again.images_seen == once.images_seen
+    left, right = weights_of(once.checkpoint), weights_of(again.checkpoint)
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model.patch_size": 4}, "model.patch_size = 2, not 4"),
+        ({"model.generator.width": 40}, "model.generator.width = 20, not 40"),
+        ({"data.image_size": 16}, r"data.image_size = \[8, 8\], not \[16, 16\]"),
+        ({"data.channels": 3}, "data.channels = 1, not 3"),
+        ({"data.labels": True}, r"classes \(data.labels\) = None, not 10"),
+    ],
+    ids=str,
+)
+def test_other_networks_are_refused_before_anything_is_written(
+    tiny_config: Callable[..., Config],
+    trained: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    told: str,
+) -> None:
+    config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | changes)
+    with pytest.raises(ConfigError, match=rf"^train.initial_model: .*trained has {told}$"):
+        fit(config, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_reads_kept_pixels_needs_tasks_with_them(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    BigLearnGAN(tiny_config({"tasks.kept_pixels": 0.5})).save_pretrained(tmp_path / "reads")
+    config = tiny_config({"train.initial_model": str(tmp_path / "reads")} | NO_WARM_START)
+    with pytest.raises(ConfigError, match="kept_pixels above 0: a run from it needs them, too"):
+        load_initial(config)
+
+
+def test_no_model_is_told_and_nothing_is_written(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = tiny_config({"train.initial_model": str(tmp_path / "none")} | NO_WARM_START)
+    with pytest.raises(CheckpointError, match="none does not exist"):
+        fit(config, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_such_a_run_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match=r"plays from the start; set it to 0, not 0\.25"):
+        tiny_config({"train.initial_model": "somewhere"})
