@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from biglearn_gan.config import Config
 from biglearn_gan.data import ImageDataset, check_missing
 from biglearn_gan.devices import make_accelerator
+from biglearn_gan.initial import load_initial
 from biglearn_gan.schedule import Schedule
 from biglearn_gan.trainer import Trainer
 
@@ -26,14 +27,19 @@ CALIBRATION_SECONDS = 4.0
 def describe(config: Config, device: str = "auto") -> Iterator[str]:
     """Sizes of a run and, measured by a few steps on random images, its memory: a line each.
 
-    No data are needed.
+    No data are needed. What is wrong is told at once, before the first line is asked for.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or ``train.initial_model`` has other networks.
+        CheckpointError: ``train.initial_model`` cannot be had.
         HoleError: ``data.missing.hole`` is none.
     """
     check_missing(config.data)
-    accelerator = make_accelerator(device)
+    load_initial(config)
+    return _described(config, make_accelerator(device))
+
+
+def _described(config: Config, accelerator: Accelerator) -> Iterator[str]:
     dataset = random_images(config, config.train.batch_size, accelerator.device)
     trainer = Trainer(config, dataset, accelerator, max_images=LONG)
     players = trainer.players

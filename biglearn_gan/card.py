@@ -31,7 +31,7 @@ images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) {va
 | holes | {holes} |
 | generator | width {g_width}, depth {g_depth}; the moving average of training is what is kept |
 | critic | width {d_width}, depth {d_depth}; trained against the live generator; {scores} |
-| images seen | {images_seen} |
+| images seen | {images_seen}{before_them} |
 | training time | {minutes} |
 | seed | {seed} |
 | licence | MIT (weights and code); the data have their own |
@@ -50,6 +50,7 @@ def card_text(
     """
     height, width = config.data.image_size
     generator, discriminator = config.model.generator, config.model.discriminator
+    initial = config.train.initial_model
     return _CARD.format(
         data=config.data.name,
         height=height,
@@ -74,6 +75,7 @@ def card_text(
         if config.absolute_scores
         else "its logits rank candidates of one source and are no absolute scores",
         images_seen="not recorded" if images_seen is None else f"{images_seen:,}",
+        before_them="" if initial is None else f", after those of `{initial}`, where it started",
         minutes="not recorded" if seconds is None else f"{seconds / 60:.1f} minutes",
         seed=config.train.seed,
     )

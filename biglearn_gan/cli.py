@@ -200,7 +200,7 @@ def sample(
         check_hole,
         check_output,
         draw,
-        is_file_name,
+        is_path,
         load_hole,
         load_sources,
         parse_labels,
@@ -215,7 +215,7 @@ def sample(
     if steps == 1:
         refuse("one step", {"--order": order})
     check_output(output, images)
-    if not is_file_name(mask):
+    if not is_path(mask):
         refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
     in_order = checked_order(order or "random", steps, model.config.token_count)
@@ -283,13 +283,13 @@ def classify(
     from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
     from biglearn_gan.devices import usable_device
     from biglearn_gan.labelling import classify
-    from biglearn_gan.sampling import is_file_name, load_hole, load_sources, told_of_hole
+    from biglearn_gan.sampling import is_path, load_hole, load_sources, told_of_hole
 
     if output.suffix != ".csv":
         fail(f"--output must name a file with the suffix .csv, not {output}", code=2)
     if mask is None:
         refuse("a classification of whole images", {"--mask-hole": mask_hole})
-    elif not is_file_name(mask):
+    elif not is_path(mask):
         refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))
     if not model.config.data.labels:

@@ -125,7 +125,7 @@ def evaluate(
     from biglearn_gan.evaluation.records import check_report_folder, table
 
     place = usable_device(device)
-    check_report_folder(output)
+    check_report_folder(output, samples)
     if oracle:
         assert checkpoint is not None
         _evaluate_oracle(
@@ -145,8 +145,6 @@ def evaluate(
         settings = model.config.data
     else:
         assert samples is not None
-        if samples.resolve() == output.resolve() and not (samples / "samples.npz").is_file():
-            fail(f"{output} would take figures among the images that it measures", code=2)
         model, settings = None, data_of_samples(samples, data)
     output.mkdir(parents=True, exist_ok=True)
     settings = found_at(data_root, whole(settings))

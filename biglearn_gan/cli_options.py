@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from biglearn_gan.command import fail
+from biglearn_gan.config import HoleColour
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, see experiments/.")]
 Overrides = Annotated[
@@ -30,7 +31,7 @@ Classifier = Annotated[
 ]
 
 MaskHole = Annotated[
-    Literal["white", "black"] | None,
+    HoleColour | None,
     typer.Option("--mask-hole", help="Which colour of a mask file is the hole (default: white)."),
 ]
 

@@ -220,7 +220,7 @@ def load_dataset(
     name = f"{config.name}:{split}"
     held_out = split == "validation" and config.validation_share > 0
     own_split = "train" if held_out else split
-    records = Records([])
+    records, size = Records([]), 0
     if own_split != "validation" or config.name in WITH_OWN_VALIDATION:
         records = READERS[config.name](config, own_split)
     if config.validation_share > 0 and split != "test":
@@ -229,7 +229,7 @@ def load_dataset(
         records = records.take(last if held_out else kept)
     dataset = _decode(config, name, records)
     if len(dataset) == 0:
-        raise DataError(f"{name} is empty: {_what_fills(split, config, dataset.skipped)}")
+        raise DataError(f"{name} is empty: {_what_fills(split, config, size, dataset.skipped)}")
     if config.labels and dataset.num_classes != config.num_classes:
         there = "no labels" if dataset.num_classes is None else f"{dataset.num_classes} classes"
         raise DataError(
@@ -239,13 +239,14 @@ def load_dataset(
     return dataset.to(device)
 
 
-def _what_fills(split: str, config: DataConfig, broken: tuple[str, ...]) -> str:
+def _what_fills(split: str, config: DataConfig, size: int, broken: tuple[str, ...]) -> str:
+    """What to do about an empty split of a training split of ``size`` images."""
     share = config.validation_share
     if broken:
         return f"repair {broken[0]} (of {len(broken)} broken image files) or add others"
     if split == "validation":
         return f"set data.validation_share (now {share}) to hold out a part of train"
-    if split == "train" and share > 0:
+    if split == "train" and size > 0:
         return f"lower data.validation_share (now {share}) or add images to data.root"
     held_out = " (one of ten, and at least one, is for testing)" if split == "train" else ""
     return f"add images to data.root{held_out}"

@@ -1,17 +1,17 @@
-"""Files that are never half there, written under a temporary name and then renamed, and never in
-place of somebody else's.
+"""Files that are never half there, written under a temporary name and then renamed; and what an
+output folder may not be.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 
 class OutputError(Exception):
-    """An output folder whose files would be lost, in one sentence."""
+    """An output folder where files would be lost or mixed up, in one sentence."""
 
 
 def refuse_foreign(files: Iterable[Path], folder: Path, command: str) -> None:
@@ -25,6 +25,21 @@ def refuse_foreign(files: Iterable[Path], folder: Path, command: str) -> None:
             raise OutputError(
                 f"{folder} holds {file.relative_to(folder)}, which is not of {command}: name "
                 "another output folder"
+            )
+
+
+def refuse_input_among(folders: Sequence[Path], given: Path) -> None:
+    """Refuse output folders that hold what is read: a folder, or the file that is meant.
+
+    Raises:
+        OutputError: one of them is the folder, or that of the file.
+    """
+    place = given if given.is_dir() else given.parent
+    for folder in folders:
+        if folder.resolve() == place.resolve():
+            raise OutputError(
+                f"what is written into {folder} would be mixed up with what is read from {given}: "
+                "name another output folder"
             )
 
 

@@ -78,7 +78,8 @@ def fit(
 ) -> Outcome:
     """Train until the budget is spent or a signal stops it, or go on with such a run.
 
-    Ctrl-C (SIGINT) and SIGTERM save and end it after the step that is under way.
+    Ctrl-C (SIGINT) and SIGTERM save and end it after the step that is under way. Schedulers may
+    send SIGTERM twice, so that it never stops a run at once, while a second Ctrl-C does.
 
     A run whose ``train.max_images`` was raised goes on, too: its warm start stays as it was, and
     its step sizes are those that the larger budget has from here on.
@@ -142,10 +143,10 @@ def _fit(
 ) -> Outcome:
     folder = RunFolder(output, config)
     with accelerator.main_process_first():
+        initial = None if folder.has_state else load_initial(config)
         dataset = load_training_images(config, accelerator.device)
         if accelerator.is_main_process:
             folder.check()
-    initial = None if folder.has_state else load_initial(config)
     evaluation, started = None, time.perf_counter()
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)
@@ -164,6 +165,7 @@ def _fit(
         trainer.load_state_dict(state["trainer"])
     elif initial is not None:
         trainer.players.start_from(initial.generator, initial.discriminator)
+    del initial
     main, before = accelerator.is_main_process, trainer.images_seen
     if main:
         names = () if evaluation is None else evaluation.names
@@ -265,14 +267,15 @@ def _save(folder: RunFolder, trainer: Trainer) -> None:
 def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
     """Turn a signal that stops into a question answered between steps, alike on every process.
 
-    The same signal a second time stops at once, as it would without this.
+    A second Ctrl-C stops at once, as it would without this.
     """
     received = False
 
     def note(signum: int, frame: object) -> None:
         nonlocal received
         received = True
-        signal.signal(signum, previous[signal.Signals(signum)])
+        if signum == signal.SIGINT:
+            restore(signal.SIGINT)
 
     def ask() -> bool:
         if accelerator.num_processes == 1:
@@ -280,9 +283,13 @@ def _interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
         flag = torch.tensor(float(received), device=accelerator.device)
         return accelerator.reduce(flag, "sum").item() > 0
 
+    def restore(number: signal.Signals) -> None:
+        handler = previous[number]  # None where it was not set from Python
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
     previous = {number: signal.signal(number, note) for number in STOPPING}
     try:
         yield ask
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number in STOPPING:
+            restore(number)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from biglearn_gan import losses
@@ -162,8 +162,11 @@ class Players:
             "average": generator,
         }
         for name, network in self._networks().items():
-            start = {key: torch.zeros_like(value) for key, value in network.state_dict().items()}
-            network.load_state_dict(start | sources[name].state_dict())
+            weights = sources[name].state_dict()
+            for key, value in network.embedding.state_dict(prefix="embedding.").items():
+                if key.startswith("embedding.kept."):
+                    weights.setdefault(key, torch.zeros_like(value))
+            network.load_state_dict(weights)
 
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
@@ -227,7 +230,7 @@ class Players:
         asked = self.config.train.precision == "bfloat16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=asked)
 
-    def _networks(self) -> dict[str, nn.Module]:
+    def _networks(self) -> dict[str, Generator | Discriminator]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,

@@ -7,7 +7,6 @@ from (seed, image number) alone, so image *i* gets the same hole however many ar
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.config import PatternName
+from biglearn_gan.config import HoleColour, PatternName
 from biglearn_gan.images import UNREADABLE
 from biglearn_gan.masks import first_in_order, pattern_scores
 from biglearn_gan.randomness import Stream, generator_for
@@ -36,9 +35,6 @@ HOLE_NAMES = (
 
 STROKE_SHARE = 0.3
 """Share of the pixels that a ``strokes`` hole covers, between MAT's and LaMa's usual sizes."""
-
-HoleColour = Literal["white", "black"]
-"""Which colour of a mask file is generated."""
 
 GREY_TOLERANCE = 32
 """A mask file's grey values must be within this distance of 0 or of 255."""
@@ -145,7 +141,14 @@ def read_mask(path: Path, hole_colour: HoleColour | None = None) -> tuple[np.nda
     try:
         with Image.open(path) as image:
             has_alpha = image.has_transparency_data
+            if has_alpha and hole_colour is not None:
+                raise HoleError(
+                    f"the mask {path} has an alpha channel, of which transparent is generated: a "
+                    f"colour of the hole ({hole_colour}) has no meaning"
+                )
             grey = _alpha(image) if has_alpha else _grey(image)
+    except HoleError:
+        raise
     except UNREADABLE as error:
         raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
     unclear = (grey > GREY_TOLERANCE) & (grey < 255 - GREY_TOLERANCE)
@@ -153,11 +156,6 @@ def read_mask(path: Path, hole_colour: HoleColour | None = None) -> tuple[np.nda
         raise HoleError(
             f"the mask {path} is not black and white: {unclear.mean():.0%} of its values lie "
             f"between {GREY_TOLERANCE} and {255 - GREY_TOLERANCE}"
-        )
-    if has_alpha and hole_colour is not None:
-        raise HoleError(
-            f"the mask {path} has an alpha channel, of which transparent is generated: a colour of "
-            f"the hole ({hole_colour}) has no meaning"
         )
     if has_alpha:
         return grey <= 127, "transparent"

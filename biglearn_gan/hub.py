@@ -12,10 +12,10 @@ CONFIG_NAME = "config.json"
 
 
 def may_be_on_hub(name: str) -> bool:
-    """Whether a model's name means none of the folders here."""
-    folder = Path(name)
-    beside = folder.parent != Path() and folder.parent.is_dir()
-    return not folder.exists() and not beside
+    """Whether a model's name means nothing on this machine, there or misspelt."""
+    path = Path(name)
+    beside = path.parent != Path() and path.parent.is_dir()
+    return not path.exists() and not beside and not path.is_absolute()
 
 
 def weights_file(model_id: str, **options: Any) -> Path:

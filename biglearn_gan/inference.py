@@ -47,15 +47,13 @@ class TokenModel(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def check_precision(self) -> None:
-        """Refuse weights of another precision than the noise and the images have.
-
-        Raises:
-            ValueError: they are not float32.
-        """
-        precision = next(self.parameters()).dtype
-        if precision != torch.float32:
-            raise ValueError(f"the model draws in torch.float32, not {precision}: call .float()")
+    def _check_precision(self) -> None:
+        """Refuse weights of another precision than the noise and the images have."""
+        for parameter in self.parameters():
+            if parameter.dtype != torch.float32:
+                raise ValueError(
+                    f"the model computes in torch.float32, not {parameter.dtype}: call .float()"
+                )
 
     @torch.inference_mode()
     def generate(
@@ -86,8 +84,9 @@ class TokenModel(nn.Module):
         Raises:
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
             LabelError: the model has no labels, or not that one.
+            ValueError: the weights are not float32.
         """
-        self.check_precision()
+        self._check_precision()
         checked_order(order, steps, self.config.token_count)
         check_draws(variations, seed)
         classes = self.config.data.num_classes
@@ -131,8 +130,12 @@ class TokenModel(nn.Module):
             tokens: the images' tokens; absent ones are ignored.
             masks: source and target tokens of each image; rows may differ in their counts.
             labels: the class of each image, for a model with labels; None for one that is unknown.
+
+        Raises:
+            LabelError: the model has no labels, or not that one.
+            ValueError: the weights are not float32.
         """
-        self.check_precision()
+        self._check_precision()
         known = checked_labels(labels, len(tokens), 1, self.config.data.num_classes)[:, 0]
         logits = torch.empty(len(tokens))
         counts = masks.union.sum(dim=1)
@@ -162,10 +165,11 @@ class TokenModel(nn.Module):
 
         Raises:
             LabelError: the model has no labels.
+            ValueError: the weights are not float32.
         """
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
-        self.check_precision()
+        self._check_precision()
         given = source if kept is None else source | kept.any(dim=2)
         distinct, inverse = _distinct(given, target)
         if len(distinct) < len(tokens):

@@ -26,8 +26,8 @@ def load_initial(config: Config) -> BigLearnGAN | None:
 
 
 def _told(there: Config, here: Config) -> Iterator[str]:
-    """What differs in the shapes of the networks."""
-    theirs, ours = _shapes(there), _shapes(here)
+    """What differs in the settings of the networks."""
+    theirs, ours = _settings(there), _settings(here)
     for key in theirs:
         if theirs[key] != ours[key]:
             yield f"{key} = {theirs[key]}, not {ours[key]}"
@@ -35,7 +35,7 @@ def _told(there: Config, here: Config) -> Iterator[str]:
         yield "tasks.kept_pixels above 0: a run from it needs them, too"
 
 
-def _shapes(config: Config) -> dict[str, object]:
+def _settings(config: Config) -> dict[str, object]:
     data = config.data
     sizes = {"data.image_size": list(data.image_size), "data.channels": data.channels}
     return config.flat("model") | sizes | {"classes (data.labels)": data.num_classes}

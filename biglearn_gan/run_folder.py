@@ -122,12 +122,19 @@ class RunFolder:
         return self.path / "grids"
 
     def load_state(self) -> dict[str, Any] | None:
-        """The state that a resumed run goes on from, on the CPU, or None in a new folder."""
+        """The state that a resumed run goes on from, on the CPU, or None in a new folder.
+
+        Raises:
+            RunFolderError: it cannot be read, or is none.
+        """
         if not self.has_state:
             return None
         path = self.path / "state.pt"
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            return {"trainer": state["trainer"], "max_images": state["max_images"], **state}
+        except MemoryError:
+            raise
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
         except Exception:  # a damaged pickle can raise anything

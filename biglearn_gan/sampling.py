@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -17,12 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
-from biglearn_gan.config import DataConfig, DataSetName
+from biglearn_gan.config import DataConfig, DataSetName, HoleColour
 from biglearn_gan.data import SPLITS, load_dataset
 from biglearn_gan.figures import completion_grid, image_grid
-from biglearn_gan.files import OutputError, refuse_foreign, replacing
-from biglearn_gan.holes import HoleColour, HoleError, UnknownHole, named_hole, read_hole
+from biglearn_gan.files import refuse_foreign, refuse_input_among, replacing
+from biglearn_gan.holes import HOLE_NAMES, HoleError, UnknownHole, named_hole, read_hole
 from biglearn_gan.images import (
+    MASK_SUFFIX,
     DataError,
     files_at,
     image_files,
@@ -112,10 +112,11 @@ def pixels_alone(data: DataConfig) -> DataConfig:
     return data.model_copy(update={"labels": False, "classes": None, "missing": None})
 
 
-def is_file_name(mask: str) -> bool:
+def is_path(mask: str) -> bool:
     """Whether a mask is a file or a folder, there or not, and no pattern's name."""
-    pattern = mask.startswith(("random:", "outside:"))
-    return Path(mask).exists() or (bool(Path(mask).suffix) and not pattern)
+    if mask in HOLE_NAMES or mask.startswith(("random:", "outside:")):
+        return False
+    return Path(mask).exists() or bool(Path(mask).suffix)
 
 
 def check_hole(mask: str, model: BigLearnGAN, hole_colour: HoleColour | None = None) -> None:
@@ -124,9 +125,9 @@ def check_hole(mask: str, model: BigLearnGAN, hole_colour: HoleColour | None = N
     Raises:
         HoleError: it is no usable one, or a folder without image files.
     """
-    if not Path(mask).is_dir():
+    if not is_path(mask) or not Path(mask).is_dir():
         load_hole(mask, model, 1, 0, hole_colour)
-    elif not image_files(Path(mask)):
+    elif not _masks_in(Path(mask)):
         raise HoleError(f"the folder of masks {mask} holds no image files")
 
 
@@ -146,34 +147,48 @@ def load_hole(
         count: N.
         seed: of random patterns.
         hole_colour: see :func:`biglearn_gan.holes.read_hole`.
-        names: of the rows, whose masks a folder holds under the same names, whatever the endings.
+        names: of the rows, whose masks a folder holds under the same names, whatever the endings
+            (``cat.jpg``: ``cat.png`` or ``cat.mask.png``).
 
     Raises:
         HoleError: neither a name nor a usable file, or the folder lacks a row's mask.
     """
     image_size, patch_size = model.config.data.image_size, model.config.model.patch_size
-    if Path(mask).is_dir():
-        files = [_mask_named(Path(name).stem, Path(mask)) for name in names]
-        return torch.stack([read_hole(file, image_size, hole_colour) for file in files])
-    if is_file_name(mask):
-        if not Path(mask).is_file():
+    if is_path(mask):
+        if not Path(mask).exists():
             raise HoleError(f"the mask {mask} does not exist")
+        if Path(mask).is_dir():
+            files = _masks_of(names, Path(mask), count)
+            return torch.stack([read_hole(file, image_size, hole_colour) for file in files])
         return read_hole(Path(mask), image_size, hole_colour).repeat(count, 1, 1)
     try:
         return named_hole(mask, image_size, patch_size, count, seed)
     except UnknownHole as error:
-        raise HoleError(f"{error}, nor an image file") from None
+        raise HoleError(f"{error}, nor an image file or a folder of them") from None
 
 
-def _mask_named(stem: str, folder: Path) -> Path:
-    """The one mask of this name in the folder."""
-    found = [file for file in image_files(folder) if file.stem == stem]
-    if len(found) != 1:
-        raise HoleError(
-            f"the folder of masks {folder} must hold one image file named {stem}, whatever its "
-            f"ending, not {len(found)}"
+def _masks_of(names: Sequence[str], folder: Path, count: int) -> list[Path]:
+    """The one mask in the folder of each of ``count`` rows."""
+    if len(names) != count:
+        raise HoleError(f"the folder of masks {folder} is for images that have names")
+    masks = _masks_in(folder)
+    for stem in (Path(name).stem for name in names):
+        if len(masks.get(stem, ())) != 1:
+            raise HoleError(
+                f"the folder of masks {folder} must hold one image file named {stem}, whatever its "
+                f"ending, not {len(masks.get(stem, ()))}"
+            )
+    return [masks[Path(name).stem][0] for name in names]
+
+
+def _masks_in(folder: Path) -> dict[str, list[Path]]:
+    """The image files of a folder by their names without the ending."""
+    masks: dict[str, list[Path]] = {}
+    for file in [*image_files(folder), *sorted(folder.glob(f"*{MASK_SUFFIX}"))]:
+        masks.setdefault(file.name.removesuffix(MASK_SUFFIX).removesuffix(file.suffix), []).append(
+            file
         )
-    return found[0]
+    return masks
 
 
 def told_of_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, fate: str) -> str:
@@ -367,28 +382,34 @@ def check_output(output: Path, images: str | None = None) -> None:
     Raises:
         OutputError: it would.
     """
-    if images is not None and Path(images).resolve() in (
-        output.resolve(),
-        (output / "samples").resolve(),
-    ):
-        raise OutputError(
-            f"{output} would take the images of {images} for its own: name another output folder"
-        )
-    written = output / "samples.npz"
+    if images is not None and Path(images).exists():
+        refuse_input_among((output, output / "samples"), Path(images))
+    numbered = sorted((output / "samples").glob("*.png"))
+    numbered = [file for file in numbered if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
+    ours = _written_before(output)
+    files = (output / "samples.npz", output / "grid.png", *numbered)
+    refuse_foreign((file for file in files if file not in ours), output, "`sample`")
+
+
+def _written_before(output: Path) -> list[Path]:
+    """The files of an earlier call, as the shape of its seeds in ``samples.npz`` tells them."""
+    path = output / "samples.npz"
     try:
-        with ZipFile(written) as arrays:
-            ours = "seeds.npy" in arrays.namelist()
-    except (OSError, BadZipFile):
-        ours = False
-    if not ours:
-        files = (written, output / "grid.png", *_numbered_images(output))
-        refuse_foreign(files, output, "`sample`")
+        with np.load(path) as arrays:
+            rows, variations, _ = arrays["seeds"].shape
+    except Exception:  # a damaged archive can raise anything
+        return []
+    images = [
+        output / "samples" / image_name(row, variation)
+        for row in range(rows)
+        for variation in range(variations)
+    ]
+    return [path, output / "grid.png", *images]
 
 
-def _numbered_images(output: Path) -> list[Path]:
-    """The images that :func:`write_samples` names by row and variation."""
-    files = sorted((output / "samples").glob("*.png"))
-    return [file for file in files if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
+def image_name(row: int, variation: int) -> str:
+    """What a sample's file is called."""
+    return f"{row:05d}_{variation:02d}.png"
 
 
 def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> None:
@@ -425,13 +446,15 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
         arrays["labels"] = samples.labels.numpy()
     if samples.data is not None:
         arrays["data"] = np.array(samples.data)
+    before = _written_before(output)
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
-    for old in _numbered_images(output):
-        old.unlink()
+    for old in before:
+        if old.parent.name == "samples":
+            old.unlink(missing_ok=True)
     for row, variations in enumerate(images):
         for variation, image in enumerate(variations):
-            with replacing(output / "samples" / f"{row:05d}_{variation:02d}.png") as path:
+            with replacing(output / "samples" / image_name(row, variation)) as path:
                 Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     with replacing(output / "grid.png") as path:
         sample_grid(samples).save(path)

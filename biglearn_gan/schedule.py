@@ -49,13 +49,14 @@ class Schedule:
 
         In the game: a linear rise over ``warmup_images``, flat until ``hold_share`` of the game's
         images, then a linear fall to the final factors. The average's decay has the configured
-        half-life, shorter at first: (1 + n) / (10 + n) after n steps (as TensorFlow's moving
-        average does with ``num_updates``).
+        half-life, shorter at first, to forget random weights: (1 + n) / (10 + n) after n steps (as
+        TensorFlow's moving average does with ``num_updates``).
         """
         train = self.config.train
         steps = images_seen // train.batch_size
         decay = 0.5 ** (train.batch_size / train.ema_half_life_images)
-        decay = min(decay, (1 + steps) / (10 + steps))
+        if train.initial_model is None:
+            decay = min(decay, (1 + steps) / (10 + steps))
         rates = train.learning_rate
         if images_seen < self.warm_images:
             rise = _rise(images_seen + train.batch_size, rates.warmup_images)

@@ -6,6 +6,7 @@ Nothing here needs torch, data or the network.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -52,6 +53,8 @@ PatternName = Literal[
     "raster_prefix",
     "grid",
 ]
+HoleColour = Literal["white", "black"]
+"""Which colour of a mask file is generated."""
 DomainName = Literal["own", "orthogonal"]
 PresetName = Literal["joint", "bert", "mae", "causal", "permutation", "inpainting", "big"]
 
@@ -332,9 +335,17 @@ class Config(Section):
         return self.loss.logistic > 0
 
     def portable(self) -> Config:
-        """The same without what belongs to one machine: where its data are."""
+        """The same without what belongs to one machine: where its data and its first model are.
+
+        Of an absolute path to that model the last two parts stay.
+        """
         defaults = {"root": "data", "download": True}
-        return self.model_copy(update={"data": self.data.model_copy(update=defaults)})
+        train, initial = self.train, self.train.initial_model
+        if initial is not None and Path(initial).is_absolute():
+            last = "/".join(Path(initial).parts[-2:])
+            train = train.model_copy(update={"initial_model": last})
+        data = self.data.model_copy(update=defaults)
+        return self.model_copy(update={"data": data, "train": train})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists and numbers, as YAML and JSON hold them."""

@@ -24,7 +24,7 @@ from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
-from biglearn_gan.cli_options import DataRoot, Device, found_at
+from biglearn_gan.cli_options import DataRoot, Device, found_at, load_model
 from biglearn_gan.command import fail, run
 from biglearn_gan.config import DataConfig
 from biglearn_gan.devices import usable_device
@@ -60,7 +60,10 @@ def main(
         str | None, typer.Option(help="Model to draw from: a folder, or a name on the hub.")
     ] = None,
     mask: Annotated[
-        str, typer.Option(help="What it generates: joint, center, random:R, ..., or an image file.")
+        str,
+        typer.Option(
+            help="What it generates: joint, center, random:R, ..., an image file or a folder."
+        ),
     ] = "joint",
     images: Annotated[
         str | None, typer.Option(help="What it completes: a file, a folder or dataset:split.")
@@ -100,7 +103,7 @@ def main(
         count, split, task = len(files), None, "folders"
         what, batches = f"the {count:,} images in {first[0]}", read_files(files)
     else:
-        model = BigLearnGAN.from_pretrained(checkpoint).to(place)
+        model = load_model(checkpoint, place)
         data = found_at(data_root, model.config.data)
         question, split = ask(model, data, mask, images, num, seed)
         count, task = len(question), question.task

@@ -27,6 +27,7 @@ from biglearn_gan.data import load_dataset
 from biglearn_gan.evaluation import shipped
 from biglearn_gan.evaluation.classifier import ImageClassifier, save_classifier
 from biglearn_gan.evaluation.features import InceptionFeatures
+from biglearn_gan.evaluation.records import Record, write_records
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import rank_candidates
 
@@ -647,20 +648,20 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "broken must hold one image file named grey, whatever its ending, not 0",
     ),
+    "neither a pattern nor a folder": (
+        (*SAMPLE, "--mask", "maskz/"),
+        2,
+        "nor an image file or a folder of them",
+    ),
     "samples among the images": (
         (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}"),
         1,
-        "would take the images of",
-    ),
-    "samples in place of the images": (
-        (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}/samples"),
-        1,
-        "would take the images of",
+        "would be mixed up with what is read from",
     ),
     "figures among the images": (
         ("evaluate", "--samples", "{tmp}", "--data", "digits", "--output", "{tmp}"),
-        2,
-        "would take figures among the images that it measures",
+        1,
+        "would be mixed up with what is read from",
     ),
     "square that is no whole number": (
         (*SAMPLE, "--mask", "outside:1.5"),
@@ -970,6 +971,10 @@ def test_samples_replace_those_of_another_call_and_leave_the_rest(
     common = ("sample", "--checkpoint", checkpoint, "--output", tmp_path)
     assert run(*common, "--num", 3)[0] == 0
     (tmp_path / "samples" / "mine.png").write_text("somebody else's")
+    image = tmp_path / "samples" / "00002_00.png"
+    code, _, err = run(*common, "--mask", "center", "--images", image)
+    assert code == 1
+    assert f"mixed up with what is read from {image}: name another output folder" in err
     assert run(*common, "--num", 1)[0] == 0
     assert sorted(file.name for file in (tmp_path / "samples").iterdir()) == [
         "00000_00.png",
@@ -990,14 +995,48 @@ def test_a_report_never_replaces_what_evaluate_did_not_write(
     assert (output / name).read_text() == "[]"
 
 
+def test_a_report_beside_anothers_figures_keeps_them(
+    run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    write_records([Record("fd4_classifier_joint", "joint", 1.0, None, None, None, 4, 0)], tmp_path)
+    (tmp_path / "completions_mine.png").write_text("somebody else's")
+    code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", tmp_path)
+    assert code == 1
+    assert "holds completions_mine.png, which is not of `evaluate`" in err
+
+
+def test_a_name_of_a_pattern_is_no_folder_of_masks(
+    run: Callable[..., tuple[int, str, str]],
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for mask in ("joint", "center"):
+        common = ("sample", "--checkpoint", checkpoint, "--mask", mask, "--output", mask)
+        assert run(*common, "--num", 1)[0] == run(*common, "--num", 2)[0] == 0
+        assert (tmp_path / mask / "grid.png").is_file()
+
+
+def test_a_look_on_the_hub_is_told(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name, told in (("nobody/nothing", True), (tmp_path / "none", False), ("/no/where", False)):
+        _, out, _ = run("sample", "--checkpoint", name, "--output", tmp_path / "out")
+        assert ("looking on the Hugging Face hub" in out) == told
+
+
 def test_a_folder_of_masks_has_one_for_each_image(
     run: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
 ) -> None:
     holes = {"a": np.eye(8) * 255, "b": np.tri(8) * 255}
+    ending = dict.fromkeys(itertools.product("ab", ("images", "masks")), ".png")
+    ending |= {("a", "masks"): ".bmp", ("b", "masks"): ".mask.png"}
     for name, hole in holes.items():
         for folder, array in (("images", np.full((8, 8), 90)), ("masks", hole)):
             (tmp_path / folder).mkdir(exist_ok=True)
-            save_grey(tmp_path / folder / f"{name}.{'bmp' if folder == 'masks' else 'png'}", array)
+            save_grey(tmp_path / folder / f"{name}{ending[name, folder]}", array)
     code, *_ = run(
         *("sample", "--checkpoint", checkpoint, "--images", tmp_path / "images"),
         *("--mask", tmp_path / "masks", "--output", tmp_path / "out"),

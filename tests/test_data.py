@@ -397,9 +397,12 @@ class TestFolder:
         told = r"folder:train is empty: add images to data.root \(one of ten, and at least one, is"
         with pytest.raises(DataError, match=told):
             load_dataset(config(root=tmp_path), "train")
-        told = r"train is empty: lower data.validation_share \(now 0.5\) or add images"
         with pytest.raises(DataError, match=told):
             load_dataset(config(root=tmp_path, validation_share=0.5), "train")
+        save_many(tmp_path, 2)
+        told = r"train is empty: lower data.validation_share \(now 0.9\) or add images"
+        with pytest.raises(DataError, match=told):
+            load_dataset(config(root=tmp_path, validation_share=0.9), "train")
 
     def test_a_split_of_broken_images_alone_names_one(self, tmp_path):
         for name in ("a.png", "b.png"):

@@ -302,29 +302,45 @@ def test_penalties_without_weight_are_not_computed(
 
 @pytest.fixture
 def handler() -> Iterator[Any]:
-    """The handler of Ctrl-C before the run: Python's own."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """The handler of both signals before the run: Python's own of Ctrl-C, which kills no test."""
+    stopping = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in stopping]
     yield signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
+    for number, theirs in zip(stopping, before, strict=True):
+        signal.signal(number, theirs)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_first_signal_saves_and_gives_the_previous_handler_back(
-    tiny_config: Callable[..., Config], tmp_path: Path, number: signal.Signals
+def test_a_first_ctrl_c_gives_the_previous_handler_back(
+    tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
 ) -> None:
     handlers: dict[int, Any] = {}
-    handler = signal.getsignal(number)
 
     def on_progress(progress: Progress) -> None:
         if progress.images_seen == 8:
-            signal.raise_signal(number)
-        handlers[progress.images_seen] = signal.getsignal(number)
+            signal.raise_signal(signal.SIGINT)
+        handlers[progress.images_seen] = signal.getsignal(signal.SIGINT)
 
     outcome = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
     assert (outcome.interrupted, outcome.images_seen) == (True, 12)
     assert handlers[4] is not handler
     assert handlers[8] is handlers[12] is handler
-    assert signal.getsignal(number) is handler
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert_good_run(tmp_path / "run", 12)
+
+
+def test_sigterm_saves_however_often_it_comes(
+    tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
+) -> None:
+    """A launcher hands on to its workers what a scheduler has sent to all of them."""
+
+    def on_progress(progress: Progress) -> None:
+        if progress.images_seen == 8:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+
+    outcome = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
+    assert (outcome.interrupted, outcome.images_seen) == (True, 12)
+    assert signal.getsignal(signal.SIGTERM) is handler
     assert_good_run(tmp_path / "run", 12)
 
 

@@ -53,7 +53,10 @@ def test_what_keeps_no_pixels_is_drawn_as_the_model_drew_it(
     initial = load_initial(config)
     assert initial is not None
     players = BigLearnGAN(config)
-    players.load_state_dict(players_state(config, initial))
+    state = players_state(config, initial)
+    for network in ("generator", "discriminator"):
+        assert not state[f"{network}.embedding.kept.weight"].any()
+    players.load_state_dict(state)
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     hole = torch.zeros(3, 8, 8, dtype=torch.bool)
     hole[:, 2:6, 4:6] = True  # whole patches

@@ -54,12 +54,14 @@ def ragged_holes(count: int) -> Tensor:
 
 def test_weights_of_another_precision_are_refused(model: BigLearnGAN) -> None:
     images, hole = random_images(2), ragged_holes(2)
-    told = r"the model draws in torch\.float32, not torch\.float16: call \.float\(\)"
-    model.half()
-    for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
-        with pytest.raises(ValueError, match=told):
-            call()
-    assert len(model.float().sample(2)) == 2
+    told = r"the model computes in torch\.float32, not torch\.float16: call \.float\(\)"
+    for part in (model, model.generator, model.discriminator):
+        part.half()
+        for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
+            with pytest.raises(ValueError, match=told):
+                call()
+        part.float()
+    assert len(model.sample(2)) == 2
 
 
 # The folder
@@ -187,7 +189,7 @@ def test_a_broken_folder_is_one_sentence(folder: Path, breakage: str) -> None:
         assert words in message
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "/no/such/folder", "a/b/c"])
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "a/b/c"])
 def test_a_name_that_is_nothing_is_one_sentence_with_both_readings(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,11 @@ def test_a_name_that_is_nothing_is_one_sentence_with_both_readings(
     assert "folder" in message
     assert "hub" in message
     assert "\n" not in message
+
+
+def test_an_absolute_path_is_no_name_on_the_hub() -> None:
+    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; nothing is besi"):
+        BigLearnGAN.from_pretrained("/no/such/folder")
 
 
 # What a sample depends on

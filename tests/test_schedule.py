@@ -140,3 +140,11 @@ def test_the_average_forgets_faster_at_first(schedule: Callable[..., Schedule]) 
     for steps, decay in ((0, 0.1), (1, 2 / 11), (10, 11 / 20), (90, 91 / 100)):
         assert plan.at(steps * BATCH).ema_decay == pytest.approx(decay)
     assert plan.at(30_000 * BATCH).ema_decay == pytest.approx(0.5 ** (7 / 11_000))
+
+
+def test_the_average_of_a_trained_model_forgets_no_faster_at_first(
+    schedule: Callable[..., Schedule],
+) -> None:
+    started = {"train.initial_model": "a/model", "train.warm_start.share": 0.0}
+    plan = schedule(1_000_000, {"train.ema_half_life_images": 11_000.0} | started)
+    assert plan.at(0).ema_decay == pytest.approx(0.5 ** (7 / 11_000))

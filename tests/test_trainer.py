@@ -516,7 +516,8 @@ def test_a_broken_state_is_one_sentence(tiny_config: Callable[..., Config], tmp_
     run = tmp_path / "run"
     fit(tiny_config(), run, device="cpu", on_progress=interrupt_at(4))
     whole = (run / "state.pt").read_bytes()
-    for damaged in (whole[:1000], b"a text", b""):
+    torch.save({"weights": torch.ones(1)}, tmp_path / "other.pt")
+    for damaged in (whole[:1000], b"a text", b"", (tmp_path / "other.pt").read_bytes()):
         (run / "state.pt").write_bytes(damaged)
         with pytest.raises(RunFolderError, match=r"state\.pt: cannot be read") as caught:
             fit(tiny_config(), run, device="cpu")

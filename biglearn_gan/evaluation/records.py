@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from biglearn_gan.files import refuse_foreign, replacing
+from biglearn_gan.files import refuse_foreign, refuse_input_among, replacing
 
-BESIDE_RECORDS = ("speed.csv", "completions_*.png", "distance.png", "agreement.png")
-"""What a report has beside its records."""
+RECORDS = ("metrics.json", "metrics.csv")
+BESIDE_RECORDS = ("speed.csv", "distance.png", "agreement.png")
+"""What a report has beside its records and the completions of each task."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,38 @@ def metric_name(
     return "_".join(part for part in parts if part)
 
 
-def check_report_folder(folder: Path) -> None:
+def check_report_folder(folder: Path, samples: Path | None = None) -> None:
     """Make sure that a report would replace nothing but another report.
 
+    Args:
+        folder: of the report, there or not.
+        samples: what is measured; its figures must not lie among image files.
+
     Raises:
-        OutputError: it would.
+        OutputError: it would, or they would.
     """
+    if samples is not None and samples.is_dir() and not (samples / "samples.npz").is_file():
+        refuse_input_among((folder,), samples)
+    ours = _written_before(folder)
+    names = (*RECORDS, *BESIDE_RECORDS)
+    files = [*(folder / name for name in names), *sorted(folder.glob(completions_name("*")))]
+    refuse_foreign((file for file in files if file not in ours), folder, "`evaluate`")
+
+
+def completions_name(task: str) -> str:
+    """What the file of a task's completions is called."""
+    return f"completions_{task.replace(':', '-')}.png"
+
+
+def _written_before(folder: Path) -> list[Path]:
+    """The files of an earlier report, as its records tell them."""
     try:
         rows = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        ours = bool([Record(**row) for row in rows])
+        tasks = {Record(**row).task for row in rows}
     except (OSError, ValueError, TypeError):
-        ours = False
-    if not ours:
-        names = ("metrics.json", "metrics.csv", *BESIDE_RECORDS)
-        files = [file for name in names for file in sorted(folder.glob(name))]
-        refuse_foreign(files, folder, "`evaluate`")
+        return []
+    names = (*RECORDS, *BESIDE_RECORDS, *map(completions_name, tasks))
+    return [folder / name for name in names] if tasks else []
 
 
 def write_records(records: Sequence[Record], folder: str | Path) -> None:
@@ -110,10 +128,10 @@ def write_records(records: Sequence[Record], folder: str | Path) -> None:
     document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in BESIDE_RECORDS:
-        for left in folder.glob(pattern):
-            left.unlink()
-    for name, text in (("metrics.json", document), ("metrics.csv", table_file.getvalue())):
+    for left in _written_before(folder):
+        if left.name not in RECORDS:
+            left.unlink(missing_ok=True)
+    for name, text in zip(RECORDS, (document, table_file.getvalue()), strict=True):
         with replacing(folder / name) as path:
             path.write_text(text, encoding="utf-8", newline="")
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from biglearn_gan.evaluation.outcome import Report
 from biglearn_gan.evaluation.recorder import IN_TWO_STEPS
-from biglearn_gan.evaluation.records import Record, write_records
+from biglearn_gan.evaluation.records import Record, completions_name, write_records
 from biglearn_gan.figures import completion_grid, with_names
 from biglearn_gan.files import replacing
 
@@ -44,7 +44,7 @@ def write_report(report: Report, folder: str | Path) -> None:
         question = gallery.question
         grid = completion_grid(question.images, question.hole, gallery.answers)
         grid = with_names(grid, ("best", "median", "worst"))
-        with replacing(folder / f"completions_{task.replace(':', '-')}.png") as path:
+        with replacing(folder / completions_name(task)) as path:
             grid.save(path, format="png")
     for measure, label in (("fd", "Fréchet distance"), ("agreement", "label agreement")):
         figure = curve(report.records, measure, label)
