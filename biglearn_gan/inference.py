@@ -48,11 +48,12 @@ class TokenModel(nn.Module):
         return next(self.parameters()).device
 
     def _check_precision(self) -> None:
-        """Refuse weights of another precision than the noise and the images have."""
+        """Refuse weights of another precision than noise is drawn in."""
+        drawn = torch.get_default_dtype()
         for parameter in self.parameters():
-            if parameter.dtype != torch.float32:
+            if parameter.dtype != drawn:
                 raise ValueError(
-                    f"the model computes in torch.float32, not {parameter.dtype}: call .float()"
+                    f"the model computes in {drawn}, not {parameter.dtype}: call .to({drawn})"
                 )
 
     @torch.inference_mode()
@@ -84,7 +85,7 @@ class TokenModel(nn.Module):
         Raises:
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
             LabelError: the model has no labels, or not that one.
-            ValueError: the weights are not float32.
+            ValueError: the weights are not of the default dtype, float32.
         """
         self._check_precision()
         checked_order(order, steps, self.config.token_count)
@@ -133,7 +134,7 @@ class TokenModel(nn.Module):
 
         Raises:
             LabelError: the model has no labels, or not that one.
-            ValueError: the weights are not float32.
+            ValueError: the weights are not of the default dtype, float32.
         """
         self._check_precision()
         known = checked_labels(labels, len(tokens), 1, self.config.data.num_classes)[:, 0]
@@ -165,7 +166,7 @@ class TokenModel(nn.Module):
 
         Raises:
             LabelError: the model has no labels.
-            ValueError: the weights are not float32.
+            ValueError: the weights are not of the default dtype, float32.
         """
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)

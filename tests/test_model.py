@@ -54,7 +54,7 @@ def ragged_holes(count: int) -> Tensor:
 
 def test_weights_of_another_precision_are_refused(model: BigLearnGAN) -> None:
     images, hole = random_images(2), ragged_holes(2)
-    told = r"the model computes in torch\.float32, not torch\.float16: call \.float\(\)"
+    told = r"the model computes in torch\.float32, not torch\.float16: call \.to\(torch\.float32\)"
     for part in (model, model.generator, model.discriminator):
         part.half()
         for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
