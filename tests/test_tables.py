@@ -108,6 +108,11 @@ def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
 def test_what_is_said_of_hues_was_measured() -> None:
     results = json.loads((EXPERIMENTS.parent / "checkpoints/coloured_mnist/hues.json").read_text())
     assert hues_table(results) in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
+    told = (
+        f"keep both hues of a half-hidden image in {results['completions']['both']:.1%} of 10,000"
+    )
+    assert told in (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
+    assert results["completions"]["both"] >= 0.95
 
 
 def test_what_gluing_costs_is_told_as_it_was_measured() -> None:
