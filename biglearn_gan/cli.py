@@ -194,18 +194,17 @@ def sample(
 
     from biglearn_gan.devices import usable_device
     from biglearn_gan.progressive import checked_order
-    from biglearn_gan.sampling import (
+    from biglearn_gan.sample_folder import check_output, write_samples
+    from biglearn_gan.sampling import draw
+    from biglearn_gan.sources import (
         FIRST_ROWS,
         Sources,
         check_hole,
-        check_output,
-        draw,
         is_path,
         load_hole,
         load_sources,
         parse_labels,
         told_of_hole,
-        write_samples,
     )
 
     if mask == "joint" and images is not None:
@@ -283,7 +282,7 @@ def classify(
     from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
     from biglearn_gan.devices import usable_device
     from biglearn_gan.labelling import classify
-    from biglearn_gan.sampling import is_path, load_hole, load_sources, told_of_hole
+    from biglearn_gan.sources import is_path, load_hole, load_sources, told_of_hole
 
     if output.suffix != ".csv":
         fail(f"--output must name a file with the suffix .csv, not {output}", code=2)

@@ -49,7 +49,7 @@ def load_model(checkpoint: str, place: Any) -> Any:
 
 def data_of(model: Any, data_root: str | None) -> Any:
     """Where the images of a model's data set are found on this machine: its data as sources."""
-    from biglearn_gan.sampling import pixels_alone
+    from biglearn_gan.sources import pixels_alone
 
     return found_at(data_root, pixels_alone(model.config.data))
 

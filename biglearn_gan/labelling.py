@@ -14,7 +14,7 @@ from torch import Tensor
 from biglearn_gan.files import replacing
 from biglearn_gan.images import to_unit_range
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.sampling import Sources
+from biglearn_gan.sources import Sources
 
 LISTED_LABELS = 3
 """Labels of an image that are printed, the likeliest first; the file has all."""

@@ -18,7 +18,9 @@ from biglearn_gan.holes import HoleError
 from biglearn_gan.images import load_images
 from biglearn_gan.masks import UNKNOWN_LABEL
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.sampling import Samples, draw, sample_grid, told_of_size
+from biglearn_gan.sample_folder import sample_grid
+from biglearn_gan.sampling import Samples, draw
+from biglearn_gan.sources import told_of_size
 
 CANVAS_PIXELS = 448
 """An image is shown enlarged by the largest whole factor with no side above this."""

@@ -31,7 +31,8 @@ from biglearn_gan.data import ImageDataset, load_dataset
 from biglearn_gan.evaluation.features import fingerprint
 from biglearn_gan.files import replacing
 from biglearn_gan.randomness import Stream, generator_for
-from biglearn_gan.sampling import complete_best, pixels_alone
+from biglearn_gan.sampling import complete_best
+from biglearn_gan.sources import pixels_alone
 
 
 @dataclass(frozen=True)

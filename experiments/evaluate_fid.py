@@ -36,7 +36,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.images import UNREADABLE, DataError
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.progress import unit_bars
-from biglearn_gan.sampling import check_hole, load_hole, load_sources
+from biglearn_gan.sources import check_hole, load_hole, load_sources
 
 FOR_CHECKPOINT = ("mask", "images", "num", "seed", "data_root")
 

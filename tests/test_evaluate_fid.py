@@ -174,7 +174,9 @@ def test_completions_are_those_that_the_package_writes(
     run: Run, inception_weights: Path, tmp_path: Path
 ) -> None:
     from biglearn_gan.model import BigLearnGAN
-    from biglearn_gan.sampling import draw, load_hole, load_sources, write_samples
+    from biglearn_gan.sample_folder import write_samples
+    from biglearn_gan.sampling import draw
+    from biglearn_gan.sources import load_hole, load_sources
 
     model = BigLearnGAN.from_pretrained(DIGITS)
     sources = load_sources(model.config.data, None, 9).images

@@ -15,7 +15,8 @@ from biglearn_gan.data import ImageDataset
 from biglearn_gan.evaluation.given import data_named_in, labels_of, load_given
 from biglearn_gan.holes import HoleError, named_hole
 from biglearn_gan.images import DataError
-from biglearn_gan.sampling import Samples, write_samples
+from biglearn_gan.sample_folder import write_samples
+from biglearn_gan.sampling import Samples
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from biglearn_gan.kept import SCATTERED_SHARE, KeptPixels
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import patchify
-from biglearn_gan.sampling import told_of_hole
+from biglearn_gan.sources import told_of_hole
 from biglearn_gan.trainer import Trainer
 
 KEEPING: dict[str, Any] = {"tasks.kept_pixels": 0.7, "data.labels": True}
