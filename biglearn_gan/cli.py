@@ -26,7 +26,7 @@ from biglearn_gan.cli_options import (
     load_model,
 )
 from biglearn_gan.cli_simulating import simulate
-from biglearn_gan.command import fail, refuse, run
+from biglearn_gan.command import STOPPED, fail, refuse, run
 from biglearn_gan.config import load_config
 from biglearn_gan.progress import training_progress, unit_bars
 
@@ -89,8 +89,9 @@ def train(
     if dry_run:
         from biglearn_gan.calibration import describe
 
+        lines = describe(settings, device)
         typer.echo(settings.to_yaml())
-        for line in describe(settings, device):
+        for line in lines:
             typer.echo(line)
         return
     from biglearn_gan.evaluation.shipped import quick_evaluation
@@ -112,11 +113,12 @@ def train(
             make_evaluation=make_evaluation,
         )
     if outcome.interrupted and not outcome.is_main:
-        sys.exit(1)
+        sys.exit(STOPPED)
     if outcome.interrupted:
         fail(
             f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; "
-            "the same command goes on from there"
+            "the same command goes on from there",
+            code=STOPPED,
         )
     if outcome.is_main and outcome.images_before == outcome.images_seen:
         typer.echo(
@@ -213,7 +215,8 @@ def sample(
         refuse("the mask 'joint', which needs no data", {"--data-root": data_root})
     if steps == 1:
         refuse("one step", {"--order": order})
-    check_output(output, images)
+    folders = [Path(mask)] if is_path(mask) and Path(mask).is_dir() else []
+    check_output(output, folders if images is None else [*folders, Path(images)])
     if not is_path(mask):
         refuse("a mask that is no file", {"--mask-hole": mask_hole})
     model = load_model(checkpoint, usable_device(device))

@@ -1,6 +1,7 @@
 """How a command line ends: done, or one sentence and an exit code for a user's mistake.
 
-Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage. Nothing here imports torch.
+Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage, 75 stopped and saved. Nothing here
+imports torch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import typer
 
 INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
+
+STOPPED = 75
+"""A run that a signal stopped is saved, and the same command goes on (EX_TEMPFAIL of sysexits)."""
 
 USAGE_ERRORS = (
     "ConfigError",
@@ -102,7 +106,7 @@ def _mistake(error: Exception) -> Mistake | None:
         typer.echo(error.format_message())  # type: ignore[attr-defined]
         sys.exit(2)
     if "ClickException" in kinds:
-        told = error.format_message()  # type: ignore[attr-defined]
+        told = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
         given = _value_given(error.__cause__)
         return Mistake(told if given in told else f"{told}, not {given}", 2)
     if kinds & set(USAGE_ERRORS):

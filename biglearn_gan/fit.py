@@ -143,10 +143,10 @@ def _fit(
 ) -> Outcome:
     folder = RunFolder(output, config)
     with accelerator.main_process_first():
-        initial = None if folder.has_state else load_initial(config)
-        dataset = load_training_images(config, accelerator.device)
         if accelerator.is_main_process:
             folder.check()
+        initial = None if folder.has_state else load_initial(config)
+        dataset = load_training_images(config, accelerator.device)
     evaluation, started = None, time.perf_counter()
     if accelerator.is_main_process and config.logging.evaluation_share > 0:
         evaluation = make_evaluation(dataset)

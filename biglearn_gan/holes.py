@@ -125,7 +125,10 @@ def read_hole(
             f"but the model's images have {image_size[0]} x {image_size[1]}"
         )
     if not hole.any():
-        raise HoleError(f"the mask {path} has no hole: no pixel of it is {drawn_colour}")
+        why = ""
+        if drawn_colour == "transparent":
+            why = ", and with an alpha channel colours are not read: remove it to draw in white"
+        raise HoleError(f"the mask {path} has no hole: no pixel of it is {drawn_colour}{why}")
     return torch.from_numpy(hole)
 
 
@@ -153,8 +156,9 @@ def read_mask(path: Path, hole_colour: HoleColour | None = None) -> tuple[np.nda
         raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
     unclear = (grey > GREY_TOLERANCE) & (grey < 255 - GREY_TOLERANCE)
     if unclear.any():
+        what = "opaque or transparent" if has_alpha else "black and white"
         raise HoleError(
-            f"the mask {path} is not black and white: {unclear.mean():.0%} of its values lie "
+            f"the mask {path} is not {what}: {unclear.mean():.0%} of its values lie "
             f"between {GREY_TOLERANCE} and {255 - GREY_TOLERANCE}"
         )
     if has_alpha:

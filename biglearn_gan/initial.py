@@ -38,4 +38,5 @@ def _told(there: Config, here: Config) -> Iterator[str]:
 def _settings(config: Config) -> dict[str, object]:
     data = config.data
     sizes = {"data.image_size": list(data.image_size), "data.channels": data.channels}
-    return config.flat("model") | sizes | {"classes (data.labels)": data.num_classes}
+    labels = {"data.labels": data.labels, "classes": data.num_classes or 0}
+    return config.flat("model") | sizes | labels

@@ -67,11 +67,19 @@ class RunFolder:
 
         Raises:
             ConfigError: it holds a state, and a ``config.yaml`` that is none.
-            RunFolderError: it holds no state, but a model or other files, or the state of a run
+            RunFolderError: it lies among the images of its data, which it would join; or it holds
+                no state, but a model or other files, or the state of a run
                 with another configuration (what changes no result may differ: ``logging``, and
                 where the data are and how they are held; and ``train.max_images`` may be larger,
                 with other learning rates and another half-life of the average).
         """
+        data = self._config.data
+        root = Path(data.root).expanduser().resolve()
+        if data.name == "folder" and root in (self.path.resolve(), *self.path.resolve().parents):
+            raise RunFolderError(
+                f"{self.path} lies in data.root ({data.root}), and what the run draws would be "
+                "among its images: name an output folder outside"
+            )
         if self.has_state and self._written.exists():
             self._refuse_another(load_config(self._written))
         elif not self.has_state and self.path.is_dir() and not self._is_of_a_run():

@@ -31,18 +31,19 @@ def sample_grid(samples: Samples) -> Image.Image:
     return image_grid(shown, math.ceil(math.sqrt(len(shown))))
 
 
-def check_output(output: Path, images: str | None = None) -> None:
+def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
     """Make sure that :func:`write_samples` would replace nothing but what it wrote there.
 
     Args:
         output: the folder, there or not.
-        images: what is to be completed, which must not be what is written.
+        inputs: image files, or folders of them, that are read.
 
     Raises:
-        OutputError: it would.
+        OutputError: it would, or it would be mixed up with what is read.
     """
-    if images is not None and Path(images).exists():
-        refuse_input_among((output, output / "samples"), Path(images))
+    for given in inputs:
+        if given.exists():
+            refuse_input_among((output, output / "samples"), given)
     numbered = sorted((output / "samples").glob("*.png"))
     numbered = [file for file in numbered if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
     ours = _written_before(output)

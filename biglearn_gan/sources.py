@@ -135,13 +135,15 @@ def _masks_of(names: Sequence[str], folder: Path, count: int) -> list[Path]:
     if len(names) != count:
         raise HoleError(f"the folder of masks {folder} is for images that have names")
     masks = _masks_in(folder)
-    for stem in (Path(name).stem for name in names):
-        if len(masks.get(stem, ())) != 1:
+    found = [masks.get(Path(name).stem, []) for name in names]
+    for name, files in zip(names, found, strict=True):
+        if len(files) != 1:
+            there = " and ".join(file.name for file in files) or "none"
             raise HoleError(
-                f"the folder of masks {folder} must hold one image file named {stem}, whatever its "
-                f"ending, not {len(masks.get(stem, ()))}"
+                f"the folder of masks {folder} must hold one image file named {Path(name).stem} "
+                f"(.png, .mask.png, ...), not {there}"
             )
-    return [masks[Path(name).stem][0] for name in names]
+    return [files[0] for files in found]
 
 
 def _masks_in(folder: Path) -> dict[str, list[Path]]:

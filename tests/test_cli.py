@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from biglearn_gan.evaluation.features import InceptionFeatures
 from biglearn_gan.evaluation.records import Record, write_records
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.sampling import rank_candidates
+from biglearn_gan.trainer import Trainer
 
 DIGITS = Path(__file__).parents[1] / "experiments" / "digits.yaml"
 
@@ -646,12 +648,22 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "folder without the mask of an image": (
         (*SAMPLE, "--mask", "{tmp}/broken", "--images", "{tmp}/grey.png"),
         2,
-        "broken must hold one image file named grey, whatever its ending, not 0",
+        "broken must hold one image file named grey (.png, .mask.png, ...), not none",
     ),
     "neither a pattern nor a folder": (
         (*SAMPLE, "--mask", "maskz/"),
         2,
         "nor an image file or a folder of them",
+    ),
+    "samples among the masks": (
+        (*SAMPLE[:-1], "{tmp}/broken", "--mask", "{tmp}/broken"),
+        1,
+        "would be mixed up with what is read from",
+    ),
+    "a run among its images": (
+        (*TRAIN[:4], "{tmp}/broken/run", "data.name=folder", "data.root={tmp}/broken"),
+        1,
+        "lies in data.root (",
     ),
     "samples among the images": (
         (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}"),
@@ -1025,6 +1037,28 @@ def test_a_look_on_the_hub_is_told(
     for name, told in (("nobody/nothing", True), (tmp_path / "none", False), ("/no/where", False)):
         _, out, _ = run("sample", "--checkpoint", name, "--output", tmp_path / "out")
         assert ("looking on the Hugging Face hub" in out) == told
+
+
+def test_a_stopped_run_is_told_from_a_failed_one_by_its_exit_code(
+    run: Callable[..., tuple[int, str, str]],
+    config_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Trainer.step
+
+    def stopped(self: Trainer) -> None:
+        step(self)
+        if self.images_seen == 8:
+            signal.raise_signal(signal.SIGTERM)
+
+    command = ("train", "--config", config_file, "--output", tmp_path / "run", "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", stopped)
+        code, _, err = run(*command)
+    assert code == 75
+    assert "stopped at 8 of 48 images; the same command goes on from there" in err
+    assert run(*command)[0] == 0
 
 
 def test_a_folder_of_masks_has_one_for_each_image(

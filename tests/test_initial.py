@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from biglearn_gan.calibration import describe
+from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.fit import Progress, fit
 from biglearn_gan.initial import load_initial
@@ -112,7 +115,7 @@ def test_a_run_that_goes_on_needs_its_first_model_no_more(
         ({"model.generator.width": 40}, "model.generator.width = 20, not 40"),
         ({"data.image_size": 16}, r"data.image_size = \[8, 8\], not \[16, 16\]"),
         ({"data.channels": 3}, "data.channels = 1, not 3"),
-        ({"data.labels": True}, r"classes \(data.labels\) = None, not 10"),
+        ({"data.labels": True}, "data.labels = False, not True"),
     ],
     ids=str,
 )
@@ -124,8 +127,10 @@ def test_other_networks_are_refused_before_anything_is_written(
     told: str,
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | changes)
-    with pytest.raises(ConfigError, match=rf"^train.initial_model: .*trained has {told}$"):
-        fit(config, tmp_path / "run", device="cpu")
+    for start in (lambda: fit(config, tmp_path / "run", device="cpu"), lambda: describe(config)):
+        with pytest.raises(ConfigError) as caught:
+            start()
+        assert re.fullmatch(rf"train.initial_model: .*trained has {told}", caught.value.problems[0])
     assert not (tmp_path / "run").exists()
 
 
@@ -145,6 +150,18 @@ def test_no_model_is_told_and_nothing_is_written(
     with pytest.raises(CheckpointError, match="none does not exist"):
         fit(config, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_card_says_where_the_run_started_but_not_on_which_machine(
+    tiny_config: Callable[..., Config],
+) -> None:
+    for name, told in (
+        ("owner/model", "owner/model"),
+        ("/home/me/runs/x/checkpoint", "x/checkpoint"),
+    ):
+        config = tiny_config({"train.initial_model": name} | NO_WARM_START).portable()
+        assert config.train.initial_model == told
+        assert f"| images seen | 7, after those of `{told}`" in card_text(config, images_seen=7)
 
 
 def test_such_a_run_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
