@@ -155,7 +155,11 @@ class Players:
         return StepResult({name: value.detach() for name, value in metrics.items()}, error.detach())
 
     def start_from(self, generator: Generator, discriminator: Discriminator) -> None:
-        """Start from trained networks; where they read no kept pixels, that layer starts at 0."""
+        """Start from trained networks.
+
+        Where they read no kept pixels, that layer starts at 0; where they know no labels, what
+        reads and predicts them starts at random.
+        """
         sources = {
             "generator": generator,
             "discriminator": discriminator,
@@ -163,9 +167,11 @@ class Players:
         }
         for name, network in self._networks().items():
             weights = sources[name].state_dict()
-            for key, value in network.embedding.state_dict(prefix="embedding.").items():
+            for key, value in network.state_dict().items():
                 if key.startswith("embedding.kept."):
                     weights.setdefault(key, torch.zeros_like(value))
+                elif key.startswith(("label.", "label_head.")):
+                    weights.setdefault(key, value)
             network.load_state_dict(weights)
 
     def hand_over(self) -> None:

@@ -115,7 +115,6 @@ def test_a_run_that_goes_on_needs_its_first_model_no_more(
         ({"model.generator.width": 40}, "model.generator.width = 20, not 40"),
         ({"data.image_size": 16}, r"data.image_size = \[8, 8\], not \[16, 16\]"),
         ({"data.channels": 3}, "data.channels = 1, not 3"),
-        ({"data.labels": True}, "data.labels = False, not True"),
     ],
     ids=str,
 )
@@ -141,6 +140,48 @@ def test_a_model_that_reads_kept_pixels_needs_tasks_with_them(
     config = tiny_config({"train.initial_model": str(tmp_path / "reads")} | NO_WARM_START)
     with pytest.raises(ConfigError, match="kept_pixels above 0: a run from it needs them, too"):
         load_initial(config)
+
+
+LABELS = {"data.labels": True, "data.name": "digits"}
+
+
+def test_a_model_without_labels_learns_them_and_keeps_all_else(
+    tiny_config: Callable[..., Config], trained: Path
+) -> None:
+    config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | LABELS)
+    initial = load_initial(config)
+    assert initial is not None
+    state = players_state(config, initial)
+    before = initial.state_dict()
+    added = {
+        "generator.label.value",
+        "generator.label_head.weight",
+        "generator.label_head.bias",
+        "discriminator.label.value",
+    }
+    assert state.keys() - before.keys() == added
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+    assert all(state[name].any() for name in added)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data.labels": False}, "has data.labels: a run from it needs them, too"),
+        (
+            {"data.labels": True, "data.name": "folder", "data.classes": 3},
+            "has 10 classes, not 3",
+        ),
+    ],
+    ids=str,
+)
+def test_a_model_with_labels_needs_the_same(
+    tiny_config: Callable[..., Config], tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    BigLearnGAN(tiny_config(LABELS)).save_pretrained(tmp_path / "labelled")
+    values = {"train.initial_model": str(tmp_path / "labelled")} | NO_WARM_START
+    with pytest.raises(ConfigError, match=told):
+        load_initial(tiny_config(values | LABELS | changes))
 
 
 def test_no_model_is_told_and_nothing_is_written(
