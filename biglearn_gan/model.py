@@ -410,7 +410,8 @@ def _check_folder(name: str) -> None:
     if folder.is_file():
         raise CheckpointError(f"{name} is a file: name the folder that holds it")
     if not folder.is_dir():
-        beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{CONFIG_NAME}"))
+        configs = folder.parent.glob(f"*/{CONFIG_NAME}")
+        beside = sorted(p.parent.name for p in configs if not _is_of_classifier(p))
         there = f"in {folder.parent} are {', '.join(beside)}" if beside else "nothing is beside it"
         raise CheckpointError(f"{name} does not exist; {there}")
     path = folder / CONFIG_NAME
@@ -423,5 +424,9 @@ def _check_folder(name: str) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: holds a JSON {type(values).__name__}, not an object")
-    if "num_classes" in values:
+    if _is_of_classifier(path):
         raise CheckpointError(f"{folder}: holds a classifier, which measures, and not a model")
+
+
+def _is_of_classifier(path: Path) -> bool:
+    return '"num_classes"' in path.read_text(encoding="utf-8")

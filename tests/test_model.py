@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from biglearn_gan.config import Config
+from biglearn_gan.evaluation.classifier import ImageClassifier
 from biglearn_gan.inference import CHUNK_ROWS
 from biglearn_gan.model import BigLearnGAN, CheckpointError, ScoreError
 
@@ -206,6 +207,15 @@ def test_a_name_that_is_nothing_is_one_sentence_with_both_readings(
 def test_an_absolute_path_is_no_name_on_the_hub() -> None:
     with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; nothing is besi"):
         BigLearnGAN.from_pretrained("/no/such/folder")
+
+
+def test_a_misspelt_folder_is_told_the_models_beside_it_and_no_classifiers(
+    model: BigLearnGAN, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path / "cats")
+    ImageClassifier((8, 8), 1, 10).save_pretrained(tmp_path / "classifier_cats")
+    with pytest.raises(CheckpointError, match=rf"does not exist; in {tmp_path} are cats$"):
+        BigLearnGAN.from_pretrained(tmp_path / "cat")
 
 
 # What a sample depends on
