@@ -157,8 +157,8 @@ class Players:
     def start_from(self, generator: Generator, discriminator: Discriminator) -> None:
         """Start from trained networks.
 
-        Where they read no kept pixels, that layer starts at 0; where they know no labels, what
-        reads and predicts them starts at random.
+        Where they read no kept pixels, that layer starts at 0; where they know no labels, or
+        another number of classes, what reads and predicts labels starts at random.
         """
         sources = {
             "generator": generator,
@@ -166,13 +166,7 @@ class Players:
             "average": generator,
         }
         for name, network in self._networks().items():
-            weights = sources[name].state_dict()
-            for key, value in network.state_dict().items():
-                if key.startswith("embedding.kept."):
-                    weights.setdefault(key, torch.zeros_like(value))
-                elif key.startswith(("label.", "label_head.")):
-                    weights.setdefault(key, value)
-            network.load_state_dict(weights)
+            network.load_state_dict(_taken_over(sources[name].state_dict(), network.state_dict()))
 
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
@@ -438,3 +432,19 @@ class Players:
         ours = [parameter.detach() for parameter in self.average.parameters()]
         theirs = [parameter.detach() for parameter in self.generator.parameters()]
         torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+def _taken_over(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a trained network, with ours for labels where these are not the same."""
+
+    def classes(weights: dict[str, Tensor]) -> int:
+        return len(weights.get("label.value", ()))
+
+    def of_labels(name: str) -> bool:
+        return name.startswith(("label.", "label_head."))
+
+    taken = {name: torch.zeros_like(ours[name]) for name in ours if ".kept." in name} | theirs
+    if classes(theirs) != classes(ours):
+        taken = {name: value for name, value in taken.items() if not of_labels(name)}
+        taken |= {name: value for name, value in ours.items() if of_labels(name)}
+    return taken

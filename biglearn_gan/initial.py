@@ -33,10 +33,6 @@ def _told(there: Config, here: Config) -> Iterator[str]:
             yield f"{key} = {theirs[key]}, not {ours[key]}"
     if there.reads_kept_pixels and not here.reads_kept_pixels:
         yield "tasks.kept_pixels above 0: a run from it needs them, too"
-    if there.data.labels and not here.data.labels:
-        yield "data.labels: a run from it needs them, too"
-    elif there.data.labels and there.data.num_classes != here.data.num_classes:
-        yield f"{there.data.num_classes} classes, not {here.data.num_classes}"
 
 
 def _settings(config: Config) -> dict[str, object]:

@@ -269,7 +269,7 @@ class TrainConfig(Section):
     """The budget (images, or minutes that are turned into images once) and the optimisation.
 
     A new run starts from the networks of ``initial_model``, a folder or a name on the hub, where
-    there is one; it may learn to read kept pixels and labels that those did not know.
+    there is one, but for what they know of labels where the number of classes is another.
     """
 
     seed: NonNegative = 0
