@@ -100,11 +100,6 @@ MISTAKES = {
     "tables, labels": (["checkpoints/digits/evaluation/labels.json"], 2, "labels.json holds no re"),
     "hues": (DIGITS, 2, "checkpoints/digits is a model of digits: only coloured_mnist has known"),
     "hues, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "labels, without": (
-        ["--checkpoint", "checkpoints/coloured_mnist", "--output", "x"],
-        2,
-        "checkpoints/coloured_mnist was trained without labels",
-    ),
     "labels, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
     "labels, below a file": ([*DIGITS[:3], "README.md/x"], 1, "README.md: File exists"),
     "picture, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),

@@ -71,7 +71,7 @@ def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
         assert table in text
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist"])
+@pytest.mark.parametrize("name", ["digits", "mnist", "coloured_mnist"])
 def test_what_is_said_of_labels_was_measured(name: str) -> None:
     results = json.loads(
         (EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/labels.json").read_text()
