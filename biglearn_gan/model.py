@@ -429,4 +429,4 @@ def _check_folder(name: str) -> None:
 
 
 def _is_of_classifier(path: Path) -> bool:
-    return '"num_classes"' in path.read_text(encoding="utf-8")
+    return b'"num_classes"' in path.read_bytes()

@@ -164,6 +164,19 @@ def test_a_model_without_labels_learns_them_and_keeps_all_else(
     assert all(state[name].any() for name in ADDED)
 
 
+def test_a_model_with_the_same_labels_keeps_them(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    BigLearnGAN(tiny_config(LABELS)).save_pretrained(tmp_path / "labelled")
+    values = {"train.initial_model": str(tmp_path / "labelled")} | NO_WARM_START | LABELS
+    config = tiny_config(values)
+    initial = load_initial(config)
+    assert initial is not None
+    state, before = players_state(config, initial), initial.state_dict()
+    assert state.keys() == before.keys()
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, LABELS | {"data.name": "folder", "data.classes": 3}],
