@@ -148,8 +148,8 @@ def sample(
         str,
         typer.Option(
             help="What to generate: joint, left-half, right-half, top-half, bottom-half, center, "
-            "border, checkerboard, strokes, random:R[:BLOCK], outside:SIZE, an image file (white = "
-            "generate), or a folder with one of each image's name."
+            "border, checkerboard, strokes, random:R[:BLOCK], inside:SIZE, outside:SIZE, an image "
+            "file (white = generate), or a folder with one of each image's name."
         ),
     ] = "joint",
     images: Annotated[

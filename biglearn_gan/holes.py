@@ -30,6 +30,7 @@ HOLE_NAMES = (
     "checkerboard",
     "strokes",
     "random:R[:BLOCK]",
+    "inside:SIZE",
     "outside:SIZE",
 )
 
@@ -62,8 +63,9 @@ def named_hole(
         name: ``joint`` (everything), ``left-half`` (the left is generated) and the other halves,
             ``center`` (the middle half of both axes), ``border`` (all but that), ``checkerboard``
             (of patches), ``strokes`` (brush lines over 30% of the pixels), ``random:R[:BLOCK]``
-            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``), or
-            ``outside:SIZE`` (all but a square of SIZE pixels, anywhere inside the image).
+            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``),
+            ``inside:SIZE`` (a square of SIZE pixels, anywhere inside the image), or
+            ``outside:SIZE`` (all but such a square).
         image_size: height and width in pixels.
         patch_size: the model's, in pixels.
         count: number of holes.
@@ -101,8 +103,10 @@ def named_hole(
     if name.startswith("random:"):
         share, block = _parse_random(name, image_size, patch_size)
         return _random_holes("iid", image_size, block, share, images, seed)
+    if name.startswith("inside:"):
+        return _squares(name, image_size, images, seed)
     if name.startswith("outside:"):
-        return _outside_squares(name, image_size, images, seed)
+        return ~_squares(name, image_size, images, seed)
     raise UnknownHole(f"unknown mask {name!r}: it is none of {', '.join(HOLE_NAMES)}")
 
 
@@ -197,23 +201,23 @@ def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tu
     return share, block
 
 
-def _outside_squares(
+def _squares(
     name: str, image_size: tuple[int, int], images: range, seed: int
 ) -> Bool[Tensor, "N H W"]:
-    text = name.partition(":")[2]
+    kind, _, text = name.partition(":")
     size = int(text) if text.isdecimal() else 0
     if not 1 <= size <= min(image_size):
         raise HoleError(
-            f"mask {name!r}: expected outside:SIZE with a square of 1 to {min(image_size)} pixels"
+            f"mask {name!r}: expected {kind}:SIZE with a square of 1 to {min(image_size)} pixels"
         )
-    holes = torch.ones(len(images), *image_size, dtype=torch.bool)
-    for hole, index in zip(holes, images, strict=True):
+    squares = torch.zeros(len(images), *image_size, dtype=torch.bool)
+    for square, index in zip(squares, images, strict=True):
         generator = generator_for(Stream.HOLES, seed, index)
         top, left = (
             int(torch.randint(side - size + 1, (1,), generator=generator)) for side in image_size
         )
-        hole[top : top + size, left : left + size] = False
-    return holes
+        square[top : top + size, left : left + size] = True
+    return squares
 
 
 def _random_holes(

@@ -77,7 +77,7 @@ def pixels_alone(data: DataConfig) -> DataConfig:
 
 def is_path(mask: str) -> bool:
     """Whether a mask is a file or a folder, there or not, and no pattern's name."""
-    if mask in HOLE_NAMES or mask.startswith(("random:", "outside:")):
+    if mask in HOLE_NAMES or mask.startswith(("random:", "inside:", "outside:")):
         return False
     return Path(mask).exists() or bool(Path(mask).suffix)
 

@@ -208,6 +208,8 @@ def with_masks(masks: Tensor, path: Path) -> Path:
         ("right-half", "right-half"),
         ("outside:4", "outside:4"),
         ("outside:6", "border"),
+        ("inside:4", "inside:4"),
+        ("inside:6", "center"),
         ("mine", "random:0.1"),
     ],
 )
@@ -243,6 +245,8 @@ def test_holes_that_are_what_their_name_says(task: str, drawn: str, tmp_path: Pa
         ("outside:4", "outside:3", "do not leave one square of 4 x 4 pixels in each row, as outs"),
         ("outside:6", "left-half", "one square of 6 x 6 pixels"),
         ("outside:4", "strokes", "one square of 4 x 4 pixels"),
+        ("inside:4", "inside:3", "do not hide one square of 4 x 4 pixels in each row, as inside"),
+        ("inside:4", "outside:4", "do not hide one square of 4 x 4 pixels"),
     ],
 )
 def test_holes_that_are_not_what_their_name_says(

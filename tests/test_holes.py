@@ -66,7 +66,7 @@ class TestNames:
 
     def test_every_name_in_the_list_is_understood(self) -> None:
         for name in HOLE_NAMES:
-            given = {"random:R[:BLOCK]": "random:0.5", "outside:SIZE": "outside:3"}.get(name, name)
+            given = name.replace("R[:BLOCK]", "0.5").replace("SIZE", "3")
             assert named_hole(given, SIZE, 2, 1, 0).any()
 
     def test_strokes_cover_their_share_and_differ_from_image_to_image(self) -> None:
@@ -120,24 +120,28 @@ class TestRandom:
         assert not torch.equal(many, named_hole(name, SIZE, 2, 11, seed=6))
 
 
-class TestOutside:
-    def test_all_but_a_square_anywhere_inside(self) -> None:
-        kept = ~named_hole("outside:3", SIZE, patch_size=1, count=400, seed=0)
-        assert kept.flatten(1).sum(dim=1).unique().tolist() == [9]
-        rows, columns = kept.any(dim=2), kept.any(dim=1)
+class TestSquares:
+    def test_a_square_anywhere_inside(self) -> None:
+        hidden = named_hole("inside:3", SIZE, patch_size=1, count=400, seed=0)
+        assert hidden.flatten(1).sum(dim=1).unique().tolist() == [9]
+        rows, columns = hidden.any(dim=2), hidden.any(dim=1)
         assert rows.sum(dim=1).unique().tolist() == columns.sum(dim=1).unique().tolist() == [3]
         places = (SIZE[0] - 2) * (SIZE[1] - 2)
-        assert len(kept.unique(dim=0)) == places
+        assert len(hidden.unique(dim=0)) == places
+
+    def test_outside_is_all_but_that(self) -> None:
+        inside, outside = (named_hole(f"{p}side:4", SIZE, 2, 9, 1) for p in ("in", "out"))
+        assert torch.equal(inside, ~outside)
 
     def test_image_i_has_the_same_hole_however_many_are_asked_for(self) -> None:
         many = named_hole("outside:2", SIZE, 1, 9, seed=4)
         assert torch.equal(named_hole("outside:2", SIZE, 1, 4, seed=4, first_image=5), many[5:])
 
     @pytest.mark.parametrize(
-        "name", ["outside:0", "outside:7", "outside:x", "outside:", "outside:-1"]
+        "name", ["outside:0", "inside:7", "outside:x", "inside:", "outside:-1"]
     )
     def test_a_square_that_does_not_fit(self, name: str) -> None:
-        with pytest.raises(HoleError, match=r"outside:SIZE with a square of 1 to 6 pixels"):
+        with pytest.raises(HoleError, match=r"side:SIZE with a square of 1 to 6 pixels"):
             named_hole(name, SIZE, 1, 1, 0)
 
 

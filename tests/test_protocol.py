@@ -137,7 +137,7 @@ def test_names_carry_their_protocol() -> None:
     assert name == "agreement1k_classifier_test_random12.5x7_glued"
     name = metric_name("fd", 99, "inception", None, "marginal:random:0.5", few=True)
     assert name == "fd99few_inception_marginal_random50"
-    assert metric_name("fd", 99, "pixels", "test", "outside:4") == "fd99_pixels_test_outside4"
+    assert metric_name("fd", 99, "pixels", "test", "inside:4") == "fd99_pixels_test_inside4"
     assert metric_name("fd", 99, "pixels", None, "marginal:outside:12", subject="glued") == (
         "fd99_pixels_marginal_outside12_glued"
     )

@@ -36,8 +36,8 @@ def load_given(
         dataset: its images tell the size, and the labels of the sources that are among them.
         task: what to call the completions in the results; by default ``samples``. Where it is the
             name of a hole, the masks must be such holes: random ones by the share of each row, to
-            within 5% of the pixels, and by their blocks; ``outside:SIZE`` with one such square
-            left in each row.
+            within 5% of the pixels, and by their blocks; ``inside:SIZE`` with one such square in
+            each row, ``outside:SIZE`` with one left.
         num: how many to take: images from nothing, or rows of completions; None for all.
 
     Returns:
@@ -120,12 +120,14 @@ def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> 
         named = [named_hole(task, size, block, len(holes), 0) for block in blocks]
         if not any(torch.equal(holes, hole) for hole in named):
             raise DataError(f"{path}: its masks are not the hole {task}")
-    if task.startswith("outside:"):
-        side = math.isqrt(int((~named_hole(task, size, 1, 1, 0)).sum()))
-        if not _keep_a_square(holes, side):
+    if task.startswith(("inside:", "outside:")):
+        inside = task.startswith("inside:")
+        example = named_hole(task, size, 1, 1, 0)
+        side = math.isqrt(int((example if inside else ~example).sum()))
+        if not _are_squares(holes if inside else ~holes, side):
             raise DataError(
-                f"{path}: its masks do not leave one square of {side} x {side} pixels in each row, "
-                f"as {task} does"
+                f"{path}: its masks do not {'hide' if inside else 'leave'} one square of {side} x "
+                f"{side} pixels in each row, as {task} does"
             )
     if task != "strokes" and not task.startswith("random:"):
         return
@@ -149,15 +151,14 @@ def _share_of(hole: Bool[Tensor, "N H W"]) -> float:
     return float(hole.double().mean())
 
 
-def _keep_a_square(holes: Bool[Tensor, "N H W"], side: int) -> bool:
-    """Whether all that each hole keeps is one square of so many pixels on a side."""
-    kept = ~holes
+def _are_squares(pixels: Bool[Tensor, "N H W"], side: int) -> bool:
+    """Whether each row is one square of so many pixels on a side, and nothing else."""
     for crossed in (1, 2):
-        line = kept.any(dim=crossed).int()  # (N, W), then (N, H)
+        line = pixels.any(dim=crossed).int()  # (N, W), then (N, H)
         extent = line.shape[1] - line.argmax(dim=1) - line.flip(1).argmax(dim=1)
         if bool((extent != side).any()):
             return False
-    return bool((kept.sum(dim=(1, 2)) == side**2).all())
+    return bool((pixels.sum(dim=(1, 2)) == side**2).all())
 
 
 def _blocks_of(holes: Bool[Tensor, "N H W"]) -> list[int]:

@@ -44,7 +44,7 @@ BLOCK = 7
 models of different patch sizes get the same questions."""
 
 
-TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?|outside:\d+")
+TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?|(in|out)side:\d+")
 """What completions made elsewhere may be called."""
 
 LEAST_IMAGES = 10

@@ -61,7 +61,7 @@ def metric_name(
         features: what it is measured in, ``classifier`` or ``pixels``.
         split: where the source images come from; None where nothing is given.
         task: name of the task; shares become per cents, and a block of n pixels ``xn``; the
-            square of ``outside:n`` is told as ``outsiden``.
+            square of ``inside:n`` is told as ``insiden``, that of ``outside:n`` alike.
         few: there are fewer images than features have dimensions.
         subject: what is measured where it is not the model.
     """
@@ -70,8 +70,9 @@ def metric_name(
     if name.startswith("random:"):
         share, *block = name.split(":")[1:]
         name = f"random{100 * float(share):g}" + "".join(f"x{size}" for size in block)
-    elif name.startswith("outside:"):
-        name = f"outside{int(name.removeprefix('outside:'))}"
+    elif name.startswith(("inside:", "outside:")):
+        place, size = name.split(":")
+        name = f"{place}{int(size)}"
     measured = f"{measure}{number}{'few' if few else ''}"
     parts = (measured, features, split, *prefix, name, subject)
     return "_".join(part for part in parts if part)
