@@ -28,6 +28,7 @@ from biglearn_gan.images import (
     to_unit_range,
 )
 from biglearn_gan.observed import opaque_pixels, unmasked_pixels
+from biglearn_gan.patches import tokens_covered
 from biglearn_gan.readers import READERS, SPLITS, WITH_OWN_VALIDATION, Records, seeded_parts
 
 NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
@@ -126,9 +127,7 @@ class ImageDataset:
         """The images of which at least one patch is observed whole."""
         if self._observed is None:
             return self
-        height, width = self.image_size
-        grid = (height // patch_size, patch_size, width // patch_size, patch_size)
-        kept = self._observed.view(-1, *grid).all(4).all(2).flatten(1).any(1).nonzero()[:, 0]
+        kept = tokens_covered(self._observed, patch_size).any(1).nonzero()[:, 0]
         return ImageDataset(
             self.name,
             self._pixels.take(kept) if isinstance(self._pixels, LazyPixels) else self._pixels[kept],

@@ -120,6 +120,7 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
 
     Raises:
         DataError: the images cannot be had, or there is none like that.
+        HoleError: ``data.missing.hole`` is no hole of such images.
     """
     dataset = load_dataset(config.data, "train", device)
     usable = dataset.with_a_patch(config.model.patch_size)

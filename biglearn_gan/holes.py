@@ -17,6 +17,7 @@ from torch import Tensor
 from biglearn_gan.config import HoleColour, PatternName
 from biglearn_gan.images import UNREADABLE
 from biglearn_gan.masks import first_in_order, pattern_scores
+from biglearn_gan.patches import pixels_of_tokens
 from biglearn_gan.randomness import Stream, generator_for
 
 HOLE_NAMES = (
@@ -238,4 +239,4 @@ def _random_holes(
     )
     chosen = torch.full((len(images),), max(1, round(share * cells)))
     blocks = first_in_order(scores, torch.ones(len(images), cells, dtype=torch.bool), chosen)
-    return blocks.view(-1, *grid_size).repeat_interleave(block, 1).repeat_interleave(block, 2)
+    return pixels_of_tokens(blocks, grid_size, block)

@@ -85,7 +85,8 @@ class TokenModel(nn.Module):
         Raises:
             OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
             LabelError: the model has no labels, or not that one.
-            ValueError: the weights are not of the default dtype, float32.
+            ValueError: ``variations`` or ``seed`` is no whole number, or below 1 or 0, or the
+                weights are not of the default dtype, float32.
         """
         self._check_precision()
         checked_order(order, steps, self.config.token_count)

@@ -36,15 +36,17 @@ from biglearn_gan.arguments import (
 from biglearn_gan.card import card_text
 from biglearn_gan.config import ConfigError, parse_config
 from biglearn_gan.files import replacing
-from biglearn_gan.hub import CONFIG_NAME, WEIGHTS_NAME, may_be_on_hub, weights_file
+from biglearn_gan.hub import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    CheckpointError,
+    check_folder,
+    weights_file,
+)
 from biglearn_gan.inference import TokenModel
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
 from biglearn_gan.patches import patchify, tokens_covered, tokens_touched, unpatchify
 from biglearn_gan.progressive import OrderName
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be found, read or used, in one sentence."""
 
 
 class ScoreError(ValueError):
@@ -86,7 +88,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         """
         name = str(pretrained_model_name_or_path)
         try:
-            _check_folder(name)
+            check_folder(name)
             return super().from_pretrained(
                 name,
                 revision=revision,
@@ -172,7 +174,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
         Raises:
             ValueError: ``num`` or ``seed`` is no whole number, or below 1 or 0.
-            LabelError: see :meth:`complete`.
+            LabelError, OrderError: see :meth:`complete`.
         """
         check_whole("num", num, least=1)
         height, width = self.config.data.image_size
@@ -400,33 +402,3 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         channels = self.config.data.channels
         values = given[:, None].expand(-1, channels, -1, -1)
         return patchify(values, self.config.model.patch_size) & target[..., None]
-
-
-def _check_folder(name: str) -> None:
-    """Refuse what the hub's mixin would fail on without a word of its own, or ask the hub for."""
-    if may_be_on_hub(name):
-        return
-    folder = Path(name)
-    if folder.is_file():
-        raise CheckpointError(f"{name} is a file: name the folder that holds it")
-    if not folder.is_dir():
-        configs = folder.parent.glob(f"*/{CONFIG_NAME}")
-        beside = sorted(p.parent.name for p in configs if not _is_of_classifier(p))
-        there = f"in {folder.parent} are {', '.join(beside)}" if beside else "nothing is beside it"
-        raise CheckpointError(f"{name} does not exist; {there}")
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        inside = folder / "checkpoint"
-        hint = f"; {inside} is one" if (inside / CONFIG_NAME).is_file() else ""
-        raise CheckpointError(
-            f"{folder}: this folder holds no {CONFIG_NAME}, so no checkpoint{hint}"
-        )
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: holds a JSON {type(values).__name__}, not an object")
-    if _is_of_classifier(path):
-        raise CheckpointError(f"{folder}: holds a classifier, which measures, and not a model")
-
-
-def _is_of_classifier(path: Path) -> bool:
-    return b'"num_classes"' in path.read_bytes()

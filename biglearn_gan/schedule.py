@@ -50,7 +50,8 @@ class Schedule:
         In the game: a linear rise over ``warmup_images``, flat until ``hold_share`` of the game's
         images, then a linear fall to the final factors. The average's decay has the configured
         half-life, shorter at first, to forget random weights: (1 + n) / (10 + n) after n steps (as
-        TensorFlow's moving average does with ``num_updates``).
+        TensorFlow's moving average does with ``num_updates``). A run from a trained model, most of
+        whose weights are not random, has it whole from the start.
         """
         train = self.config.train
         steps = images_seen // train.batch_size

@@ -90,7 +90,7 @@ ONLY = {
     "fields": {"config", "gaussians"},
     "colours": set[str](),
     "readers": {"colours", "config", "fields", "images", "randomness"},
-    "data": {"config", "holes", "images", "observed", "readers"},
+    "data": {"config", "holes", "images", "observed", "patches", "readers"},
     "evaluation": set(ORDER[: ORDER.index("sampling") + 1]) - {"losses", "networks", "transformer"},
 }
 # Files that may name more in annotations (`if TYPE_CHECKING:`) than they import when they run.

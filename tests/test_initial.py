@@ -17,8 +17,9 @@ from biglearn_gan.calibration import describe
 from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.fit import Progress, fit
+from biglearn_gan.hub import CheckpointError
 from biglearn_gan.initial import load_initial
-from biglearn_gan.model import BigLearnGAN, CheckpointError
+from biglearn_gan.model import BigLearnGAN
 
 NO_WARM_START = {"train.warm_start.share": 0.0}
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from biglearn_gan.config import Config
 from biglearn_gan.evaluation.classifier import ImageClassifier
+from biglearn_gan.hub import CheckpointError
 from biglearn_gan.inference import CHUNK_ROWS
-from biglearn_gan.model import BigLearnGAN, CheckpointError, ScoreError
+from biglearn_gan.model import BigLearnGAN, ScoreError
 
 HEIGHT, WIDTH = 6, 10
 
@@ -214,7 +215,12 @@ def test_a_misspelt_folder_is_told_the_models_beside_it_and_no_classifiers(
 ) -> None:
     model.save_pretrained(tmp_path / "cats")
     ImageClassifier((8, 8), 1, 10).save_pretrained(tmp_path / "classifier_cats")
-    with pytest.raises(CheckpointError, match=rf"does not exist; in {tmp_path} are cats$"):
+    for name, content in {"broken": b"\xff", "dogs": b"{"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_bytes(content)
+    (tmp_path / "odd" / "config.json").mkdir(parents=True)
+    told = rf"does not exist; in {tmp_path} are broken, cats, dogs, odd$"
+    with pytest.raises(CheckpointError, match=told):
         BigLearnGAN.from_pretrained(tmp_path / "cat")
 
 

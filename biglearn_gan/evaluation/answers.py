@@ -18,6 +18,7 @@ from torch import Tensor
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.holes import named_hole
 from biglearn_gan.images import to_uint8, to_unit_range
+from biglearn_gan.patches import pixels_of_tokens, tokens_touched
 
 MARGINAL = "marginal:"
 """Prefix of a task that gives nothing and asks for the tokens of a hole alone, all else absent."""
@@ -232,14 +233,11 @@ def halves(
     hole: Bool[Tensor, "N H W"], patch_size: int, generators: Sequence[torch.Generator]
 ) -> Bool[Tensor, "N H W"]:
     """A random half of the patches that each hole touches (rounded down), within the hole."""
-    first = torch.zeros_like(hole)
-    rows, columns = hole.shape[1] // patch_size, hole.shape[2] // patch_size
-    cells = hole.view(-1, rows, patch_size, columns, patch_size).any(4).any(2).flatten(1)
+    grid_size = (hole.shape[1] // patch_size, hole.shape[2] // patch_size)
+    cells = tokens_touched(hole, patch_size)
+    first = torch.zeros_like(cells)
     for row, (touched, generator) in enumerate(zip(cells, generators, strict=True)):
         places = touched.nonzero()[:, 0]
         order = torch.randperm(len(places), generator=generator)
-        chosen = torch.zeros(rows * columns, dtype=torch.bool)
-        chosen[places[order[: len(places) // 2]]] = True
-        grid = chosen.view(rows, columns)
-        first[row] = grid.repeat_interleave(patch_size, 0).repeat_interleave(patch_size, 1)
-    return first & hole
+        first[row, places[order[: len(places) // 2]]] = True
+    return pixels_of_tokens(first, grid_size, patch_size) & hole

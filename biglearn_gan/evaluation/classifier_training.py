@@ -31,6 +31,7 @@ from biglearn_gan.evaluation.classifier import (
 from biglearn_gan.evaluation.masked_classifier import MaskedClassifier, calibration_on
 from biglearn_gan.holes import named_hole
 from biglearn_gan.masks import first_in_order, pattern_scores
+from biglearn_gan.patches import pixels_of_tokens
 from biglearn_gan.progress import ImageProgress
 from biglearn_gan.randomness import Stream, generator_for
 
@@ -150,8 +151,7 @@ def draw_observed(
         chosen = first_in_order(
             scores, torch.ones(len(rows), cells, dtype=torch.bool), (share * (cells + 1)).long()
         )
-        grid = chosen.view(-1, *grid_size)
-        parts.append(grid.repeat_interleave(block, 1).repeat_interleave(block, 2))
+        parts.append(pixels_of_tokens(chosen, grid_size, block))
     return torch.cat(parts)
 
 
