@@ -160,7 +160,7 @@ def _fit(
         first_budget = max_images
     else:
         max_images = config.train.max_images or state["max_images"]
-        first_budget = state.get("first_budget", state["max_images"])
+        first_budget = state["first_budget"]
     trainer = Trainer(config, dataset, accelerator, max_images, first_budget)
     if state is not None:
         trainer.load_state_dict(state["trainer"])

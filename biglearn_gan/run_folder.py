@@ -140,7 +140,7 @@ class RunFolder:
         path = self.path / "state.pt"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            return {"trainer": state["trainer"], "max_images": state["max_images"], **state}
+            return {key: state[key] for key in ("trainer", "max_images", "first_budget")}
         except MemoryError:
             raise
         except OSError as error:

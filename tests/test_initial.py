@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ def test_a_model_without_labels_learns_them_and_keeps_all_else(
     tiny_config: Callable[..., Config], trained: Path
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | LABELS)
-    initial = load_initial(config)
+    with pytest.warns(UserWarning, match=r"trained knows no labels: these \d+ are learned anew$"):
+        initial = load_initial(config)
     assert initial is not None
     state = players_state(config, initial)
     before = initial.state_dict()
@@ -171,7 +173,8 @@ def test_a_model_with_the_same_labels_keeps_them(
     BigLearnGAN(tiny_config(LABELS)).save_pretrained(tmp_path / "labelled")
     values = {"train.initial_model": str(tmp_path / "labelled")} | NO_WARM_START | LABELS
     config = tiny_config(values)
-    initial = load_initial(config)
+    with warnings.catch_warnings(action="error"):
+        initial = load_initial(config)
     assert initial is not None
     state, before = players_state(config, initial), initial.state_dict()
     assert state.keys() == before.keys()
@@ -179,18 +182,22 @@ def test_a_model_with_the_same_labels_keeps_them(
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, LABELS | {"data.name": "folder", "data.classes": 3}],
+    ("changes", "told"),
+    [
+        ({}, "labels, and this run none: they are left behind"),
+        (LABELS | {"data.name": "folder", "data.classes": 3}, "labels, and this run 3: they are l"),
+    ],
     ids=["no labels", "other classes"],
 )
 def test_a_model_with_other_labels_leaves_them_behind(
-    tiny_config: Callable[..., Config], tmp_path: Path, changes: dict[str, Any]
+    tiny_config: Callable[..., Config], tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     initial = BigLearnGAN(tiny_config(LABELS))
     initial.save_pretrained(tmp_path / "labelled")
     values = {"train.initial_model": str(tmp_path / "labelled")} | NO_WARM_START | changes
     config = tiny_config(values)
-    loaded = load_initial(config)
+    with pytest.warns(UserWarning, match=rf"^train.initial_model: .*labelled knows \d+ {told}"):
+        loaded = load_initial(config)
     assert loaded is not None
     state = players_state(config, loaded)
     for name, value in initial.state_dict().items():
@@ -198,6 +205,20 @@ def test_a_model_with_other_labels_leaves_them_behind(
             assert torch.equal(state.pop(name), value)
     assert state.keys() == (ADDED if changes else set())
     assert all(len(value) in (3, 4) for value in state.values())  # one row more for unknown
+
+
+def test_labels_of_other_data_keep_their_numbers_and_that_is_told(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    initial = BigLearnGAN(tiny_config(LABELS))
+    initial.save_pretrained(tmp_path / "labelled")
+    classes = initial.config.data.num_classes
+    values = {"train.initial_model": str(tmp_path / "labelled")} | NO_WARM_START | LABELS
+    config = tiny_config(values | {"data.name": "folder", "data.classes": classes})
+    with pytest.warns(UserWarning, match=r"labels of \w+: they now stand for those of folder$"):
+        loaded = load_initial(config)
+    assert loaded is not None
+    assert players_state(config, loaded).keys() == initial.state_dict().keys()
 
 
 def test_no_model_is_told_and_nothing_is_written(
