@@ -22,7 +22,7 @@ from torch.optim import Adam
 from biglearn_gan import losses
 from biglearn_gan.config import Config
 from biglearn_gan.masks import TokenSequence
-from biglearn_gan.networks import Discriminator, Generator
+from biglearn_gan.networks import Discriminator, Generator, make_networks, taken_over
 from biglearn_gan.patches import gather_tokens
 from biglearn_gan.randomness import Stream, generator_for
 from biglearn_gan.transformer import twice_differentiable_attention
@@ -126,12 +126,9 @@ class Players:
     def __init__(self, config: Config, accelerator: Accelerator):
         self.config = config
         self.accelerator = accelerator
-        shape = (config.token_count, config.token_dim)
-        reads = (config.data.num_classes, config.reads_kept_pixels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator_for(Stream.WEIGHTS, config.train.seed).initial_seed())
-            generator = Generator(*shape, config.model.generator, *reads)
-            discriminator = Discriminator(*shape, config.model.discriminator, *reads)
+            generator, discriminator = make_networks(config)
         self.generator = generator.to(accelerator.device)
         self.discriminator = discriminator.to(accelerator.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
@@ -166,7 +163,7 @@ class Players:
             "average": generator,
         }
         for name, network in self._networks().items():
-            network.load_state_dict(_taken_over(sources[name].state_dict(), network.state_dict()))
+            network.load_state_dict(taken_over(sources[name].state_dict(), network.state_dict()))
 
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
@@ -432,19 +429,3 @@ class Players:
         ours = [parameter.detach() for parameter in self.average.parameters()]
         theirs = [parameter.detach() for parameter in self.generator.parameters()]
         torch._foreach_lerp_(ours, theirs, 1 - decay)
-
-
-def _taken_over(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a trained network, with ours for labels where these are not the same."""
-
-    def classes(weights: dict[str, Tensor]) -> int:
-        return len(weights.get("label.value", ()))
-
-    def of_labels(name: str) -> bool:
-        return name.startswith(("label.", "label_head."))
-
-    taken = {name: torch.zeros_like(ours[name]) for name in ours if ".kept." in name} | theirs
-    if classes(theirs) != classes(ours):
-        taken = {name: value for name, value in taken.items() if not of_labels(name)}
-        taken |= {name: value for name, value in ours.items() if of_labels(name)}
-    return taken

@@ -35,6 +35,9 @@ HOLE_NAMES = (
     "outside:SIZE",
 )
 
+WITH_PARAMETER = ("random:", "inside:", "outside:")
+"""How names begin that say how much, or how large."""
+
 STROKE_SHARE = 0.3
 """Share of the pixels that a ``strokes`` hole covers, between MAT's and LaMa's usual sizes."""
 
@@ -109,6 +112,11 @@ def named_hole(
     if name.startswith("outside:"):
         return ~_squares(name, image_size, images, seed)
     raise UnknownHole(f"unknown mask {name!r}: it is none of {', '.join(HOLE_NAMES)}")
+
+
+def is_hole_name(text: str) -> bool:
+    """Whether this is meant as a hole's name, and not as a file's."""
+    return text in HOLE_NAMES or text.startswith(WITH_PARAMETER)
 
 
 def read_hole(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from biglearn_gan.arguments import WITHOUT_LABELS, LabelError, Labels, check_draws, checked_labels
 from biglearn_gan.config import Config
 from biglearn_gan.masks import UNKNOWN_LABEL, TokenMasks
-from biglearn_gan.networks import Discriminator, Generator
+from biglearn_gan.networks import make_networks
 from biglearn_gan.patches import gather_tokens, scatter_tokens
 from biglearn_gan.progressive import OrderName, checked_order, parts_in_order
 from biglearn_gan.randomness import Stream, generator_for
@@ -37,10 +37,7 @@ class TokenModel(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        shape = (config.token_count, config.token_dim)
-        reads = (config.data.num_classes, config.reads_kept_pixels)
-        self.generator = Generator(*shape, config.model.generator, *reads)
-        self.discriminator = Discriminator(*shape, config.model.discriminator, *reads)
+        self.generator, self.discriminator = make_networks(config)
 
     @property
     def device(self) -> torch.device:

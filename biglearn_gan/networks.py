@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from biglearn_gan.config import GeneratorConfig, NetworkConfig
+from biglearn_gan.config import Config, GeneratorConfig, NetworkConfig
 from biglearn_gan.masks import UNKNOWN_LABEL
 from biglearn_gan.transformer import Transformer, rms_norm
 
@@ -294,3 +294,31 @@ class Discriminator(nn.Module):
         if hand_over == "trunk":
             for ours, theirs in zip(self.trunk.blocks, generator.trunk.blocks, strict=False):
                 ours.load_state_dict(theirs.state_dict(), strict=False)
+
+
+def make_networks(config: Config) -> tuple[Generator, Discriminator]:
+    """Both networks of a configuration, with random weights."""
+    shape = (config.token_count, config.token_dim)
+    reads = (config.data.num_classes, config.reads_kept_pixels)
+    generator = Generator(*shape, config.model.generator, *reads)
+    return generator, Discriminator(*shape, config.model.discriminator, *reads)
+
+
+def taken_over(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a trained network, for one of the same settings but for what it reads.
+
+    Where it read no kept pixels, that layer is 0; what reads and predicts labels stays ours where
+    it knew none, or another number of classes.
+    """
+
+    def label_rows(weights: dict[str, Tensor]) -> int:
+        return len(weights.get("label.value", ()))  # one more than classes, for unknown
+
+    def of_labels(name: str) -> bool:
+        return name.startswith(("label.", "label_head."))
+
+    taken = {name: torch.zeros_like(ours[name]) for name in ours if ".kept." in name} | theirs
+    if label_rows(theirs) != label_rows(ours):
+        taken = {name: value for name, value in taken.items() if not of_labels(name)}
+        taken |= {name: value for name, value in ours.items() if of_labels(name)}
+    return taken

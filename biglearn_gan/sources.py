@@ -14,7 +14,7 @@ from torch import Tensor
 from biglearn_gan.arguments import WITHOUT_LABELS, LabelError
 from biglearn_gan.config import DataConfig, DataSetName, HoleColour
 from biglearn_gan.data import SPLITS, load_dataset
-from biglearn_gan.holes import HOLE_NAMES, HoleError, UnknownHole, named_hole, read_hole
+from biglearn_gan.holes import HoleError, UnknownHole, is_hole_name, named_hole, read_hole
 from biglearn_gan.images import MASK_SUFFIX, DataError, files_at, image_files, load_images
 from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.patches import tokens_touched
@@ -77,7 +77,7 @@ def pixels_alone(data: DataConfig) -> DataConfig:
 
 def is_path(mask: str) -> bool:
     """Whether a mask is a file or a folder, there or not, and no pattern's name."""
-    if mask in HOLE_NAMES or mask.startswith(("random:", "inside:", "outside:")):
+    if is_hole_name(mask):
         return False
     return Path(mask).exists() or bool(Path(mask).suffix)
 
