@@ -289,6 +289,9 @@ def classify(
 
     if output.suffix != ".csv":
         fail(f"--output must name a file with the suffix .csv, not {output}", code=2)
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not above.is_dir():
+        fail(f"--output {output}: {above} is a file, so that nothing can lie in it", code=2)
     if mask is None:
         refuse("a classification of whole images", {"--mask-hole": mask_hole})
     elif not is_path(mask):

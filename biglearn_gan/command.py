@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import typer
@@ -70,6 +71,7 @@ def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     parser: Any = typer.main.get_command(_application(command))
     try:
+        _refuse_empty(sys.argv[1:])
         code = parser.main(prog_name=name, standalone_mode=False)
         if code == INTERRUPTED:
             fail("interrupted")
@@ -81,6 +83,16 @@ def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
             typer.echo(f"{name}: {line}", err=True)
         sys.exit(mistake.code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty path would mean the folder one is in, and an empty name whatever is usual."""
+    for before, argument in pairwise(("", *arguments)):
+        if argument.startswith("--") and argument.endswith("="):
+            fail(f"{argument} has no value (a variable of the shell that is not set?)", code=2)
+        if not argument:
+            place = f"after {before} " if before else ""
+            fail(f"{place}stands an empty value (a variable of the shell that is not set?)", code=2)
 
 
 def _application(command: typer.Typer | Callable[..., None]) -> typer.Typer:

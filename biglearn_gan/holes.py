@@ -79,7 +79,7 @@ def named_hole(
     Raises:
         UnknownHole: there is no such name.
         HoleError: a share outside (0, 1], blocks that do not divide the image, or a square that
-            does not fit inside it.
+            does not fit inside it, or outside of which nothing is.
     """
     height, width = image_size
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
@@ -215,9 +215,11 @@ def _squares(
 ) -> Bool[Tensor, "N H W"]:
     kind, _, text = name.partition(":")
     size = int(text) if text.isdecimal() else 0
-    if not 1 <= size <= min(image_size):
+    everything = kind == "outside" and image_size[0] == image_size[1]
+    largest = min(image_size) - everything  # a hole has a pixel at least
+    if not 1 <= size <= largest:
         raise HoleError(
-            f"mask {name!r}: expected {kind}:SIZE with a square of 1 to {min(image_size)} pixels"
+            f"mask {name!r}: expected {kind}:SIZE with a square of 1 to {largest} pixels"
         )
     squares = torch.zeros(len(images), *image_size, dtype=torch.bool)
     for square, index in zip(squares, images, strict=True):

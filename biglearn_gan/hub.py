@@ -56,7 +56,7 @@ def check_folder(name: str) -> None:
     if not folder.is_dir():
         configs = folder.parent.glob(f"*/{CONFIG_NAME}")
         beside = sorted(p.parent.name for p in configs if not _is_of_classifier(p))
-        there = f"in {folder.parent} are {', '.join(beside)}" if beside else "nothing is beside it"
+        there = f"in {folder.parent} are {', '.join(beside)}" if beside else "no model is beside it"
         raise CheckpointError(f"{name} does not exist; {there}")
     path = folder / CONFIG_NAME
     if not path.is_file():

@@ -10,8 +10,7 @@ goes on, and a finished one is not repeated, also where another grid made it. Be
 (or in ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation
 over seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there
 or not, so that seeds and variants can be added anywhere; a line of another configuration is
-refused, and another
-``--output`` with other ``--runs`` measures all anew.
+refused, and another ``--output`` with other ``--runs`` measures all anew.
 """
 
 from __future__ import annotations

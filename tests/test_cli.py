@@ -678,7 +678,19 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "square that is no whole number": (
         (*SAMPLE, "--mask", "outside:1.5"),
         2,
-        "mask 'outside:1.5': expected outside:SIZE with a square of 1 to 8 pixels",
+        "mask 'outside:1.5': expected outside:SIZE with a square of 1 to 7 pixels",
+    ),
+    "square outside of which nothing is": (
+        (*SAMPLE, "--mask", "outside:8"),
+        2,
+        "mask 'outside:8': expected outside:SIZE with a square of 1 to 7 pixels",
+    ),
+    "empty value": ((*SAMPLE, "--mask", ""), 2, "after --mask stands an empty value"),
+    "no value": ((*SAMPLE, "--mask="), 2, "--mask= has no value"),
+    "output below a file": (
+        ("classify", "--checkpoint", "{checkpoint}", "--output", "{tmp}/wide.png/labels.csv"),
+        2,
+        "wide.png is a file, so that nothing can lie in it",
     ),
     "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),

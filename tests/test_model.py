@@ -206,7 +206,7 @@ def test_a_name_that_is_nothing_is_one_sentence_with_both_readings(
 
 
 def test_an_absolute_path_is_no_name_on_the_hub() -> None:
-    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; nothing is besi"):
+    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; no model is besi"):
         BigLearnGAN.from_pretrained("/no/such/folder")
 
 
