@@ -70,7 +70,10 @@ class Trainer:
         kept = None
         if config.reads_kept_pixels:
             kept = KeptPixels(
-                config.tasks.kept_pixels, config.model.patch_size, config.data.channels
+                config.tasks.kept_pixels,
+                config.grid_size,
+                config.model.patch_size,
+                config.data.channels,
             )
         components = components_of(config.tasks)
         self.game_tasks = TaskSampler(components, config.grid_size, label_given, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from biglearn_gan import kept as kept_pixels
 from biglearn_gan.card import card_text
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data import ImageDataset
 from biglearn_gan.kept import SCATTERED_SHARE, KeptPixels
 from biglearn_gan.masks import TokenMasks
 from biglearn_gan.model import BigLearnGAN
-from biglearn_gan.patches import patchify
+from biglearn_gan.patches import patchify, unpatchify
 from biglearn_gan.sources import told_of_hole
 from biglearn_gan.trainer import Trainer
 
@@ -41,44 +43,88 @@ def drawn(law: KeptPixels, masks: TokenMasks, seed: int = 0) -> tuple[TokenMasks
     return made, made.kept
 
 
-@given(st.integers(0, 2**32), st.integers(2, 7), st.integers(1, 3), st.floats(0, 1))
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([(3, 3), (2, 5), (4, 1)]),
+    st.integers(2, 7),
+    st.integers(1, 3),
+    st.floats(0, 1),
+)
 @settings(max_examples=50, deadline=None)
 def test_targets_keep_whole_pixels_and_never_all(
-    seed: int, patch_size: int, channels: int, share: float
+    seed: int, grid_size: tuple[int, int], patch_size: int, channels: int, share: float
 ) -> None:
-    asked = tasks(6, 9, seed)
-    law = KeptPixels(share, patch_size, channels)
+    tokens = math.prod(grid_size)
+    asked = tasks(6, tokens, seed)
+    law = KeptPixels(share, grid_size, patch_size, channels)
     made, kept = drawn(law, asked, seed)
-    assert kept.shape == (6, 9, channels * patch_size**2)
+    assert kept.shape == (6, tokens, channels * patch_size**2)
     assert torch.equal(made.union, asked.union)
-    assert not (asked.target & ~made.target).any()
     assert not kept[~made.target].any()
     assert not kept.all(dim=2).any()
-    pixels = kept.view(6, 9, channels, -1)
+    pixels = kept.view(6, tokens, channels, -1)
     assert (pixels == pixels[:, :, :1]).all()
     again, kept_again = drawn(law, asked, seed)
     assert torch.equal(kept_again, kept) and torch.equal(again.target, made.target)
 
 
-def test_so_many_tasks_keep_something_and_the_others_nothing() -> None:
+def test_so_many_tasks_keep_something_and_the_others_are_as_asked() -> None:
     half = torch.arange(16).expand(4000, 16) < 8
     asked = TokenMasks(half, ~half)
-    made, kept = drawn(KeptPixels(0.3, 7, 1), asked)
-    # A task may keep nothing by chance, where few of its targets are touched.
-    assert 0.25 < float(kept.flatten(1).any(dim=1).double().mean()) < 0.3 + 0.03
+    made, kept = drawn(KeptPixels(0.3, (4, 4), 7, 1), asked)
+    keeps = kept.flatten(1).any(dim=1)
+    assert 0.25 < float(keeps.double().mean()) < 0.3 + 0.03  # a brush may hide all, or nothing
     shares = kept[kept.any(dim=2)].double().mean(dim=1)
     assert shares.min() < 0.05 and shares.max() > 0.95
     unchanged = (made.target == asked.target).all(dim=1)
-    assert 0.3 * SCATTERED_SHARE - 0.02 < 1 - float(unchanged.double().mean()) < 0.1
-    assert not made.source[~unchanged].any()
-    assert not drawn(KeptPixels(0.0, 7, 1), asked)[1].any()
-    every = drawn(KeptPixels(1.0, 7, 1), asked)[1]
-    assert float(every.flatten(1).any(dim=1).double().mean()) > 0.85
+    assert float((~unchanged & ~keeps).double().mean()) < 0.01
+    everywhere = float((keeps & made.target.all(dim=1)).double().mean())
+    assert 0.3 * SCATTERED_SHARE - 0.02 < everywhere < 0.3 * SCATTERED_SHARE + 0.06
+    never, nothing = drawn(KeptPixels(0.0, (4, 4), 7, 1), asked)
+    assert torch.equal(never.target, asked.target) and not nothing.any()
+
+
+def moved(target: Tensor, patch_size: int) -> Tensor:
+    """What is hidden, (4000, H, W), where every hole is moved."""
+    asked = TokenMasks(~target, target).rows(torch.zeros(4000, dtype=torch.int64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_pixels, "SCATTERED_SHARE", 0.0)
+        patch.setattr(kept_pixels, "BRUSHED_SHARE", 0.0)
+        made, kept = drawn(KeptPixels(1.0, (4, 4), patch_size, 1), asked)
+    return unpatchify(made.target[..., None] & ~kept, (4, 4), patch_size)[:, 0]
+
+
+def test_a_moved_box_stays_one_box_of_up_to_twice_its_size() -> None:
+    box = torch.zeros(1, 4, 4, dtype=torch.bool)
+    box[:, 1:3, 1:3] = True
+    hidden = moved(box.flatten(1), 4)  # 8 x 8 pixels of 16 x 16
+    heights, widths = (hidden.any(dim=d).sum(dim=1) for d in (2, 1))
+    upright = hidden.sum(dim=(1, 2)) == heights * widths
+    assert 0.5 - 0.03 < float(upright.double().mean()) < 0.7  # small ones turn into one, too
+    inside = ~(hidden[:, 0].any(1) | hidden[:, -1].any(1) | hidden[:, :, 0].any(1))
+    inside &= ~hidden[:, :, -1].any(1) & upright
+    assert {4, 5, 6, 7, 8, 9, 10, 11, 12} <= set(heights[inside].tolist()) <= set(range(3, 15))
+    cut = (heights % 4 > 0) & inside
+    assert float(cut.double().mean()) > 0.2
+    assert hidden.flatten(1).any(dim=1).all() and not hidden.flatten(1).all(dim=1).any()
+
+
+def test_a_moved_side_goes_on_to_the_border() -> None:
+    side = torch.zeros(1, 4, 4, dtype=torch.bool)
+    side[:, :, 2:] = True
+    hidden = moved(side.flatten(1), 4)
+    straight = (hidden == hidden[:, :1]).all(dim=(1, 2))
+    assert 0.5 - 0.03 < float(straight.double().mean()) < 0.55
+    rows = hidden[straight][:, 0]
+    assert (rows.long().diff(dim=1).abs().sum(dim=1) == 1).all()  # one edge, no strip beyond it
+    given = (~rows).sum(dim=1)
+    assert set(given.tolist()) >= set(range(1, 16))
+    assert float((given % 4 > 0).double().mean()) > 0.5
 
 
 def test_what_has_no_source_is_given_nothing() -> None:
     everything = torch.ones(50, 16, dtype=torch.bool)
-    made, kept = drawn(KeptPixels(1.0, 7, 1), TokenMasks(~everything, everything))
+    made, kept = drawn(KeptPixels(1.0, (4, 4), 7, 1), TokenMasks(~everything, everything))
     assert not kept.any()
     assert torch.equal(made.target, everything)
 
