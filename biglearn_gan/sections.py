@@ -172,8 +172,8 @@ class TasksConfig(Section):
     ``weights`` replace those of a preset's components, by name; they need not sum to one. A model
     with labels draws an image given its label in a share ``label_given`` of its tasks, and without
     it in the others; it learns to predict the label in all of them. In a share ``kept_pixels`` of
-    the tasks with a source, parts of some target patches are given, so that a hole that does not
-    follow the borders of patches loses nothing; at 0 the model cannot read them.
+    the tasks with a source, the hole does not follow the borders of patches, and what it leaves of
+    them is given; at 0 the model cannot read that.
     """
 
     preset: PresetName | None = None

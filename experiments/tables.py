@@ -1,6 +1,7 @@
 """The tables of README.md, experiments/README.md and the model cards, from what `evaluate` wrote.
 
     python experiments/tables.py checkpoints/mnist/evaluation/metrics.json [--summary]
+    python experiments/tables.py one/metrics.json another/metrics.json
 
 One table of the model (value ± standard error, with floor or ceiling in parentheses), and one of
 what is no model beside it; with --summary the short one of README.md; for `evaluate --oracle`, one
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from biglearn_gan.command import fail, run
+from biglearn_gan.command import fail, refuse, run
 
 REFERENCES = ("nearest-pasted", "mean-pasted", "glued")
 SUBJECTS = (*REFERENCES, "in-two-steps")
@@ -60,11 +61,27 @@ Measured = dict[tuple[str, str], dict[str, Any]]
 
 
 def main(
-    metrics: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="metrics.json")],
+    metrics: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="A metrics.json; of several the main numbers are set side by side.",
+        ),
+    ],
     summary: Annotated[bool, typer.Option("--summary", help="The short one.")] = False,
 ) -> None:
     """Print the tables as Markdown."""
-    records = read_records(metrics)
+    if len(metrics) > 1:
+        refuse("several evaluations", {"--summary": summary})
+        records = [record for path in metrics for record in read_records(path)]
+        tasks = dict.fromkeys(r["task"] for r in records if r["task"] != "originals")
+        names = [path.parent.name for path in metrics]
+        if len(set(names)) < len(names):
+            fail("evaluations side by side are told apart by their folders' names", code=2)
+        typer.echo(side_by_side({path.parent.name: path.parent for path in metrics}, list(tasks)))
+        return
+    records = read_records(metrics[0])
     oracle = any("_oracle" in record["metric"] for record in records)
     make = oracle_table if oracle else summary_table if summary else tables
     typer.echo(make(records))

@@ -27,6 +27,8 @@ from tables import (
     tables,
 )
 
+from biglearn_gan.card import card_text
+from biglearn_gan.model import BigLearnGAN
 from biglearn_gan.progressive import OrderName
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -41,6 +43,10 @@ def printed_of(kept: Path) -> list[str]:
         counts = sorted(int(name.removeprefix("steps_")) for name in folders)
         beside = EXPERIMENTS.parent / "checkpoints" / subject / "evaluation"
         return [side_by_side(flow_matching.rows_of(kept, counts, beside), TASKS)]
+    if script == "tables":
+        paths = [str(kept / side / "metrics.json") for side in ("before", "after")]
+        command = [sys.executable, str(EXPERIMENTS / "tables.py"), *paths]
+        return [subprocess.run(command, capture_output=True, text=True, check=True).stdout]
     if script == "progressive":
         orders = get_args(OrderName)
         parts = [name.split("_") for name in folders]
@@ -72,6 +78,16 @@ def test_tables_of_ways_to_draw_are_those_of_their_records(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "coloured_mnist"])
+def test_the_head_of_a_shipped_card_is_that_of_its_model(name: str) -> None:
+    folder = EXPERIMENTS.parent / "checkpoints" / name
+    config = BigLearnGAN.from_pretrained(folder).config
+    shipped = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    by_hand = ("| images seen |", "| training time |")  # of more than one call
+    for line in card_text(config).splitlines():
+        assert line.startswith(by_hand) or line in shipped
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "coloured_mnist"])
 def test_what_is_said_of_labels_was_measured(name: str) -> None:
     results = json.loads(
         (EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/labels.json").read_text()
@@ -95,6 +111,14 @@ def test_tables_are_those_of_the_shipped_records(document: str) -> None:
     for name in names:
         records = json.loads((EXPERIMENTS.parent / name / "metrics.json").read_text())
         assert tables(records) in text
+
+
+def test_several_evaluations_need_names_of_their_own() -> None:
+    path = str(RECORDS / "tables-mnist/before/metrics.json")
+    command = [sys.executable, str(EXPERIMENTS / "tables.py"), path, path]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.endswith("side by side are told apart by their folders' names\n")
 
 
 def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
