@@ -263,7 +263,7 @@ def _train(
             classifier.parameters(), LEARNING_RATE, weight_decay=weight_decay
         )
         order = EpochOrder(len(dataset), seed)
-        generator = generator_for(Stream.FLIPS, seed)
+        generator = generator_for(Stream.FLIPS, seed, 0)
         steps = images // BATCH_SIZE
         for step in range(steps):
             done = step / steps
