@@ -6,6 +6,7 @@ imports torch.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -68,7 +69,9 @@ def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
     A mistake is told under ``name``; an error that is none is a bug and keeps its traceback.
     """
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        os.environ["HF_HUB_VERBOSITY"] = "error"
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # where it is imported already
     parser: Any = typer.main.get_command(_application(command))
     try:
         _refuse_empty(sys.argv[1:])

@@ -287,7 +287,7 @@ def test_one_row_without_its_square_is_enough(kept: list[tuple[int, int]], tmp_p
         masks[3][pixel] = False
     with pytest.raises(DataError, match="do not leave one square of 2 x 2 pixels in each row"):
         load_given(with_masks(masks, tmp_path), black, "outside:2")
-    with pytest.raises(HoleError, match="a square of 1 to 12 pixels"):
+    with pytest.raises(HoleError, match="a square of 1 to 11 pixels"):
         load_given(with_masks(masks, tmp_path), black, "outside:13")
 
 

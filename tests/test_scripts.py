@@ -53,9 +53,15 @@ MISTAKES = {
         "--data-root nowhere is no folder",
     ),
     "flow_matching": (
-        [*("--config", "experiments/digits.yaml", "--output", "x"), "--images", "1", "--steps", ""],
+        [
+            "--config",
+            "experiments/digits.yaml",
+            "--output",
+            "x",
+            *("--images", "1", "--steps", ","),
+        ],
         2,
-        "--steps must be whole numbers from 1, such as 1,2,4, not ''",
+        "--steps must be whole numbers from 1, such as 1,2,4, not ','",
     ),
     "flow_matching, kept pixels": (
         ["--config", "experiments/mnist.yaml", "--output", "x", "--images", "1"],
