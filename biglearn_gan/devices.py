@@ -5,14 +5,18 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from biglearn_gan.config import ConfigError
+from biglearn_gan.errors import UsageError
+
+
+class DeviceError(UsageError):
+    """This machine has no such device, in one sentence."""
 
 
 def usable_device(name: str) -> torch.device:
     """The device of that name (``auto``: the best one here), after a first number on it.
 
     Raises:
-        ConfigError: this machine has no such device.
+        DeviceError: this machine has no such device.
     """
     try:
         device = torch.device(_devices_here()[-1] if name == "auto" else name)
@@ -26,7 +30,7 @@ def make_accelerator(device: str) -> Accelerator:
     """accelerate's view of the device and the processes.
 
     Raises:
-        ConfigError: the device is not on this machine.
+        DeviceError: the device is not on this machine.
     """
     if device not in ("auto", *_devices_here()):
         raise _no_device(device)
@@ -39,6 +43,6 @@ def _devices_here() -> tuple[str, ...]:
     return ("cpu", *(name for name, there in others.items() if there))
 
 
-def _no_device(name: str) -> ConfigError:
+def _no_device(name: str) -> DeviceError:
     names = ", ".join(("auto", *_devices_here()))
-    return ConfigError([f"this machine has no device {name!r}: choose one of {names}"])
+    return DeviceError(f"this machine has no device {name!r}: choose one of {names}")

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from biglearn_gan.errors import UserError
 
-class OutputError(Exception):
+
+class OutputError(UserError):
     """An output folder where files would be lost or mixed up, in one sentence."""
 
 

@@ -36,10 +36,10 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
-from tables import SUBJECTS, parts_of
 
-from biglearn_gan.command import Mistake, fail, run
+from biglearn_gan.cli.runner import CommandError, fail, run
 from biglearn_gan.config import Config, load_config
+from biglearn_gan.evaluation.tables import SUBJECTS, parts_of
 from biglearn_gan.files import replacing
 
 MEASURES = (
@@ -78,7 +78,7 @@ def read_grid(path: Path) -> Grid:
     try:
         return Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
-        raise Mistake(f"{path}: {' '.join(str(error).split())}", code=2) from None
+        raise CommandError(f"{path}: {' '.join(str(error).split())}", code=2) from None
 
 
 def check_columns(grid: Grid) -> None:

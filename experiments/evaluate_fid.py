@@ -24,19 +24,19 @@ from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
-from biglearn_gan.cli_options import DataRoot, Device, found_at, load_model
-from biglearn_gan.command import fail, run
+from biglearn_gan.cli.options import DataRoot, Device, load_model, with_data_root
+from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import DataConfig
+from biglearn_gan.data.image_files import UNREADABLE, DataError
 from biglearn_gan.devices import usable_device
-from biglearn_gan.evaluation.answers import Drawn, Question
-from biglearn_gan.evaluation.features import INCEPTION_ROWS, InceptionFeatures
-from biglearn_gan.evaluation.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.evaluation.records import metric_name
+from biglearn_gan.evaluation.task import EvaluationTask, ModelSamples
 from biglearn_gan.files import replacing
-from biglearn_gan.images import UNREADABLE, DataError
-from biglearn_gan.model import BigLearnGAN
+from biglearn_gan.inference.inputs import check_hole, load_hole, load_input_images
+from biglearn_gan.metrics.features import INCEPTION_ROWS, InceptionFeatures
+from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.progress import unit_bars
-from biglearn_gan.sources import check_hole, load_hole, load_sources
 
 FOR_CHECKPOINT = ("mask", "images", "num", "seed", "data_root")
 
@@ -104,7 +104,7 @@ def main(
         what, batches = f"the {count:,} images in {first[0]}", read_files(files)
     else:
         model = load_model(checkpoint, place)
-        data = found_at(data_root, model.config.data)
+        data = with_data_root(data_root, model.config.data)
         question, split = ask(model, data, mask, images, num, seed)
         count, task = len(question), question.task
         what = f"{count:,} joint samples of {checkpoint}"
@@ -182,7 +182,7 @@ def read_files(files: list[Path]) -> Iterator[UInt8[Tensor, "B 3 H W"]]:
 
 def ask(
     model: BigLearnGAN, data: DataConfig, mask: str, images: str | None, num: int, seed: int
-) -> tuple[Question, str | None]:
+) -> tuple[EvaluationTask, str | None]:
     """What the model draws, and which images it completes as a metric's name has it."""
     check_hole(mask, model)
     split: str | None = None
@@ -191,13 +191,13 @@ def ask(
         pixels = torch.zeros(1, data.channels, *data.image_size, dtype=torch.uint8)
         pixels = pixels.expand(num, -1, -1, -1)
     else:
-        sources = load_sources(data, images, num)
+        sources = load_input_images(data, images, num)
         for note in sources.notes:
             typer.echo(note)
         pixels, names, split = sources.images, sources.names, split_name(data, images)
     hole = load_hole(mask, model, len(pixels), seed, names=names)
     task = Path(mask).stem if Path(mask).exists() else mask
-    return Question(task, pixels, None, hole, torch.zeros_like(hole)), split
+    return EvaluationTask(task, pixels, None, hole, torch.zeros_like(hole)), split
 
 
 def split_name(data: DataConfig, images: str | None) -> str:
@@ -210,9 +210,11 @@ def split_name(data: DataConfig, images: str | None) -> str:
     return split if name == data.name else f"{name}-{split}"
 
 
-def draw(model: BigLearnGAN, question: Question, seed: int) -> Iterator[UInt8[Tensor, "B C H W"]]:
+def draw(
+    model: BigLearnGAN, question: EvaluationTask, seed: int
+) -> Iterator[UInt8[Tensor, "B C H W"]]:
     """The model's answers, rounded to 8 bits, a part at a time."""
-    answers = Drawn(model, question, seed)
+    answers = ModelSamples(model, question, seed)
     for start in range(0, len(question), INCEPTION_ROWS):
         yield answers.read(start, start + INCEPTION_ROWS, 1)[:, 0]
 

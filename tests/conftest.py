@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from biglearn_gan.config import Config, parse_config
-from biglearn_gan.data import ImageDataset
-from biglearn_gan.masks import TokenMasks
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.tasks.token_masks import TokenMasks
 
 TINY: dict[str, Any] = {
     "data": {"name": "digits", "image_size": 8, "channels": 1},
@@ -43,7 +43,7 @@ TINY: dict[str, Any] = {
         "log_images": 8,
         "grid_images": 1000,
         "checkpoint_images": 1000,
-        "evaluation_share": 0.0,
+        "evaluation_time_share": 0.0,
         "tensorboard": False,
     },
 }
@@ -124,8 +124,8 @@ def oblong_config(tiny_config: Callable[..., Config]) -> Config:
 @pytest.fixture
 def tiny_dataset() -> ImageDataset:
     """37 images of 8 x 8 pixels, each with a bright half of its own."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 80, (37, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 80, (37, 1, 8, 8), generator=rng, dtype=torch.uint8)
     pixels[::2, :, :4] += 150
     pixels[1::2, :, 4:] += 150
     return ImageDataset("tiny:train", pixels)
@@ -136,10 +136,10 @@ def draw_masks() -> Callable[..., TokenMasks]:
     """Draw masks of ``rows`` x ``length`` tokens with ``present`` present tokens in every row."""
 
     def draw(rows: int, length: int, present: int, seed: int = 0) -> TokenMasks:
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.rand(rows, length, generator=generator).argsort(dim=1)
+        rng = torch.Generator().manual_seed(seed)
+        order = torch.rand(rows, length, generator=rng).argsort(dim=1)
         union = order < present
-        target = union & (torch.rand(rows, length, generator=generator) < 0.5)
+        target = union & (torch.rand(rows, length, generator=rng) < 0.5)
         target |= order == 0  # at least one target
         target &= order != 1  # and, where two are present, one source
         return TokenMasks(union & ~target, target)
@@ -155,7 +155,7 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from pytorch_fid import inception
 
-    generator = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     weights: dict[str, torch.Tensor] = {}
 
     def keep(network: torch.nn.Module, state: object) -> None:
@@ -163,9 +163,9 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             weights[name] = old
             if old.ndim > 1:  # He et al. 2015, for rectified units
                 scale = (2 / old[0].numel()) ** 0.5
-                weights[name] = scale * torch.randn(old.shape, generator=generator)
+                weights[name] = scale * torch.randn(old.shape, generator=rng)
             elif name.endswith("bias"):
-                weights[name] = torch.rand(old.shape, generator=generator)
+                weights[name] = torch.rand(old.shape, generator=rng)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})

@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 from biglearn_gan.config import Config, DataConfig
-from biglearn_gan.data import load_dataset
-from biglearn_gan.evaluation import shipped
-from biglearn_gan.evaluation.classifier import ImageClassifier, save_classifier
-from biglearn_gan.evaluation.masked_classifier import MaskedClassifier
-from biglearn_gan.evaluation.outcome import Rulers
-from biglearn_gan.evaluation.protocol import ProtocolError
-from biglearn_gan.evaluation.shipped import load_rulers, quick_evaluation
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.evaluation.during_training import quick_evaluation
+from biglearn_gan.metrics import metric_models as shipped
+from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
+from biglearn_gan.metrics.masked_classifier import MaskedClassifier
+from biglearn_gan.metrics.metric_models import MetricModelError, MetricModels, load_metric_models
 
 
 @pytest.fixture
@@ -31,10 +30,10 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return [here / "checkpoints", beside, clone / "checkpoints"]
 
 
-def rulers_of(checkpoint: Path | None) -> tuple[Rulers, tuple[str, ...]]:
+def shipped_metric_models(checkpoint: Path | None) -> tuple[MetricModels, tuple[str, ...]]:
     name = None if checkpoint is None else str(checkpoint)
     device = torch.device("cpu")
-    return load_rulers("toys", "classifier", None, None, None, device, checkpoint=name)
+    return load_metric_models("toys", "classifier", None, None, None, device, checkpoint=name)
 
 
 def save_pair(folder: Path, classes: int) -> None:
@@ -47,9 +46,13 @@ def test_the_nearest_place_that_holds_one_is_taken(places: list[Path]) -> None:
     checkpoint = places[1] / "model"
     for classes, folder in ((5, places[2]), (3, places[1]), (2, places[0])):
         save_pair(folder, classes)
-        rulers, notes = rulers_of(checkpoint)
-        assert rulers.classifier is not None and rulers.masked_classifier is not None
-        assert rulers.classifier.num_classes == rulers.masked_classifier.num_classes == classes
+        metric_models, notes = shipped_metric_models(checkpoint)
+        assert metric_models.classifier is not None and metric_models.masked_classifier is not None
+        assert (
+            metric_models.classifier.num_classes
+            == metric_models.masked_classifier.num_classes
+            == classes
+        )
         assert notes == ()
 
 
@@ -59,21 +62,21 @@ def test_what_is_no_folder_has_nothing_beside_it(
 ) -> None:
     save_pair(places[1], 3)
     save_pair(places[2], 5)
-    rulers, _ = rulers_of(None if checkpoint is None else Path(checkpoint))
-    assert rulers.classifier is not None and rulers.classifier.num_classes == 5
+    metric_models, _ = shipped_metric_models(None if checkpoint is None else Path(checkpoint))
+    assert metric_models.classifier is not None and metric_models.classifier.num_classes == 5
 
 
 def test_the_places_are_named_where_there_is_none(places: list[Path]) -> None:
     name = "classifier_toys"
     looked = f"no checkpoints/{name} nor {places[1].resolve() / name} nor {places[2] / name}"
-    with pytest.raises(ProtocolError) as caught:
-        rulers_of(places[1] / "model")
+    with pytest.raises(MetricModelError) as caught:
+        shipped_metric_models(places[1] / "model")
     assert str(caught.value) == (
         f"no classifier is there for toys ({looked}): give --classifier (train-classifier makes "
         "one), or --features inception"
     )
     save_classifier(ImageClassifier((8, 8), 1, 3), places[2] / name, "a card")
-    _, (note,) = rulers_of(places[1] / "model")
+    _, (note,) = shipped_metric_models(places[1] / "model")
     masked = looked.replace(name, f"masked_{name}")
     assert note == (
         f"no ceiling of agreement: no --masked-classifier was given and there is {masked}"
@@ -86,8 +89,8 @@ def test_a_place_that_is_two_of_them_is_named_once(
     monkeypatch.setattr(shipped, "CLONE", places[0])
     model = places[0] / "model"
     model.mkdir()
-    with pytest.raises(ProtocolError, match=r"\(no checkpoints/classifier_toys\)"):
-        rulers_of(model)
+    with pytest.raises(MetricModelError, match=r"\(no checkpoints/classifier_toys\)"):
+        shipped_metric_models(model)
 
 
 def test_training_looks_in_the_clone_as_well(
@@ -110,8 +113,8 @@ def test_the_best_state_is_chosen_on_the_data_sets_own_validation_split(
     for split, count in (("train", 80), ("validation", 70), ("test", 1)):
         (folder / split).mkdir(parents=True)
         for number in range(count):
-            grey = Image.new("L", (8, 8), number)
-            grey.save(folder / split / f"{number}.png")
+            gray = Image.new("L", (8, 8), number)
+            gray.save(folder / split / f"{number}.png")
     save_classifier(ImageClassifier((8, 8), 1, 3), places[0] / "classifier_folder", "a card")
     config = tiny_config({"data.name": "folder", "data.root": str(folder)})
     evaluation, (note,) = quick_evaluation(config, load_dataset(config.data, "train"), None)

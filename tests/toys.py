@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biglearn_gan.data import ImageDataset
+from biglearn_gan.data.dataset import ImageDataset
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(256, shape, generator=rng, dtype=torch.uint8)
 
 
 def toy_dataset() -> ImageDataset:
@@ -21,7 +21,7 @@ def toy_dataset() -> ImageDataset:
 
 def holes(count: int) -> Tensor:
     """Other pixels in each row, never all and never none."""
-    generator = torch.Generator().manual_seed(1)
-    hole = torch.rand(count, 4, 6, generator=generator) < 0.5
+    rng = torch.Generator().manual_seed(1)
+    hole = torch.rand(count, 4, 6, generator=rng) < 0.5
     hole[:, 0, 0], hole[:, 3, 5] = True, False
     return hole

@@ -1,1 +1,3 @@
-"""How good a model is: a classifier, the Fréchet distance in its features, and the protocol."""
+"""The protocol: tasks put to a model or to saved samples, what is measured of them, and the
+records it leaves.
+"""

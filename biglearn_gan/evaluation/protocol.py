@@ -15,24 +15,23 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.data import ImageDataset
-from biglearn_gan.evaluation.answers import (
-    COMPLETION_TASKS,
-    MARGINAL,
-    Drawn,
-    Given,
-    Question,
-    Sampler,
-    ask,
-    ask_from_nothing,
-    given_from_nothing,
-    places_in,
-)
-from biglearn_gan.evaluation.bench import Bench
-from biglearn_gan.evaluation.outcome import Report, Rulers
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.evaluation.evaluator import Evaluator, Report
 from biglearn_gan.evaluation.records import metric_name
+from biglearn_gan.evaluation.saved_samples import SavedSamples, find_images, joint_samples
+from biglearn_gan.evaluation.task import (
+    MARGINAL,
+    CompletionModel,
+    EvaluationTask,
+    ModelSamples,
+    ProtocolError,
+    make_sourceless_task,
+    make_task,
+)
+from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.progress import TaskProgress
-from biglearn_gan.randomness import Stream, generator_for
+from biglearn_gan.rng import Stream, make_rng
+from biglearn_gan.tasks.holes import COMPLETION_TASKS
 
 TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
 
@@ -48,11 +47,7 @@ TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?|(in|out)side:\d+")
 """What completions made elsewhere may be called."""
 
 LEAST_IMAGES = 10
-"""Fewer have no three nearest neighbours and no jackknife, even where few are forced."""
-
-
-class ProtocolError(ValueError):
-    """Something is asked that the protocol cannot measure, in one sentence."""
+"""Fewer have no three nearest neighbors and no jackknife, even where few are forced."""
 
 
 def default_tasks(image_size: tuple[int, int], patch_size: int) -> tuple[str, ...]:
@@ -63,9 +58,9 @@ def default_tasks(image_size: tuple[int, int], patch_size: int) -> tuple[str, ..
 
 
 def evaluate(
-    model: Sampler,
+    model: CompletionModel,
     patch_size: int,
-    rulers: Rulers,
+    metric_models: MetricModels,
     train_data: ImageDataset,
     test_data: ImageDataset,
     *,
@@ -84,7 +79,7 @@ def evaluate(
     - ``fd``: Fréchet distance to ``train_data``. If ``test_data`` has fewer than ``num`` images,
       of as many samples as it has, beside their floor, and of all ``num`` once more without one,
       because the distance depends on the count.
-    - ``precision``, ``recall``: share of samples inside the 3-nearest-neighbour manifold of as many
+    - ``precision``, ``recall``: share of samples inside the 3-nearest-neighbor manifold of as many
       training images, and the other way round; the ceiling is what the originals score.
     - ``entropy``: of the histogram of the classes read, in nats.
     - ``fd`` of samples drawn in two steps, half of the patches and then the rest given them, to the
@@ -109,7 +104,7 @@ def evaluate(
     - ``changed``: share of the observed pixels that came back otherwise; 0 is right.
     - ``fd`` and ``agreement`` of what is no model: the nearest training image pasted into the hole
       (``nearest-pasted``), the training mean (``mean-pasted``), and the next source's original
-      (``glued``).
+      (``mismatched_completion``).
 
     Standard errors are over sources; of distances and entropies, by the jackknife over 10 parts; of
     precision and recall over images, with the manifolds held fixed.
@@ -117,7 +112,7 @@ def evaluate(
     Args:
         model: draws.
         patch_size: of the model, in pixels; random holes are drawn on it.
-        rulers: what measures.
+        metric_models: what measures.
         train_data: the reference.
         test_data: sources, and the images of the floors.
         num: images of each task.
@@ -140,16 +135,16 @@ def evaluate(
             f"not {num}, {variations}, {seed} and {list(tasks)}"
         )
     for task in tasks:
-        ask_from_nothing(task, 1, test_data, patch_size, seed)
+        make_sourceless_task(task, 1, test_data, patch_size, seed)
     called = [metric_name("", 1, "", None, task) for task in tasks]
     twice = next((task for i, task in enumerate(tasks) if called[i] in called[:i]), None)
     if twice is not None:
         raise ProtocolError(f"the task {twice} is asked twice; name each task once")
     count = min(num, len(test_data))
-    _check(rulers, train_data, test_data, count, allow_few)
+    _check(metric_models, train_data, test_data, count, allow_few)
     originals, labels = _choose(test_data, count, seed)
-    bench = Bench(
-        rulers,
+    bench = Evaluator(
+        metric_models,
         train_data,
         originals,
         labels,
@@ -159,26 +154,26 @@ def evaluate(
         allow_few=allow_few,
         progress=progress,
     )
-    report = Report(bench.originals_themselves())
+    report = Report(bench.evaluate_originals())
     for task in tasks:
         if task == "joint":
-            question = ask_from_nothing(task, num, test_data, patch_size, seed)
-            bench.joint(question, Drawn(model, question, seed), report)
+            question = make_sourceless_task(task, num, test_data, patch_size, seed)
+            bench.joint(question, ModelSamples(model, question, seed), report)
         elif task.startswith(MARGINAL):
-            question = ask_from_nothing(task, count, test_data, patch_size, seed)
-            bench.marginal(question, Drawn(model, question, seed), patch_size, report)
+            question = make_sourceless_task(task, count, test_data, patch_size, seed)
+            bench.marginal(question, ModelSamples(model, question, seed), patch_size, report)
         else:
-            question = ask(task, originals, labels, patch_size, seed)
-            bench.completion(question, Drawn(model, question, seed), variations, report)
+            question = make_task(task, originals, labels, patch_size, seed)
+            bench.completion(question, ModelSamples(model, question, seed), variations, report)
         if task in TASKS_IN_TWO_STEPS:
-            bench.in_two_steps(question, Drawn(model, question, seed), patch_size, report)
+            bench.two_step(question, ModelSamples(model, question, seed), patch_size, report)
     return report
 
 
-def evaluate_given(
-    question: Question,
-    given: Given,
-    rulers: Rulers,
+def evaluate_samples(
+    question: EvaluationTask,
+    given: SavedSamples,
+    metric_models: MetricModels,
     train_data: ImageDataset,
     test_data: ImageDataset,
     *,
@@ -203,17 +198,17 @@ def evaluate_given(
     joint = not bool(question.observed.any())
     count = len(question)
     if joint:
-        question, given = given_from_nothing(given.images, test_data)
+        question, given = joint_samples(given.images, test_data)
         count = min(len(question), len(test_data))
-    _check(rulers, train_data, test_data, count, allow_few)
+    _check(metric_models, train_data, test_data, count, allow_few)
     split = test_data.name.rpartition(":")[2]
     if joint:
         originals, labels = _choose(test_data, count, seed)
     else:
         originals, labels = question.images, question.labels
         split = _split_of(question, train_data, test_data)
-    bench = Bench(
-        rulers,
+    bench = Evaluator(
+        metric_models,
         train_data,
         originals,
         labels,
@@ -223,7 +218,7 @@ def evaluate_given(
         allow_few=allow_few,
         progress=progress,
     )
-    report = Report(bench.originals_themselves())
+    report = Report(bench.evaluate_originals())
     if joint:
         bench.joint(question, given, report)
     else:
@@ -232,18 +227,18 @@ def evaluate_given(
 
 
 def _check(
-    rulers: Rulers,
+    metric_models: MetricModels,
     train_data: ImageDataset,
     test_data: ImageDataset,
     count: int,
     allow_few: bool,
 ) -> None:
-    """Refuse rulers that do not fit the data, and too few images."""
-    for classifier in (rulers.classifier, rulers.masked_classifier):
+    """Refuse metric_models that do not fit the data, and too few images."""
+    for classifier in (metric_models.classifier, metric_models.masked_classifier):
         for data in (train_data, test_data):
             if classifier is not None:
                 classifier.check_images_of(data)
-    dimensions = rulers.features.dimensions
+    dimensions = metric_models.features.dimensions
     fewest = min(count, len(train_data))
     if fewest < dimensions and not allow_few:
         raise ProtocolError(
@@ -258,23 +253,23 @@ def _choose(
     dataset: ImageDataset, count: int, seed: int
 ) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"] | None]:
     """``count`` images with their labels, by the seed."""
-    chosen = torch.randperm(len(dataset), generator=generator_for(Stream.SOURCES, seed))[:count]
+    chosen = torch.randperm(len(dataset), generator=make_rng(Stream.SOURCES, seed))[:count]
     labels = None if dataset.labels is None else dataset.labels.cpu()[chosen]
     return dataset.images_uint8(chosen).cpu(), labels
 
 
-def _split_of(question: Question, train_data: ImageDataset, test_data: ImageDataset) -> str:
+def _split_of(question: EvaluationTask, train_data: ImageDataset, test_data: ImageDataset) -> str:
     """The split that given completions are of, where they may be measured at all."""
     if question.task == "joint" or not TASK_NAME.fullmatch(question.task):
         raise ProtocolError(
             f"{question.task!r} is no name for completions: give the name of a hole, or letters, "
             "digits and hyphens"
         )
-    in_train = places_in(question.images, train_data) >= 0
+    in_train = find_images(question.images, train_data) >= 0
     if in_train.any():
         raise ProtocolError(
             f"{int(in_train.sum())} of {len(in_train)} sources are training images, which the "
             "reference holds: complete images of the test split"
         )
-    in_test = bool((places_in(question.images, test_data) >= 0).all())
+    in_test = bool((find_images(question.images, test_data) >= 0).all())
     return test_data.name.rpartition(":")[2] if in_test else "given"

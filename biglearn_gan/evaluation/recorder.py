@@ -9,21 +9,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from biglearn_gan.evaluation.answers import MARGINAL
-from biglearn_gan.evaluation.features import Features
-from biglearn_gan.evaluation.frechet import (
+from biglearn_gan.evaluation.records import Record, metric_name
+from biglearn_gan.evaluation.task import MARGINAL
+from biglearn_gan.metrics.features import Features
+from biglearn_gan.metrics.frechet import (
     GaussianStatistics,
     frechet_distance,
     frechet_distance_with_error,
     jackknife_error,
 )
-from biglearn_gan.evaluation.neighbours import precision_recall
-from biglearn_gan.evaluation.records import Record, metric_name
+from biglearn_gan.metrics.precision_recall import precision_recall
 
 GROUPS = 10
 """Parts that the jackknife leaves out one by one."""
 
-IN_TWO_STEPS = "in-two-steps"
+TWO_STEP = "in-two-steps"
 """Names what compares a model with itself."""
 
 
@@ -32,7 +32,7 @@ class Recorder:
     """What all records of one evaluation share.
 
     Attributes:
-        features: what distances and neighbours are taken in.
+        features: what distances and neighbors are taken in.
         split: where sources come from; part of the names of completions.
         seed: part of every record.
         allow_few: measure distances of fewer images than dimensions; names then say ``few``.
@@ -69,7 +69,7 @@ class Recorder:
         fewest = min(len(features), reference.count)
         return self._distance(task, value, error, floor, len(features), fewest, subject)
 
-    def distance_in_two_steps(
+    def two_step_distance(
         self,
         task: str,
         stepwise: Float[Tensor, "N D"],
@@ -91,9 +91,9 @@ class Recorder:
                 kept[part] = False
                 without[group] = self.distance_between(stepwise[kept], self.moments(at_once[kept]))
             error = jackknife_error(without)
-        return self._distance(task, value, error, floor, count, count, IN_TWO_STEPS)
+        return self._distance(task, value, error, floor, count, count, TWO_STEP)
 
-    def neighbours(
+    def neighbors(
         self,
         task: str,
         features: Float[Tensor, "N D"],

@@ -10,11 +10,11 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from biglearn_gan.evaluation.outcome import Report
-from biglearn_gan.evaluation.recorder import IN_TWO_STEPS
+from biglearn_gan.evaluation.evaluator import Report
+from biglearn_gan.evaluation.recorder import TWO_STEP
 from biglearn_gan.evaluation.records import Record, completions_name, write_records
-from biglearn_gan.figures import completion_grid, with_names
 from biglearn_gan.files import replacing
+from biglearn_gan.image_grid import completion_grid, with_names
 
 
 def write_report(report: Report, folder: str | Path) -> None:
@@ -60,7 +60,7 @@ def curve(records: Sequence[Record], measure: str, label: str) -> Figure | None:
     for record in records:
         share = _share_hidden(record.task)
         subject = record.metric.rpartition("_")[2]
-        if share is None or not record.metric.startswith(measure) or subject == IN_TWO_STEPS:
+        if share is None or not record.metric.startswith(measure) or subject == TWO_STEP:
             continue
         own = subject.startswith("random")
         lines.setdefault("model" if own else subject, {})[share] = record

@@ -1,0 +1,56 @@
+"""The command line: parsing, progress and messages; everything else is imported by the command that
+needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from biglearn_gan import __version__
+from biglearn_gan.cli.demo import demo
+from biglearn_gan.cli.evaluate import evaluate, train_classifier
+from biglearn_gan.cli.runner import run
+from biglearn_gan.cli.sample import classify, sample
+from biglearn_gan.cli.simulate import simulate
+from biglearn_gan.cli.tables import tables
+from biglearn_gan.cli.train import train
+
+app = typer.Typer(
+    name="biglearn-gan",
+    help="One adversarially trained transformer for every joint, marginal and conditional "
+    "distribution of images.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
+for command in (train, sample, classify, evaluate, tables, simulate, demo):
+    app.command()(command)
+app.command("train-classifier")(train_classifier)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    run(app, "biglearn-gan")

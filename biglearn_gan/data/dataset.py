@@ -1,0 +1,195 @@
+"""Image data sets and the order in which training visits them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from biglearn_gan.data.image_files import (
+    LazyPixels,
+    to_signed_float,
+    to_uint8,
+)
+from biglearn_gan.tasks.patches import tokens_covered
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a data set.
+
+    Attributes:
+        images: (B, C, H, W), in [-1, 1], or as they are where they are no uint8 images.
+        labels: (B,) class numbers, or None for a data set without labels.
+        observed: (B, H, W), True where a pixel is known; all True for complete data.
+    """
+
+    images: Float[Tensor, "B C H W"]
+    labels: Int64[Tensor, " B"] | None
+    observed: Bool[Tensor, "B H W"]
+
+
+class ImageDataset:
+    """The images of one named split, random access by index.
+
+    Args:
+        name: data set and split, such as ``digits:train``.
+        pixels: (N, C, H, W); uint8, a tensor or files decoded on demand, or a float32 tensor of
+            values that need no bounds.
+        labels: int64 (N,) class numbers in [0, num_classes), or None.
+        num_classes: the number of classes, None without labels.
+        skipped: the broken image files that were left out.
+        observed: (N, H, W), True where a pixel is known; None for complete images.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pixels: UInt8[Tensor, "N C H W"] | Float32[Tensor, "N C H W"] | LazyPixels,
+        labels: Int64[Tensor, " N"] | None = None,
+        num_classes: int | None = None,
+        skipped: tuple[str, ...] = (),
+        observed: Bool[Tensor, "N H W"] | None = None,
+    ):
+        self.name = name
+        self.labels = labels
+        self.num_classes = num_classes
+        self.skipped = skipped
+        self._pixels = pixels
+        self._observed = observed
+
+    def __len__(self) -> int:
+        return self._pixels.shape[0]
+
+    @property
+    def channels(self) -> int:
+        return self._pixels.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        _, _, height, width = self._pixels.shape
+        return height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches come out."""
+        return torch.device(self._pixels.device)
+
+    def fingerprint(self) -> str:
+        """A hash that changes with the images: of their pixels, or of their files' state."""
+        if isinstance(self._pixels, Tensor):
+            shape = f"{tuple(self._pixels.shape)} {self._pixels.dtype}".encode()
+            pixels = self._pixels.cpu().contiguous().numpy().tobytes()
+            return hashlib.sha256(shape + pixels).hexdigest()
+        return hashlib.sha256(self._pixels.description().encode()).hexdigest()
+
+    def to(self, device: torch.device | str) -> ImageDataset:
+        """The same data set, its labels, batches and, where in memory, its pixels on ``device``."""
+        labels = None if self.labels is None else self.labels.to(device)
+        pixels = self._pixels.to(device)
+        observed = None if self._observed is None else self._observed.to(device)
+        return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped, observed)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a pixel of some image may be unobserved."""
+        return self._observed is not None
+
+    def with_a_patch(self, patch_size: int) -> ImageDataset:
+        """The images of which at least one patch is observed whole."""
+        if self._observed is None:
+            return self
+        kept = tokens_covered(self._observed, patch_size).any(1).nonzero()[:, 0]
+        return ImageDataset(
+            self.name,
+            self._pixels.subset(kept)
+            if isinstance(self._pixels, LazyPixels)
+            else self._pixels[kept],
+            None if self.labels is None else self.labels[kept],
+            self.num_classes,
+            self.skipped,
+            self._observed[kept],
+        )
+
+    def images_uint8(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
+        """Images in [0, 255]: as stored, or float32 ones clipped to [-1, 1] and rounded.
+
+        ``indices`` may stay on the CPU, whatever the device.
+
+        Raises:
+            DataError: a file decoded on demand has gone or broken since it was checked.
+        """
+        pixels = self._pixels[indices]
+        return to_uint8(pixels) if pixels.is_floating_point() else pixels
+
+    def batch(self, indices: Int64[Tensor, " B"], flips: Bool[Tensor, " B"] | None = None) -> Batch:
+        """The images of ``indices`` (each in [0, N)), mirrored left to right where ``flips``.
+
+        Raises:
+            DataError: a file decoded on demand has gone or broken since it was checked.
+            ValueError: ``flips`` is not one bool for every index.
+        """
+        pixels = self._pixels[indices]
+        count, _, height, width = pixels.shape
+        if self._observed is None:
+            observed = torch.ones(count, height, width, dtype=torch.bool, device=self.device)
+        else:
+            observed = self._observed[indices]
+        if flips is not None:
+            if flips.shape != indices.shape or flips.dtype != torch.bool:
+                raise ValueError(
+                    f"flips must be bool of shape {tuple(indices.shape)}, "
+                    f"not {flips.dtype} of shape {tuple(flips.shape)}"
+                )
+            flipped = flips.to(self.device)[:, None, None]
+            pixels = torch.where(flipped[..., None], pixels.flip(-1), pixels)
+            observed = torch.where(flipped, observed.flip(-1), observed)
+        return Batch(
+            images=pixels if pixels.is_floating_point() else to_signed_float(pixels),
+            labels=None if self.labels is None else self.labels[indices],
+            observed=observed,
+        )
+
+
+class EpochOrder:
+    """The endless order in which training visits ``size`` images, a pure function of the seed.
+
+    Epoch ``e`` is a permutation drawn from (seed, e); position ``p`` lies in epoch ``p // size``. A
+    run resumes by asking for the position where it stopped.
+
+    Raises:
+        ValueError: ``size`` is below 1 or ``seed`` below 0.
+    """
+
+    def __init__(self, size: int, seed: int):
+        if size < 1 or seed < 0:
+            raise ValueError(f"size must be above 0 and seed not below 0, not {size} and {seed}")
+        self.size = size
+        self.seed = seed
+
+    def indices(self, start: int, count: int) -> Int64[Tensor, " count"]:
+        """Image numbers at the global positions start, ..., start + count - 1, on the CPU.
+
+        Raises:
+            ValueError: ``start`` or ``count`` is below 0.
+        """
+        if start < 0 or count < 0:
+            raise ValueError(f"start and count must not be below 0, not {start} and {count}")
+        parts = [torch.empty(0, dtype=torch.int64)]
+        while count > 0:
+            epoch, offset = divmod(start, self.size)
+            part = _permutation(self.size, self.seed, epoch)[offset : offset + count]
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return torch.cat(parts)
+
+
+@lru_cache(maxsize=4)
+def _permutation(size: int, seed: int, epoch: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(size))

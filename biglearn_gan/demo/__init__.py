@@ -1,0 +1,1 @@
+"""A page on which people paint a hole and see completions (extra ``demo``)."""

@@ -1,0 +1,117 @@
+"""A canvas of the demo's page to paint a hole on: an image below, paint above.
+
+Its value in Python is ``{"image": data URL of a PNG, "paint": the same of what is painted, "" for
+nothing}``. (gradio's own editor, at version 6.31, uploads itself again and again once its value has
+been read, and the page waits for it.)
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from biglearn_gan.image_grid import HOLE_COLOR
+
+BRUSH_SHARE = 12
+"""Width of the brush at first, in per cent of the canvas."""
+
+_HTML = """
+<p>Paint what is to be generated</p>
+<canvas width="${width}" height="${height}"></canvas>
+<div>
+  <label>Brush <input type="range" min="2" max="40" value="${brush}"></label>
+  <label><input type="checkbox"> Erase</label>
+  <button type="button">Clear</button>
+</div>
+"""
+
+_CSS = """
+canvas {
+  background-size: 100% 100%; image-rendering: pixelated; touch-action: none; cursor: crosshair;
+  max-width: 100%; border: 1px solid var(--border-color-primary);
+}
+div { display: flex; gap: 1.5em; align-items: center; margin-top: 0.5em; }
+label { display: flex; gap: 0.5em; align-items: center; }
+"""
+
+_SCRIPT = """
+const canvas = element.querySelector("canvas");
+const [width, eraser] = element.querySelectorAll("input");
+const brush = canvas.getContext("2d");
+let last = null;
+
+const keep = (paint) => { props.value = { image: props.value.image, paint }; };
+const wipe = () => brush.clearRect(0, 0, canvas.width, canvas.height);
+const show = () => {
+  canvas.style.backgroundImage = props.value.image ? `url(${props.value.image})` : "none";
+  if (!props.value.paint) wipe();
+};
+const place = (event) => {
+  const box = canvas.getBoundingClientRect();
+  return [
+    ((event.clientX - box.left) * canvas.width) / box.width,
+    ((event.clientY - box.top) * canvas.height) / box.height,
+  ];
+};
+const stroke = (event) => {
+  const next = place(event);
+  brush.globalCompositeOperation = eraser.checked ? "destination-out" : "source-over";
+  brush.strokeStyle = props.color;
+  brush.lineWidth = (width.value * canvas.width) / 100;
+  brush.lineCap = "round";
+  brush.beginPath();
+  brush.moveTo(...last);
+  brush.lineTo(...next);
+  brush.stroke();
+  last = next;
+};
+
+canvas.addEventListener("pointerdown", (event) => {
+  canvas.setPointerCapture(event.pointerId);
+  last = place(event);
+  stroke(event);
+});
+canvas.addEventListener("pointermove", (event) => { if (last) stroke(event); });
+const lift = () => { if (last) { last = null; keep(canvas.toDataURL()); } };
+canvas.addEventListener("pointerup", lift);
+canvas.addEventListener("pointercancel", lift);
+element.querySelector("button").addEventListener("click", () => { wipe(); keep(""); });
+watch("value", show);
+show();
+"""
+
+
+def painter(image: Image.Image | None, size: tuple[int, int], elem_id: str) -> gr.HTML:
+    """The canvas, ``size`` pixels wide and high, whatever the size of the image."""
+    width, height = size
+    return gr.HTML(
+        empty_canvas(image),
+        html_template=_HTML,
+        css_template=_CSS,
+        js_on_load=_SCRIPT,
+        width=width,
+        height=height,
+        brush=BRUSH_SHARE,
+        color="#" + "".join(f"{part:02x}" for part in HOLE_COLOR),
+        elem_id=elem_id,
+    )
+
+
+def empty_canvas(image: Image.Image | None) -> dict[str, str]:
+    """A painter's value: an image with nothing painted on it."""
+    if image is None:
+        return {"image": "", "paint": ""}
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return {"image": f"data:image/png;base64,{encoded}", "paint": ""}
+
+
+def painted_mask(value: dict[str, Any]) -> Image.Image | None:
+    """What is painted, RGBA of the canvas's size; None where nothing is."""
+    _, _, encoded = str(value["paint"]).partition("base64,")
+    return Image.open(io.BytesIO(base64.b64decode(encoded))) if encoded else None

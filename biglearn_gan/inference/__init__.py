@@ -1,0 +1,1 @@
+"""A trained model on people's files: inputs, batched sampling, classification and outputs."""

@@ -1,0 +1,81 @@
+"""What the labels of completions say: do they follow their source, and are they diverse enough?
+
+``p`` is p(y | x_S) of the masked classifier. Completions from the true conditional carry the true
+label with probability E[p_y], and their label histogram is p up to sampling.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
+from torch import Tensor
+
+from biglearn_gan.data.image_files import to_signed_float
+from biglearn_gan.metrics.frechet import jackknife_error
+
+PERFECT_REPEATS = 16
+"""Histograms of perfect draws that are simulated for each row."""
+
+
+def histograms(labels: Int64[Tensor, "N K"], num_classes: int) -> Float64[Tensor, "N classes"]:
+    """Share of each label among a row's K."""
+    counts = torch.zeros(len(labels), num_classes, dtype=torch.float64)
+    counts.scatter_add_(1, labels, torch.ones_like(labels, dtype=torch.float64))
+    return counts / labels.shape[1]
+
+
+def total_variation(
+    first: Float64[Tensor, "N classes"], second: Float64[Tensor, "N classes"]
+) -> Float64[Tensor, " N"]:
+    """½ Σ |p - q|, in [0, 1], row by row."""
+    return 0.5 * (first - second).abs().sum(dim=1)
+
+
+def total_variation_of_perfect_draws(
+    p: Float64[Tensor, "N classes"], draws: int, rng: torch.Generator
+) -> float:
+    """Mean total variation between p and the histogram of ``draws`` labels drawn from it."""
+    drawn = torch.multinomial(p, PERFECT_REPEATS * draws, replacement=True, generator=rng)
+    labels = drawn.view(-1, draws)
+    return float(
+        total_variation(
+            histograms(labels, p.shape[1]), p.repeat_interleave(PERFECT_REPEATS, 0)
+        ).mean()
+    )
+
+
+def entropy(labels: Int64[Tensor, " N"], num_classes: int) -> float:
+    """Entropy of the label histogram in nats, at most ln(num_classes)."""
+    shares = histograms(labels[None], num_classes)[0]
+    return max(0.0, float(-torch.special.xlogy(shares, shares).sum()))
+
+
+def entropy_error(labels: Int64[Tensor, " N"], num_classes: int, groups: int) -> float | None:
+    """Standard error of :func:`entropy`, by leaving out one of ``groups`` parts after another."""
+    if len(labels) < groups:
+        return None
+    parts = labels.tensor_split(groups)
+    rests = [torch.cat([*parts[:left], *parts[left + 1 :]]) for left in range(groups)]
+    return jackknife_error(
+        torch.tensor([entropy(rest, num_classes) for rest in rests], dtype=torch.float64)
+    )
+
+
+def diversity(
+    images: UInt8[Tensor, "N K C H W"], hole: Bool[Tensor, "N H W"]
+) -> Float[Tensor, " N"]:
+    """Standard deviation over K (unbiased) in units of [-1, 1], averaged over the hole's pixels."""
+    deviation = to_signed_float(images).double().std(dim=1).mean(dim=1)  # (N, H, W)
+    return (deviation * hole).sum(dim=(1, 2)) / hole.sum(dim=(1, 2))
+
+
+def changed_fraction(
+    images: UInt8[Tensor, "N K C H W"],
+    originals: UInt8[Tensor, "N C H W"],
+    observed: Bool[Tensor, "N H W"],
+) -> Float[Tensor, " N"]:
+    """Share of the observed pixels that differ from the original; 0 where nothing is observed."""
+    known = observed[:, None]  # (N, 1, H, W)
+    differs = (images != originals[:, None]).any(dim=2) & known  # (N, K, H, W)
+    total = known.sum(dim=(1, 2, 3)).clamp_min(1) * images.shape[1]
+    return differs.sum(dim=(1, 2, 3)).double() / total

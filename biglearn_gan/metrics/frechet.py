@@ -1,0 +1,192 @@
+"""The Fréchet distance between two sets of features, from moments that are gathered as a stream.
+
+Everything is computed in float64 on the CPU. The features themselves come from elsewhere
+(``features.py``), so this file knows vectors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class GaussianStatistics:
+    """Count, mean and covariance of the feature vectors seen so far, in D² numbers of memory.
+
+    Attributes:
+        count: number of vectors, an integer.
+        mean: (D,) float64.
+        scatter: (D, D) float64, the sum of outer products of the centered vectors.
+    """
+
+    def __init__(self, dimensions: int):
+        """Start with no vectors, of ``dimensions`` numbers each; ValueError below 1."""
+        if dimensions < 1:
+            raise ValueError(f"features need at least one dimension, not {dimensions}")
+        self.count = 0
+        self.mean = torch.zeros(dimensions, dtype=torch.float64)
+        self.scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64)
+
+    @property
+    def dimensions(self) -> int:
+        """D, the length of a feature vector."""
+        return len(self.mean)
+
+    @property
+    def covariance(self) -> Float[Tensor, "D D"]:
+        """The unbiased covariance (divided by count - 1); ValueError below two vectors."""
+        if self.count < 2:
+            raise ValueError(f"a covariance needs at least 2 feature vectors, not {self.count}")
+        return self.scatter / (self.count - 1)
+
+    def update(self, features: Float[Tensor, "N D"]) -> None:
+        """Add N vectors (N may be 0).
+
+        Raises:
+            ValueError: the vectors have another length, or a number in them is not finite.
+        """
+        if features.ndim != 2 or features.shape[1] != self.dimensions:
+            raise ValueError(
+                f"expected features of shape (N, {self.dimensions}), not {tuple(features.shape)}"
+            )
+        if len(features) == 0:
+            return
+        features = features.detach().to("cpu", torch.float64)
+        if not features.isfinite().all():
+            raise ValueError("the features hold numbers that are not finite")
+        mean = features.mean(dim=0)
+        centered = features - mean
+        self._combine(len(features), mean, centered.T @ centered)
+
+    def merge(self, other: GaussianStatistics) -> None:
+        """Add everything that ``other`` has seen; ValueError if its vectors have another length."""
+        if other.dimensions != self.dimensions:
+            raise ValueError(
+                f"statistics of {other.dimensions} dimensions cannot be merged into "
+                f"{self.dimensions} dimensions"
+            )
+        self._combine(other.count, other.mean, other.scatter)
+
+    def _combine(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        """Pairwise update of mean and scatter: Chan, Golub & LeVeque 1983, eqs. 2.1."""
+        total = self.count + count
+        if total == 0:
+            return
+        shift = mean - self.mean
+        self.scatter = (
+            self.scatter + scatter + torch.outer(shift, shift) * (self.count * count / total)
+        )
+        self.mean = self.mean + shift * (count / total)
+        self.count = total
+
+
+def frechet_distance(
+    a: GaussianStatistics, b: GaussianStatistics, *, allow_few: bool = False
+) -> float:
+    """The squared Fréchet (2-Wasserstein) distance between the Gaussians of two feature sets.
+
+    ``|m_a - m_b|² + tr(S_a + S_b - 2 (S_a S_b)^½)`` (Dowson & Landau 1982, eq. 4; as a score of
+    generated images Heusel et al. 2017, eq. 6). With factors ``S = F Fᵀ`` the eigenvalues of
+    ``S_a S_b`` are those of the symmetric ``F_aᵀ S_b F_a`` and the squared singular values of
+    ``F_aᵀ F_b``, so the trace of the root is real, symmetric in a and b, and needs no matrix root.
+
+    Raises:
+        ValueError: different dimensions, or fewer vectors than dimensions on either side (the
+            covariance is then singular and the distance mostly bias), unless ``allow_few``.
+    """
+    if a.dimensions != b.dimensions:
+        raise ValueError(
+            f"features of {a.dimensions} and of {b.dimensions} dimensions cannot be compared"
+        )
+    fewest = min(a.count, b.count)
+    if fewest < a.dimensions and not allow_few:
+        raise ValueError(
+            f"{fewest} samples are too few for features of {a.dimensions} dimensions: "
+            f"give at least {a.dimensions}"
+        )
+    shift = a.mean - b.mean
+    traces = a.covariance.trace() + b.covariance.trace()
+    value = shift @ shift + traces - 2 * _trace_of_root(a.covariance, b.covariance)
+    return max(float(value), 0.0)
+
+
+def frechet_distance_with_error(
+    groups: Sequence[GaussianStatistics],
+    reference: GaussianStatistics,
+    *,
+    allow_few: bool = False,
+) -> tuple[float, float | None]:
+    """The distance of all groups together to a reference, and its standard error.
+
+    The error (:func:`jackknife_error`) says nothing of the reference's own, and is None where
+    leaving a group out leaves fewer vectors than dimensions.
+
+    Raises:
+        ValueError: as :func:`frechet_distance`.
+    """
+    whole = _merged(groups)
+    value = frechet_distance(whole, reference, allow_few=allow_few)
+    smallest = whole.count - max(group.count for group in groups)
+    if len(groups) < 2 or smallest < whole.dimensions:
+        return value, None
+    without = torch.tensor(
+        [
+            frechet_distance(
+                _merged([*groups[:left], *groups[left + 1 :]]), reference, allow_few=allow_few
+            )
+            for left in range(len(groups))
+        ],
+        dtype=torch.float64,
+    )
+    return value, jackknife_error(without)
+
+
+def jackknife_error(without: Float[Tensor, " G"]) -> float:
+    """The standard error of a statistic, from its values with each of G equal groups left out.
+
+    ``√((G - 1) / G · Σ (θ_g - mean)²)`` (Efron & Tibshirani 1993, *An Introduction to the
+    Bootstrap*, eq. 11.5, with groups in place of observations).
+    """
+    groups = len(without)
+    return float(((without - without.mean()).square().sum() * (groups - 1) / groups).sqrt())
+
+
+def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:
+    whole = GaussianStatistics(groups[0].dimensions)
+    for group in groups:
+        whole.merge(group)
+    return whole
+
+
+def _trace_of_root(a: Float[Tensor, "D D"], b: Float[Tensor, "D D"]) -> Float[Tensor, ""]:
+    """The sum of the square roots of the eigenvalues of ``a b``.
+
+    Eigenvalues by way of Cholesky's factor are the faster way. Where a covariance has no full rank
+    they would be zeros with rounding errors, whose roots are large, so singular values are taken,
+    of factors that are as narrow as the ranks.
+    """
+    factor = _cholesky(a)
+    if factor is None or _cholesky(b) is None:
+        return torch.linalg.svdvals(_eigen_factor(a).T @ _eigen_factor(b)).sum()
+    return torch.linalg.eigvalsh(factor.T @ b @ factor).clamp(min=0).sqrt().sum()
+
+
+def _cholesky(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"] | None:
+    """Lower triangular F with F Fᵀ = covariance, or None where the rank is not full in float64."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    pivots = factor.diagonal().square()
+    rounding = len(pivots) * torch.finfo(pivots.dtype).eps
+    return None if failed or pivots.min() <= rounding * pivots.max() else factor
+
+
+def _eigen_factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D R"]:
+    """F with F Fᵀ = covariance, of as many columns as its rank R.
+
+    Eigenvalues that are rounding, some units in the last place of the largest, count as 0.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    kept = values > 16 * torch.finfo(values.dtype).eps * values.max()
+    return vectors[:, kept] * values[kept].sqrt()

@@ -1,0 +1,126 @@
+"""A classifier of partly observed images: p(y | x_S), the label given what a completion is given.
+
+It makes the ceiling of label agreement exact: completions drawn from the true conditional carry the
+true label with probability E[p(y_true | x_S)], and the labels of many completions of one source are
+distributed as p(y | x_S). Fewer right labels mean that the source is ignored, more that possible
+answers are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.metrics.classifier import (
+    INFERENCE_ROWS,
+    ClassifierError,
+    PretrainedClassifier,
+    convolutions,
+)
+
+HIDDEN_UNITS = 128
+DROPOUT = 0.3
+CALIBRATION_BINS = 15
+
+
+class MaskedClassifier(PretrainedClassifier):
+    """Convolutions over the observed pixels and their map, then one hidden layer.
+
+    Args:
+        image_size: (height, width) in pixels, each at least 4.
+        channels: 1 or 3.
+        num_classes: number of labels.
+        width: channels of the first convolution, doubled by each later one.
+    """
+
+    def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 16):
+        super().__init__(image_size, channels, num_classes)
+        layers, outputs = convolutions(image_size, channels + 1, width)
+        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(DROPOUT))
+        self.head = nn.Sequential(
+            nn.Linear(outputs, HIDDEN_UNITS),
+            nn.BatchNorm1d(HIDDEN_UNITS),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN_UNITS, num_classes),
+        )
+
+    def forward(
+        self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"]
+    ) -> Float[Tensor, "N classes"]:
+        """Logits of the labels given the observed pixels; what the others hold is ignored."""
+        seen = observed[:, None]
+        given = torch.where(seen, images, torch.zeros_like(images))
+        return self.head(self.trunk(torch.cat([given, seen.to(images.dtype)], dim=1)))
+
+    @torch.inference_mode()
+    def probabilities(
+        self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"]
+    ) -> Float[Tensor, "N classes"]:
+        """p(y | x_S) in float64 on the CPU, for images in [-1, 1]."""
+        parts = [
+            self(part.to(self.device), seen.to(self.device)).double().softmax(dim=1).cpu()
+            for part, seen in zip(
+                images.split(INFERENCE_ROWS), observed.split(INFERENCE_ROWS), strict=True
+            )
+        ]
+        return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far p(y | x_S) can be trusted for one kind of hole.
+
+    Attributes:
+        ceiling: mean probability of the true label, E[p(y_true | x_S)].
+        expected: mean of the sum of squared probabilities, which the ceiling equals where the
+            probabilities are right.
+        accuracy: share of images whose most probable label is the true one.
+        error: expected calibration error of the most probable label (Guo et al. 2017, eq. 3, 15
+            bins of equal width).
+    """
+
+    ceiling: float
+    expected: float
+    accuracy: float
+    error: float
+
+
+def calibration(
+    probabilities: Float[Tensor, "N classes"], labels: Int64[Tensor, " N"]
+) -> Calibration:
+    """Compare predicted probabilities with the labels that came true."""
+    confidence, predicted = probabilities.max(dim=1)
+    right = (predicted == labels).double()
+    bins = (confidence * CALIBRATION_BINS).ceil().clamp(1, CALIBRATION_BINS).long() - 1
+    gap = torch.zeros(CALIBRATION_BINS, dtype=torch.float64)
+    gap.index_add_(0, bins, right - confidence)
+    return Calibration(
+        ceiling=float(probabilities.gather(1, labels[:, None]).mean()),
+        expected=float(probabilities.square().sum(dim=1).mean()),
+        accuracy=float(right.mean()),
+        error=float(gap.abs().sum() / len(labels)),
+    )
+
+
+def calibration_on(
+    classifier: MaskedClassifier, dataset: ImageDataset, holes: Bool[Tensor, "N H W"]
+) -> Calibration:
+    """The calibration on all images of a data set, each with its own hole.
+
+    Raises:
+        ClassifierError: the data have no labels, or other images or classes than the classifier.
+    """
+    classifier.check_images_of(dataset)
+    if dataset.labels is None:
+        raise ClassifierError(f"{dataset.name} has no labels to compare with")
+    parts = [
+        classifier.probabilities(dataset.batch(indices).images, ~holes[indices])
+        for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS)
+    ]
+    return calibration(torch.cat(parts), dataset.labels.cpu())

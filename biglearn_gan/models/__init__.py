@@ -1,0 +1,3 @@
+"""The networks, and ``BigLearnGAN``: a trained generator and discriminator, loaded, sampled and
+saved.
+"""

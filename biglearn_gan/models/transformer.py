@@ -1,0 +1,103 @@
+"""A plain pre-norm transformer that serves the generator and the discriminator alike.
+
+It reads sequences (B, M, D) and knows nothing of images or tasks. A block may be *modulated* by a
+conditioning vector (the generator's latent), after adaptive layer norm (Peebles & Xie 2022,
+arXiv 2212.09748, section 3.2); everything else has the same parameters with and without it, so that
+weights pass from one network to the other.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+QUERY_KEY_SCALE = 1.5
+"""Attention logits are 1.5 / sqrt(head width) times the product of unit-RMS queries and keys, so at
+most 1.5 * sqrt(head width); measured against 3 / sqrt(head width) on MNIST."""
+
+MODULATION_GAIN = 0.1
+"""Gain of the modulation's Xavier initialization, so that a block starts near its plain form."""
+
+
+def rms_norm(x: Float[Tensor, "*B D"], eps: float = 1e-6) -> Float[Tensor, "*B D"]:
+    """Divide by the root mean square over the last axis; no parameters (Zhang & Sennrich 2019)."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+class Attention(nn.Module):
+    """Self-attention with RMS-normalized queries and keys (Henry et al. 2020, arXiv 2010.04245)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+        batch, length, width = x.shape
+        query, key, value = self.query_key_value(x).chunk(3, dim=-1)  # (B, M, D) each
+        query_key = torch.stack([query, key]).view(2, batch, length, self.heads, -1)
+        query, key = rms_norm(query_key).transpose(2, 3)  # (B, h, M, D/h) each
+        value = value.view(batch, length, self.heads, -1).transpose(1, 2)  # (B, h, M, D/h)
+        scale = QUERY_KEY_SCALE / math.sqrt(width // self.heads)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=scale)  # (B, h, M, D/h)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers, four times as wide in between, with exact GELU."""
+
+    def __init__(self, width: int):
+        super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward layer, each on normalized input and added to the residual."""
+
+    def __init__(self, width: int, heads: int, conditioning_dim: int | None = None):
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.feed_forward = FeedForward(width)
+        self.modulation = None
+        if conditioning_dim is not None:
+            self.modulation = nn.Linear(conditioning_dim, 6 * width)
+            nn.init.xavier_uniform_(self.modulation.weight, gain=MODULATION_GAIN)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(
+        self, x: Float[Tensor, "B M D"], conditioning: Float[Tensor, "B E"] | None = None
+    ) -> Float[Tensor, "B M D"]:
+        if self.modulation is None:
+            x = x + self.attention(rms_norm(x))
+            return x + self.feed_forward(rms_norm(x))
+        scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(conditioning)[:, None].chunk(
+            6, dim=-1
+        )  # (B, 1, D) each
+        x = x + (1 + gate1) * self.attention(rms_norm(x) * (1 + scale1) + shift1)
+        return x + (1 + gate2) * self.feed_forward(rms_norm(x) * (1 + scale2) + shift2)
+
+
+class Transformer(nn.Module):
+    """``depth`` blocks and a final normalization."""
+
+    def __init__(self, width: int, depth: int, heads: int, conditioning_dim: int | None = None):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, conditioning_dim) for _ in range(depth))
+
+    def forward(
+        self, x: Float[Tensor, "B M D"], conditioning: Float[Tensor, "B E"] | None = None
+    ) -> Float[Tensor, "B M D"]:
+        for block in self.blocks:
+            x = block(x, conditioning)
+        return rms_norm(x)
+
+
+def twice_differentiable_attention() -> AbstractContextManager[None]:
+    """A context in which attention has a second derivative, which fused kernels lack."""
+    return sdpa_kernel(SDPBackend.MATH)

@@ -1,0 +1,186 @@
+"""Holes that people ask for: True (white) = generate, False (black) = keep, per pixel.
+
+A hole is named (``right-half``, ``random:0.5``) or read from an image file. Named holes are drawn
+from (seed, image number) alone, so image *i* gets the same hole however many are asked for.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from biglearn_gan.config import PatternName
+from biglearn_gan.errors import UsageError
+from biglearn_gan.rng import Stream, make_rng
+from biglearn_gan.tasks.patches import pixels_of_tokens
+from biglearn_gan.tasks.patterns import pattern_scores, select_lowest
+
+HOLE_NAMES = (
+    "joint",
+    "left-half",
+    "right-half",
+    "top-half",
+    "bottom-half",
+    "center",
+    "border",
+    "checkerboard",
+    "strokes",
+    "random:R[:BLOCK]",
+    "inside:SIZE",
+    "outside:SIZE",
+)
+
+WITH_PARAMETER = ("random:", "inside:", "outside:")
+"""How names begin that say how much, or how large."""
+
+STROKE_SHARE = 0.3
+"""Share of the pixels that a ``strokes`` hole covers, between MAT's and LaMa's usual sizes."""
+
+
+class HoleError(UsageError):
+    """A hole that cannot be used, in one sentence."""
+
+
+class UnknownHole(HoleError):
+    """A name that is none of a hole's."""
+
+
+def named_hole(
+    name: str,
+    image_size: tuple[int, int],
+    patch_size: int,
+    count: int,
+    seed: int,
+    first_image: int = 0,
+) -> Bool[Tensor, "N H W"]:
+    """Draw ``count`` holes of one name; the random ones differ from image to image.
+
+    Args:
+        name: ``joint`` (everything), ``left-half`` (the left is generated) and the other halves,
+            ``center`` (the middle half of both axes), ``border`` (all but that), ``checkerboard``
+            (of patches), ``strokes`` (brush lines over 30% of the pixels), ``random:R[:BLOCK]``
+            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``),
+            ``inside:SIZE`` (a square of SIZE pixels, anywhere inside the image), or
+            ``outside:SIZE`` (all but such a square).
+        image_size: height and width in pixels.
+        patch_size: the model's, in pixels.
+        count: number of holes.
+        seed: seed of the random ones.
+        first_image: number of the first image, so that a long job can be cut in parts.
+
+    Raises:
+        UnknownHole: there is no such name.
+        HoleError: a share outside (0, 1], blocks that do not divide the image, or a square that
+            does not fit inside it, or outside of which nothing is.
+    """
+    height, width = image_size
+    y, x = torch.arange(height)[:, None], torch.arange(width)[None]
+    middle = (
+        (y >= height // 4)
+        & (y < height - height // 4)
+        & (x >= width // 4)
+        & (x < width - width // 4)
+    )
+    fixed = {
+        "joint": torch.ones(height, width, dtype=torch.bool),
+        "left-half": (x < width // 2).expand(height, width),
+        "right-half": (x >= width // 2).expand(height, width),
+        "top-half": (y < height // 2).expand(height, width),
+        "bottom-half": (y >= height // 2).expand(height, width),
+        "center": middle,
+        "border": ~middle,
+        "checkerboard": (y // patch_size + x // patch_size) % 2 == 0,
+    }
+    if name in fixed:
+        return fixed[name].repeat(count, 1, 1)
+    images = range(first_image, first_image + count)
+    if name == "strokes":
+        return _random_holes("strokes", image_size, 1, STROKE_SHARE, images, seed)
+    if name.startswith("random:"):
+        share, block = _parse_random(name, image_size, patch_size)
+        return _random_holes("iid", image_size, block, share, images, seed)
+    if name.startswith("inside:"):
+        return _squares(name, image_size, images, seed)
+    if name.startswith("outside:"):
+        return ~_squares(name, image_size, images, seed)
+    raise UnknownHole(f"unknown mask {name!r}: it is none of {', '.join(HOLE_NAMES)}")
+
+
+def is_hole_name(text: str) -> bool:
+    """Whether this is meant as a hole's name, and not as a file's."""
+    return text in HOLE_NAMES or text.startswith(WITH_PARAMETER)
+
+
+def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tuple[float, int]:
+    parts = name.split(":")[1:]
+    try:
+        share = float(parts[0])
+        block = int(parts[1]) if len(parts) > 1 else patch_size
+    except ValueError:
+        share, block = 0.0, 0
+    if len(parts) > 2 or not 0 < share <= 1 or block < 1:
+        raise HoleError(
+            f"mask {name!r}: expected random:R or random:R:BLOCK with a share R above 0 and at "
+            "most 1 and a block of at least 1 pixel"
+        )
+    if image_size[0] % block or image_size[1] % block:
+        raise HoleError(
+            f"mask {name!r}: blocks of {block} do not divide images of "
+            f"{image_size[0]} x {image_size[1]} pixels"
+        )
+    return share, block
+
+
+def _squares(
+    name: str, image_size: tuple[int, int], images: range, seed: int
+) -> Bool[Tensor, "N H W"]:
+    kind, _, text = name.partition(":")
+    size = int(text) if text.isdecimal() else 0
+    everything = kind == "outside" and image_size[0] == image_size[1]
+    largest = min(image_size) - everything  # a hole has a pixel at least
+    if not 1 <= size <= largest:
+        raise HoleError(
+            f"mask {name!r}: expected {kind}:SIZE with a square of 1 to {largest} pixels"
+        )
+    squares = torch.zeros(len(images), *image_size, dtype=torch.bool)
+    for square, index in zip(squares, images, strict=True):
+        rng = make_rng(Stream.HOLES, seed, index)
+        top, left = (
+            int(torch.randint(side - size + 1, (1,), generator=rng)) for side in image_size
+        )
+        square[top : top + size, left : left + size] = True
+    return squares
+
+
+def _random_holes(
+    pattern: PatternName,
+    image_size: tuple[int, int],
+    block: int,
+    share: float,
+    images: range,
+    seed: int,
+) -> Bool[Tensor, "N H W"]:
+    grid_size = (image_size[0] // block, image_size[1] // block)
+    cells = grid_size[0] * grid_size[1]
+    scores = torch.cat(
+        [
+            pattern_scores(pattern, grid_size, 1, make_rng(Stream.HOLES, seed, index))
+            for index in images
+        ]
+    )
+    chosen = torch.full((len(images),), max(1, round(share * cells)))
+    blocks = select_lowest(scores, torch.ones(len(images), cells, dtype=torch.bool), chosen)
+    return pixels_of_tokens(blocks, grid_size, block)
+
+
+COMPLETION_TASKS = (
+    "random:0.25",
+    "random:0.5",
+    "random:0.75",
+    "center",
+    "right-half",
+    "strokes",
+    "checkerboard",
+)
+"""The holes that completions are measured on by default."""

@@ -1,0 +1,38 @@
+"""One picture of what a model does: joint samples, and completions of test images, input beside.
+
+python experiments/picture.py --checkpoint checkpoints/mnist --output checkpoints/mnist/grid.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from biglearn_gan.cli.options import DataRoot, with_data_root
+from biglearn_gan.cli.runner import fail, run
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.files import replacing
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.training.monitor import training_grid
+
+
+def main(
+    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="PNG file.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Draw the grid that training draws, from images that the model has not seen."""
+    if output.suffix.lower() != ".png":
+        fail(f"--output must name a file with the suffix .png, not {output}", code=2)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    data = with_data_root(data_root, model.config.data)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    grid = training_grid(model, load_dataset(data, "test"))
+    with replacing(output) as path:
+        grid.save(path, format="png")
+
+
+if __name__ == "__main__":
+    run(main, "picture")

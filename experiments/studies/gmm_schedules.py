@@ -1,0 +1,142 @@
+"""Ten seeds of every way to fit 25 Gaussians, and what each change to ours does alone.
+
+    python experiments/simulate_table.py [--variant NAME ...] [--seeds 10]
+    python experiments/simulate_table.py --print
+
+Every fit adds its row to experiments/simulations.csv; what is already there is not done again, so
+the command can be stopped and started. Times are wall time of training alone, and the CPU time of
+the whole fit with its two measurements, which other work on the machine changes less.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, median
+from typing import Annotated
+
+import torch
+import typer
+
+from biglearn_gan.cli.runner import run
+from biglearn_gan.files import replacing
+from biglearn_gan.simulations.grid_gmm import (
+    OURS,
+    PUBLISHED,
+    Optimizer,
+    Schedule,
+    TaskChoice,
+    fit_grid,
+)
+
+BIG, JOINT = TaskChoice.big, TaskChoice.joint
+RESULTS = Path("experiments/simulations.csv")
+COLUMNS = ("variant", "seed", "modes_covered", "reverse_kl", "forward_kl", "seconds", "cpu_seconds")
+
+VARIANTS: dict[str, tuple[Schedule, TaskChoice]] = {
+    "published": (PUBLISHED, BIG),
+    "joint only, published, a tenth": (replace(PUBLISHED, tasks=1000), JOINT),
+    "ours": (OURS, BIG),
+    "ours, joint only": (OURS, JOINT),
+    "ours, without a blur": (replace(OURS, noise=0.0), BIG),
+    "ours, shapes free from the start": (replace(OURS, shared_shape_until=0.0), BIG),
+    "ours, neither": (replace(OURS, noise=0.0, shared_shape_until=0.0), BIG),
+    "ours, sampled": (replace(OURS, exact=False), BIG),
+    "ours, plain SGD at 0.1": (
+        replace(OURS, optimizer=Optimizer.sgd, learning_rate=0.1, last_learning_rate=0.1),
+        BIG,
+    ),
+    "ours, 20 steps on each task": (replace(OURS, tasks=165, steps_per_task=20), BIG),
+    "ours, one rotation at a time": (replace(OURS, rotations=1), BIG),
+    "ours, joint tasks from the start": (replace(OURS, joint_from=0.0, joint_share=0.5), BIG),
+    "ours, conditional tasks too": (replace(OURS, conditional_share=0.3), BIG),
+}
+
+
+def main(
+    variant: Annotated[list[str] | None, typer.Option(help="Default: all of them.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="0 to this minus one.")] = 10,
+    results: Annotated[Path, typer.Option(help="CSV that rows are added to.")] = RESULTS,
+    only_print: Annotated[bool, typer.Option("--print", help="Fit nothing.")] = False,
+) -> None:
+    """Fit what is missing, then print the table as Markdown."""
+    torch.set_num_threads(1)
+    names = list(VARIANTS) if variant is None else variant
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(map(repr, VARIANTS))}")
+    rows = read(results)
+    for seed in range(0 if only_print else seeds):
+        for name in names:
+            if not any((row["variant"], row["seed"]) == (name, str(seed)) for row in rows):
+                rows.append(measure(name, seed))
+                write(results, rows)
+    typer.echo(table(rows))
+
+
+def measure(name: str, seed: int) -> dict[str, str]:
+    """One fit as a row."""
+    schedule, choice = VARIANTS[name]
+    began = time.process_time()
+    last = fit_grid(schedule, choice, seed, measurements=1)[-1]
+    spent = time.process_time() - began
+    values = (
+        name,
+        seed,
+        last.modes_covered,
+        f"{last.reverse_kl:.6f}",
+        f"{last.forward_kl:.6f}",
+        f"{last.seconds:.2f}",
+        f"{spent:.2f}",
+    )
+    return {column: str(value) for column, value in zip(COLUMNS, values, strict=True)}
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """One line for each variant: how many seeds, modes, divergences and seconds."""
+    groups: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        groups[row["variant"]].append(row)
+    lines = [
+        "| variant | seeds | all 25 modes | modes, mean (least) | KL(model ‖ data), median (most) "
+        "| KL(data ‖ model), median | wall s, median | CPU s, median |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in VARIANTS:
+        if group := groups.get(name):
+            modes = [int(row["modes_covered"]) for row in group]
+            reverse, forward, wall, own = (
+                [float(row[column]) for row in group] for column in COLUMNS[3:]
+            )
+            lines.append(
+                f"| {name} | {len(group)} | {sum(count == 25 for count in modes)} | "
+                f"{mean(modes):.1f} ({min(modes)}) | {median(reverse):.4f} ({max(reverse):.4f}) | "
+                f"{median(forward):.4f} | {median(wall):.1f} | {median(own):.1f} |"
+            )
+    return "\n".join(lines)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows that are there."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    """All rows, in place of what was there."""
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as temporary:
+        temporary.write_text(lines.getvalue(), encoding="utf-8", newline="")
+
+
+if __name__ == "__main__":
+    run(main, "simulate_table")

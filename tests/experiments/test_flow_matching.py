@@ -1,0 +1,124 @@
+"""The flow-matching peer: its loss, its steps, and that it is measured by the GAN's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flow_matching import FlowModel, VelocityField, flow_loss, main, train
+from torch import Tensor
+
+from biglearn_gan.cli.runner import CommandError
+from biglearn_gan.config import Config
+from biglearn_gan.evaluation.task import CompletionModel
+from biglearn_gan.rng import Stream, make_rng
+from biglearn_gan.tasks.token_masks import TokenMasks
+
+
+@pytest.fixture
+def field(tiny_config: Callable[..., Config]) -> VelocityField:
+    torch.manual_seed(0)
+    return VelocityField(tiny_config())
+
+
+def ask(field: VelocityField, rows: int) -> tuple[Tensor, Tensor]:
+    """Images, and holes of different sizes."""
+    size = field.config.data.image_size
+    rng = torch.Generator().manual_seed(1)
+    hole = torch.rand(rows, *size, generator=rng) < torch.linspace(0.05, 0.6, rows)[:, None, None]
+    hole[:, 0, 0] = True
+    return 2 * torch.rand(rows, 1, *size, generator=rng) - 1, hole
+
+
+def test_the_loss_is_that_of_the_straight_path(field: VelocityField) -> None:
+    rng = torch.Generator().manual_seed(2)
+    target = torch.zeros(3, field.config.token_count).bool()
+    target[:, :5] = True
+    sequence = TokenMasks(~target, target).sequence()
+    real = torch.rand(3, field.config.token_count, field.config.token_dim, generator=rng)
+    drawn = make_rng(Stream.NOISE, field.config.train.seed, 7)
+    t, noise = torch.rand(3, generator=drawn), torch.randn(real.shape, generator=drawn)
+    seen: list[Tensor] = []
+
+    def perfect(tokens: Tensor, positions: Tensor, is_target: Tensor, at: Tensor) -> Tensor:
+        seen.extend([tokens, at])
+        return real - noise + 0.5 * is_target[..., None]
+
+    perfect.config = field.config  # type: ignore[attr-defined]
+    loss = flow_loss(perfect, real, sequence, 7)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(0.25, rel=1e-5)
+    tokens, at = seen
+    assert torch.equal(at, t)
+    share = t[:, None, None]
+    torch.testing.assert_close(tokens[:, :5], ((1 - share) * noise + share * real)[:, :5])
+    assert torch.equal(tokens[:, 5:], real[:, 5:])
+
+
+def test_steps_follow_the_velocity(field: VelocityField, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along a constant velocity any number of steps arrive at the same place."""
+    monkeypatch.setattr(
+        field, "forward", lambda tokens, positions, is_target, t: torch.full_like(tokens, 0.125)
+    )
+    images, hole = ask(field, 4)
+    one, many = (FlowModel(field, steps).complete(images, hole, seed=3) for steps in (1, 8))
+    torch.testing.assert_close(one, many)
+
+
+def test_it_keeps_what_is_given_and_ignores_what_is_not(field: VelocityField) -> None:
+    images, hole = ask(field, 5)
+    model = FlowModel(field, 3)
+    assert isinstance(model, CompletionModel)
+    drawn = model.complete(images, hole, variations=2, seed=4)
+    kept = ~hole[:, None].expand(-1, 2, -1, -1)
+    assert torch.equal(drawn[:, :, 0][kept], images.expand(-1, 2, -1, -1)[kept])
+    other = torch.where(hole[:, None], torch.rand_like(images), images)
+    assert torch.equal(model.complete(other, hole, variations=2, seed=4), drawn)
+    assert (drawn[:, 0] != drawn[:, 1]).any()
+    alone = model.complete(images[3:4], hole[3:4], variations=2, seed=4, first_image=3)
+    torch.testing.assert_close(alone[0], drawn[3])
+
+
+def test_a_training_that_was_stopped_goes_on_as_if_it_never_was(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    changes = {"train.max_images": 48, "train.batch_size": 4, "train.warm_start.share": 0.0}
+    config = tiny_config(changes | {"data.horizontal_flip": True})
+    whole, _ = train(config, tmp_path / "whole.pt")
+    saved, _ = train(config, tmp_path / "saved.pt", save_every=20)
+    state = torch.load(tmp_path / "saved.pt", weights_only=True)
+    assert state["images"] == 40
+    again, spent = train(config, tmp_path / "saved.pt")
+    assert spent["seconds"] > state["seconds"][0]
+    for one in (saved, again):
+        for name, value in whole.state_dict().items():
+            assert torch.equal(one.state_dict()[name], value), name
+    assert not (tmp_path / "whole.pt").exists()
+
+
+def test_the_whole_is_measured_beside_the_gan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    given: dict[str, Any] = {
+        "config": Path("experiments/digits.yaml"),
+        "output": tmp_path / "flow",
+        "images": 64,
+        "beside": Path("checkpoints/digits/evaluation"),
+        "steps": "1,2",
+        "num": 70,
+    }
+    main(**given, batch_size=32, overrides=None)
+    table = capsys.readouterr().out
+    names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    drawn = ["flow matching, 1 steps", "flow matching, 2 steps"]
+    assert names[-4:] == ["GAN, one pass", *drawn, "*floor or ceiling*"]
+    before = (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes()
+    main(**given, batch_size=32, overrides=None)  # nothing is done again
+    assert capsys.readouterr().out == table
+    assert (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes() == before
+    with pytest.raises(CommandError, match="is of another training: choose another --output"):
+        main(**given | {"images": 96}, batch_size=32, overrides=None)

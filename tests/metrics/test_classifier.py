@@ -1,0 +1,193 @@
+"""Training, measuring, keeping and loading the evaluation's classifier."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from biglearn_gan.config import DataConfig
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.metrics.classifier import (
+    ClassifierError,
+    ImageClassifier,
+    accuracy,
+    save_classifier,
+)
+from biglearn_gan.metrics.classifier_training import train_and_save_classifier, train_classifier
+
+DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
+SHIPPED = Path(__file__).parents[2] / "checkpoints"
+
+
+def striped(count: int = 128, channels: int = 1, labels: bool = True) -> ImageDataset:
+    """Toy images of 5 x 11 pixels: rows (class 0) or columns (class 1) are bright by turns."""
+    classes = torch.arange(count) % 2
+    row, column = torch.arange(5)[:, None] % 2, torch.arange(11)[None, :] % 2
+    stripes = torch.stack([row.expand(5, 11), column.expand(5, 11)])[classes]
+    noise = torch.randint(100, (count, channels, 5, 11), generator=torch.Generator().manual_seed(0))
+    pixels = (stripes[:, None] * 155 + noise).to(torch.uint8)
+    return ImageDataset("toy:train", pixels, classes if labels else None, 2 if labels else None)
+
+
+def test_shapes_for_every_shipped_size() -> None:
+    for size, channels in (((8, 8), 1), ((28, 28), 1), ((32, 32), 3), ((5, 11), 3)):
+        classifier = ImageClassifier(size, channels, num_classes=7).eval()
+        images = torch.zeros(2, channels, *size)
+        assert classifier.features(images).shape == (2, 64)
+        assert classifier(images).shape == (2, 7)
+
+
+def test_the_same_seed_gives_the_same_weights_and_nothing_global_moves() -> None:
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    first, again, other = (
+        train_classifier(striped(), seed=seed, images=640).state_dict() for seed in (3, 3, 4)
+    )
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_it_learns_stripes_and_counts_progress() -> None:
+    seen: list[tuple[int, int]] = []
+    dataset = striped(channels=3)
+    classifier = train_classifier(
+        dataset, seed=0, images=3900, progress=lambda done, total: seen.append((done, total))
+    )
+    assert not classifier.training
+    assert accuracy(classifier, dataset) == 1.0
+    assert seen[0] == (64, 3900) and seen[-1] == (3840, 3900)
+    swapped = ImageDataset(
+        "toy:test", dataset.images_uint8(torch.arange(128)), 1 - dataset.labels, 2
+    )
+    assert accuracy(classifier, swapped) == 0.0
+
+
+def test_labels_are_read_of_more_images_than_one_pass_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classifier, dataset = ImageClassifier((5, 11), 1, 7).eval(), striped()
+    images = dataset.images_uint8(torch.arange(11))
+    in_range = dataset.batch(torch.arange(11)).images
+    with torch.no_grad():
+        classifier.head.bias -= classifier(in_range).mean(dim=0)  # so that labels differ
+    expected = classifier(in_range).argmax(dim=1)
+    assert len(expected.unique()) > 1
+    monkeypatch.setattr("biglearn_gan.metrics.classifier.INFERENCE_ROWS", 3)
+    assert torch.equal(classifier.read(images), expected)
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    classifier = train_classifier(striped(), seed=0, images=640)
+    folder = tmp_path / "new" / "folder"
+    save_classifier(classifier, folder, "an old card")
+    save_classifier(classifier, folder, "the card")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert (folder / "README.md").read_text() == "the card"
+    loaded = ImageClassifier.from_pretrained(folder)
+    assert not loaded.training and loaded.image_size == (5, 11)
+    images = striped().batch(torch.arange(7)).images
+    assert torch.equal(loaded(images), classifier(images))
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "classifier"
+    save_classifier(ImageClassifier((5, 11), 1, 2), folder, "card")
+    whole = (folder / "model.safetensors").read_bytes()
+    config = json.loads((folder / "config.json").read_text())
+
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert_not_loadable(folder, "incomplete|header|buffer")
+    (folder / "model.safetensors").write_bytes(whole)
+    (folder / "config.json").write_text(json.dumps(config | {"width": 16}))
+    assert_not_loadable(folder, "size mismatch")
+    (folder / "config.json").write_text(json.dumps(config | {"channels": -1}))
+    assert_not_loadable(folder, "another kind or size of classifier")
+    (folder / "config.json").write_text("[]")
+    assert_not_loadable(folder, r"its config\.json is not a classifier's")
+    (folder / "config.json").write_text("{")
+    assert_not_loadable(folder, "Expecting property name")
+    (folder / "config.json").unlink()
+    assert_not_loadable(folder, r"no config\.json")
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").unlink()
+    assert_not_loadable(folder, r"no model\.safetensors")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'device'"):
+        ImageClassifier.from_pretrained(folder, device="cpu")  # type: ignore[call-arg]
+
+
+def assert_not_loadable(folder: Path, reason: str = "") -> None:
+    with pytest.raises(ClassifierError, match=f"no classifier can be loaded.*{reason}") as caught:
+        ImageClassifier.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_unfit_data_are_named() -> None:
+    with pytest.raises(ClassifierError, match="toy:train has no labels"):
+        train_classifier(striped(labels=False), seed=0)
+    with pytest.raises(ClassifierError, match="not 63"):
+        train_classifier(striped(63), seed=0)
+    with pytest.raises(ClassifierError, match="and 63"):
+        train_classifier(striped(), seed=0, images=63)
+    classifier = ImageClassifier((5, 11), 3, 2).eval()
+    with pytest.raises(ClassifierError, match=r"\(3, 5, 11\), but those of toy:train are \(1, 5"):
+        accuracy(classifier, striped())
+    with pytest.raises(ClassifierError, match="knows 7 classes, but toy:train has 2"):
+        accuracy(ImageClassifier((5, 11), 1, 7).eval(), striped())
+    with pytest.raises(ClassifierError, match="no labels"):
+        accuracy(classifier, striped(channels=3, labels=False))
+
+
+def test_the_command_trains_measures_and_writes_a_card(tmp_path: Path) -> None:
+    config = DIGITS.model_copy(update={"validation_share": 0.5})
+    folder = tmp_path / "classifier"
+    told = train_and_save_classifier(config, "experiments/digits.yaml", folder, images=6500)
+    loaded = ImageClassifier.from_pretrained(folder)
+    measured = accuracy(loaded, load_dataset(DIGITS, "test"))
+    assert 0.5 < measured < 1
+    assert told == f"accuracy on the test split {measured:.4f}"
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlicense: mit\n")
+    assert f"{measured:.4f} on the 397 images of digits:test" in card
+    assert "all 1,400 images of digits:train, 6,464 images seen, seed 0" in card
+    command = "train-classifier --config experiments/digits.yaml --images 6500 --output "
+    assert command + folder.as_posix() in card
+
+
+def test_a_classifier_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
+    for name in ("model", "notes", "broken"):
+        (tmp_path / name).mkdir()
+    shutil.copy(SHIPPED / "digits/config.json", tmp_path / "model")
+    (tmp_path / "notes/README.md").write_text("mine")
+    (tmp_path / "broken/config.json").write_text("{")
+    for folder in (tmp_path / "model", tmp_path / "notes", tmp_path / "broken"):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        told = f"{folder} holds other files than a classifier's: name a new folder, or remove it"
+        with pytest.raises(ClassifierError, match=re.escape(told)):
+            train_and_save_classifier(DIGITS, "digits.yaml", folder, images=64)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    for kind in ("classifier_digits", "masked_classifier_digits"):
+        shutil.copytree(SHIPPED / kind, tmp_path / kind)
+        train_and_save_classifier(DIGITS, "digits.yaml", tmp_path / kind, images=64)
+        assert "64 images seen" in (tmp_path / kind / "README.md").read_text()
+
+
+def test_the_shipped_digits_classifier_reads_what_its_card_says() -> None:
+    classifier = ImageClassifier.from_pretrained(SHIPPED / "classifier_digits")
+    measured = accuracy(classifier, load_dataset(DIGITS, "test"))
+    assert measured >= 0.97
+    card = (SHIPPED / "classifier_digits" / "README.md").read_text()
+    assert f"{measured:.4f} on the 397 images" in card

@@ -1,0 +1,193 @@
+"""Features: Inception's are pytorch-fid's own, and weights that cannot be had are one sentence."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytorch_fid import fid_score, inception
+
+from biglearn_gan.data.image_files import to_signed_float
+from biglearn_gan.metrics.classifier import ImageClassifier
+from biglearn_gan.metrics.features import (
+    ClassifierFeatures,
+    Features,
+    FeaturesError,
+    InceptionFeatures,
+    fingerprint,
+)
+
+
+def random_images(count: int, channels: int, seed: int = 0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, channels, 7, 11), generator=rng, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("dimensions", [64, 192, 768, 2048])
+def test_inception_features_are_those_of_pytorch_fid(
+    dimensions: int, inception_weights: Path, hub: Path, tmp_path: Path
+) -> None:
+    images = random_images(3, 3)
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image.movedim(0, -1).numpy()).save(file)
+    network = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[dimensions]])
+    expected = fid_score.get_activations(files, network, dims=dimensions, num_workers=0)
+    features = InceptionFeatures(inception_weights, dimensions)
+    assert isinstance(features, Features)
+    assert features.dimensions == dimensions
+    found = features(images).numpy()
+    assert expected.std(axis=0).mean() > 1e-3  # the random weights tell these images apart
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def test_gray_is_repeated_and_each_image_stands_alone(inception_weights: Path) -> None:
+    features = InceptionFeatures(inception_weights, 64)
+    gray = random_images(3, 1)
+    together = features(gray)
+    torch.testing.assert_close(features(gray.repeat(1, 3, 1, 1)), together, rtol=0, atol=0)
+    alone = torch.cat([features(image[None]) for image in gray])
+    torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-5)
+
+
+def test_more_images_than_one_pass_come_back_in_order(
+    inception_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = InceptionFeatures(inception_weights, 64)
+    images = random_images(5, 3)
+    expected = features(images)
+    monkeypatch.setattr("biglearn_gan.metrics.features.INCEPTION_ROWS", 2)
+    torch.testing.assert_close(features(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_in_the_cache_are_those_of_the_file(inception_weights: Path, hub: Path) -> None:
+    cached, given = InceptionFeatures(None, 64), InceptionFeatures(inception_weights, 64)
+    assert cached.fingerprint == given.fingerprint
+    images = random_images(2, 3)
+    assert torch.equal(cached(images), given(images))
+
+
+def sentence(load: Callable[[], object]) -> str:
+    with pytest.raises(FeaturesError) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+    return str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_file_that_cannot_be_read_is_named(inception_weights: Path, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    assert str(file) in sentence(lambda: InceptionFeatures(file, 64))  # missing
+    assert str(tmp_path) in sentence(lambda: InceptionFeatures(tmp_path, 64))  # a folder
+    whole = inception_weights.read_bytes()
+    beginning = whole[:1000]
+    damaged = [b"", b"x", b"not weights", bytes(1000), beginning, whole[: len(whole) // 2]]
+    damaged += [b"\x80\x02}q\x00.", b"\x80\x02K\x01", b"(lp0\n.", b"\x80\x04\x95\xff\xff"]
+    for content in damaged:
+        file.write_bytes(content)
+        message = sentence(lambda: InceptionFeatures(file, 64))
+        assert str(file) in message
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_any_damaged_byte_stream_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    rng = torch.Generator().manual_seed(0)
+    for legacy in (False, True):
+        torch.save({"weight": torch.zeros(3)}, file, _use_new_zipfile_serialization=not legacy)
+        whole = bytearray(file.read_bytes())
+        for _ in range(60):
+            content = bytearray(whole)
+            places = torch.randint(len(content), (5,), generator=rng).tolist()
+            values = torch.randint(256, (5,), generator=rng).tolist()
+            for place, value in zip(places, values, strict=True):
+                content[place] = value
+            file.write_bytes(content)
+            assert str(file) in sentence(lambda: InceptionFeatures(file, 64))
+
+
+def test_weights_of_something_else_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "other.pth"
+    others = [torch.zeros(3), [1, 2], {}, {"a": torch.zeros(2)}, {1: 2}, "text", None]
+    others.append({"Conv2d_1a_3x3.conv.weight": torch.zeros(2, 3)})
+    for other in others:
+        torch.save(other, file)
+        message = sentence(lambda: InceptionFeatures(file, 64))
+        assert message.startswith(f"{file}: holds no weights of pytorch-fid's network")
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+    file, proof = tmp_path / "weights.pth", tmp_path / "proof"
+
+    class Malicious:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (proof,)
+
+    torch.save(Malicious(), file)
+    sentence(lambda: InceptionFeatures(file, 64))
+    assert not proof.exists()
+
+
+def test_without_a_network_the_url_and_the_place_of_the_cache_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    message = sentence(lambda: InceptionFeatures(None, 64))
+    place = tmp_path / "checkpoints" / inception.FID_WEIGHTS_URL.rpartition("/")[2]
+    for part in (inception.FID_WEIGHTS_URL, str(place), "--inception-weights", "name resolution"):
+        assert part in message
+
+
+def test_dimensions_that_no_block_has_are_named(inception_weights: Path) -> None:
+    message = sentence(lambda: InceptionFeatures(inception_weights, 100))
+    assert "100" in message and "64, 192, 768, 2048" in message
+
+
+def test_classifier_features_are_what_its_head_reads() -> None:
+    classifier = ImageClassifier((7, 11), 3, num_classes=5)
+    features = ClassifierFeatures(classifier)
+    assert isinstance(features, Features)
+    assert not classifier.training
+    images = random_images(503, 3)  # more than one pass
+    found = features(images)
+    assert found.shape == (503, features.dimensions) == (503, 64)
+    expected = classifier.features(to_signed_float(images))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fingerprint_changes_with_a_weight_and_with_nothing_else() -> None:
+    classifier = ImageClassifier((7, 11), 1, num_classes=5).eval()
+    before = fingerprint(classifier)
+    assert ClassifierFeatures(classifier).fingerprint == before
+    classifier(to_signed_float(random_images(2, 1)))
+    assert fingerprint(classifier) == before
+    with torch.no_grad():
+        classifier.head.bias[3] += 1e-6
+    assert fingerprint(classifier) != before
+
+
+def test_features_that_are_no_numbers_are_refused(inception_weights: Path) -> None:
+    classifier = ImageClassifier((7, 11), 3, 5)
+    inception_features = InceptionFeatures(inception_weights, 64)
+    images = random_images(3, 3)
+    for features, network, name in (
+        (ClassifierFeatures(classifier), classifier, "classifier"),
+        (inception_features, inception_features._network, "Inception network"),
+    ):
+        assert features(images).isfinite().all()
+        with torch.no_grad():
+            next(network.parameters())[0] = torch.inf
+        told = f"the weights of the {name} give features that are not finite"
+        assert sentence(lambda features=features: features(images)) == told

@@ -1,0 +1,295 @@
+"""Holes that do not follow the borders of patches: what a target patch keeps is read, no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from biglearn_gan.config import Config, ConfigError
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.inference.inputs import describe_hole
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.checkpoint import card_text
+from biglearn_gan.tasks import partial_patches
+from biglearn_gan.tasks.partial_patches import SCATTERED_SHARE, PartialPatchSampler
+from biglearn_gan.tasks.patches import patchify, unpatchify
+from biglearn_gan.tasks.token_masks import TokenMasks
+from biglearn_gan.training.trainer import Trainer
+
+KEEPING: dict[str, Any] = {"tasks.partial_patches": 0.7, "data.labels": True}
+
+
+# The law
+
+
+def tasks(rows: int, tokens: int, seed: int) -> TokenMasks:
+    """Of each token with equal chances source, target or absent."""
+    role = torch.randint(3, (rows, tokens), generator=torch.Generator().manual_seed(seed))
+    role[:, 0] = 1
+    return TokenMasks(role == 0, role == 1)
+
+
+def drawn(law: PartialPatchSampler, masks: TokenMasks, seed: int = 0) -> tuple[TokenMasks, Tensor]:
+    made = law.draw(masks, torch.Generator().manual_seed(seed))
+    assert made.kept is not None
+    return made, made.kept
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([(3, 3), (2, 5), (4, 1)]),
+    st.integers(2, 7),
+    st.integers(1, 3),
+    st.floats(0, 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_targets_keep_whole_pixels_and_never_all(
+    seed: int, grid_size: tuple[int, int], patch_size: int, channels: int, share: float
+) -> None:
+    tokens = math.prod(grid_size)
+    asked = tasks(6, tokens, seed)
+    law = PartialPatchSampler(share, grid_size, patch_size, channels)
+    made, kept = drawn(law, asked, seed)
+    assert kept.shape == (6, tokens, channels * patch_size**2)
+    assert torch.equal(made.union, asked.union)
+    assert not kept[~made.target].any()
+    assert not kept.all(dim=2).any()
+    pixels = kept.view(6, tokens, channels, -1)
+    assert (pixels == pixels[:, :, :1]).all()
+    again, kept_again = drawn(law, asked, seed)
+    assert torch.equal(kept_again, kept) and torch.equal(again.target, made.target)
+
+
+def test_so_many_tasks_keep_something_and_the_others_are_as_asked() -> None:
+    half = torch.arange(16).expand(4000, 16) < 8
+    asked = TokenMasks(half, ~half)
+    made, kept = drawn(PartialPatchSampler(0.3, (4, 4), 7, 1), asked)
+    keeps = kept.flatten(1).any(dim=1)
+    assert 0.25 < float(keeps.double().mean()) < 0.3 + 0.03  # a brush may hide all, or nothing
+    shares = kept[kept.any(dim=2)].double().mean(dim=1)
+    assert shares.min() < 0.05 and shares.max() > 0.95
+    unchanged = (made.target == asked.target).all(dim=1)
+    assert float((~unchanged & ~keeps).double().mean()) < 0.01
+    everywhere = float((keeps & made.target.all(dim=1)).double().mean())
+    assert 0.3 * SCATTERED_SHARE - 0.02 < everywhere < 0.3 * SCATTERED_SHARE + 0.06
+    never, nothing = drawn(PartialPatchSampler(0.0, (4, 4), 7, 1), asked)
+    assert torch.equal(never.target, asked.target) and not nothing.any()
+
+
+def moved(target: Tensor, patch_size: int) -> Tensor:
+    """What is hidden, (4000, H, W), where every hole is moved."""
+    asked = TokenMasks(~target, target).rows(torch.zeros(4000, dtype=torch.int64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partial_patches, "SCATTERED_SHARE", 0.0)
+        patch.setattr(partial_patches, "BRUSHED_SHARE", 0.0)
+        made, kept = drawn(PartialPatchSampler(1.0, (4, 4), patch_size, 1), asked)
+    return unpatchify(made.target[..., None] & ~kept, (4, 4), patch_size)[:, 0]
+
+
+def test_a_moved_box_stays_one_box_of_up_to_twice_its_size() -> None:
+    box = torch.zeros(1, 4, 4, dtype=torch.bool)
+    box[:, 1:3, 1:3] = True
+    hidden = moved(box.flatten(1), 4)  # 8 x 8 pixels of 16 x 16
+    heights, widths = (hidden.any(dim=d).sum(dim=1) for d in (2, 1))
+    upright = hidden.sum(dim=(1, 2)) == heights * widths
+    assert 0.5 - 0.03 < float(upright.double().mean()) < 0.7  # small ones turn into one, too
+    inside = ~(hidden[:, 0].any(1) | hidden[:, -1].any(1) | hidden[:, :, 0].any(1))
+    inside &= ~hidden[:, :, -1].any(1) & upright
+    assert {4, 5, 6, 7, 8, 9, 10, 11, 12} <= set(heights[inside].tolist()) <= set(range(3, 15))
+    cut = (heights % 4 > 0) & inside
+    assert float(cut.double().mean()) > 0.2
+    assert hidden.flatten(1).any(dim=1).all() and not hidden.flatten(1).all(dim=1).any()
+
+
+def test_a_moved_side_goes_on_to_the_border() -> None:
+    side = torch.zeros(1, 4, 4, dtype=torch.bool)
+    side[:, :, 2:] = True
+    hidden = moved(side.flatten(1), 4)
+    straight = (hidden == hidden[:, :1]).all(dim=(1, 2))
+    assert 0.5 - 0.03 < float(straight.double().mean()) < 0.55
+    rows = hidden[straight][:, 0]
+    assert (rows.long().diff(dim=1).abs().sum(dim=1) == 1).all()  # one edge, no strip beyond it
+    given = (~rows).sum(dim=1)
+    assert set(given.tolist()) >= set(range(1, 16))
+    assert float((given % 4 > 0).double().mean()) > 0.5
+
+
+def test_what_has_no_source_is_given_nothing() -> None:
+    everything = torch.ones(50, 16, dtype=torch.bool)
+    made, kept = drawn(PartialPatchSampler(1.0, (4, 4), 7, 1), TokenMasks(~everything, everything))
+    assert not kept.any()
+    assert torch.equal(made.target, everything)
+
+
+def test_only_targets_keep_values() -> None:
+    source, target = torch.tensor([[True, False]]), torch.tensor([[False, True]])
+    TokenMasks(source, target, torch.tensor([[[False, False], [True, False]]]))
+    with pytest.raises(ValueError, match="only targets keep"):
+        TokenMasks(source, target, torch.tensor([[[True, False], [True, False]]]))
+
+
+def test_sequences_and_rows_carry_what_is_kept() -> None:
+    source = torch.tensor([[True, False, False], [False, False, True]])
+    target = torch.tensor([[False, False, True], [True, False, False]])
+    kept = torch.zeros(2, 3, 2, dtype=torch.bool)
+    kept[0, 2, 1] = kept[1, 0, 0] = True
+    masks = TokenMasks(source, target, kept)
+    sequence = masks.sequence()
+    assert sequence.positions.tolist() == [[0, 2], [0, 2]]
+    expected = [[[False] * 2, [False, True]], [[True, False], [False] * 2]]
+    assert sequence.kept is not None and sequence.kept.tolist() == expected
+    generated = [[[False] * 2, [True, False]], [[False, True], [False] * 2]]
+    assert sequence.generated.tolist() == generated
+    assert sequence.repeat(2).kept.tolist() == 2 * expected
+    assert sequence.to(torch.device("meta")).kept.device.type == "meta"
+    second = masks.rows(torch.tensor([1]))
+    assert torch.equal(second.kept, kept[1:]) and torch.equal(second.source, source[1:])
+    assert torch.equal(masks.to("cpu").kept, kept)
+
+
+# A model that reads it
+
+
+@pytest.fixture
+def model(tiny_config: Callable[..., Config]) -> BigLearnGAN:
+    return BigLearnGAN(tiny_config(KEEPING | {"loss.logistic": 1.0})).eval()
+
+
+def asked(rows: int) -> tuple[Tensor, Tensor]:
+    """Images of 8 x 8 and a hole that covers some patches of 2 x 2 and half of others."""
+    rng = torch.Generator().manual_seed(0)
+    images = 1.8 * torch.rand(rows, 1, 8, 8, generator=rng) - 0.9
+    hole = torch.zeros(rows, 8, 8, dtype=torch.bool)
+    hole[:, 1:4, 2:6] = True
+    return images, hole
+
+
+def test_completions_depend_on_kept_pixels_and_return_them(model: BigLearnGAN) -> None:
+    images, hole = asked(3)
+    drawn = model.complete(images, hole, labels=4, seed=1)[:, 0]
+    kept = ~hole[:, None]
+    assert torch.equal(drawn[kept], images[kept])
+    other = images.clone()
+    other[:, :, 0, 2] *= -1  # kept, in a patch that the hole touches
+    again = model.complete(other, hole, labels=4, seed=1)[:, 0]
+    assert (again[:, :, 1, 2] != drawn[:, :, 1, 2]).all()
+    hidden = images.masked_fill(hole[:, None], 0.3)
+    assert torch.equal(model.complete(hidden, hole, labels=4, seed=1)[:, 0], drawn)
+
+
+def test_a_model_that_does_not_read_them_says_so(
+    model: BigLearnGAN, tiny_config: Callable[..., Config]
+) -> None:
+    _, hole = asked(2)
+    blind = BigLearnGAN(tiny_config())
+    assert "are generated whole" in describe_hole(hole, blind, "generated whole")
+    assert "whole" not in describe_hole(hole, model, "generated whole")
+    assert "is generated whole" in card_text(blind.config)
+    assert "may cut through patches" in card_text(model.config)
+
+
+def test_what_is_absent_is_not_kept(model: BigLearnGAN) -> None:
+    images, hole = asked(2)
+    absent = torch.zeros_like(hole)
+    absent[:, 0, 2] = True
+    drawn = model.complete(images, hole, absent=absent, seed=1)
+    other = torch.where(absent[:, None], -images, images)
+    again = model.complete(other, hole, absent=absent, seed=1)
+    asked_for = hole[:, None, None].expand_as(drawn)
+    assert torch.equal(again[asked_for], drawn[asked_for])
+
+
+def test_labels_are_read_from_kept_pixels_alone(model: BigLearnGAN) -> None:
+    """Every patch is observed in part, so no token is a source."""
+    images, _ = asked(3)
+    observed = torch.zeros(8, 8, dtype=torch.bool)
+    observed[::2, ::2] = True
+    read = model.classify(images, observed=observed)
+    assert len(read.unique(dim=0)) == 3
+    other = torch.where(observed, images, -images)
+    assert torch.equal(model.classify(other, observed=observed), read)
+    nothing = model.classify(images, observed=torch.zeros_like(observed))
+    assert len(nothing.unique(dim=0)) == 1
+
+
+def test_nothing_kept_is_the_same_as_no_mask_of_it(model: BigLearnGAN) -> None:
+    images, hole = asked(4)
+    tokens, target = patchify(images, 2), patchify(hole[:, None], 2).any(-1)
+    nothing = torch.zeros(4, 16, 4, dtype=torch.bool)
+    for ask in (model.generate, model.critic_logits):
+        one, two = (ask(tokens, TokenMasks(~target, target, k)) for k in (None, nothing))
+        torch.testing.assert_close(one, two)
+
+
+def test_the_critic_is_told_what_is_kept(model: BigLearnGAN) -> None:
+    images, hole = asked(4)
+    target = patchify(hole[:, None], 2).any(-1)
+    pixels = ~hole
+    whole = model.score(images, pixels & False, hole)
+    with_kept = model.score(images, pixels, hole)
+    assert (whole != with_kept).all()
+    masks = TokenMasks(~target, target, patchify(pixels[:, None], 2) & target[..., None])
+    assert torch.equal(with_kept, model.critic_logits(patchify(images, 2), masks))
+    assert torch.equal(with_kept, model.rank(images, hole))
+
+
+def test_steps_read_what_their_part_keeps(model: BigLearnGAN) -> None:
+    images, hole = asked(3)
+    drawn = model.complete(images, hole, labels=4, seed=1, steps=2, order="raster")
+    other = images.clone()
+    other[:, :, 0, 2] *= -1
+    again = model.complete(other, hole, labels=4, seed=1, steps=2, order="raster")
+    assert (again[:, 0, 0, 1, 2] != drawn[:, 0, 0, 1, 2]).all()
+
+
+# Training
+
+
+def test_training_reads_them_and_the_hand_over_passes_them_on(
+    tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
+) -> None:
+    config = tiny_config({"tasks.partial_patches": 0.7, "train.warm_start.share": 0.5})
+    trainer = Trainer(config, tiny_dataset, Accelerator(cpu=True), 48)
+    players = trainer.players
+    start = players.generator.embedding.kept.weight.clone()
+    while trainer.warm:
+        trainer.step()
+    assert not torch.equal(players.generator.embedding.kept.weight, start)
+    players.hand_over()
+    ours, theirs = (n.embedding.kept.weight for n in (players.discriminator, players.generator))
+    assert torch.equal(ours, theirs)
+    while not trainer.finished:
+        trainer.step()
+    assert not torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model.patch_size": 1}, "tasks.partial_patches: a patch of one pixel"),
+        (
+            {
+                "tasks": {
+                    "components": [{"name": "x", "weight": 1, "domain": "orthogonal"}],
+                    "partial_patches": 0.5,
+                },
+                "model.generator.output": "linear",
+                "train.warm_start.share": 0.0,
+            },
+            "holds no pixels that tasks.partial_patches could keep",
+        ),
+    ],
+)
+def test_what_cannot_keep_pixels_is_refused(
+    tiny_config: Callable[..., Config], changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        tiny_config({"tasks.partial_patches": 0.5} | changes)

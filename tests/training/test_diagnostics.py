@@ -1,0 +1,107 @@
+"""The diagnostics: sick games are named with a knob, once; healthy ones are left in peace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from biglearn_gan.config import Config, load_config
+from biglearn_gan.training.diagnostics import (
+    FEW_CLASSES,
+    GUESSES,
+    ONE_ANSWER,
+    WINS,
+    Diagnostics,
+    Symptom,
+)
+from biglearn_gan.training.fit import fit
+
+LN2 = math.log(2)
+
+
+def line(discriminator: float, entropy: float = 2.2, diversity: float = 0.2) -> dict[str, float]:
+    return {
+        "loss/discriminator": discriminator,
+        "evaluation/entropy": entropy,
+        "evaluation/diversity": diversity,
+    }
+
+
+HEALTHY = line(0.8 * LN2)
+
+
+@pytest.mark.parametrize(
+    ("symptom", "sick"),
+    [
+        (WINS, line(0.05 * LN2)),
+        (GUESSES, line(0.999 * LN2)),
+        (ONE_ANSWER, line(0.8 * LN2, diversity=0.001)),
+        (FEW_CLASSES, line(0.8 * LN2, entropy=1.2)),
+    ],
+)
+def test_each_symptom_is_named_once_with_its_knob(
+    symptom: Symptom, sick: dict[str, float], tiny_config: Callable[..., Config]
+) -> None:
+    diagnostics = Diagnostics(tiny_config())
+    assert diagnostics.check(100, HEALTHY, share=0.5) == []
+    told = [diagnostics.check(images, sick, share=0.6) for images in (200, 300, 400, 500)]
+    flat = [warning for warnings in told for warning in warnings]
+    assert len(flat) == 1 and flat[0].endswith(symptom.advice)
+    assert list(diagnostics.found) == [symptom]
+    assert symptom.name in diagnostics.summary() and symptom.advice in diagnostics.summary()
+
+
+def test_a_healthy_game_is_left_in_peace(tiny_config: Callable[..., Config]) -> None:
+    diagnostics = Diagnostics(tiny_config())
+    for share in (0.0, 0.1, 0.5):
+        assert diagnostics.check(100, HEALTHY, share) == []
+    assert diagnostics.check(100, {"warm_start/squared_error": 9.0}, 0.0) == []
+    assert diagnostics.summary() == "diagnostics: too few lines of the game were logged to judge it"
+    for images in (200, 300):
+        assert diagnostics.check(images, HEALTHY, 0.8) == []
+    assert diagnostics.summary() == "diagnostics: the game looked healthy"
+
+
+def test_a_bad_moment_is_no_symptom(tiny_config: Callable[..., Config]) -> None:
+    diagnostics = Diagnostics(tiny_config())
+    for _ in range(5):
+        assert diagnostics.check(1, line(0.01), 0.5) == []
+        assert diagnostics.check(2, line(0.01), 0.5) == []
+        assert diagnostics.check(3, HEALTHY, 0.5) == []
+
+
+def test_a_young_game_may_be_blind_but_not_lost(tiny_config: Callable[..., Config]) -> None:
+    diagnostics = Diagnostics(tiny_config())
+    early = line(LN2, entropy=0.0, diversity=0.0)
+    assert [diagnostics.check(n, early, 0.1) for n in range(9)] == [[]] * 9
+    assert [bool(diagnostics.check(n, line(0.0), 0.1)) for n in range(3)] == [False, False, True]
+
+
+def test_the_loss_is_judged_by_the_weights_of_the_game(tiny_config: Callable[..., Config]) -> None:
+    both = Diagnostics(tiny_config({"loss.logistic": 1.0, "loss.relativistic": 0.5}))
+    for number in range(4):
+        assert both.check(number, line(0.8 * 2.5 * LN2), 0.5) == []
+    assert both.check(1, line(2.5 * LN2), 0.5) == [] == both.check(2, line(2.5 * LN2), 0.5)
+    assert both.check(3, line(2.5 * LN2), 0.5)
+
+
+def test_training_ends_with_the_summary(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    told: list[str] = []
+    config = tiny_config({"train.learning_rate.discriminator": 1e-9, "train.max_images": 96})
+    outcome = fit(config, tmp_path, device="cpu", on_progress=lambda p: told.extend(p.warnings))
+    assert len(told) == 1 and told[0].endswith(GUESSES.advice)
+    assert GUESSES.name in outcome.summary
+    short = fit(tiny_config({"train.max_images": 16}), tmp_path / "short", device="cpu")
+    assert "too few lines" in short.summary
+
+
+def test_a_logged_healthy_run_is_called_healthy() -> None:
+    """The lines of a run on digits with the shipped configuration (written down here)."""
+    config = load_config(Path(__file__).parents[2] / "experiments" / "digits.yaml")
+    diagnostics = Diagnostics(config)
+    losses = "0.561 0.512 0.498 0.503 0.515 0.521 0.529 0.533 0.535 0.538"
+    for number, value in enumerate(losses.split()):
+        assert diagnostics.check(number, {"loss/discriminator": float(value)}, number / 10) == []
