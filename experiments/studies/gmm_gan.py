@@ -4,8 +4,9 @@
     python experiments/simulate_gan.py --print
 
 Two coordinates are two tokens. Every run is that of experiments/gaussian_grid.yaml with other
-tasks, and adds its row to experiments/simulations_gan.csv; what is already there is not done again,
-and a run that was stopped goes on. Every model is measured by 10,000 samples of both coordinates.
+tasks, and adds its row to experiments/results/simulations/gmm_gan.csv; what is already there is
+not done again, and a run that was stopped goes on. Every model is measured by 10,000 samples of
+both coordinates.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from biglearn_gan.simulations.objectives import ModeStatistics, grid_data, mode_
 from biglearn_gan.training.fit import fit
 
 CONFIG = Path("experiments/gaussian_grid.yaml")
-RESULTS = Path("experiments/simulations_gan.csv")
+RESULTS = Path("experiments/results/simulations/gmm_gan.csv")
 FIGURE = Path("experiments/figures/grid_gan.png")
 SAMPLES = 10_000
 SHOWN = 2_500

@@ -3,9 +3,10 @@
     python experiments/simulate_table.py [--variant NAME ...] [--seeds 10]
     python experiments/simulate_table.py --print
 
-Every fit adds its row to experiments/simulations.csv; what is already there is not done again, so
-the command can be stopped and started. Times are wall time of training alone, and the CPU time of
-the whole fit with its two measurements, which other work on the machine changes less.
+Every fit adds its row to experiments/results/simulations/gmm_schedules.csv; what is already there
+is not done again, so the command can be stopped and started. Times are wall time of training alone,
+and the CPU time of the whole fit with its two measurements, which other work on the machine changes
+less.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from biglearn_gan.simulations.grid_gmm import (
 )
 
 BIG, JOINT = TaskChoice.big, TaskChoice.joint
-RESULTS = Path("experiments/simulations.csv")
+RESULTS = Path("experiments/results/simulations/gmm_schedules.csv")
 COLUMNS = ("variant", "seed", "modes_covered", "reverse_kl", "forward_kl", "seconds", "cpu_seconds")
 
 VARIANTS: dict[str, tuple[Schedule, TaskChoice]] = {
