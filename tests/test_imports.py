@@ -42,8 +42,6 @@ def test_an_import_that_runs_back_up_is_found(tmp_path: Path) -> None:
         ROOT / "biglearn_gan",
         tmp_path / "biglearn_gan",
         ignore=shutil.ignore_patterns("__pycache__"),
-        tmp_path / "biglearn_gan",
-        ignore=shutil.ignore_patterns("__pycache__"),
     )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / "biglearn_gan" / "tasks" / "patches.py").open("a", encoding="utf-8") as file:

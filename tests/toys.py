@@ -1,11 +1,19 @@
-"""Small images and holes for tests of what is asked of a model and of what it answers."""
+"""Small images and holes, and files of them, that tests of several rooms share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
+
+Run = Callable[..., tuple[int, str, str]]
+"""Runs the command line with some arguments: exit code, standard output, standard error."""
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
@@ -25,3 +33,9 @@ def holes(count: int) -> Tensor:
     hole = torch.rand(count, 4, 6, generator=rng) < 0.5
     hole[:, 0, 0], hole[:, 3, 5] = True, False
     return hole
+
+
+def save_gray(path: Path, array: np.ndarray) -> Path:
+    """Write values in [0, 255], (H, W), as a gray image."""
+    Image.fromarray(array.astype(np.uint8)).save(path)
+    return path

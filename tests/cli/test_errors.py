@@ -1,0 +1,319 @@
+"""Every mistake of a user is one sentence with the right exit code."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from toys import Run
+
+SAMPLE = ("sample", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out")
+TRAIN = ("train", "--config", "{config}", "--output", "{tmp}/run", "--device", "cpu")
+
+MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "unknown key": ((*TRAIN, "train.sped=3"), 2, "train.sped: unknown key"),
+    "wrong type": ((*TRAIN, "train.seed=abc"), 2, "train.seed: 'abc'"),
+    "missing config": (("train", "--config", "{tmp}/no.yaml"), 2, "no.yaml: there is no such file"),
+    "missing data": (
+        (*TRAIN, "data.name=mnist", f"data.root={'{tmp}'}/nowhere", "data.download=false"),
+        1,
+        "nowhere",
+    ),
+    "unknown device": ((*TRAIN[:-1], "abacus"), 2, "no device 'abacus': choose one of auto, cpu"),
+    "unwritable run": (
+        ("train", "--config", "{config}", "--output", "{tmp}/file/run", "--device", "cpu"),
+        1,
+        "cannot be written",
+    ),
+    "a file for a run": (
+        (*TRAIN[:4], "{tmp}/file"),
+        2,
+        "is a file",
+    ),
+    "a file for samples": ((*SAMPLE[:-1], "{tmp}/file"), 2, "is a file"),
+    "other files than a run's": (
+        (*TRAIN[:4], "{tmp}"),
+        1,
+        "holds other files than a run's: name a new or an empty output folder",
+    ),
+    "no rows": (
+        (*SAMPLE, "--num", "0"),
+        2,
+        "'--num': Input should be greater than or equal to 1, ",
+    ),
+    "no variations": ((*SAMPLE, "--variations", "0"), 2, "equal to 1, not '0'"),
+    "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "equal to 0, not '-1'"),
+    "another color": (
+        (*SAMPLE, "--mask", "{tmp}/gray.png", "--mask-hole", "red"),
+        2,
+        "'red' is not one of 'white', 'black'",
+    ),
+    "folder without masks": (
+        (*SAMPLE, "--mask", "{tmp}/bare"),
+        2,
+        "bare holds no image files",
+    ),
+    "folder without the mask of an image": (
+        (*SAMPLE, "--mask", "{tmp}/broken", "--images", "{tmp}/gray.png"),
+        2,
+        "broken must hold one image file named gray (.png, .mask.png, ...), not none",
+    ),
+    "neither a pattern nor a folder": (
+        (*SAMPLE, "--mask", "maskz/"),
+        2,
+        "nor an image file or a folder of them",
+    ),
+    "samples among the masks": (
+        (*SAMPLE[:-1], "{tmp}/broken", "--mask", "{tmp}/broken"),
+        1,
+        "would be mixed up with what is read from",
+    ),
+    "a run among its images": (
+        (*TRAIN[:4], "{tmp}/broken/run", "data.name=folder", "data.root={tmp}/broken"),
+        1,
+        "lies in data.root (",
+    ),
+    "samples among the images": (
+        (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}"),
+        1,
+        "would be mixed up with what is read from",
+    ),
+    "square that is no whole number": (
+        (*SAMPLE, "--mask", "outside:1.5"),
+        2,
+        "mask 'outside:1.5': expected outside:SIZE with a square of 1 to 7 pixels",
+    ),
+    "square outside of which nothing is": (
+        (*SAMPLE, "--mask", "outside:8"),
+        2,
+        "mask 'outside:8': expected outside:SIZE with a square of 1 to 7 pixels",
+    ),
+    "empty value": ((*SAMPLE, "--mask", ""), 2, "after --mask stands an empty value"),
+    "no value": ((*SAMPLE, "--mask="), 2, "--mask= has no value"),
+    "output below a file": (
+        ("classify", "--checkpoint", "{checkpoint}", "--output", "{tmp}/wide.png/labels.csv"),
+        2,
+        "wide.png is a file, so that nothing can lie in it",
+    ),
+    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
+    "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
+    "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
+    "black mask": ((*SAMPLE, "--mask", "{tmp}/black.png"), 2, "has no hole"),
+    "gray mask": ((*SAMPLE, "--mask", "{tmp}/gray.png"), 2, "not black and white"),
+    "share above 1": ((*SAMPLE, "--mask", "random:1.5"), 2, "random:1.5"),
+    "images without mask": ((*SAMPLE, "--images", "{tmp}/gray.png"), 2, "--mask"),
+    "truncated image": (
+        (*SAMPLE, "--mask", "center", "--images", "{tmp}/broken"),
+        1,
+        "half.png",
+    ),
+    "missing images": (
+        (*SAMPLE, "--mask", "center", "--images", "{tmp}/nothing"),
+        1,
+        "nothing does not exist",
+    ),
+    "unwritable output": (
+        (*SAMPLE[:-1], "{tmp}/file/out"),
+        1,
+        "file/out",
+    ),
+    "no such checkpoint": (
+        ("sample", "--checkpoint", "{tmp}/none", "--output", "{tmp}/out"),
+        1,
+        " are checkpoint, labeled",
+    ),
+    "no such model": (
+        ("sample", "--checkpoint", "nobody/nothing", "--output", "{tmp}/out"),
+        1,
+        "neither a folder here nor a model",
+    ),
+    "weights for a checkpoint": (
+        ("sample", "--checkpoint", "{checkpoint}/config.json", "--output", "{tmp}/out"),
+        1,
+        "config.json is a file: name the folder that holds it",
+    ),
+    "order of one step": ((*SAMPLE, "--order", "raster"), 2, "--order has no meaning beside one"),
+    "color of a name": (
+        (*SAMPLE, "--mask", "center", "--mask-hole", "black"),
+        2,
+        "--mask-hole has no meaning beside a mask that is no file",
+    ),
+    "color of a missing file": (
+        (*SAMPLE, "--mask", "{tmp}/no.png", "--mask-hole", "black"),
+        2,
+        "no.png does not exist",
+    ),
+    "a folder for a table": (
+        ("classify", "--checkpoint", "{labeled}", "--output", "{tmp}"),
+        2,
+        "is a directory",
+    ),
+    "another file for a table": (
+        ("classify", "--checkpoint", "{labeled}", "--output", "{tmp}/file"),
+        2,
+        "must name a file with the suffix .csv, not",
+    ),
+    "no data root": (
+        (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),
+        2,
+        "nothing is no folder; make it",
+    ),
+    "no steps": ((*SAMPLE, "--steps", "0"), 2, "steps must be 1 to 16, the tokens of an image"),
+    "too many steps": ((*SAMPLE, "--steps", "17"), 2, "not 17"),
+    "unknown order": (
+        (*SAMPLE, "--order", "spiral", "--steps", "2"),
+        2,
+        "random, raster, center-out, not 'spiral'",
+    ),
+    "no candidates": ((*SAMPLE, "--best-of", "0"), 2, "Invalid value for '--best-of'"),
+    "no such label": (
+        ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "10"),
+        2,
+        "--label must be 0 to 9, or all, not '10'",
+    ),
+    "no label at all": (
+        ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "-1"),
+        2,
+        "--label must be 0 to 9, or all, not '-1'",
+    ),
+    "a label in other digits": (
+        ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "٣"),
+        2,
+        "--label must be 0 to 9, or all, not '٣'",
+    ),
+    "color of no mask": (
+        (
+            "classify",
+            "--checkpoint",
+            "{labeled}",
+            "--output",
+            "{tmp}/x.csv",
+            "--mask-hole",
+            "black",
+        ),
+        2,
+        "--mask-hole has no meaning beside a classification of whole images",
+    ),
+    "label without labels": ((*SAMPLE, "--label", "3"), 2, "data.labels: true"),
+    "classes without labels": (
+        ("classify", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out.csv"),
+        2,
+        "data.labels: true",
+    ),
+    "not a device": (
+        (*SAMPLE, "--device", "abacus"),
+        2,
+        "no device 'abacus': choose one of auto, cpu",
+    ),
+    "a dry run with an output": (
+        ("train", "--config", "experiments/digits.yaml", "--dry-run", "--output", "{tmp}/m"),
+        2,
+        "--output has no meaning beside --dry-run",
+    ),
+    "a classifier for nothing": (
+        (
+            "train",
+            "--config",
+            "experiments/digits.yaml",
+            "--classifier",
+            "x",
+            "--output",
+            "{tmp}/m",
+            "logging.evaluation_time_share=0",
+        ),
+        2,
+        "--classifier has no meaning beside logging.evaluation_time_share 0",
+    ),
+    "data for nothing": (
+        ("sample", "--checkpoint", "{checkpoint}", "--output", "{tmp}/m", "--data-root", "{tmp}"),
+        2,
+        "--data-root has no meaning beside the mask 'joint'",
+    ),
+    "a grid of another size": (
+        (
+            "sample",
+            "--checkpoint",
+            "{checkpoint}",
+            "--output",
+            "{tmp}/m",
+            "--mask",
+            "left-half",
+            "--images",
+            "gaussian_field_grid:test",
+        ),
+        1,
+        "the grid of Gaussians has",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(mistake: str, check_mistake: Callable[..., None]) -> None:
+    check_mistake(*MISTAKES[mistake])
+
+
+def corrupt(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"not weights at all")
+
+
+def shrink(checkpoint: Path) -> None:
+    text = (checkpoint / "config.json").read_text()
+    (checkpoint / "config.json").write_text(text.replace('"width": 20', '"width": 24'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(corrupt, "is not a safetensors file"), (shrink, "do not fit")]
+)
+def test_a_damaged_checkpoint_is_one_sentence(
+    damage: Callable[[Path], None],
+    words: str,
+    run: Run,
+    checkpoint: Path,
+    tmp_path: Path,
+) -> None:
+    damage(checkpoint)
+    code, _, err = run("sample", "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    assert code == 1
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_look_on_the_hub_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name, told in (("nobody/nothing", True), (tmp_path / "none", False), ("/no/where", False)):
+        _, out, _ = run("sample", "--checkpoint", name, "--output", tmp_path / "out")
+        assert ("looking on the Hugging Face hub" in out) == told
+
+
+def test_the_hub_says_nothing_beside_the_one_sentence() -> None:
+    asked = "from huggingface_hub.utils import logging; print(logging.get_verbosity())"
+    command = f"import sys; sys.argv = ['x', '--version']\ntry: main()\nexcept SystemExit: {asked}"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"from biglearn_gan.cli.app import main\n{command}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split() == [version("biglearn_gan"), str(logging.ERROR)]
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"{version('biglearn_gan')}\n", "")
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "biglearn_gan", "sample", "--num", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    installed = shutil.which("biglearn-gan")
+    assert installed is not None
