@@ -149,7 +149,9 @@ def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
 
 
 def test_what_is_said_of_hues_was_measured() -> None:
-    results = json.loads((EXPERIMENTS.parent / "checkpoints/colored_mnist/color_consistency.json").read_text())
+    results = json.loads(
+        (EXPERIMENTS.parent / "checkpoints/colored_mnist/color_consistency.json").read_text()
+    )
     assert hues_table(results) in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
     told = (
         f"keep both hues of a half-hidden image in {results['completions']['both']:.1%} of 10,000"
