@@ -1,16 +1,23 @@
-"""The critic as a judge: completions of which it likes the best, and images that it tells apart.
+"""Measure what more time per sample brings: several steps, or the best of several candidates.
 
-    python experiments/best_of.py --checkpoint checkpoints/digits --output runs/best_of
+    python experiments/studies/steps_and_ranking.py --checkpoint checkpoints/digits \
+        --output runs/steps
+    python experiments/studies/steps_and_ranking.py --checkpoint checkpoints/digits \
+        --output runs/ranking --candidates 1,2,4,8 --other mnist
 
-For each number of candidates: the records of `biglearn-gan evaluate`, tables and a figure of every
-quality, best_of.png. And how well the critic's logit of a whole image tells test images from the
-model's own and from images of other kinds: the area under the curve, 0.5 for a coin.
+The first form generates every hole in several steps and orders. The second lets the discriminator
+choose among candidates. It also measures how well the critic score of a whole image separates
+test images from the model's own samples and from other kinds of images, as the area under the ROC
+curve (0.5 is chance).
+
+Both forms follow the protocol of `biglearn-gan evaluate`. They print tables and write the records
+of each evaluation and a figure of all metrics. A finished evaluation is not repeated.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -37,16 +44,33 @@ from biglearn_gan.evaluation.comparison import (
     shipped_metric_models,
 )
 from biglearn_gan.evaluation.tables import other_qualities, side_by_side
+from biglearn_gan.evaluation.task import CompletionModel
 from biglearn_gan.files import replacing
 from biglearn_gan.inference.batched import complete_best
 from biglearn_gan.inference.inputs import without_labels_or_missing
 from biglearn_gan.metrics.features import fingerprint
+from biglearn_gan.models.progressive import OrderName, checked_order
 from biglearn_gan.rng import Stream, make_rng
 
 
 @dataclass(frozen=True)
-class BestOf:
-    """A model whose critic chooses each completion among several."""
+class StepwiseModel:
+    """A model that generates every hole in ``steps`` steps."""
+
+    model: BigLearnGAN
+    steps: int
+    order: OrderName
+
+    def complete(
+        self, images: Float[Tensor, "N C H W"], hole: Bool[Tensor, "N H W"], **options: Any
+    ) -> Float[Tensor, "N K C H W"]:
+        """See :meth:`biglearn_gan.models.biglearn_gan.BigLearnGAN.complete`."""
+        return self.model.complete(images, hole, steps=self.steps, order=self.order, **options)
+
+
+@dataclass(frozen=True)
+class RankingModel:
+    """A model whose discriminator chooses each completion among ``candidates``."""
 
     model: BigLearnGAN
     candidates: int
@@ -59,88 +83,158 @@ class BestOf:
         return complete_best(self.model, images, hole, best_of=self.candidates, **options).images
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One row of the tables, and one point of a curve in the figure."""
+
+    label: str
+    curve: str
+    count: int
+    folder: Path
+    sampler: CompletionModel
+
+
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="Folder of the measurements.")],
-    candidates: Annotated[str, typer.Option(help="Numbers of candidates.")] = "1,2,4,8,16",
-    num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    data_root: DataRoot = None,
-    other: Annotated[
-        str | None, typer.Option(help="Another data set to tell the test images from.")
+    output: Annotated[Path, typer.Option(help="Folder for the evaluations and the figure.")],
+    steps: Annotated[str, typer.Option(help="Numbers of steps.")] = "1,2,4,8,16",
+    orders: Annotated[str, typer.Option(help="Orders of the steps.")] = "random,raster,center-out",
+    candidates: Annotated[
+        str | None, typer.Option(help="Numbers of candidates: measure ranking instead of steps.")
     ] = None,
+    other: Annotated[
+        str | None, typer.Option(help="With --candidates: another data set to tell apart.")
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
+    data_root: DataRoot = None,
 ) -> None:
-    """Measure what is missing, and print the tables."""
+    """Run the missing evaluations and print Markdown tables."""
     torch.set_num_threads(1)
-    counts = counts_of(candidates, "--candidates")
+    if other is not None and candidates is None:
+        fail("--other requires --candidates", code=2)
     model = BigLearnGAN.from_pretrained(checkpoint)
-    patch_size = model.config.model.patch_size
     data = with_data_root(data_root, without_missing(model.config.data))
+    if candidates is None:
+        counts = counts_of(steps, "--steps")
+        settings = step_settings(model, output, counts, orders.split(","))
+    else:
+        settings = ranking_settings(model, output, counts_of(candidates, "--candidates"))
     metric_models = shipped_metric_models(data.name, checkpoint)
     check_num(num, metric_models)
-    foreign = None if other is None else other_images(data, other)
-    folders = {count: output / f"best_of_{count}" for count in counts}
-    samplers = {folder: BestOf(model, count) for count, folder in folders.items()}
+    other_data = None if other is None else load_other_images(data, other)
+    samplers = {setting.folder: setting.sampler for setting in settings}
+    patch_size = model.config.model.patch_size
     measure(samplers, fingerprint(model), data, patch_size, num, metric_models)
-    save(curves({"best of": folders}, "candidates"), output / "best_of.png")
-    shown = {row_of(count): folder for count, folder in folders.items()}
-    typer.echo(f"{side_by_side(shown, TASKS)}\n\n{other_qualities(shown, TASKS)}")
-    areas = told_apart(model, data, foreign, num)
-    with replacing(output / "told_apart.json") as path:
-        path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
-    typer.echo(f"\n{areas_table(areas)}")
+    if candidates is None:
+        report(settings, "steps", output / "steps.png")
+    else:
+        report(settings, "candidates", output / "best_of.png")
+        areas = discrimination_auc(model, data, other_data, num)
+        with replacing(output / "discrimination_auc.json") as path:
+            path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
+        typer.echo(f"\n{auc_table(areas)}")
 
 
-def areas_table(areas: Mapping[str, float]) -> str:
-    """What the critic tells from test images, and how well, as Markdown."""
-    lines = ["| test images against | area under the curve |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {area:.3f} |" for name, area in areas.items())])
+def step_settings(
+    model: BigLearnGAN, output: Path, counts: Sequence[int], orders: Sequence[str]
+) -> list[Setting]:
+    """Every number of steps in every order; with one step, all orders are the same."""
+    settings = []
+    for count in counts:
+        for name in orders:
+            order = checked_order(name, count, model.config.token_count)
+            folder = output / f"{count}_{order if count > 1 else 'random'}"
+            sampler = StepwiseModel(model, count, order)
+            settings.append(Setting(step_label(count, order), name, count, folder, sampler))
+    return settings
 
 
-def row_of(candidates: int) -> str:
-    """What the line of so many candidates is called."""
+def ranking_settings(model: BigLearnGAN, output: Path, counts: Sequence[int]) -> list[Setting]:
+    """Every number of candidates."""
+    return [
+        Setting(
+            label=ranking_label(count),
+            curve="best of",
+            count=count,
+            folder=output / f"best_of_{count}",
+            sampler=RankingModel(model, count),
+        )
+        for count in counts
+    ]
+
+
+def step_label(steps: int, order: str) -> str:
+    """The row label of a number of steps in an order."""
+    return "one pass" if steps == 1 else f"{steps} steps, {order}"
+
+
+def ranking_label(candidates: int) -> str:
+    """The row label of a number of candidates."""
     return f"best of {candidates}"
 
 
-def other_images(data: DataConfig, name: str) -> ImageDataset:
+def report(settings: Sequence[Setting], unit: str, figure_file: Path) -> None:
+    """Print the tables and draw every metric against the number of ``unit``."""
+    lines: dict[str, dict[int, Path]] = {}
+    for setting in settings:
+        lines.setdefault(setting.curve, {})[setting.count] = setting.folder
+    save(curves(lines, unit), figure_file)
+    rows = {setting.label: setting.folder for setting in settings}
+    typer.echo(f"{side_by_side(rows, TASKS)}\n\n{other_qualities(rows, TASKS)}")
+
+
+def load_other_images(data: DataConfig, name: str) -> ImageDataset:
     """The test images of another data set, in the size and channels of this one."""
     if name not in get_args(DataSetName):
-        fail(f"--other: {name!r} is none of {', '.join(get_args(DataSetName))}", code=2)
-    there = without_labels_or_missing(data.model_copy(update={"name": name}))
-    if there.gaussian_field is not None and data.gaussian_field is None:
-        fail(f"--other: values of {name} have no bounds, as those of {data.name} have", code=2)
-    return load_dataset(there, "test")
+        fail(f"--other must be one of {', '.join(get_args(DataSetName))}, not {name!r}", code=2)
+    other = without_labels_or_missing(data.model_copy(update={"name": name}))
+    if other.gaussian_field is not None and data.gaussian_field is None:
+        fail(f"--other must be a data set of bounded pixels, as {data.name} is, not {name}", code=2)
+    return load_dataset(other, "test")
 
 
-def told_apart(
-    model: BigLearnGAN, data: DataConfig, foreign: ImageDataset | None, num: int
+def discrimination_auc(
+    model: BigLearnGAN, data: DataConfig, other: ImageDataset | None, num: int
 ) -> dict[str, float]:
-    """The area under the curve of the critic's logit of whole images."""
+    """Area under the ROC curve of the critic score, test images against each kind of others.
+
+    Args:
+        model: the model whose discriminator scores whole images.
+        data: the data set of the test images.
+        other: images of another data set, or None.
+        num: the largest number of images of each kind.
+    """
     test_data = load_dataset(data, "test")
     images = test_data.batch(torch.arange(min(num, len(test_data)))).images
-    shuffle = make_rng(Stream.REFERENCE, 0)
-    places = torch.randperm(images[0, 0].numel(), generator=shuffle)
-    others = {
+    order = torch.randperm(images[0, 0].numel(), generator=make_rng(Stream.REFERENCE, 0))
+    negatives = {
         "the model's own": model.sample(len(images), seed=0),
         "the same turned upside down": images.flip(2),
-        "the same with their pixels shuffled": images.flatten(2)[..., places].view_as(images),
+        "the same with their pixels shuffled": images.flatten(2)[..., order].view_as(images),
     }
-    if foreign is not None:
-        name = foreign.name.partition(":")[0]
-        others[name] = foreign.batch(torch.arange(min(num, len(foreign)))).images
-    real = judged(model, images)
+    if other is not None:
+        name = other.name.partition(":")[0]
+        negatives[name] = other.batch(torch.arange(min(num, len(other)))).images
+    test_scores = critic_scores(model, images)
     areas = {}
-    for name, against in others.items():
-        logits = torch.cat([real, judged(model, against)])
-        is_real = torch.arange(len(logits)) < len(real)
-        areas[name] = float(roc_auc_score(is_real.numpy(), logits.numpy()))
+    for name, others in negatives.items():
+        scores = torch.cat([test_scores, critic_scores(model, others)])
+        is_test = torch.arange(len(scores)) < len(test_scores)
+        areas[name] = float(roc_auc_score(is_test.numpy(), scores.numpy()))
     return areas
 
 
-def judged(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
-    """Logits of whole images, with everything a target."""
+def critic_scores(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
+    """The discriminator's logits of whole images, with every token a target."""
     everything = torch.ones_like(images[:, 0], dtype=torch.bool)
     return model.rank(images, everything)
 
 
+def auc_table(areas: Mapping[str, float]) -> str:
+    """The areas under the curve as Markdown."""
+    lines = ["| test images against | area under the curve |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {area:.3f} |" for name, area in areas.items())])
+
+
 if __name__ == "__main__":
-    run(main, "best_of")
+    run(main, "steps_and_ranking")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 
-import progressive_ as progressive
 import pytest
-import steps_and_ranking as best_of
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,7 +15,6 @@ import biglearn_gan.evaluation.comparison as measuring
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.options import without_missing
 from biglearn_gan.cli.runner import CommandError
-from biglearn_gan.evaluation.tables import other_qualities, side_by_side
 from biglearn_gan.metrics.features import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -71,32 +67,6 @@ def test_what_is_measured_is_kept_and_drawn(
         ]
     measuring.save(figure, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
-
-
-def test_in_steps_is_a_completion_in_as_many_steps() -> None:
-    model = BigLearnGAN.from_pretrained(ROOT / "checkpoints/digits")
-    images, hole = model.sample(3, seed=1), torch.zeros(3, 8, 8, dtype=torch.bool)
-    hole[:, :5] = True
-    options = {"variations": 2, "seed": 4, "first_image": 7}
-    drawn = progressive.InSteps(model, 2, "raster").complete(images, hole, **options)
-    assert torch.equal(drawn, model.complete(images, hole, steps=2, order="raster", **options))
-    assert not torch.equal(drawn, model.complete(images, hole, **options))
-
-
-def test_scripts_print_the_tables_of_what_they_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(measuring, "TASKS", ("joint", "random:0.5"))
-    model = Path("checkpoints/digits")
-    progressive.main(model, tmp_path, steps="2", orders="raster", num=70)
-    shown = {"2 steps, raster": tmp_path / "2_raster"}
-    tables = f"{side_by_side(shown, measuring.TASKS)}\n\n{other_qualities(shown, measuring.TASKS)}"
-    assert capsys.readouterr().out == f"{tables}\n"
-    best_of.main(model, tmp_path, candidates="2", num=70)
-    areas = json.loads((tmp_path / "told_apart.json").read_text())
-    told = [f"| {name} | {area:.3f} |" for name, area in areas.items()]
-    assert len(told) == 3 and capsys.readouterr().out.splitlines()[-3:] == told
 
 
 def test_classifiers_are_those_that_ship_or_are_beside_the_checkpoint(

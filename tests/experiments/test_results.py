@@ -13,9 +13,8 @@ from typing import get_args
 
 import flow_matching
 import gmm_gan
-import progressive_ as progressive
 import pytest
-import steps_and_ranking as best_of
+import steps_and_ranking
 from color_consistency import table as hues_table
 from label_accuracy import table as labels_table
 
@@ -49,7 +48,7 @@ def steps_tables() -> list[str]:
     parts = [path.name.split("_") for path in folder.iterdir()]
     keys = sorted((int(count), orders.index(order)) for count, order in parts)
     rows = {
-        progressive.row_of(count, orders[place]): folder / f"{count}_{orders[place]}"
+        steps_and_ranking.step_label(count, orders[place]): folder / f"{count}_{orders[place]}"
         for count, place in keys
     }
     return [side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")]
@@ -58,13 +57,13 @@ def steps_tables() -> list[str]:
 def ranking_tables() -> list[str]:
     folder = RESULTS / "steps_and_ranking/ranking"
     counts = sorted(int(path.name.removeprefix("best_of_")) for path in folder.glob("best_of_*"))
-    rows = {best_of.row_of(count): folder / f"best_of_{count}" for count in counts}
+    rows = {steps_and_ranking.ranking_label(count): folder / f"best_of_{count}" for count in counts}
     return [side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")]
 
 
 def area_table(name: str) -> list[str]:
-    path = RESULTS / "steps_and_ranking" / name / "told_apart.json"
-    return [best_of.areas_table(json.loads(path.read_text(encoding="utf-8")))]
+    path = RESULTS / "steps_and_ranking" / name / "discrimination_auc.json"
+    return [steps_and_ranking.auc_table(json.loads(path.read_text(encoding="utf-8")))]
 
 
 def before_and_after(subject: str) -> list[str]:
