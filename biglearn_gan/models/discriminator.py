@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from biglearn_gan.config import NetworkConfig
@@ -14,6 +14,7 @@ from biglearn_gan.models.embeddings import (
 )
 from biglearn_gan.models.generator import Generator
 from biglearn_gan.models.transformer import Transformer, rms_norm
+from biglearn_gan.tasks.token_masks import TokenSequence
 
 
 class Discriminator(nn.Module):
@@ -45,18 +46,12 @@ class Discriminator(nn.Module):
         self.label = None if num_classes is None else LabelEmbedding(num_classes, width)
 
     def forward(
-        self,
-        tokens: Float[Tensor, "B M P"],
-        positions: Int64[Tensor, "B M"],
-        is_target: Bool[Tensor, "B M"],
-        transforms: Float[Tensor, "B M L"] | None = None,
-        labels: Int64[Tensor, " B"] | None = None,
-        kept: Bool[Tensor, "B M P"] | None = None,
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, " B"]:
-        x = self.embedding(tokens, positions, is_target, transforms, kept)  # (B, M, D)
+        x = self.embedding(tokens, sequence)  # (B, M, D)
         if self.label is not None:
-            assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
-            x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
+            assert sequence.labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
+            x = torch.cat([x, self.label(sequence.labels)], dim=1)  # (B, M + 1, D)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + M, D)
         x = self.trunk(x)
         summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from biglearn_gan.models.transformer import rms_norm
+from biglearn_gan.tasks.token_masks import TokenSequence
 
 EMBEDDING_STD = 0.5
 """Initial standard deviation of positions, roles, mask and class token: at the usual 0.02,
@@ -18,8 +19,8 @@ class PatchEmbedding(nn.Module):
     """The input side of image patches, one kind of token: value + position + role.
 
     Given values are embedded linearly; a token that is still to be generated is the learned mask
-    token instead. An embedding that ``partial_patches`` values of such a token adds a linear map of them
-    and of which they are. In a transformed domain y = A x a token stands at the same mixture of
+    token instead. With ``partial_patches`` a linear map of the given values of such a token, and of
+    which they are, is added. In a transformed domain y = A x a token stands at the same mixture of
     positions as it is of values, Σ_j A_ij position_j. Another kind of token is another module with
     this call.
     """
@@ -35,26 +36,20 @@ class PatchEmbedding(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "B M P"],
-        positions: Int64[Tensor, "B M"],
-        is_target: Bool[Tensor, "B M"],
-        transforms: Float[Tensor, "B M L"] | None = None,
-        kept: Bool[Tensor, "B M P"] | None = None,
+        sequence: TokenSequence,
     ) -> Float[Tensor, "B M D"]:
-        values = self.value(tokens) + self._embed_known_values(tokens, kept)
-        return self._add_position_and_role(values, positions, is_target, transforms)
+        values = self.value(tokens) + self._embed_known_values(tokens, sequence.kept)
+        return self._add_position_and_role(values, sequence)
 
     def embed_masked(
         self,
         tokens: Float[Tensor, "B M P"],
-        positions: Int64[Tensor, "B M"],
-        is_target: Bool[Tensor, "B M"],
-        transforms: Float[Tensor, "B M L"] | None = None,
-        kept: Bool[Tensor, "B M P"] | None = None,
+        sequence: TokenSequence,
     ) -> Float[Tensor, "B M D"]:
         """The same with every target's value replaced by the mask token, but for what it keeps."""
-        values = torch.where(is_target[..., None], self.unknown, self.value(tokens))
-        values = values + self._embed_known_values(tokens, kept)
-        return self._add_position_and_role(values, positions, is_target, transforms)
+        values = torch.where(sequence.is_target[..., None], self.unknown, self.value(tokens))
+        values = values + self._embed_known_values(tokens, sequence.kept)
+        return self._add_position_and_role(values, sequence)
 
     def _embed_known_values(self, tokens: Tensor, kept: Tensor | None) -> Tensor | float:
         if kept is None:
@@ -63,15 +58,13 @@ class PatchEmbedding(nn.Module):
         given = torch.where(kept, tokens, 0.0)
         return self.kept(torch.cat([given, kept.to(tokens.dtype)], dim=-1))
 
-    def _add_position_and_role(
-        self, values: Tensor, positions: Tensor, is_target: Tensor, transforms: Tensor | None
-    ) -> Tensor:
-        if transforms is None:
+    def _add_position_and_role(self, values: Tensor, sequence: TokenSequence) -> Tensor:
+        if sequence.transforms is None:
             # Not by indexing, whose gradient several threads would sum in no fixed order.
-            places = F.embedding(positions, self.position)
+            places = F.embedding(sequence.positions, self.position)
         else:
-            places = transforms @ self.position
-        return values + places + F.embedding(is_target.long(), self.role)
+            places = sequence.transforms @ self.position
+        return values + places + F.embedding(sequence.is_target.long(), self.role)
 
 
 class LabelEmbedding(nn.Module):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from biglearn_gan.config import GeneratorConfig
@@ -14,7 +16,23 @@ from biglearn_gan.models.embeddings import (
     SourceSummary,
 )
 from biglearn_gan.models.transformer import Transformer
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The generator's random inputs, standard normal: ``z`` of an image, one more of each token."""
+
+    z: Float[Tensor, "B Z"]
+    token_noise: Float[Tensor, "B M N"]
+
+    def rows(self, index: Int64[Tensor, " R"] | slice) -> Noise:
+        """Some of the rows."""
+        return Noise(self.z[index], self.token_noise[index])
+
+    def to(self, device: torch.device) -> Noise:
+        """The same noise on another device."""
+        return Noise(self.z.to(device), self.token_noise.to(device))
 
 
 class Generator(nn.Module):
@@ -58,78 +76,61 @@ class Generator(nn.Module):
             self.label_head = nn.Linear(width, num_classes)
 
     def forward(
-        self,
-        tokens: Float[Tensor, "B M P"],
-        positions: Int64[Tensor, "B M"],
-        is_target: Bool[Tensor, "B M"],
-        z: Float[Tensor, "B Z"],
-        token_noise: Float[Tensor, "B M N"],
-        transforms: Float[Tensor, "B M L"] | None = None,
-        labels: Int64[Tensor, " B"] | None = None,
-        kept: Bool[Tensor, "B M P"] | None = None,
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise
     ) -> Float[Tensor, "B M P"]:
         """Generate the targets; source tokens and kept values are returned untouched.
 
-        Whatever else ``tokens`` holds at target places is ignored. ``z`` and ``token_noise`` are
-        standard normal. With the ``tanh`` output values lie in [-1, 1]. A model with labels needs
-        them: classes where they are given, ``UNKNOWN_LABEL`` where not.
+        Whatever else ``tokens`` holds at target places is ignored. With the ``tanh`` output values
+        lie in [-1, 1]. A model with labels needs those of ``sequence``: classes where they are
+        given, ``UNKNOWN_LABEL`` where not.
         """
-        states = self._states(
-            tokens, positions, is_target, z, token_noise, transforms, labels, kept
-        )  # (B, M or M + 1, D)
-        generated = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
+        hidden = self._hidden_states(tokens, sequence, noise)  # (B, M or M + 1, D)
+        generated = self.head(hidden[:, : tokens.shape[1]])  # (B, M, P)
         if self.config.output == "tanh":
             generated = generated.tanh()
-        asked = is_target[..., None] if kept is None else is_target[..., None] & ~kept
-        return torch.where(asked, generated, tokens)
+        return torch.where(sequence.generated, generated, tokens)  # (B, M, P)
 
     def label_logits(
-        self,
-        tokens: Float[Tensor, "B M P"],
-        positions: Int64[Tensor, "B M"],
-        is_target: Bool[Tensor, "B M"],
-        transforms: Float[Tensor, "B M L"] | None = None,
-        kept: Bool[Tensor, "B M P"] | None = None,
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, "B C"]:
-        """Logits of p(y | x_S), the label's distribution given what of x is given; no noise."""
+        """Logits of p(y | x_S), the label's distribution given what of x is given; no noise.
+
+        Labels of ``sequence`` are not read.
+        """
         assert self.label_head is not None, "only a model with labels predicts them"
         rows, length, _ = tokens.shape
-        z = tokens.new_zeros(rows, self.config.latent_dim)
-        token_noise = tokens.new_zeros(rows, length, self.config.token_noise_dim)
-        unknown = positions.new_full((rows,), UNKNOWN_LABEL)
-        states = self._states(
-            tokens, positions, is_target, z, token_noise, transforms, unknown, kept
+        no_noise = Noise(
+            tokens.new_zeros(rows, self.config.latent_dim),
+            tokens.new_zeros(rows, length, self.config.token_noise_dim),
         )
-        return self.label_head(states[:, -1])
+        unknown = sequence.positions.new_full((rows,), UNKNOWN_LABEL)
+        hidden = self._hidden_states(tokens, replace(sequence, labels=unknown), no_noise)
+        return self.label_head(hidden[:, -1])
 
-    def _states(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        is_target: Tensor,
-        z: Tensor,
-        token_noise: Tensor,
-        transforms: Tensor | None,
-        labels: Tensor | None,
-        kept: Tensor | None,
-    ) -> Tensor:
-        """What the trunk makes of the tokens, and of the label, which comes last."""
-        x = self.embedding.embed_masked(tokens, positions, is_target, transforms, kept)
-        is_given = ~is_target if kept is None else ~is_target | kept.any(dim=-1)
-        latent = self.latent(z)  # (B, D)
-        own = self.config.token_noise_scale * self.token_noise(token_noise)  # (B, M, D)
-        noise = is_target[..., None] * (latent[:, None] + own)
+    def _hidden_states(
+        self, tokens: Tensor, sequence: TokenSequence, noise: Noise
+    ) -> Float[Tensor, "B _ D"]:
+        """The trunk's output for every token, and for the label, which comes last."""
+        x = self.embedding.embed_masked(tokens, sequence)  # (B, M, D)
+        is_given = ~sequence.is_target  # (B, M)
+        if sequence.kept is not None:
+            is_given = is_given | sequence.kept.any(dim=-1)
+        latent = self.latent(noise.z)  # (B, D)
+        per_token = self.config.token_noise_scale * self.token_noise(noise.token_noise)  # (B, M, D)
+        added = sequence.is_target[..., None] * (latent[:, None] + per_token)  # (B, M, D)
         if self.label is not None:
+            labels = sequence.labels
             assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
-            noise = F.pad(noise, (0, 0, 0, 1))
-            is_given = torch.cat([is_given, labels[:, None] != UNKNOWN_LABEL], dim=1)
-        style = F.gelu(self.mix(torch.cat([latent, self.summary(x, is_given)], dim=1)))
-        return self.trunk(x + noise, style)
+            added = F.pad(added, (0, 0, 0, 1))  # (B, M + 1, D)
+            is_given = torch.cat([is_given, labels[:, None] != UNKNOWN_LABEL], dim=1)  # (B, M + 1)
+        summary = self.summary(x, is_given)  # (B, D)
+        style = F.gelu(self.mix(torch.cat([latent, summary], dim=1)))  # (B, D)
+        return self.trunk(x + added, style)
 
-    def draw_noise(self, rows: int, length: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Standard normal ``z`` (rows, Z) and ``token_noise`` (rows, length, N), on its device."""
+    def draw_noise(self, rows: int, length: int, rng: torch.Generator) -> Noise:
+        """Standard normal noise of ``rows`` sequences of ``length`` tokens, on ``rng``'s device."""
         device = rng.device
         shape = (rows, length, self.config.token_noise_dim)
         z = torch.randn(rows, self.config.latent_dim, generator=rng, device=device)
-        return z, torch.randn(shape, generator=rng, device=device)
+        return Noise(z, torch.randn(shape, generator=rng, device=device))

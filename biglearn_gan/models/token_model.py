@@ -8,8 +8,8 @@ depend on a row's place).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from biglearn_gan.config import Config
 from biglearn_gan.models.factory import build_networks
+from biglearn_gan.models.generator import Noise
 from biglearn_gan.models.input_checks import (
     WITHOUT_LABELS,
     LabelError,
@@ -27,7 +28,7 @@ from biglearn_gan.models.input_checks import (
 from biglearn_gan.models.progressive import OrderName, checked_order, parts_in_order
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens, scatter_tokens
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks, TokenSequence
 
 CHUNK_ROWS = 64
 """Rows of every inference pass; fewer are padded."""
@@ -146,15 +147,12 @@ class TokenModel(nn.Module):
         counts = masks.union.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                sequence = masks.rows(rows).sequence()
-                inputs = {
-                    "tokens": gather_tokens(tokens[rows], sequence.positions),
-                    "positions": sequence.positions,
-                    "is_target": sequence.is_target,
-                    "labels": self._labels_read(known[rows]),
-                    "kept": sequence.kept,
-                }
-                scored = self.discriminator(**_filled(inputs, self.device))
+                sequence = self._with_labels(masks.rows(rows).sequence(), known[rows])
+                present = gather_tokens(tokens[rows], sequence.positions)
+                every = _padding(len(rows))
+                scored = self.discriminator(
+                    present[every].to(self.device), sequence.rows(every).to(self.device)
+                )
                 logits[rows] = scored[: len(rows)].cpu()
         return logits
 
@@ -187,13 +185,16 @@ class TokenModel(nn.Module):
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
                 positions = union[rows].nonzero()[:, 1].view(len(rows), count)
-                inputs = {
-                    "tokens": gather_tokens(tokens[rows], positions),
-                    "positions": positions,
-                    "is_target": target[rows].gather(1, positions),
-                    "kept": None if kept is None else gather_tokens(kept[rows], positions),
-                }
-                logits = self.generator.label_logits(**_filled(inputs, self.device))
+                sequence = TokenSequence(
+                    positions,
+                    target[rows].gather(1, positions),
+                    kept=None if kept is None else gather_tokens(kept[rows], positions),
+                )
+                present = gather_tokens(tokens[rows], positions)
+                every = _padding(len(rows))
+                logits = self.generator.label_logits(
+                    present[every].to(self.device), sequence.rows(every).to(self.device)
+                )
                 probabilities[rows] = logits[: len(rows)].float().softmax(dim=1).cpu()
         return probabilities
 
@@ -231,28 +232,29 @@ class TokenModel(nn.Module):
         tokens: Tensor,
         masks: TokenMasks,
         labels: Tensor,
-        noises: Sequence[torch.Generator],
+        rngs: Sequence[torch.Generator],
     ) -> Float[Tensor, "R L P"]:
         """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
-        sequence = masks.sequence()
+        sequence = self._with_labels(masks.sequence(), labels)
         length = sequence.positions.shape[1]
-        draws = [self.generator.draw_noise(1, length, noise) for noise in noises]
-        z, token_noise = (torch.cat(parts) for parts in zip(*draws, strict=True))
-        inputs = {
-            "tokens": gather_tokens(tokens, sequence.positions),
-            "positions": sequence.positions,
-            "is_target": sequence.is_target,
-            "z": z,
-            "token_noise": token_noise,
-            "labels": self._labels_read(labels),
-            "kept": sequence.kept,
-        }
-        drawn = self.generator(**_filled(inputs, self.device))[: len(tokens)]
+        draws = [self.generator.draw_noise(1, length, rng) for rng in rngs]
+        noise = Noise(
+            torch.cat([draw.z for draw in draws]), torch.cat([draw.token_noise for draw in draws])
+        )
+        present = gather_tokens(tokens, sequence.positions)
+        every = _padding(len(tokens))
+        drawn = self.generator(
+            present[every].to(self.device),
+            sequence.rows(every).to(self.device),
+            noise.rows(every).to(self.device),
+        )[: len(tokens)]
         return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
 
-    def _labels_read(self, labels: Tensor) -> Tensor | None:
-        """What the networks take: None for a model without labels."""
-        return None if self.config.data.num_classes is None else labels
+    def _with_labels(self, sequence: TokenSequence, labels: Tensor) -> TokenSequence:
+        """The same sequence with labels, unless the model knows none."""
+        if self.config.data.num_classes is None:
+            return sequence
+        return replace(sequence, labels=labels)
 
 
 def _distinct(
@@ -266,13 +268,9 @@ def _distinct(
     return first.scatter_reduce(0, inverse, numbers, "amin"), inverse
 
 
-def _filled(inputs: Mapping[str, Tensor | None], device: torch.device) -> dict[str, Any]:
-    """The same on the device, with the last row repeated up to ``CHUNK_ROWS``."""
-
-    def filled(x: Tensor) -> Tensor:
-        return torch.cat([x, x[-1:].expand(CHUNK_ROWS - len(x), *x.shape[1:])]).to(device)
-
-    return {name: None if x is None else filled(x) for name, x in inputs.items()}
+def _padding(count: int) -> Int64[Tensor, "CHUNK_ROWS"]:
+    """Row numbers that repeat the last of ``count`` rows until a chunk is full."""
+    return torch.arange(CHUNK_ROWS).clamp_max(count - 1)
 
 
 def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:

@@ -11,6 +11,7 @@ exists in every size, and a batch can ask for equal sizes of different patterns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -107,22 +108,23 @@ class TokenSequence:
         target = self.is_target[..., None]
         return target if self.kept is None else target & ~self.kept
 
+    def rows(self, index: Int64[Tensor, " R"] | slice) -> TokenSequence:
+        """Some of the rows."""
+        return self._map(lambda value: value[index])
+
     def to(self, device: torch.device) -> TokenSequence:
         """The same sequence on another device."""
-        return TokenSequence(
-            self.positions.to(device),
-            self.is_target.to(device),
-            None if self.transforms is None else self.transforms.to(device),
-            None if self.labels is None else self.labels.to(device),
-            None if self.kept is None else self.kept.to(device),
-        )
+        return self._map(lambda value: value.to(device))
 
     def repeat(self, times: int) -> TokenSequence:
         """The whole batch ``times`` times in a row."""
+        return self._map(lambda value: value.repeat(times, *[1] * (value.ndim - 1)))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> TokenSequence:
         return TokenSequence(
-            self.positions.repeat(times, 1),
-            self.is_target.repeat(times, 1),
-            None if self.transforms is None else self.transforms.repeat(times, 1, 1),
-            None if self.labels is None else self.labels.repeat(times),
-            None if self.kept is None else self.kept.repeat(times, 1, 1),
+            function(self.positions),
+            function(self.is_target),
+            None if self.transforms is None else function(self.transforms),
+            None if self.labels is None else function(self.labels),
+            None if self.kept is None else function(self.kept),
         )

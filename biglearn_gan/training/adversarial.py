@@ -22,7 +22,7 @@ from torch.optim import Adam
 from biglearn_gan.config import Config
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.models.factory import adapt_state_dict, build_networks
-from biglearn_gan.models.generator import Generator
+from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
@@ -251,17 +251,8 @@ class AdversarialTraining:
         self, real: Tensor, sequence: TokenSequence, z: Tensor, token_noise: Tensor
     ) -> Tensor:
         times = len(z)
-        repeated = sequence.repeat(times)
-        return self.generator(
-            real.repeat(times, 1, 1),
-            repeated.positions,
-            repeated.is_target,
-            z.flatten(0, 1),
-            token_noise.flatten(0, 1),
-            repeated.transforms,
-            repeated.labels,
-            repeated.kept,
-        )
+        noise = Noise(z.flatten(0, 1), token_noise.flatten(0, 1))
+        return self.generator(real.repeat(times, 1, 1), sequence.repeat(times), noise)
 
     def _second_fakes(self, batch: GameBatch) -> Tensor | None:
         if batch.second is None:
@@ -277,10 +268,7 @@ class AdversarialTraining:
         if batch.labels is None:
             return None
         seen = batch if batch.drawn is None else batch.drawn
-        sequence = seen.sequence
-        logits = self.generator.label_logits(
-            seen.real, sequence.positions, sequence.is_target, sequence.transforms, sequence.kept
-        )
+        logits = self.generator.label_logits(seen.real, seen.sequence)
         return losses.label_cross_entropy(logits.float(), batch.labels)
 
     def _discriminator_objective(
@@ -384,15 +372,7 @@ class AdversarialTraining:
         return logistic + loss.relativistic * losses.relativistic_generator(real, fake)
 
     def _score(self, tokens: Tensor, sequence: TokenSequence) -> Tensor:
-        logits = self.discriminator(
-            tokens,
-            sequence.positions,
-            sequence.is_target,
-            sequence.transforms,
-            sequence.labels,
-            sequence.kept,
-        )
-        return logits.float()
+        return self.discriminator(tokens, sequence).float()
 
     def _penalty(
         self, logits: Tensor, samples: Tensor, sequence: TokenSequence, perturbation: Tensor | None

@@ -194,7 +194,7 @@ class Trainer:
         noise_rng = make_rng(Stream.NOISE, seed, seen, device=device)
         fakes, length = config.loss.fakes_per_real, sequence.positions.shape[1]
         noise_shape = (fakes * size, drawn.positions.shape[1])
-        z, token_noise = self.players.generator.draw_noise(*noise_shape, noise_rng)
+        noise = self.players.generator.draw_noise(*noise_shape, noise_rng)
         perturbation = None
         if penalize and config.loss.penalty.kind == "finite_difference":
             shape = (1 + fakes, size, length, config.token_dim)
@@ -206,8 +206,8 @@ class Trainer:
         batch = GameBatch(
             gather_tokens(real, sequence.positions),
             sequence,
-            z.view(fakes, size, -1)[:, self._slice],
-            token_noise.view(fakes, size, noise_shape[1], -1)[:, self._slice],
+            noise.z.view(fakes, size, -1)[:, self._slice],
+            noise.token_noise.view(fakes, size, noise_shape[1], -1)[:, self._slice],
             perturbation,
             second,
             images.labels if config.data.labels else None,

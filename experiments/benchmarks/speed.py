@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,13 +121,14 @@ def report_sampling(model: BigLearnGAN, peak: float) -> None:
     target = torch.ones(CHUNK_ROWS, config.token_count, dtype=torch.bool)
     sequence = TokenMasks(torch.zeros_like(target), target).sequence().to(device)
     rng = torch.Generator(device).manual_seed(0)
-    labels = torch.zeros(CHUNK_ROWS, dtype=torch.int64, device=device)
+    if config.data.labels:
+        labels = torch.zeros(CHUNK_ROWS, dtype=torch.int64, device=device)
+        sequence = replace(sequence, labels=labels)
     noise = model.generator.draw_noise(CHUNK_ROWS, config.token_count, rng)
 
     @torch.no_grad()
     def one_pass() -> None:
-        places = sequence.positions, sequence.is_target
-        model.generator(tokens, *places, *noise, labels=labels if config.data.labels else None)
+        model.generator(tokens, sequence, noise)
 
     one_pass()
     with FlopCounter() as counter:

@@ -41,7 +41,7 @@ from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens, patchify, pixels_of_tokens
 from biglearn_gan.tasks.sampler import TaskSampler
-from biglearn_gan.tasks.token_masks import TokenMasks
+from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 from biglearn_gan.training.losses import logistic_discriminator
 
 IMAGE_SIZE = (8, 8)
@@ -77,8 +77,7 @@ class SampleSource:
     """Real images and fake ones of the same sources and task, and the exact ratio of each."""
 
     tokens: Tensor  # (2 N, M, P), real ones first
-    positions: Tensor  # (2 N, M)
-    is_target: Tensor  # (2 N, M)
+    sequence: TokenSequence  # 2 N rows
     ratio: Tensor  # (2 N,)
 
 
@@ -140,8 +139,11 @@ def train(
 
 def game(critic: Discriminator, answers: list[SampleSource]) -> Tensor:
     """The mean logistic loss over tasks with equally many present tokens."""
-    parts = [(each.tokens, each.positions, each.is_target) for each in answers]
-    logits = critic(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    sequence = TokenSequence(
+        torch.cat([each.sequence.positions for each in answers]),
+        torch.cat([each.sequence.is_target for each in answers]),
+    )
+    logits = critic(torch.cat([each.tokens for each in answers]), sequence)
     real, fake = logits.view(len(answers), 2, -1).transpose(0, 1).flatten(1)
     return logistic_discriminator(real, fake).mean()
 
@@ -171,7 +173,7 @@ def answer(
     sequence = TokenMasks(rows & source, rows & target).sequence()
     tokens = patchify(images.float().view(-1, 1, *IMAGE_SIZE), PATCH_SIZE)
     present = gather_tokens(tokens, sequence.positions)
-    return SampleSource(present, sequence.positions, sequence.is_target, ratio)
+    return SampleSource(present, sequence, ratio)
 
 
 @torch.no_grad()
@@ -183,7 +185,7 @@ def measure(
     for number, kind in enumerate(PRESETS["big"]):
         rng = make_rng(Stream.ORACLE, seed, TEST, number)
         answers = [ask(field, opponent, kind, rng) for _ in range(TEST_MASKS)]
-        scores = [critic(each.tokens, each.positions, each.is_target) for each in answers]
+        scores = [critic(each.tokens, each.sequence) for each in answers]
         logits.append(torch.stack(scores).double())
         ratios.append(torch.stack([each.ratio for each in answers]))
     names = [kind.name for kind in PRESETS["big"]]

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -88,14 +88,13 @@ class VelocityField(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "B M P"],
-        positions: Int64[Tensor, "B M"],
-        is_target: Bool[Tensor, "B M"],
+        sequence: TokenSequence,
         t: Float[Tensor, " B"],
     ) -> Float[Tensor, "B M P"]:
         """The velocity of every token; targets are at time ``t`` in [0, 1], 0 being noise."""
         angles = t[:, None] * torch.logspace(0, 2, FREQUENCIES) * math.pi / 2
         conditioning = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
-        x = self.embedding(tokens, positions, is_target)
+        x = self.embedding(tokens, sequence)
         return self.head(self.trunk(x, conditioning))
 
 
@@ -153,10 +152,7 @@ class FlowModel:
         x = torch.where(is_target, gather_tokens(noise, sequence.positions), x)
         for step in range(self.steps):
             t = torch.full((len(x),), step / self.steps)
-            x = (
-                x
-                + is_target * self.field(x, sequence.positions, sequence.is_target, t) / self.steps
-            )
+            x = x + is_target * self.field(x, sequence, t) / self.steps
         return scatter_tokens(tokens, x, sequence.positions)
 
 
@@ -170,7 +166,7 @@ def flow_loss(
     share = t[:, None, None]
     is_target = sequence.is_target[..., None]
     mixed = torch.where(is_target, (1 - share) * noise + share * real, real)
-    predicted = field(mixed, sequence.positions, sequence.is_target, t)
+    predicted = field(mixed, sequence, t)
     return squared_error(real - noise, predicted, sequence.is_target).mean()
 
 

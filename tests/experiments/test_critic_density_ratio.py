@@ -46,9 +46,11 @@ def test_fakes_keep_their_source_and_ratios_are_normalized(experiment: Any) -> N
     found = experiment.answer(FIELD, opponent, source, target, 20_000, rng)
     real, fake = found.tokens.chunk(2)
     assert found.tokens.shape == (40_000, 15, 4)
-    assert torch.equal(real[~found.is_target[:20_000]], fake[~found.is_target[20_000:]])
-    assert not (real == fake)[found.is_target[:20_000]].any()
-    assert found.positions[0].tolist() == list(range(1, 16))
+    assert torch.equal(
+        real[~found.sequence.is_target[:20_000]], fake[~found.sequence.is_target[20_000:]]
+    )
+    assert not (real == fake)[found.sequence.is_target[:20_000]].any()
+    assert found.sequence.positions[0].tolist() == list(range(1, 16))
     ratio = found.ratio.view(2, -1)
     assert float((-ratio[0]).exp().mean()) == pytest.approx(1, abs=0.05)
     assert float(ratio[1].exp().mean()) == pytest.approx(1, abs=0.05)

@@ -15,7 +15,7 @@ from biglearn_gan.cli.runner import CommandError
 from biglearn_gan.config import Config
 from biglearn_gan.evaluation.task import CompletionModel
 from biglearn_gan.rng import Stream, make_rng
-from biglearn_gan.tasks.token_masks import TokenMasks
+from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_the_loss_is_that_of_the_straight_path(field: VelocityField) -> None:
     t, noise = torch.rand(3, generator=drawn), torch.randn(real.shape, generator=drawn)
     seen: list[Tensor] = []
 
-    def perfect(tokens: Tensor, positions: Tensor, is_target: Tensor, at: Tensor) -> Tensor:
+    def perfect(tokens: Tensor, sequence: TokenSequence, at: Tensor) -> Tensor:
         seen.extend([tokens, at])
-        return real - noise + 0.5 * is_target[..., None]
+        return real - noise + 0.5 * sequence.is_target[..., None]
 
     perfect.config = field.config  # type: ignore[attr-defined]
     loss = flow_loss(perfect, real, sequence, 7)  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def test_the_loss_is_that_of_the_straight_path(field: VelocityField) -> None:
 def test_steps_follow_the_velocity(field: VelocityField, monkeypatch: pytest.MonkeyPatch) -> None:
     """Along a constant velocity any number of steps arrive at the same place."""
     monkeypatch.setattr(
-        field, "forward", lambda tokens, positions, is_target, t: torch.full_like(tokens, 0.125)
+        field, "forward", lambda tokens, sequence, t: torch.full_like(tokens, 0.125)
     )
     images, hole = ask(field, 4)
     one, many = (FlowModel(field, steps).complete(images, hole, seed=3) for steps in (1, 8))

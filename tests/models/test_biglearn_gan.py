@@ -21,6 +21,7 @@ from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.models.biglearn_gan import BigLearnGAN, ScoreError
 from biglearn_gan.models.checkpoint import CheckpointError
 from biglearn_gan.models.token_model import CHUNK_ROWS
+from biglearn_gan.tasks.token_masks import TokenSequence
 
 HEIGHT, WIDTH = 6, 10
 
@@ -80,10 +81,10 @@ def test_a_saved_model_comes_back_bit_for_bit(model: BigLearnGAN, folder: Path) 
     images, hole = random_images(5), ragged_holes(5)
     ours, theirs = (m.complete(images, hole, variations=2, seed=3) for m in (model, again))
     assert torch.equal(ours, theirs)
-    tokens, positions = torch.randn(3, 7, 12), torch.arange(7).repeat(3, 1)
-    is_target = torch.rand(3, 7) < 0.5
-    score = again.discriminator(tokens, positions, is_target)
-    assert torch.equal(score, model.discriminator(tokens, positions, is_target))
+    tokens = torch.randn(3, 7, 12)
+    sequence = TokenSequence(torch.arange(7).repeat(3, 1), torch.rand(3, 7) < 0.5)
+    logits = again.discriminator(tokens, sequence)
+    assert torch.equal(logits, model.discriminator(tokens, sequence))
 
 
 def test_the_folder_is_complete_and_names_no_place_on_this_machine(

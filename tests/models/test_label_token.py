@@ -255,7 +255,7 @@ def test_labels_are_read_as_in_training_with_the_targets_hidden(model: BigLearnG
     assert torch.equal(torch.cat(rows), together)
     sequence = TokenMasks(source[:1], target[:1]).sequence()
     present = tokens[:1, sequence.positions[0]]
-    logits = model.generator.label_logits(present, sequence.positions, sequence.is_target)
+    logits = model.generator.label_logits(present, sequence)
     torch.testing.assert_close(together[:1], logits.softmax(dim=1), rtol=1e-5, atol=1e-6)
     assert not torch.equal(model.label_probabilities(tokens, source, ~source), together)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.func import functional_call
 from biglearn_gan.config import Config, GeneratorConfig, NetworkConfig
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.discriminator import Discriminator
-from biglearn_gan.models.generator import Generator
+from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.transformer import (
     Attention,
     Block,
@@ -24,7 +24,7 @@ from biglearn_gan.models.transformer import (
 )
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens, patchify
-from biglearn_gan.tasks.token_masks import TokenMasks
+from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 
 B, L, M, P, Z, N = 3, 13, 7, 5, 11, 2
 GENERATOR = GeneratorConfig(width=8, depth=2, heads=2, latent_dim=Z, token_noise_dim=N)
@@ -39,22 +39,28 @@ class Case:
     discriminator: Discriminator
     masks: TokenMasks
     whole: Tensor  # (B, L, P)
-    positions: Tensor  # (B, M)
-    is_target: Tensor  # (B, M)
-    z: Tensor  # (B, Z)
-    token_noise: Tensor  # (B, M, N)
-    transforms: Tensor | None = None  # (B, M, L)
+    sequence: TokenSequence  # (B, M)
+    noise: Noise
 
     @property
     def tokens(self) -> Tensor:
-        return gather_tokens(self.whole, self.positions)
+        return gather_tokens(self.whole, self.sequence.positions)
+
+    @property
+    def is_target(self) -> Tensor:
+        return self.sequence.is_target
 
     def generate(self, tokens: Tensor) -> Tensor:
-        noises = self.z, self.token_noise
-        return self.generator(tokens, self.positions, self.is_target, *noises, self.transforms)
+        return self.generator(tokens, self.sequence, self.noise)
 
     def score(self, tokens: Tensor) -> Tensor:
-        return self.discriminator(tokens, self.positions, self.is_target, self.transforms)
+        return self.discriminator(tokens, self.sequence)
+
+    def change_sequence(self, **changes: Tensor) -> None:
+        self.sequence = replace(self.sequence, **changes)
+
+    def change_noise(self, **changes: Tensor) -> None:
+        self.noise = replace(self.noise, **changes)
 
 
 def case(masks: TokenMasks) -> Case:
@@ -66,10 +72,8 @@ def case(masks: TokenMasks) -> Case:
         Discriminator(length, P, DISCRIMINATOR),
         masks,
         torch.randn(rows, length, P),
-        sequence.positions,
-        sequence.is_target,
-        torch.randn(rows, Z),
-        torch.randn(rows, present, N),
+        sequence,
+        Noise(torch.randn(rows, Z), torch.randn(rows, present, N)),
     )
 
 
@@ -81,9 +85,9 @@ def networks(draw_masks: Callable[..., TokenMasks]) -> Case:
 def test_shapes(networks: Case) -> None:
     assert networks.generate(networks.tokens).shape == (B, M, P)
     assert networks.score(networks.tokens).shape == (B,)
-    z, token_noise = networks.generator.draw_noise(B, M, torch.Generator().manual_seed(0))
-    assert z.shape == (B, Z)
-    assert token_noise.shape == (B, M, N)
+    noise = networks.generator.draw_noise(B, M, torch.Generator().manual_seed(0))
+    assert noise.z.shape == (B, Z)
+    assert noise.token_noise.shape == (B, M, N)
 
 
 def test_source_tokens_are_returned_untouched_and_targets_are_generated(networks: Case) -> None:
@@ -115,9 +119,10 @@ def test_values_at_target_places_do_not_matter_and_those_at_sources_do(networks:
 def test_each_noise_reaches_every_target(networks: Case) -> None:
     target = networks.is_target
     drawn = networks.generate(networks.tokens)[target]
-    networks.z = -networks.z
+    z, token_noise = networks.noise.z, networks.noise.token_noise
+    networks.change_noise(z=-z)
     other_latent = networks.generate(networks.tokens)[target]
-    networks.z, networks.token_noise = -networks.z, -networks.token_noise
+    networks.change_noise(z=z, token_noise=-token_noise)
     other_noise = networks.generate(networks.tokens)[target]
     assert (other_latent != drawn).all()
     assert (other_noise != drawn).all()
@@ -126,28 +131,29 @@ def test_each_noise_reaches_every_target(networks: Case) -> None:
 def test_noise_of_source_tokens_does_not_matter(networks: Case) -> None:
     drawn = networks.generate(networks.tokens)
     hidden = networks.is_target[..., None]
-    networks.token_noise = torch.where(hidden, networks.token_noise, torch.randn(B, M, N))
+    others = torch.where(hidden, networks.noise.token_noise, torch.randn(B, M, N))
+    networks.change_noise(token_noise=others)
     assert torch.equal(networks.generate(networks.tokens), drawn)
 
 
 def test_roles_and_places_matter_to_both_networks(networks: Case) -> None:
     drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
-    tokens = networks.tokens
-    networks.positions = (networks.positions + 1) % L
+    tokens, positions = networks.tokens, networks.sequence.positions
+    networks.change_sequence(positions=(positions + 1) % L)
     assert (networks.score(tokens) != logits).all()
     assert (networks.generate(tokens) != drawn)[networks.is_target].all()
-    networks.positions = (networks.positions - 1) % L
-    networks.is_target = ~networks.is_target
+    networks.change_sequence(positions=positions, is_target=~networks.is_target)
     assert (networks.score(tokens) != logits).all()
 
 
 def test_in_a_transformed_domain_a_token_stands_at_a_mixture_of_places(networks: Case) -> None:
     """The identity is no transform, and a permutation of the tokens is one of their positions."""
     drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
-    networks.transforms = torch.eye(L)[networks.positions]
+    transforms = torch.eye(L)[networks.sequence.positions]
+    networks.change_sequence(transforms=transforms)
     torch.testing.assert_close(networks.generate(networks.tokens), drawn)
     torch.testing.assert_close(networks.score(networks.tokens), logits)
-    networks.transforms = -networks.transforms
+    networks.change_sequence(transforms=-transforms)
     assert (networks.score(networks.tokens) != logits).all()
     assert (networks.generate(networks.tokens) != drawn)[networks.is_target].all()
 
@@ -171,9 +177,10 @@ def test_the_order_of_the_tokens_does_not_matter(
     tokens = networks.tokens
     drawn, logits = networks.generate(tokens), networks.score(tokens)
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    networks.positions = networks.positions[:, order]
-    networks.is_target = networks.is_target[:, order]
-    networks.token_noise = networks.token_noise[:, order]
+    networks.change_sequence(
+        positions=networks.sequence.positions[:, order], is_target=networks.is_target[:, order]
+    )
+    networks.change_noise(token_noise=networks.noise.token_noise[:, order])
     torch.testing.assert_close(networks.generate(tokens[:, order]), drawn[:, order])
     torch.testing.assert_close(networks.score(tokens[:, order]), logits)
 
@@ -183,10 +190,10 @@ def test_rows_of_a_batch_do_not_mix(float64: None, draw_masks: Callable[..., Tok
     drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
     for row in range(B):
         own = slice(row, row + 1)
-        arguments = networks.tokens[own], networks.positions[own], networks.is_target[own]
-        noise = networks.z[own], networks.token_noise[own]
-        torch.testing.assert_close(networks.generator(*arguments, *noise), drawn[own])
-        torch.testing.assert_close(networks.discriminator(*arguments), logits[own])
+        tokens, sequence = networks.tokens[own], networks.sequence.rows(own)
+        alone = networks.generator(tokens, sequence, networks.noise.rows(own))
+        torch.testing.assert_close(alone, drawn[own])
+        torch.testing.assert_close(networks.discriminator(tokens, sequence), logits[own])
 
 
 def test_gradients_reach_every_element_of_every_parameter(
@@ -213,20 +220,22 @@ def test_gradients_of_both_networks_against_finite_differences(float64: None) ->
     generator = Generator(4, 2, small)
     discriminator = Discriminator(4, 2, NetworkConfig(width=4, depth=1, heads=2))
     tokens, z, noise = torch.randn(2, 3, 2), torch.randn(2, 3), torch.randn(2, 3, N)
-    roles = networks.positions, networks.is_target
+    sequence = networks.sequence
 
-    generate = as_function(generator, lambda x, u, e: (x, *roles, u, e), inputs=3)
+    generate = as_function(generator, lambda x, u, e: (x, sequence, Noise(u, e)), inputs=3)
     assert gradcheck(generate, (*leaves(tokens, z, noise), *parameters(generator)))
-    score = as_function(discriminator, lambda x: (x, *roles), inputs=1)
+    score = as_function(discriminator, lambda x: (x, sequence), inputs=1)
     assert gradcheck(score, (*leaves(tokens), *parameters(discriminator)))
 
 
 def test_second_derivatives_of_the_discriminator_against_finite_differences(float64: None) -> None:
     """As an exact gradient penalty takes them, inside ``twice_differentiable_attention``."""
     discriminator = Discriminator(3, 2, NetworkConfig(width=4, depth=1, heads=2))
-    positions = torch.tensor([[0, 1, 2], [2, 0, 1]])
-    is_target = torch.tensor([[True, False, True], [False, True, True]])
-    score = as_function(discriminator, lambda x: (x, positions, is_target), inputs=1)
+    sequence = TokenSequence(
+        positions=torch.tensor([[0, 1, 2], [2, 0, 1]]),
+        is_target=torch.tensor([[True, False, True], [False, True, True]]),
+    )
+    score = as_function(discriminator, lambda x: (x, sequence), inputs=1)
     with twice_differentiable_attention():
         assert gradgradcheck(score, (*leaves(torch.randn(2, 3, 2)), *parameters(discriminator)))
 
@@ -378,7 +387,7 @@ def test_a_ragged_batch_equals_one_image_at_a_time(
         for variation in range(2):
             numbers = make_rng(Stream.SAMPLE, 7, image, variation)
             noise = model.generator.draw_noise(1, present.shape[1], numbers)
-            alone = model.generator(present, own.positions, own.is_target, *noise)
+            alone = model.generator(present, own, noise)
             expected = tokens[image].clone()
             expected[own.positions[0]] = alone[0].detach()
             torch.testing.assert_close(drawn[image, variation], expected)

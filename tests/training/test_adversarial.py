@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from biglearn_gan.config import Config
 from biglearn_gan.models.discriminator import Discriminator
-from biglearn_gan.models.generator import Generator
+from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 from biglearn_gan.training.adversarial import (
     METRIC_NAMES,
@@ -141,21 +141,14 @@ class ByTheBook:
         """(1, M, P)"""
         return generator(
             self.batch.real[b : b + 1],
-            sequence.positions[b : b + 1],
-            sequence.is_target[b : b + 1],
-            self.batch.z[k, b][None],
-            self.batch.token_noise[k, b][None],
-            kept=self.kept(sequence, b),
+            sequence.rows(slice(b, b + 1)),
+            Noise(self.batch.z[k, b][None], self.batch.token_noise[k, b][None]),
         )
-
-    def kept(self, sequence: TokenSequence, b: int) -> Tensor | None:
-        return None if sequence.kept is None else sequence.kept[b : b + 1]
 
     def score(self, critic: Discriminator, x: Tensor, b: int, second: bool = False) -> Tensor:
         sequence = self.batch.second if second else self.batch.sequence
         assert sequence is not None
-        present = sequence.positions[b : b + 1], sequence.is_target[b : b + 1]
-        return critic(x, *present, kept=self.kept(sequence, b))[0]
+        return critic(x, sequence.rows(slice(b, b + 1)))[0]
 
     def penalty(self, critic: Discriminator, x: Tensor, b: int, draw: Tensor | None) -> Tensor:
         target = self.batch.sequence.is_target[b][:, None].expand(M, P)
