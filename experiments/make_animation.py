@@ -1,0 +1,94 @@
+"""Draw the animation of README.md: paint a hole, see eight completions of each image.
+
+    python experiments/make_animation.py --checkpoint checkpoints/colored_mnist --output complete.gif
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from jaxtyping import Bool
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from biglearn_gan.cli.options import DataRoot
+from biglearn_gan.cli.runner import fail, run
+from biglearn_gan.data.image_files import to_uint8
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.files import replacing
+from biglearn_gan.image_grid import completion_grid
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+
+IMAGES = (3, 17, 32, 45)
+VARIATIONS = 8
+FRAMES = 24
+BRUSH_STROKES = 5
+BRUSH_RADIUS = 0.14  # of the image size
+HEADER = 22  # pixels
+FRAME_MS, LAST_MS = 280, 2200
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Option(help="Folder of a model of 28 x 28 pixel digits.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="GIF file.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Complete test images while a brush hides more and more of them."""
+    if output.suffix.lower() != ".gif":
+        fail(f"--output must name a .gif file, not {output}", code=2)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    root = data_root or model.config.data.root
+    data = model.config.data.model_copy(update={"root": root})
+    images = load_dataset(data, "test").images_uint8(torch.tensor(IMAGES))
+    frames = []
+    for hole in painted_holes(*data.image_size):
+        holes = hole.expand(len(images), -1, -1)
+        drawn = model.complete(images / 127.5 - 1, holes, variations=VARIATIONS, seed=0)
+        frames.append(with_header(completion_grid(images, holes, to_uint8(drawn))))
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as path:
+        frames[0].save(
+            path,
+            format="gif",
+            save_all=True,
+            append_images=frames[1:],
+            duration=durations,
+            loop=0,
+        )
+
+
+def painted_holes(height: int, width: int) -> list[Bool[Tensor, "H W"]]:
+    """Holes (True = generate) that a zigzag brush paints from right to left; the last is all."""
+    y = (torch.arange(height)[:, None] + 0.5) / height
+    x = (torch.arange(width)[None] + 0.5) / width
+    hole, holes = torch.zeros(height, width, dtype=torch.bool), []
+    dots = 20
+    for dot in range(1, FRAMES * dots + 1):
+        share = dot / (FRAMES * dots)
+        center_y = abs(share * BRUSH_STROKES % 2 - 1)
+        center_x = 1 - share - 0.03 * math.sin(9 * share)
+        hole = hole | ((y - center_y) ** 2 + (x - center_x) ** 2 < BRUSH_RADIUS**2)
+        if dot % dots == 0:
+            holes.append(hole)
+    return [*holes, torch.ones_like(hole)]
+
+
+def with_header(grid: Image.Image) -> Image.Image:
+    """The grid below the names of its columns."""
+    framed = Image.new("RGB", (grid.width, grid.height + HEADER), "white")
+    framed.paste(grid, (0, HEADER))
+    draw, font = ImageDraw.Draw(framed), ImageFont.load_default(13)
+    cell = grid.width / (2 + VARIATIONS)
+    names = ((0.5, "image"), (1.5, "hole"), (2 + VARIATIONS / 2, "eight completions"))
+    for column, name in names:
+        draw.text((column * cell, HEADER / 2), name, "black", font, anchor="mm")
+    return framed
+
+
+if __name__ == "__main__":
+    run(main, "make_animation")
