@@ -1,6 +1,6 @@
 """Draw the animation of README.md: paint a hole, see eight completions of each image.
 
-    python experiments/make_animation.py --checkpoint checkpoints/colored_mnist --output complete.gif
+python experiments/make_animation.py --checkpoint checkpoints/colored_mnist --output a.gif
 """
 
 from __future__ import annotations
