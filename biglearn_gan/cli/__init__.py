@@ -1,4 +1,4 @@
-"""The command line, one file a command; nothing here imports torch before a command needs it."""
+"""The command line, one file per command; it loads torch only when a command needs it."""
 
 from biglearn_gan.cli.app import main
 

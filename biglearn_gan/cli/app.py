@@ -1,5 +1,6 @@
-"""The command line: parsing, progress and messages; everything else is imported by the command that
-needs it, so that ``--help`` answers at once.
+"""The application: its commands, ``--help`` and ``--version``.
+
+Each command imports what it needs when it runs, so that ``--help`` does not load torch.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from typing import Annotated
 import typer
 
 from biglearn_gan import __version__
+from biglearn_gan.cli.classify import classify
 from biglearn_gan.cli.demo import demo
 from biglearn_gan.cli.evaluate import evaluate, train_classifier
 from biglearn_gan.cli.runner import run
-from biglearn_gan.cli.sample import classify, sample
+from biglearn_gan.cli.sample import sample
 from biglearn_gan.cli.simulate import simulate
 from biglearn_gan.cli.tables import tables
 from biglearn_gan.cli.train import train
@@ -28,11 +30,11 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> bool:
-    if asked:
+def _print_version(requested: bool) -> bool:
+    if requested:
         typer.echo(__version__)
         raise typer.Exit
-    return asked
+    return requested
 
 
 @app.callback()
@@ -40,7 +42,7 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""``biglearn-gan demo``: a page to paint holes on."""
+"""``biglearn-gan demo``: a web page to paint holes on."""
 
 from __future__ import annotations
 
@@ -8,25 +8,20 @@ from typing import Annotated
 
 import typer
 
-from biglearn_gan.cli.options import (
-    DataRoot,
-    Device,
-    input_data_config,
-    load_model,
-)
+from biglearn_gan.cli.options import Checkpoint, DataRoot, Device, input_data_config, load_model
 from biglearn_gan.cli.runner import fail
 
 
 def demo(
-    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page.")] = 7860,
+    checkpoint: Checkpoint,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 7860,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; the default is this machine alone.")
+        str, typer.Option(help="Address to serve on (default: only this machine can connect).")
     ] = "127.0.0.1",
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> None:
-    """Serve a page to paint holes on.
+    """Serve a web page to paint holes on.
 
     It needs gradio: pip install 'biglearn-gan[demo]'.
     """
@@ -35,7 +30,7 @@ def demo(
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        fail("the page needs gradio: pip install 'biglearn-gan[demo]'")
+        fail("the demo needs gradio: pip install 'biglearn-gan[demo]'")
     check_address(host, port)
     from biglearn_gan.data.image_files import DataError
     from biglearn_gan.data.loading import load_dataset
@@ -47,8 +42,8 @@ def demo(
         images = load_dataset(input_data_config(model, data_root), "test")
     except DataError as error:
         images = None
-        typer.echo(f"no test images to choose from, only uploads: {error}")
+        typer.echo(f"the page has no test images, only uploads: {error}")
     with serving(DemoSession(checkpoint, model, images, device), host, port) as url:
-        typer.echo(f"{url} (Ctrl-C stops)")
+        typer.echo(f"{url} (press Ctrl-C to stop)")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

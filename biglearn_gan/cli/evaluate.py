@@ -120,7 +120,7 @@ def evaluate(
         "--force": force,
         "--data-root": data_root,
     }
-    reject_options(mode, {name: options[name] for name in USELESS[mode]})
+    reject_options(f"cannot be used with {mode}", {name: options[name] for name in USELESS[mode]})
     from biglearn_gan.devices import usable_device
     from biglearn_gan.evaluation.records import check_report_folder, table
 

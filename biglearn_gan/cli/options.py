@@ -1,68 +1,102 @@
-"""What commands, and the scripts in experiments/, share: options, and the model that is named."""
+"""Options that several commands and the scripts in experiments/ share, and what they name."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from biglearn_gan.cli.runner import fail
-from biglearn_gan.config import HoleColor
+from biglearn_gan.cli.runner import fail, reject_options
+from biglearn_gan.config import DataConfig, HoleColor
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file, see experiments/.")]
+if TYPE_CHECKING:  # keeps torch out of --help
+    import torch
+
+    from biglearn_gan.models.biglearn_gan import BigLearnGAN
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file; see experiments/.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.max_minutes=2")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same bytes.")]
+Checkpoint = Annotated[
+    str, typer.Option("--checkpoint", help="Folder, or name on the Hugging Face hub.")
+]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same bytes.")
+]
+BatchSize = Annotated[
+    int,
+    typer.Option("--batch-size", min=1, help="Images in memory at a time; changes no result."),
+]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, mps, or one of several: cuda:1.")
 ]
 DataRoot = Annotated[
-    str | None, typer.Option("--data-root", help="Where data sets are (default: data).")
+    str | None, typer.Option("--data-root", help="Folder of the data sets (default: data).")
 ]
-
+MaskColor = Annotated[
+    HoleColor | None,
+    typer.Option("--mask-color", help="Color of the hole in a mask file (default: white)."),
+]
 Classifier = Annotated[
     str | None,
     typer.Option(
-        help="Folder of the classifier that measures (default: classifier_DATA in checkpoints/, "
-        "beside the checkpoint, or in the clone's checkpoints/)."
+        "--classifier",
+        help="Folder of the classifier to evaluate with (default: classifier_DATA in "
+        "checkpoints/, beside the checkpoint, or in the clone's checkpoints/).",
     ),
 ]
 
-MaskHole = Annotated[
-    HoleColor | None,
-    typer.Option("--mask-hole", help="Which color of a mask file is the hole (default: white)."),
-]
 
+def load_model(checkpoint: str, device: torch.device) -> BigLearnGAN:
+    """Load a model from a folder or the Hugging Face hub onto a device.
 
-def load_model(checkpoint: str, place: Any) -> Any:
-    """The model of a folder or hub name, on a device."""
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
     from biglearn_gan.models.checkpoint import may_be_on_hub
 
     if may_be_on_hub(checkpoint):
-        typer.echo(f"{checkpoint} is no folder here: looking on the Hugging Face hub")
+        typer.echo(f"there is no folder {checkpoint}: looking on the Hugging Face hub")
+    return BigLearnGAN.from_pretrained(checkpoint).to(device)
 
-    return BigLearnGAN.from_pretrained(checkpoint).to(place)
 
-
-def input_data_config(model: Any, data_root: str | None) -> Any:
-    """Where the images of a model's data set are found on this machine: its data as sources."""
+def input_data_config(model: BigLearnGAN, data_root: str | None) -> DataConfig:
+    """The model's data set as inputs for it: on this machine, without labels, nothing missing."""
     from biglearn_gan.inference.inputs import without_labels_or_missing
 
     return with_data_root(data_root, without_labels_or_missing(model.config.data))
 
 
-def without_missing(data: Any) -> Any:
-    """The data set with all its images, none of which lacks a part."""
+def without_missing(data: DataConfig) -> DataConfig:
+    """The data set with all of its images, and all of their pixels."""
     return data.model_copy(update={"validation_share": 0.0, "missing": None})
 
 
-def with_data_root(data_root: str | None, data: Any) -> Any:
-    """The data where ``--data-root`` says that they are."""
+def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:
+    """The data set read from the folder of ``--data-root``, if one is given.
+
+    Raises:
+        CommandError: the folder does not exist.
+    """
     if data_root is None:
         return data
     if not Path(data_root).is_dir():
-        fail(f"--data-root {data_root} is no folder; make it, if the data are to be put there", 2)
+        fail(f"--data-root {data_root} is not a folder; create it if the data belong there", 2)
     return data.model_copy(update={"root": data_root})
+
+
+def check_mask_color(mask: str | None, mask_color: HoleColor | None) -> None:
+    """Refuse ``--mask-color`` unless ``--mask`` names an image file or a folder of them.
+
+    Raises:
+        CommandError: there is no mask, or it is the name of a pattern.
+    """
+    from biglearn_gan.inference.inputs import is_mask_path
+
+    if mask is None or not is_mask_path(mask):
+        reject_options(
+            "requires a --mask that is an image file or a folder", {"--mask-color": mask_color}
+        )

@@ -1,6 +1,6 @@
-"""How a command line ends: done, or one sentence and an exit code for a user's mistake.
+"""How a command ends: done, or one sentence and an exit code for a mistake of the user.
 
-Exit codes: 0 done, 1 failed (or interrupted), 2 wrong usage, 75 stopped and saved. Nothing here
+Exit codes: 0 done, 1 failed or interrupted, 2 wrong usage, 75 stopped and saved. Nothing here
 imports torch.
 """
 
@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -19,14 +19,17 @@ import typer
 from biglearn_gan.errors import UserError
 
 INTERRUPTED = 130
-"""What typer returns after Ctrl-C."""
+"""typer's exit code after Ctrl-C."""
 
 STOPPED = 75
-"""A run that a signal stopped is saved, and the same command goes on (EX_TEMPFAIL of sysexits)."""
+"""EX_TEMPFAIL of sysexits: a signal stopped the run, its state is saved, and it can be resumed."""
+
+RENAMED_OPTIONS = {"--mask-hole": "--mask-color"}
+"""Old names of options, and what they are called now."""
 
 
 class CommandError(UserError):
-    """What ends a command: a sentence, or a line for each of several, and the exit code."""
+    """Ends a command: a sentence, or one line for each of several problems, and the exit code."""
 
     def __init__(self, message: str, code: int = 1):
         super().__init__(message)
@@ -34,29 +37,38 @@ class CommandError(UserError):
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """End the command."""
+    """End the command with a message and an exit code."""
     raise CommandError(message, code)
 
 
-def reject_options(beside: str, options: dict[str, Any]) -> None:
-    """Options that would change nothing are a mistake."""
+def reject_options(reason: str, options: Mapping[str, object]) -> None:
+    """End the command if one of these options was given, because it would have no effect.
+
+    Args:
+        reason: follows the option's name in the message, such as ``requires --steps > 1``.
+        options: values by name; None and False mean that an option was not given.
+
+    Raises:
+        CommandError: an option was given.
+    """
     for name, value in options.items():
         if value is not None and value is not False:
-            fail(f"{name} has no meaning beside {beside}", code=2)
+            fail(f"{name} {reason}", code=2)
 
 
 def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
-    """Run what ``sys.argv`` asks for, of an application or of a single function, and exit.
+    """Run an application or a single function with ``sys.argv``, and exit.
 
-    A mistake is told under ``name``; an error that is none is a bug and keeps its traceback.
+    A mistake of the user is printed after ``name``. Any other error is a bug and keeps its
+    traceback.
     """
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     if "HF_HUB_VERBOSITY" not in os.environ:
         os.environ["HF_HUB_VERBOSITY"] = "error"
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # where it is imported already
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # if it is already imported
     parser: Any = typer.main.get_command(_application(command))
     try:
-        _refuse_empty(sys.argv[1:])
+        _check_arguments(sys.argv[1:])
         code = parser.main(prog_name=name, standalone_mode=False)
         if code == INTERRUPTED:
             fail("interrupted")
@@ -70,14 +82,20 @@ def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _refuse_empty(arguments: Sequence[str]) -> None:
-    """An empty path would mean the folder one is in, and an empty name whatever is usual."""
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse old names of options, and empty values.
+
+    An empty path would mean the current folder, and an empty name the default.
+    """
     for before, argument in pairwise(("", *arguments)):
-        if argument.startswith("--") and argument.endswith("="):
-            fail(f"{argument} has no value (a variable of the shell that is not set?)", code=2)
+        option, equals, value = argument.partition("=")
+        if option in RENAMED_OPTIONS:
+            fail(f"{option} is now called {RENAMED_OPTIONS[option]}", code=2)
+        if option.startswith("--") and equals and not value:
+            fail(f"{option} is empty (unset shell variable?)", code=2)
         if not argument:
-            place = f"after {before} " if before else ""
-            fail(f"{place}stands an empty value (a variable of the shell that is not set?)", code=2)
+            name = before if before.startswith("-") else "an argument"
+            fail(f"{name} is empty (unset shell variable?)", code=2)
 
 
 def _application(command: typer.Typer | Callable[..., None]) -> typer.Typer:
@@ -88,14 +106,8 @@ def _application(command: typer.Typer | Callable[..., None]) -> typer.Typer:
     return app
 
 
-def _value_given(cause: BaseException | None) -> str:
-    """What pydantic, by which typer reads an option's value, was given; else nothing."""
-    problems: list[Any] = getattr(cause, "errors", list)()
-    return repr(problems[0]["input"]) if problems else ""
-
-
 def _user_error(error: Exception) -> UserError | None:
-    """The user's mistake behind an error, None for a bug."""
+    """The user's mistake behind an error; None for a bug."""
     if isinstance(error, UserError):
         return error
     kinds = {cls.__name__ for cls in type(error).__mro__}  # typer's copy of click is private
@@ -103,10 +115,16 @@ def _user_error(error: Exception) -> UserError | None:
         typer.echo(error.format_message())  # type: ignore[attr-defined]
         sys.exit(2)
     if "ClickException" in kinds:
-        told = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
-        given = _value_given(error.__cause__)
-        return CommandError(told if given in told else f"{told}, not {given}", 2)
+        message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+        value = _rejected_value(error.__cause__)
+        return CommandError(message if value in message else f"{message}, not {value}", 2)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return CommandError(f"{where}{error.strerror or error}")
     return None
+
+
+def _rejected_value(cause: BaseException | None) -> str:
+    """The value that pydantic rejected (typer parses options with it); "" for another error."""
+    problems: list[Any] = getattr(cause, "errors", list)()
+    return repr(problems[0]["input"]) if problems else ""

@@ -1,203 +1,154 @@
-"""``biglearn-gan sample`` and ``classify``: a trained model on people's files."""
+"""``biglearn-gan sample``: draw images, or complete those of the user."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from biglearn_gan.cli.options import (
+    BatchSize,
+    Checkpoint,
     DataRoot,
     Device,
-    MaskHole,
+    MaskColor,
     Seed,
+    check_mask_color,
     input_data_config,
     load_model,
 )
-from biglearn_gan.cli.runner import fail, reject_options
+from biglearn_gan.cli.runner import reject_options
+from biglearn_gan.config import HoleColor
 from biglearn_gan.progress import unit_bars
 
+if TYPE_CHECKING:  # keeps torch out of --help
+    from biglearn_gan.inference.inputs import InputImages
+    from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
-def sample(
-    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
-    output: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder for grid.png, samples/ and samples.npz.")
-    ],
-    mask: Annotated[
-        str,
-        typer.Option(
-            help="What to generate: joint, left-half, right-half, top-half, bottom-half, center, "
-            "border, checkerboard, strokes, random:R[:BLOCK], inside:SIZE, outside:SIZE, an image "
-            "file (white = generate), or a folder with one of each image's name."
-        ),
-    ] = "joint",
-    images: Annotated[
-        str | None,
-        typer.Option(help="What to complete: a file, a folder or dataset:split (mnist:test)."),
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(help="Class of all rows, or all for each class in turn (labeled models)."),
-    ] = None,
-    num: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Rows: source images, or joint samples (default: all of a file or folder, else "
-            "16).",
-        ),
-    ] = None,
-    variations: Annotated[int, typer.Option(min=1, help="Samples for each row.")] = 1,
+Output = Annotated[
+    Path, typer.Option(file_okay=False, help="Folder for grid.png, samples/ and samples.npz.")
+]
+Mask = Annotated[
+    str,
+    typer.Option(
+        help="What to generate: joint (everything), left-half, right-half, top-half, bottom-half, "
+        "center, border, checkerboard, strokes, random:R[:BLOCK], inside:SIZE, outside:SIZE, an "
+        "image file (white = generate), or a folder with a mask for each image, named alike."
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        help="What to complete: an image file, a folder, or DATASET:SPLIT (default: the test "
+        "images of the model's data set)."
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(help="Class to generate, or all for each class in turn (models with labels)."),
+]
+Num = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images to complete or to draw (default: all image files; else 16)."),
+]
+Variations = Annotated[int, typer.Option(min=1, help="Samples for each image.")]
+Steps = Annotated[
+    int, typer.Option(help="Passes; each draws a part of the hole given the parts before it.")
+]
+Order = Annotated[
+    str | None,
+    typer.Option(help="Order of the parts: random (default), raster or center-out."),
+]
+BestOf = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Candidates for each sample; the one with the highest critic score is kept, and its "
+        "score is written.",
+    ),
+]
+
+
+def sample(  # more than eight parameters, because every option is one
+    checkpoint: Checkpoint,
+    output: Output,
+    mask: Mask = "joint",
+    images: Images = None,
+    label: Label = None,
+    num: Num = None,
+    variations: Variations = 1,
     seed: Seed = 0,
-    steps: Annotated[
-        int, typer.Option(help="Draw the hole in so many parts, each given those before.")
-    ] = 1,
-    order: Annotated[
-        str | None, typer.Option(help="Of the parts: random (default), raster or center-out.")
-    ] = None,
-    best_of: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Candidates for each sample; the critic's favorite is kept, and its score "
-            "written.",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Rows in memory at once; changes no sample.")
-    ] = 256,
+    steps: Steps = 1,
+    order: Order = None,
+    best_of: BestOf = None,
+    batch_size: BatchSize = 256,
     device: Device = "cpu",
-    mask_hole: MaskHole = None,
+    mask_color: MaskColor = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Generate images, or complete given ones."""
-    import torch
-
+    """Draw images, or complete yours."""
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.batched import draw
     from biglearn_gan.inference.inputs import (
-        FIRST_ROWS,
-        InputImages,
-        check_hole,
         describe_hole,
-        is_mask_path,
+        input_folders,
         load_hole,
-        load_input_images,
         parse_labels,
     )
     from biglearn_gan.inference.outputs import check_output, write_samples
     from biglearn_gan.models.progressive import checked_order
 
-    if mask == "joint" and images is not None:
-        fail("--images needs a --mask: with the mask 'joint' nothing of an image is used", code=2)
     if mask == "joint":
-        reject_options("the mask 'joint', which needs no data", {"--data-root": data_root})
+        unused = {"--images": images, "--data-root": data_root}
+        reject_options("requires a --mask other than joint, which reads no image", unused)
     if steps == 1:
-        reject_options("one step", {"--order": order})
-    folders = [Path(mask)] if is_mask_path(mask) and Path(mask).is_dir() else []
-    check_output(output, folders if images is None else [*folders, Path(images)])
-    if not is_mask_path(mask):
-        reject_options("a mask that is no file", {"--mask-hole": mask_hole})
+        reject_options("requires --steps > 1", {"--order": order})
+    check_output(output, input_folders(mask, images))
+    check_mask_color(mask, mask_color)
     model = load_model(checkpoint, usable_device(device))
-    in_order = checked_order(order or "random", steps, model.config.token_count)
+    checked = checked_order(order or "random", steps, model.config.token_count)
     if label is not None:
         parse_labels(label, model, 1)
-    data = input_data_config(model, data_root)
-    if mask == "joint":
-        black = torch.zeros(num or FIRST_ROWS, data.channels, *data.image_size, dtype=torch.uint8)
-        sources = InputImages(black)
-    else:
-        check_hole(mask, model, mask_hole)
-        sources = load_input_images(data, images, num)
-    for note in sources.notes:
-        typer.echo(note)
-    rows = len(sources.images)
-    hole = load_hole(mask, model, rows, seed, mask_hole, sources.names)
+    inputs = _load_inputs(model, mask, images, num, mask_color, data_root)
+    rows = len(inputs.images)
+    hole = load_hole(mask, model, rows, seed, mask_color, inputs.names)
     typer.echo(describe_hole(hole, model, "generated whole"))
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
         samples = draw(
             model,
-            sources.images,
+            inputs.images,
             hole,
             labels=None if label is None else parse_labels(label, model, rows),
             variations=variations,
             seed=seed,
             batch_size=batch_size,
             steps=steps,
-            order=in_order,
+            order=checked,
             best_of=best_of,
             on_rows=on_start("image", rows),
         )
-    write_samples(samples, output, sources.names)
+    write_samples(samples, output, inputs.names)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
 
 
-def classify(
-    checkpoint: Annotated[
-        str, typer.Option(help="Folder or hub name of a model trained with data.labels: true.")
-    ],
-    output: Annotated[
-        Path, typer.Option(dir_okay=False, help="CSV file for the probabilities of all labels.")
-    ] = Path("samples/labels.csv"),
-    images: Annotated[
-        str | None,
-        typer.Option(help="A file, a folder or dataset:split (default: the model's test images)."),
-    ] = None,
-    mask: Annotated[
-        str | None, typer.Option(help="What the model does not see, as sample's --mask.")
-    ] = None,
-    num: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images at most (default: all of a file or folder, else 16)."),
-    ] = None,
-    seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows in memory at once.")] = 256,
-    device: Device = "cpu",
-    mask_hole: MaskHole = None,
-    data_root: DataRoot = None,
-) -> None:
-    """Label images, whole or observed in part."""
-    import torch
+def _load_inputs(
+    model: BigLearnGAN,
+    mask: str,
+    images: str | None,
+    num: int | None,
+    mask_color: HoleColor | None,
+    data_root: str | None,
+) -> InputImages:
+    """The images to complete, after a check of the mask; black ones for the mask ``joint``."""
+    from biglearn_gan.inference.inputs import black_images, check_hole, load_input_images
 
-    from biglearn_gan.devices import usable_device
-    from biglearn_gan.inference.classification import classify
-    from biglearn_gan.inference.inputs import (
-        describe_hole,
-        is_mask_path,
-        load_hole,
-        load_input_images,
-    )
-    from biglearn_gan.models.input_checks import WITHOUT_LABELS, LabelError
-
-    if output.suffix != ".csv":
-        fail(f"--output must name a file with the suffix .csv, not {output}", code=2)
-    above = next(folder for folder in output.absolute().parents if folder.exists())
-    if not above.is_dir():
-        fail(f"--output {output}: {above} is a file, so that nothing can lie in it", code=2)
-    if mask is None:
-        reject_options("a classification of whole images", {"--mask-hole": mask_hole})
-    elif not is_mask_path(mask):
-        reject_options("a mask that is no file", {"--mask-hole": mask_hole})
-    model = load_model(checkpoint, usable_device(device))
-    if not model.config.data.labels:
-        raise LabelError(WITHOUT_LABELS)
     data = input_data_config(model, data_root)
-    sources = load_input_images(data, images, num)
-    for note in sources.notes:
+    if mask == "joint":
+        return black_images(data, num)
+    check_hole(mask, model, mask_color)
+    inputs = load_input_images(data, images, num)
+    for note in inputs.notes:
         typer.echo(note)
-    rows = len(sources.images)
-    if mask is None:
-        hole = torch.zeros(rows, *data.image_size, dtype=torch.bool)
-    else:
-        hole = load_hole(mask, model, rows, seed, mask_hole, sources.names)
-        typer.echo(describe_hole(hole, model, "not seen at all"))
-    with unit_bars() as on_start:
-        labeled = classify(
-            model, sources, hole, batch_size=batch_size, on_rows=on_start("image", rows)
-        )
-    for line in labeled.lines():
-        typer.echo(line)
-    labeled.write(output)
-    typer.echo(f"the probabilities of {rows} images are in {output}")
+    return inputs

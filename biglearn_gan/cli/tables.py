@@ -25,7 +25,7 @@ def tables(
     from biglearn_gan.evaluation import tables as make
 
     if len(metrics) > 1:
-        reject_options("several evaluations", {"--summary": summary})
+        reject_options("requires a single metrics.json", {"--summary": summary})
         records = [record for path in metrics for record in make.read_records(path)]
         tasks = dict.fromkeys(r["task"] for r in records if r["task"] != "originals")
         names = [path.parent.name for path in metrics]

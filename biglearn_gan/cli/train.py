@@ -1,21 +1,22 @@
-"""``biglearn-gan train``: train a model, or go on with a run."""
+"""``biglearn-gan train``: train a model, or resume a run."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from biglearn_gan.cli.options import (
-    Classifier,
-    ConfigFile,
-    Overrides,
-)
+from biglearn_gan.cli.options import Classifier, ConfigFile, Overrides
 from biglearn_gan.cli.runner import STOPPED, fail, reject_options
-from biglearn_gan.config import load_config
+from biglearn_gan.config import Config, load_config
 from biglearn_gan.progress import training_progress
+
+if TYPE_CHECKING:  # keeps torch out of --help
+    from biglearn_gan.data.dataset import ImageDataset
+    from biglearn_gan.training.fit import Outcome
+    from biglearn_gan.training.monitor import Evaluation
 
 
 def train(
@@ -31,31 +32,28 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print configuration and sizes, and memory after a few steps on noise.",
+            help="Print the configuration, sizes, speed and memory, measured on noise, and exit.",
         ),
     ] = False,
 ) -> None:
-    """Train a model, or go on with a run.
+    """Train a model, or resume a run.
 
-    The same command line resumes what was interrupted.
+    The same command resumes a run that was interrupted.
     """
     settings = load_config(config, overrides or ())
-    if dry_run:
-        reject_options("--dry-run", {"--output": output, "--classifier": classifier})
     if settings.logging.evaluation_time_share == 0:
-        reject_options("logging.evaluation_time_share 0", {"--classifier": classifier})
+        reject_options(
+            "requires logging.evaluation_time_share above 0", {"--classifier": classifier}
+        )
     if dry_run:
-        from biglearn_gan.training.throughput import describe
-
-        lines = describe(settings, device)
-        typer.echo(settings.to_yaml())
-        for line in lines:
-            typer.echo(line)
+        unused = {"--output": output, "--classifier": classifier}
+        reject_options("cannot be used with --dry-run, which only prints", unused)
+        _print_description(settings, device)
         return
     from biglearn_gan.evaluation.during_training import quick_evaluation
     from biglearn_gan.training.fit import fit
 
-    def make_evaluation(dataset: Any) -> Any:
+    def make_evaluation(dataset: ImageDataset) -> Evaluation | None:
         evaluation, notes = quick_evaluation(settings, dataset, classifier)
         for note in notes:
             typer.echo(note)
@@ -70,27 +68,45 @@ def train(
             on_progress=on_progress,
             make_evaluation=make_evaluation,
         )
+    _report(outcome, can_grow=settings.train.max_images is not None)
+
+
+def _print_description(settings: Config, device: str) -> None:
+    """Print the whole configuration, and the lines of :func:`throughput.describe`."""
+    from biglearn_gan.training.throughput import describe
+
+    lines = describe(settings, device)
+    typer.echo(settings.to_yaml())
+    for line in lines:
+        typer.echo(line)
+
+
+def _report(outcome: Outcome, can_grow: bool) -> None:
+    """Print how training ended, from the main process; exit with ``STOPPED`` if interrupted.
+
+    Args:
+        outcome: of the run.
+        can_grow: whether the budget is a number of images, which can be raised.
+    """
     if outcome.interrupted and not outcome.is_main:
         sys.exit(STOPPED)
     if outcome.interrupted:
         fail(
-            f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; "
-            "the same command goes on from there",
+            f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; run the same "
+            "command to resume",
             code=STOPPED,
         )
-    if outcome.is_main and outcome.images_before == outcome.images_seen:
+    if not outcome.is_main:
+        return
+    if outcome.images_before == outcome.images_seen:
+        hint = "; raise train.max_images to train further" if can_grow else ""
         typer.echo(
             f"nothing to do: all {outcome.images_seen:,} images were seen before, and the model is "
-            f"in {outcome.checkpoint}"
-            + (
-                "; a larger train.max_images goes on from there"
-                if settings.train.max_images
-                else ""
-            )
+            f"in {outcome.checkpoint}{hint}"
         )
-    elif outcome.is_main:
-        typer.echo(
-            f"{outcome.images_seen:,} images seen in {outcome.seconds / 60:.1f} minutes; "
-            f"the model is in {outcome.checkpoint}"
-        )
-        typer.echo(outcome.summary)
+        return
+    typer.echo(
+        f"{outcome.images_seen:,} images seen in {outcome.seconds / 60:.1f} minutes; "
+        f"the model is in {outcome.checkpoint}"
+    )
+    typer.echo(outcome.summary)

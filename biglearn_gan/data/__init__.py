@@ -1,3 +1,1 @@
-"""Image data sets: reading, decoding and splitting them, and the order in which training visits
-them.
-"""
+"""Image data sets: reading, decoding and splitting them, and the order of training images."""

@@ -1,4 +1,4 @@
-"""Image data sets and the order in which training visits them."""
+"""``ImageDataset``: images of one split by index; ``EpochOrder``: the order of training images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.data.image_files import (
-    LazyPixels,
-    to_signed_float,
-    to_uint8,
-)
+from biglearn_gan.data.image_files import LazyPixels, to_signed_float, to_uint8
 from biglearn_gan.tasks.patches import tokens_covered
 
 
@@ -24,9 +20,9 @@ class Batch:
     """Some images of a data set.
 
     Attributes:
-        images: (B, C, H, W), in [-1, 1], or as they are where they are no uint8 images.
+        images: (B, C, H, W), in [-1, 1]; float images, such as those of Gaussian fields, unbounded.
         labels: (B,) class numbers, or None for a data set without labels.
-        observed: (B, H, W), True where a pixel is known; all True for complete data.
+        observed: (B, H, W), True = the pixel is known; all True for complete images.
     """
 
     images: Float[Tensor, "B C H W"]
@@ -35,16 +31,16 @@ class Batch:
 
 
 class ImageDataset:
-    """The images of one named split, random access by index.
+    """The images of one split, by index.
 
     Args:
         name: data set and split, such as ``digits:train``.
-        pixels: (N, C, H, W); uint8, a tensor or files decoded on demand, or a float32 tensor of
-            values that need no bounds.
+        pixels: (N, C, H, W); a uint8 tensor, files that are decoded on demand, or a float32 tensor
+            of unbounded values.
         labels: int64 (N,) class numbers in [0, num_classes), or None.
         num_classes: the number of classes, None without labels.
         skipped: the broken image files that were left out.
-        observed: (N, H, W), True where a pixel is known; None for complete images.
+        observed: (N, H, W), True = the pixel is known; None for complete images.
     """
 
     def __init__(
@@ -78,19 +74,19 @@ class ImageDataset:
 
     @property
     def device(self) -> torch.device:
-        """Where batches come out."""
+        """The device of batches."""
         return torch.device(self._pixels.device)
 
     def fingerprint(self) -> str:
-        """A hash that changes with the images: of their pixels, or of their files' state."""
+        """A hash of the pixels in memory, or of the names, sizes and times of the files."""
         if isinstance(self._pixels, Tensor):
             shape = f"{tuple(self._pixels.shape)} {self._pixels.dtype}".encode()
             pixels = self._pixels.cpu().contiguous().numpy().tobytes()
             return hashlib.sha256(shape + pixels).hexdigest()
-        return hashlib.sha256(self._pixels.description().encode()).hexdigest()
+        return hashlib.sha256(self._pixels.state().encode()).hexdigest()
 
     def to(self, device: torch.device | str) -> ImageDataset:
-        """The same data set, its labels, batches and, where in memory, its pixels on ``device``."""
+        """The same data set with its labels, its batches and its pixels in memory on ``device``."""
         labels = None if self.labels is None else self.labels.to(device)
         pixels = self._pixels.to(device)
         observed = None if self._observed is None else self._observed.to(device)
@@ -98,41 +94,40 @@ class ImageDataset:
 
     @property
     def incomplete(self) -> bool:
-        """Whether a pixel of some image may be unobserved."""
+        """Whether some pixels may be unknown."""
         return self._observed is not None
 
-    def with_a_patch(self, patch_size: int) -> ImageDataset:
-        """The images of which at least one patch is observed whole."""
+    def with_observed_patch(self, patch_size: int) -> ImageDataset:
+        """The images with at least one patch whose pixels are all known."""
         if self._observed is None:
             return self
-        kept = tokens_covered(self._observed, patch_size).any(1).nonzero()[:, 0]
+        indices = tokens_covered(self._observed, patch_size).any(1).nonzero()[:, 0]
+        pixels = self._pixels
         return ImageDataset(
             self.name,
-            self._pixels.subset(kept)
-            if isinstance(self._pixels, LazyPixels)
-            else self._pixels[kept],
-            None if self.labels is None else self.labels[kept],
+            pixels.subset(indices) if isinstance(pixels, LazyPixels) else pixels[indices],
+            None if self.labels is None else self.labels[indices],
             self.num_classes,
             self.skipped,
-            self._observed[kept],
+            self._observed[indices],
         )
 
     def images_uint8(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
-        """Images in [0, 255]: as stored, or float32 ones clipped to [-1, 1] and rounded.
+        """Images in [0, 255]; float32 ones are clipped to [-1, 1], scaled and rounded.
 
-        ``indices`` may stay on the CPU, whatever the device.
+        ``indices`` may be on the CPU, whatever the device.
 
         Raises:
-            DataError: a file decoded on demand has gone or broken since it was checked.
+            DataError: a file that is decoded on demand was removed or broken since it was checked.
         """
         pixels = self._pixels[indices]
         return to_uint8(pixels) if pixels.is_floating_point() else pixels
 
     def batch(self, indices: Int64[Tensor, " B"], flips: Bool[Tensor, " B"] | None = None) -> Batch:
-        """The images of ``indices`` (each in [0, N)), mirrored left to right where ``flips``.
+        """The images of ``indices`` (each in [0, N)), mirrored left to right if ``flips`` says so.
 
         Raises:
-            DataError: a file decoded on demand has gone or broken since it was checked.
+            DataError: a file that is decoded on demand was removed or broken since it was checked.
             ValueError: ``flips`` is not one bool for every index.
         """
         pixels = self._pixels[indices]
@@ -158,10 +153,10 @@ class ImageDataset:
 
 
 class EpochOrder:
-    """The endless order in which training visits ``size`` images, a pure function of the seed.
+    """The endless order of ``size`` training images, a pure function of the seed.
 
-    Epoch ``e`` is a permutation drawn from (seed, e); position ``p`` lies in epoch ``p // size``. A
-    run resumes by asking for the position where it stopped.
+    Epoch ``e`` is a permutation drawn from (seed, e), and position ``p`` lies in epoch
+    ``p // size``. A run resumes at the position where it stopped.
 
     Raises:
         ValueError: ``size`` is below 1 or ``seed`` below 0.
@@ -169,18 +164,18 @@ class EpochOrder:
 
     def __init__(self, size: int, seed: int):
         if size < 1 or seed < 0:
-            raise ValueError(f"size must be above 0 and seed not below 0, not {size} and {seed}")
+            raise ValueError(f"size must be at least 1 and seed at least 0, not {size} and {seed}")
         self.size = size
         self.seed = seed
 
     def indices(self, start: int, count: int) -> Int64[Tensor, " count"]:
-        """Image numbers at the global positions start, ..., start + count - 1, on the CPU.
+        """Indices of the images at positions start, ..., start + count - 1, on the CPU.
 
         Raises:
             ValueError: ``start`` or ``count`` is below 0.
         """
         if start < 0 or count < 0:
-            raise ValueError(f"start and count must not be below 0, not {start} and {count}")
+            raise ValueError(f"start and count must be at least 0, not {start} and {count}")
         parts = [torch.empty(0, dtype=torch.int64)]
         while count > 0:
             epoch, offset = divmod(start, self.size)

@@ -1,12 +1,16 @@
-"""Image files to uint8 pixels, and uint8 to and from [-1, 1].
+"""Read image files as uint8 pixels, and convert between uint8 and [-1, 1].
 
-Every image goes through one pipeline, whichever data set it comes from: turned upright by its EXIF
-orientation, composited onto white where it has an alpha channel or a transparent color, converted
-to 1 channel (ITU-R 601 luminance) or 3 (gray is repeated), then center-cropped to the aspect ratio
-of ``image_size`` and resized to it (bicubic, antialiased), unless it already has that size. So a
-square CelebA is the usual center crop of 178 pixels, and MNIST at 32 x 32 is resized, not padded.
-Where pixels of files are unobserved, each new pixel is the mean of those that it covers (a box), so
-that it tells nothing of any other.
+All images go through the same steps, whichever data set they come from:
+
+1. turn upright, by the EXIF orientation;
+2. composite onto white, if there is an alpha channel or a transparent color;
+3. convert to 1 channel (ITU-R 601 luminance) or 3 (gray is repeated);
+4. center-crop to the aspect ratio of ``image_size`` and resize to it (bicubic, antialiased), unless
+   the image has that size already.
+
+So a square CelebA is the usual center crop of 178 pixels, and MNIST at 32 x 32 is resized, not
+padded. If pixels of files are unknown, a resized pixel is the mean of the pixels that it covers (a
+box filter), so that unknown pixels do not leak into known ones.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 MASK_SUFFIX = ".mask.png"
-"""A file with this ending is the mask of the image beside it, never an image."""
+"""A file with this ending is the mask of the image of the same name, never an image."""
 
 UNREADABLE = (
     OSError,
@@ -43,60 +47,60 @@ UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for a broken file, by format."""
+"""Exceptions that Pillow raises for broken files, depending on the format."""
 
 
 class DataError(UserError):
-    """Data that is missing, empty or broken; the message says what would provide or repair it."""
+    """Data are missing, empty or broken; the message says how to provide or repair them."""
 
 
 def load_images(
     path: Path, image_size: tuple[int, int], channels: int, limit: int | None
 ) -> tuple[UInt8[Tensor, "N C H W"], int]:
-    """A user's image file, or the first ``limit`` (None: all) files directly in a folder, by name.
+    """Load an image file, or the first ``limit`` (None: all) image files of a folder, by name.
 
     Returns:
-        uint8 images (N, C, H, W), and how many of them had another size.
+        Images in [0, 255], and how many of them had another size.
 
     Raises:
-        DataError: nothing is there, the folder has no image file, or a file is broken.
+        DataError: the path does not exist, the folder has no image files, or a file is broken.
     """
     height, width = image_size
     pixels, resized = [], 0
-    for file in files_at(path)[:limit]:
+    for file in image_files_at(path)[:limit]:
         image = open_image(file, channels)
         resized += image.size != (width, height)
         pixels.append(fit_image(image, image_size))
     return torch.from_numpy(np.stack(pixels)), resized
 
 
-def files_at(path: Path) -> list[Path]:
-    """An image file, or the image files directly in a folder, by name.
+def image_files_at(path: Path) -> list[Path]:
+    """The image file, or the image files directly in the folder, sorted by name.
 
     Raises:
-        DataError: nothing is there, or the folder has no image file.
+        DataError: the path does not exist, or the folder has no image files.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; name an image file or a folder of image files")
-    files = image_files(path) if path.is_dir() else [path]
+    files = list_image_files(path) if path.is_dir() else [path]
     if not files:
-        raise DataError(f"{path} holds no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
+        raise DataError(f"{path} has no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
 
 def to_signed_float(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """uint8 in [0, 255] to float32 in [-1, 1]."""
+    """Convert uint8 in [0, 255] to float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """Floats in [-1, 1] (clipped to it) to the nearest uint8; the inverse of `to_signed_float`."""
+    """Round floats in [-1, 1] (others are clipped) to uint8: the inverse of `to_signed_float`."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)
 class LazyPixels:
-    """Stands in for a uint8 tensor (N, C, H, W) whose images are decoded when it is indexed."""
+    """Acts as a uint8 tensor (N, C, H, W) whose images are decoded when it is indexed."""
 
     images: Sequence[Path] | np.ndarray
     channels: int
@@ -113,19 +117,16 @@ class LazyPixels:
         return replace(self, device=device)
 
     def subset(self, indices: Int64[Tensor, " K"]) -> LazyPixels:
-        """Some of the images."""
-        numbers = indices.tolist()
-        images = self.images
-        kept = images[numbers] if isinstance(images, np.ndarray) else [images[i] for i in numbers]
-        return replace(self, images=kept)
+        """The images of ``indices``."""
+        return replace(self, images=select_images(self.images, indices.tolist()))
 
-    def description(self) -> str:
-        """Size and channels, and name, size and time of every file: another one, other images."""
+    def state(self) -> str:
+        """A text that changes with the images: names, sizes and times of files, and the format."""
         lines = [f"{self.channels} {self.image_size}"]
         for image in self.images:
             if isinstance(image, Path):
-                state = image.stat()
-                lines.append(f"{image} {state.st_size} {state.st_mtime_ns}")
+                stat = image.stat()
+                lines.append(f"{image} {stat.st_size} {stat.st_mtime_ns}")
             else:
                 lines.append(hashlib.sha256(image.tobytes()).hexdigest())
         return "\n".join(lines)
@@ -137,11 +138,21 @@ class LazyPixels:
             image = open_image(self.images[index], self.channels)
             pixels[position] = fit_image(image, self.image_size, self.resampling)
 
-        for_each(decode, list(enumerate(indices.tolist())), self.workers)
+        parallel_for(decode, list(enumerate(indices.tolist())), self.workers)
         return torch.from_numpy(pixels).to(self.device)
 
 
-def image_files(folder: Path, pattern: str = "*") -> list[Path]:
+def select_images(
+    images: Sequence[Path] | np.ndarray, indices: Sequence[int]
+) -> Sequence[Path] | np.ndarray:
+    """The files or arrays of ``indices``."""
+    if isinstance(images, np.ndarray):
+        return images[list(indices)]
+    return [images[i] for i in indices]
+
+
+def list_image_files(folder: Path, pattern: str = "*") -> list[Path]:
+    """The image files of a folder that match ``pattern``, sorted; no masks, no hidden files."""
     return sorted(
         file
         for file in folder.glob(pattern)
@@ -152,8 +163,8 @@ def image_files(folder: Path, pattern: str = "*") -> list[Path]:
     )
 
 
-def for_each(function: Callable[..., None], arguments: list[tuple], workers: int) -> None:
-    """Call ``function(*a)`` for every ``a``, in ``workers`` threads, or in line for 0."""
+def parallel_for(function: Callable[..., None], arguments: list[tuple], workers: int) -> None:
+    """Call ``function(*a)`` for every ``a`` of ``arguments``, in ``workers`` threads (0: none)."""
 
     def run(part: list[tuple]) -> None:
         for each in part:
@@ -166,10 +177,16 @@ def for_each(function: Callable[..., None], arguments: list[tuple], workers: int
 
 
 def open_image(source: Path | np.ndarray, channels: int, check_only: bool = False) -> Image.Image:
-    """An upright "L" or "RGB" image of any size; DataError for a broken file.
+    """Open an upright "L" or "RGB" image of any size.
 
-    ``check_only`` decodes a JPEG at an eighth of its size: faster, and still every byte is read
-    (PIL's ``verify`` passes a truncated JPEG).
+    Args:
+        source: a file, or an array (H, W) or (H, W, 3).
+        channels: 1 or 3.
+        check_only: decode a JPEG at an eighth of its size, which is faster and still reads every
+            byte. (Pillow's ``verify`` accepts a truncated JPEG.)
+
+    Raises:
+        DataError: the file is broken.
     """
     if isinstance(source, np.ndarray):
         return _convert(Image.fromarray(source), channels)
@@ -199,7 +216,7 @@ def fit_image(
     image_size: tuple[int, int],
     resampling: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> np.ndarray:
-    """Center-cropped and resized to (height, width): uint8 (C, H, W)."""
+    """Center-crop and resize an image to (height, width); the result is uint8 (C, H, W)."""
     height, width = image_size
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), resampling)

@@ -1,4 +1,4 @@
-"""Image data sets with fixed, named splits, and the order in which training visits them."""
+"""``load_dataset``: one split of a configured data set, decoded and checked."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from biglearn_gan.data.image_files import (
     DataError,
     LazyPixels,
     fit_image,
-    for_each,
     open_image,
+    parallel_for,
 )
 from biglearn_gan.data.mask_files import opaque_pixels, unmasked_pixels
 from biglearn_gan.data.raw_datasets import (
@@ -40,14 +40,14 @@ NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
     "colored_mnist": ((28, 28), 3),
     "cifar10": ((32, 32), 3),
 }
-"""(height, width) in pixels and channels of the data sets whose images all have one size."""
+"""(height, width) in pixels and channels, for data sets with images of one size."""
 
 
-def check_missing(config: DataConfig) -> None:
-    """What is missing has to be a hole that there is, in images of this size.
+def check_missing_hole(config: DataConfig) -> None:
+    """Check that ``data.missing.hole`` names a hole that fits images of this size.
 
     Raises:
-        HoleError: it is none.
+        HoleError: it does not.
     """
     if config.missing is None or config.missing.hole is None:
         return
@@ -60,60 +60,69 @@ def check_missing(config: DataConfig) -> None:
 def load_dataset(
     config: DataConfig, split: str, device: torch.device | str = "cpu"
 ) -> ImageDataset:
-    """One split of the configured data set, always the same images in the same order.
+    """Load one split of a data set: always the same images in the same order.
 
-    ``validation`` is the last ``validation_share`` of train under a fixed permutation, which train
-    then lacks; at share 0 it is the data set's own validation split (CelebA, or a folder with
-    ``validation/``). Digits have 1,400 images to train and 397 to test. A folder without ``train/``
-    and ``test/`` keeps the last tenth of a fixed permutation of its files for test; its class
-    subfolders give labels, numbered in the order of their names in train. CelebA has none.
-    Gaussian fields have 50,000 images to train and 5,000 to test, float32, without bounds and drawn
-    here from fixed seeds. What ``missing`` says is unobserved in all splits but test.
+    - ``validation`` is a share ``validation_share`` of train, chosen by a fixed permutation and
+      removed from train. At share 0 it is the data set's own split (CelebA, or a folder with
+      ``validation/``).
+    - Digits have 1,400 training and 397 test images.
+    - A folder without ``train/`` and ``test/`` is split by a fixed permutation: a tenth is test.
+      Class subfolders give labels, numbered in the order of their names in train.
+    - CelebA has no labels.
+    - Gaussian fields have 50,000 training and 5,000 test images, drawn from fixed seeds; they are
+      float32 and unbounded.
+    - Pixels are unknown where ``missing`` says so, in all splits but test.
 
-    A split of at most ``memory_limit_mb`` MiB as uint8 is held on ``device``. Of a larger one, each
-    file is decoded once here to find the broken ones, and again by every batch that asks for it.
+    A split of at most ``memory_limit_mb`` MiB as uint8 is kept in memory on ``device``. The files
+    of a larger split are decoded once here, to find broken ones, and again for every batch.
+
+    Args:
+        config: the data set.
+        split: ``train``, ``validation`` or ``test``.
+        device: of the batches.
 
     Raises:
         DataError: the data are missing or cannot be downloaded, the split is empty, or more than
             ``max_broken_images`` of its files are broken (fewer are skipped with a warning).
-        HoleError: ``missing.hole`` is none.
-        ValueError: ``split`` is none of ``SPLITS``.
+        HoleError: ``missing.hole`` does not name a hole.
+        ValueError: ``split`` is unknown.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-    check_missing(config)
+    check_missing_hole(config)
     name = f"{config.name}:{split}"
     held_out = split == "validation" and config.validation_share > 0
-    own_split = "train" if held_out else split
-    records, size = RawSplit([]), 0
-    if own_split != "validation" or config.name in WITH_OWN_VALIDATION:
-        records = READERS[config.name](config, own_split)
+    stored_split = "train" if held_out else split
+    raw, train_size = RawSplit([]), 0
+    if stored_split != "validation" or config.name in WITH_OWN_VALIDATION:
+        raw = READERS[config.name](config, stored_split)
     if config.validation_share > 0 and split != "test":
-        size = len(records.images)
-        kept, last = split_by_seed(size, round(config.validation_share * size))
-        records = records.subset(last if held_out else kept)
-    dataset = _decode(config, name, records)
+        train_size = len(raw.images)
+        train, validation = split_by_seed(train_size, round(config.validation_share * train_size))
+        raw = raw.subset(validation if held_out else train)
+    dataset = _decode(config, name, raw)
     if len(dataset) == 0:
-        raise DataError(f"{name} is empty: {_what_fills(split, config, size, dataset.skipped)}")
+        advice = _how_to_fill(split, config, train_size, dataset.skipped)
+        raise DataError(f"{name} is empty: {advice}")
     if config.labels and dataset.num_classes != config.num_classes:
-        there = "no labels" if dataset.num_classes is None else f"{dataset.num_classes} classes"
+        found = "no labels" if dataset.num_classes is None else f"{dataset.num_classes} classes"
         raise DataError(
-            f"{name} has {there}, and data.classes says {config.num_classes}: set it to the number "
-            "of class folders, or data.labels to false"
+            f"{name} has {found}, but data.classes is {config.num_classes}: set it to the number "
+            "of class folders, or set data.labels to false"
         )
     return dataset.to(device)
 
 
-def _what_fills(split: str, config: DataConfig, size: int, broken: tuple[str, ...]) -> str:
-    """What to do about an empty split of a training split of ``size`` images."""
+def _how_to_fill(split: str, config: DataConfig, train_size: int, broken: tuple[str, ...]) -> str:
+    """What the user can do about an empty split; the training split has ``train_size`` images."""
     share = config.validation_share
     if broken:
         return f"repair {broken[0]} (of {len(broken)} broken image files) or add others"
     if split == "validation":
         return f"set data.validation_share (now {share}) to hold out a part of train"
-    if split == "train" and size > 0:
+    if split == "train" and train_size > 0:
         return f"lower data.validation_share (now {share}) or add images to data.root"
-    held_out = " (one of ten, and at least one, is for testing)" if split == "train" else ""
+    held_out = " (a tenth, and at least one, is kept for test)" if split == "train" else ""
     return f"add images to data.root{held_out}"
 
 
@@ -125,23 +134,23 @@ def has_validation(config: DataConfig) -> bool:
     """
     if config.validation_share > 0:
         return True
-    own = config.name in WITH_OWN_VALIDATION
-    return own and len(READERS[config.name](config, "validation").images) > 0
+    may_have = config.name in WITH_OWN_VALIDATION
+    return may_have and len(READERS[config.name](config, "validation").images) > 0
 
 
-def _decode(config: DataConfig, name: str, records: RawSplit) -> ImageDataset:
-    """Decode everything once: into memory if it fits, else only to find the broken files."""
-    if isinstance(records.images, np.ndarray) and records.images.dtype == np.float32:
-        floats = torch.from_numpy(records.images)[:, None]
-        return ImageDataset(name, floats, observed=_observed_pixels(config, name, records))
+def _decode(config: DataConfig, name: str, raw: RawSplit) -> ImageDataset:
+    """Decode all images once: into memory if they fit, else only to find broken files."""
+    if isinstance(raw.images, np.ndarray) and raw.images.dtype == np.float32:
+        floats = torch.from_numpy(raw.images)[:, None]
+        return ImageDataset(name, floats, observed=_observed_pixels(config, name, raw))
     missing = config.missing
-    in_files = missing is not None and (missing.alpha or missing.masks)
+    missing_in_files = missing is not None and (missing.alpha or missing.masks)
     lazy = LazyPixels(
-        records.images,
+        raw.images,
         config.channels,
         config.image_size,
         config.workers,
-        resampling=Image.Resampling.BOX if in_files else Image.Resampling.BICUBIC,
+        resampling=Image.Resampling.BOX if missing_in_files else Image.Resampling.BICUBIC,
     )
     fits = math.prod(lazy.shape) <= config.memory_limit_mb * 2**20
     pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
@@ -156,45 +165,45 @@ def _decode(config: DataConfig, name: str, records: RawSplit) -> ImageDataset:
             if pixels is not None:
                 pixels[position] = fit_image(image, config.image_size, lazy.resampling)
 
-    files = not isinstance(records.images, np.ndarray)
-    for_each(decode, list(enumerate(records.images)), config.workers if files else 0)
-    skipped = tuple(str(records.images[position]) for position in sorted(broken))
+    in_files = not isinstance(raw.images, np.ndarray)
+    parallel_for(decode, list(enumerate(raw.images)), config.workers if in_files else 0)
+    skipped = tuple(str(raw.images[position]) for position in sorted(broken))
     if broken:
         _report_broken(config, name, [broken[position] for position in sorted(broken)])
-        sound = [i for i in range(len(records.images)) if i not in broken]
-        records = records.subset(sound)
-        lazy = replace(lazy, images=records.images)
-        pixels = None if pixels is None else pixels[sound]
+        readable = [i for i in range(len(raw.images)) if i not in broken]
+        raw = raw.subset(readable)
+        lazy = replace(lazy, images=raw.images)
+        pixels = None if pixels is None else pixels[readable]
     stored = lazy if pixels is None else torch.from_numpy(pixels)
-    labels = None if records.labels is None else torch.from_numpy(records.labels)
-    observed = _observed_pixels(config, name, records)
-    return ImageDataset(name, stored, labels, records.num_classes, skipped, observed)
+    labels = None if raw.labels is None else torch.from_numpy(raw.labels)
+    observed = _observed_pixels(config, name, raw)
+    return ImageDataset(name, stored, labels, raw.num_classes, skipped, observed)
 
 
-def _observed_pixels(
-    config: DataConfig, name: str, records: RawSplit
-) -> Bool[Tensor, "N H W"] | None:
+def _observed_pixels(config: DataConfig, name: str, raw: RawSplit) -> Bool[Tensor, "N H W"] | None:
+    """The known pixels of each image; None if all are known."""
     missing = config.missing
     if missing is None or name.endswith(":test"):
         return None
     if missing.hole is not None:
-        count = len(records.images)
+        count = len(raw.images)
         return ~named_hole(missing.hole, config.image_size, 1, count, missing.seed)
-    known = np.empty((len(records.images), *config.image_size), dtype=bool)
-    pixels_of = opaque_pixels if missing.alpha else unmasked_pixels
+    observed = np.empty((len(raw.images), *config.image_size), dtype=bool)
+    read_pixels = opaque_pixels if missing.alpha else unmasked_pixels
 
     def read(position: int, path: Path) -> None:
-        known[position] = pixels_of(path, config.image_size)
+        observed[position] = read_pixels(path, config.image_size)
 
-    for_each(read, list(enumerate(records.images)), config.workers)
-    return torch.from_numpy(known)
+    parallel_for(read, list(enumerate(raw.images)), config.workers)
+    return torch.from_numpy(observed)
 
 
 def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:
-    named = "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
+    """Warn of broken files; refuse more than ``data.max_broken_images``."""
+    listed = "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
     if len(reasons) > config.max_broken_images:
         raise DataError(
             f"{name} has {len(reasons)} broken image files, more than data.max_broken_images "
-            f"({config.max_broken_images}); repair or remove them: {named}"
+            f"({config.max_broken_images}); repair or remove them: {listed}"
         )
-    warnings.warn(f"{name}: skipped {len(reasons)} broken image files: {named}", stacklevel=4)
+    warnings.warn(f"{name}: skipped {len(reasons)} broken image files: {listed}", stacklevel=4)

@@ -1,4 +1,4 @@
-"""Which pixels of an image file were observed: by its alpha channel, or a mask file beside it."""
+"""Read masks: holes that a user draws, and the known pixels of incomplete images."""
 
 from __future__ import annotations
 
@@ -16,64 +16,67 @@ from biglearn_gan.tasks.holes import HoleError
 
 
 def opaque_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
-    """(H, W), True where all that a pixel covers of a file's image is opaque."""
+    """(H, W), True = the pixel covers opaque pixels of the image file only."""
     with Image.open(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
         alpha = image.convert("RGBA").getchannel("A")
-    return _untouched(np.asarray(alpha) < 255, image_size)
+    return _known_pixels(np.asarray(alpha) < 255, image_size)
 
 
 def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
-    """(H, W), True where nothing that a pixel covers is white in the image's mask file.
+    """(H, W), True = the pixel covers black pixels of the image's mask file only.
 
     Raises:
-        DataError: the file ``mask_file(path)`` is not there, cannot be read, is not black and
-            white, or has not the size of the image.
+        DataError: the file ``mask_path(path)`` is missing, cannot be read, is not black and white,
+            or differs in size from the image.
     """
-    beside = mask_file(path)
-    if not beside.is_file():
-        raise DataError(f"{path} has no mask file {beside.name} beside it")
+    mask = mask_path(path)
+    if not mask.is_file():
+        raise DataError(f"{path} has no mask file: {mask.name} is missing in the same folder")
     try:
-        hole, _ = read_mask(beside)
+        hole, _ = read_mask(mask)
     except HoleError as error:
         raise DataError(str(error)) from None
     with Image.open(path) as image:
         width, height = ImageOps.exif_transpose(image).size
     if hole.shape != (height, width):
         raise DataError(
-            f"the mask {beside} has {hole.shape[0]} x {hole.shape[1]} pixels (height x width), "
+            f"the mask {mask} has {hole.shape[0]} x {hole.shape[1]} pixels (height x width), "
             f"but its image has {height} x {width}"
         )
-    return _untouched(hole, image_size)
+    return _known_pixels(hole, image_size)
 
 
-def mask_file(path: Path) -> Path:
-    """Where the mask of an image file is."""
+def mask_path(path: Path) -> Path:
+    """The path of the mask of an image file."""
     return path.with_name(path.stem + MASK_SUFFIX)
 
 
-def _untouched(hole: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """True where a pixel of the fitted image covers nothing of the hole."""
+def _known_pixels(hole: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """(H, W), True = the pixel of the fitted image covers nothing of the hole."""
     height, width = image_size
     share = Image.fromarray(hole.astype(np.float32))
     return np.asarray(ImageOps.fit(share, (width, height), Image.Resampling.BOX)) == 0
 
 
 GRAY_TOLERANCE = 32
-"""A mask file's gray values must be within this distance of 0 or of 255."""
+"""The gray values of a mask must be within this distance of 0 or 255."""
 
 
 def read_hole(
     path: Path, image_size: tuple[int, int], hole_color: HoleColor | None = None
 ) -> Bool[Tensor, "H W"]:
-    """Read a hole from an image file: its ``hole_color`` (None: white) is generated.
+    """Read a hole from an image file (True = generate).
 
-    An image with an alpha channel (or a transparent color) is read from that channel alone,
-    transparent = generate.
+    Args:
+        path: a black and white image, or one with an alpha channel or a transparent color. Of the
+            latter, only the alpha is read: transparent = generate.
+        image_size: (height, width) that the image must have.
+        hole_color: ``white`` (also None) or ``black`` = generate.
 
     Raises:
-        HoleError: the file cannot be read, has another size, is not black and white, has no hole in
-            it, or has an alpha channel beside a ``hole_color``.
+        HoleError: the file cannot be read, has another size, is not black and white, has no hole,
+            or has an alpha channel although ``hole_color`` is given.
     """
     hole, drawn_color = read_mask(path, hole_color)
     if hole.shape != image_size:
@@ -84,27 +87,29 @@ def read_hole(
     if not hole.any():
         why = ""
         if drawn_color == "transparent":
-            why = ", and with an alpha channel colors are not read: remove it to draw in white"
+            why = "; its colors are not read, because it has an alpha channel"
         raise HoleError(f"the mask {path} has no hole: no pixel of it is {drawn_color}{why}")
     return torch.from_numpy(hole)
 
 
 def read_mask(path: Path, hole_color: HoleColor | None = None) -> tuple[np.ndarray, str]:
-    """A bool for each pixel of a mask file, True = hole, and what shows a hole in this file.
+    """Read a mask of any size, also one without a hole; see :func:`read_hole`.
 
-    See :func:`read_hole`; the second is a color or, with an alpha channel, ``transparent``.
+    Returns:
+        A bool (H, W), True = hole, and the color of the hole: ``white``, ``black`` or
+        ``transparent``.
 
     Raises:
-        HoleError: the file cannot be read, is not black and white, or has an alpha channel beside a
-            ``hole_color``.
+        HoleError: the file cannot be read, is not black and white, or has an alpha channel although
+            ``hole_color`` is given.
     """
     try:
         with Image.open(path) as image:
             has_alpha = image.has_transparency_data
             if has_alpha and hole_color is not None:
                 raise HoleError(
-                    f"the mask {path} has an alpha channel, of which transparent is generated: a "
-                    f"color of the hole ({hole_color}) has no meaning"
+                    f"the mask {path} has an alpha channel, whose transparent part is the hole: "
+                    f"leave out --mask-color {hole_color}"
                 )
             gray = _alpha(image) if has_alpha else _gray(image)
     except HoleError:
@@ -129,6 +134,6 @@ def _alpha(image: Image.Image) -> np.ndarray:
 
 
 def _gray(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 255, not scale them
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 255
         return (np.asarray(image) >> 8).astype(np.uint8)
     return np.asarray(image.convert("L"))

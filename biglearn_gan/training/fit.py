@@ -124,7 +124,7 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
         HoleError: ``data.missing.hole`` is no hole of such images.
     """
     dataset = load_dataset(config.data, "train", device)
-    usable = dataset.with_a_patch(config.model.patch_size)
+    usable = dataset.with_observed_patch(config.model.patch_size)
     if len(usable) < len(dataset):
         told = (
             f"{dataset.name}: {len(dataset) - len(usable):,} of {len(dataset):,} images have no "

@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.loading import check_missing
+from biglearn_gan.data.loading import check_missing_hole
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.training.initial_model import load_initial
 from biglearn_gan.training.schedule import Schedule
@@ -35,7 +35,7 @@ def describe(config: Config, device: str = "auto") -> Iterator[str]:
         CheckpointError: ``train.initial_model`` cannot be had.
         HoleError: ``data.missing.hole`` is none.
     """
-    check_missing(config.data)
+    check_missing_hole(config.data)
     load_initial(config)
     return _described(config, make_accelerator(device))
 

@@ -22,7 +22,7 @@ from biglearn_gan.cli.options import DataRoot, with_data_root, without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.loading import check_missing, load_dataset
+from biglearn_gan.data.loading import check_missing_hole, load_dataset
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.evaluation.comparison import TASKS, check_num, measure, shipped_metric_models
 from biglearn_gan.evaluation.tables import side_by_side
@@ -54,7 +54,7 @@ def main(
         settings = load_config(config, budget)
         data = with_data_root(data_root, settings.data)
         asked[hole] = settings.model_copy(update={"data": data})
-        check_missing(data)
+        check_missing_hole(data)
     metric_models = shipped_metric_models(settings.data.name)
     check_num(num, metric_models)
     for hole, settings in asked.items():

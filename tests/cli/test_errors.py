@@ -50,19 +50,19 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no variations": ((*SAMPLE, "--variations", "0"), 2, "equal to 1, not '0'"),
     "negative seed": ((*SAMPLE, "--seed", "-1"), 2, "equal to 0, not '-1'"),
     "another color": (
-        (*SAMPLE, "--mask", "{tmp}/gray.png", "--mask-hole", "red"),
+        (*SAMPLE, "--mask", "{tmp}/gray.png", "--mask-color", "red"),
         2,
         "'red' is not one of 'white', 'black'",
     ),
-    "folder without masks": (
+    "a folder without masks": (
         (*SAMPLE, "--mask", "{tmp}/bare"),
         2,
-        "bare holds no image files",
+        "bare has no image files",
     ),
     "folder without the mask of an image": (
         (*SAMPLE, "--mask", "{tmp}/broken", "--images", "{tmp}/gray.png"),
         2,
-        "broken must hold one image file named gray (.png, .mask.png, ...), not none",
+        "broken must have one image file named gray (.png, .mask.png, ...), not none",
     ),
     "neither a pattern nor a folder": (
         (*SAMPLE, "--mask", "maskz/"),
@@ -94,12 +94,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "mask 'outside:8': expected outside:SIZE with a square of 1 to 7 pixels",
     ),
-    "empty value": ((*SAMPLE, "--mask", ""), 2, "after --mask stands an empty value"),
-    "no value": ((*SAMPLE, "--mask="), 2, "--mask= has no value"),
+    "empty value": ((*SAMPLE, "--mask", ""), 2, "--mask is empty (unset shell variable?)"),
+    "no value": ((*SAMPLE, "--mask="), 2, "--mask is empty (unset shell variable?)"),
     "output below a file": (
         ("classify", "--checkpoint", "{checkpoint}", "--output", "{tmp}/wide.png/labels.csv"),
         2,
-        "wide.png is a file, so that nothing can lie in it",
+        "wide.png is a file",
     ),
     "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
@@ -138,14 +138,25 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         1,
         "config.json is a file: name the folder that holds it",
     ),
-    "order of one step": ((*SAMPLE, "--order", "raster"), 2, "--order has no meaning beside one"),
-    "color of a name": (
-        (*SAMPLE, "--mask", "center", "--mask-hole", "black"),
+    "order of one step": ((*SAMPLE, "--order", "raster"), 2, "--order requires --steps > 1"),
+    "old name of an option": (
+        (*SAMPLE, "--mask", "{tmp}/black.png", "--mask-hole", "black"),
         2,
-        "--mask-hole has no meaning beside a mask that is no file",
+        "--mask-hole is now called --mask-color",
+    ),
+    "old name with a value": (
+        (*SAMPLE, "--mask-hole=black"),
+        2,
+        "--mask-hole is now called --mask-color",
+    ),
+    "empty argument": (("train", "--config", "{config}", ""), 2, "an argument is empty"),
+    "color of a name": (
+        (*SAMPLE, "--mask", "center", "--mask-color", "black"),
+        2,
+        "--mask-color requires a --mask that is an image file or a folder",
     ),
     "color of a missing file": (
-        (*SAMPLE, "--mask", "{tmp}/no.png", "--mask-hole", "black"),
+        (*SAMPLE, "--mask", "{tmp}/no.png", "--mask-color", "black"),
         2,
         "no.png does not exist",
     ),
@@ -157,12 +168,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "another file for a table": (
         ("classify", "--checkpoint", "{labeled}", "--output", "{tmp}/file"),
         2,
-        "must name a file with the suffix .csv, not",
+        "must name a file that ends in .csv, not",
     ),
     "no data root": (
         (*SAMPLE, "--mask", "center", "--data-root", "{tmp}/nothing"),
         2,
-        "nothing is no folder; make it",
+        "nothing is not a folder; create it",
     ),
     "no steps": ((*SAMPLE, "--steps", "0"), 2, "steps must be 1 to 16, the tokens of an image"),
     "too many steps": ((*SAMPLE, "--steps", "17"), 2, "not 17"),
@@ -175,17 +186,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such label": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "10"),
         2,
-        "--label must be 0 to 9, or all, not '10'",
+        "--label must be 0 to 9 or all, not '10'",
     ),
     "no label at all": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "-1"),
         2,
-        "--label must be 0 to 9, or all, not '-1'",
+        "--label must be 0 to 9 or all, not '-1'",
     ),
     "a label in other digits": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "٣"),
         2,
-        "--label must be 0 to 9, or all, not '٣'",
+        "--label must be 0 to 9 or all, not '٣'",
     ),
     "color of no mask": (
         (
@@ -194,11 +205,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
             "{labeled}",
             "--output",
             "{tmp}/x.csv",
-            "--mask-hole",
+            "--mask-color",
             "black",
         ),
         2,
-        "--mask-hole has no meaning beside a classification of whole images",
+        "--mask-color requires a --mask that is an image file or a folder",
     ),
     "label without labels": ((*SAMPLE, "--label", "3"), 2, "data.labels: true"),
     "classes without labels": (
@@ -214,7 +225,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a dry run with an output": (
         ("train", "--config", "experiments/digits.yaml", "--dry-run", "--output", "{tmp}/m"),
         2,
-        "--output has no meaning beside --dry-run",
+        "--output cannot be used with --dry-run",
     ),
     "a classifier for nothing": (
         (
@@ -228,12 +239,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
             "logging.evaluation_time_share=0",
         ),
         2,
-        "--classifier has no meaning beside logging.evaluation_time_share 0",
+        "--classifier requires logging.evaluation_time_share above 0",
     ),
     "data for nothing": (
         ("sample", "--checkpoint", "{checkpoint}", "--output", "{tmp}/m", "--data-root", "{tmp}"),
         2,
-        "--data-root has no meaning beside the mask 'joint'",
+        "--data-root requires a --mask other than joint",
     ),
     "a grid of another size": (
         (

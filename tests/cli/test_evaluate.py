@@ -91,7 +91,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "oracle with tasks": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--tasks", "joint"),
         2,
-        "--tasks has no meaning beside --oracle",
+        "--tasks cannot be used with --oracle",
     ),
     "oracle with one draw": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--variations", "1"),
@@ -101,12 +101,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "joint model without oracle": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--joint-checkpoint", "x"),
         2,
-        "--joint-checkpoint has no meaning beside --checkpoint",
+        "--joint-checkpoint cannot be used with --checkpoint",
     ),
     "variations of given samples": (
         ("evaluate", "--samples", "{tmp}/broken", "--data", "digits", "--variations", "5"),
         2,
-        "--variations has no meaning beside --samples",
+        "--variations cannot be used with --samples",
     ),
     "data that are nowhere": (
         (
@@ -119,7 +119,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
             "{tmp}/m",
         ),
         2,
-        "is no folder",
+        "is not a folder",
     ),
     "oracle of digits": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--oracle", "--output", "{tmp}/m"),

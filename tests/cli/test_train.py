@@ -82,7 +82,7 @@ def test_a_stopped_run_is_told_from_a_failed_one_by_its_exit_code(
         patch.setattr(Trainer, "step", stopped)
         code, _, err = run(*command)
     assert code == 75
-    assert "stopped at 8 of 48 images; the same command goes on from there" in err
+    assert "stopped at 8 of 48 images; run the same command to resume" in err
     assert run(*command)[0] == 0
 
 

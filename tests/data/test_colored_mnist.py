@@ -1,4 +1,4 @@
-"""Hues of colored digits: their law, the colors they give, and how a deviation is measured."""
+"""Colored MNIST: the distribution of hues, the colors, and the deviation of a hue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.colored_mnist import (
     BACKGROUND_VALUE,
     DIGIT_VALUE,
-    LEAST_DIFFERENCE,
+    MIN_HUE_DIFFERENCE,
     SATURATION,
-    colored,
+    colorize,
     hue_errors,
     random_hues,
 )
@@ -31,22 +31,22 @@ def as_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).movedim(-1, 1)
 
 
-def test_hues_are_uniform_and_apart() -> None:
+def test_hues_are_uniform_and_differ_enough() -> None:
     drawn = hues(40_000)
     assert float(drawn.min()) >= 0
     assert float(drawn.max()) < 360
-    away = (drawn[:, 1] - drawn[:, 0]) % 360
-    assert float(away.min()) >= LEAST_DIFFERENCE - 1e-9
-    assert float(away.max()) <= 360 - LEAST_DIFFERENCE + 1e-9
+    difference = (drawn[:, 1] - drawn[:, 0]) % 360
+    assert float(difference.min()) >= MIN_HUE_DIFFERENCE - 1e-9
+    assert float(difference.max()) <= 360 - MIN_HUE_DIFFERENCE + 1e-9
     for hue in drawn.T:
         counts = torch.histc(hue, 12, 0, 360)
         assert float((counts / 40_000 - 1 / 12).abs().max()) < 0.006  # four standard errors
 
 
-def test_white_is_the_digit_black_the_background_and_gray_between() -> None:
+def test_white_is_the_digit_black_the_background_and_gray_a_mixture() -> None:
     gray = np.asarray([[[255, 0, 51]], [[0, 255, 255]]], dtype=np.uint8)
     drawn = hues(2)
-    images = colored(gray, drawn)
+    images = colorize(gray, drawn)
     assert images.shape == (2, 1, 3, 3)
     for row, (digit, background) in enumerate(drawn.tolist()):
         ends = [
@@ -58,30 +58,30 @@ def test_white_is_the_digit_black_the_background_and_gray_between() -> None:
             assert np.abs(images[row, 0, column] - expected).max() <= 0.5 + 1e-9
 
 
-def test_what_was_colored_has_its_hues_but_for_rounding() -> None:
+def test_colored_digits_have_their_hues_up_to_rounding() -> None:
     gray = np.zeros((50, 6, 6), dtype=np.uint8)
     gray[:, 2:4] = 255
     drawn = hues(50)
     everywhere = torch.ones(50, 6, 6, dtype=torch.bool)
-    assert float(hue_errors(as_tensor(colored(gray, drawn)), drawn, everywhere).max()) < 1
+    assert float(hue_errors(as_tensor(colorize(gray, drawn)), drawn, everywhere).max()) < 1
 
 
 @pytest.mark.parametrize("turn", [25.0, -25.0, 180.0])
-def test_a_deviation_is_the_angle_between_hues_whichever_way(turn: float) -> None:
+def test_a_deviation_is_the_angle_between_hues_in_either_direction(turn: float) -> None:
     gray = np.zeros((20, 4, 4), dtype=np.uint8)
     gray[:, 1] = 255
     drawn = hues(20)
-    turned = colored(gray, (drawn + torch.tensor([turn, 0.0])) % 360)
+    turned = colorize(gray, (drawn + torch.tensor([turn, 0.0])) % 360)
     errors = hue_errors(as_tensor(turned), drawn, torch.ones(20, 4, 4, dtype=torch.bool))
     assert float((errors[:, 0] - abs(turn)).abs().max()) < 1
     assert float(errors[:, 1].max()) < 1
 
 
-def test_only_the_region_counts_and_a_part_without_pixels_is_not_a_number() -> None:
+def test_only_the_region_counts_and_a_part_without_pixels_is_nan() -> None:
     gray = np.zeros((1, 2, 4), dtype=np.uint8)
     gray[:, :, :2] = 255
     drawn = torch.tensor([[0.0, 120.0]], dtype=torch.float64)
-    images = as_tensor(colored(gray, drawn))
+    images = as_tensor(colorize(gray, drawn))
     region = torch.zeros(1, 2, 4, dtype=torch.bool)
     region[:, :, 2:] = True
     digit, background = hue_errors(images, drawn + 40, region)[0].tolist()

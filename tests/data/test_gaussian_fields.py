@@ -1,4 +1,4 @@
-"""Gaussian fields: their formulae, the data drawn from them, and what a configuration may say."""
+"""Gaussian fields: their formulas, their images, and the checks of a configuration."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def covariance_of(name: FieldName, one: tuple[int, int], other: tuple[int, int])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_component_is_safely_definite(name: FieldName) -> None:
+def test_every_covariance_is_well_conditioned(name: FieldName) -> None:
     field = gaussian_field(name, (8, 8))
     assert field.dimension == 64
     assert (torch.linalg.eigvalsh(field.covariances) > 0.01).all()
 
 
 @pytest.mark.parametrize("name", ["smooth", "rough"])
-def test_a_stationary_field_depends_on_the_distance_alone(name: FieldName) -> None:
+def test_the_covariance_of_a_stationary_field_depends_on_the_distance_only(name: FieldName) -> None:
     field = gaussian_field(name, (HEIGHT, WIDTH))
     assert not field.means.any()
     assert torch.allclose(field.covariance.diagonal(), torch.tensor(0.25, dtype=torch.float64))
@@ -46,14 +46,14 @@ def test_a_stationary_field_depends_on_the_distance_alone(name: FieldName) -> No
         assert covariance_of(name, one, other) == pytest.approx(here)
 
 
-def test_the_kernels_are_the_formulae() -> None:
+def test_the_kernels_match_their_formulas() -> None:
     distance = math.hypot(2, 3)
     smooth = covariance_of("smooth", (0, 1), (2, 4))
     assert smooth == pytest.approx(0.25 * 0.95 * math.exp(-(distance**2) / 8))
     assert covariance_of("rough", (0, 1), (2, 4)) == pytest.approx(0.25 * math.exp(-distance / 2))
 
 
-def test_the_rough_field_is_the_rougher_one() -> None:
+def test_the_rough_field_is_less_predictable_from_neighbors() -> None:
     def deviation_given_neighbors(name: FieldName) -> float:
         field = gaussian_field(name, (HEIGHT, WIDTH))
         rest = [i for i in range(field.dimension) if i != pixel(2, 3)]
@@ -85,7 +85,7 @@ class TestMixture:
         assert float(wide[pixel(3, 5)]) == pytest.approx(expected)
 
     def test_a_conditional_can_have_several_modes(self) -> None:
-        """Gray above, the lower bump or none: the pixel of the bump is one or the other."""
+        """Given a gray top row, the pixel at the center of the lower bump is bright or dark."""
         source = [pixel(0, column) for column in range(WIDTH)]
         conditional = self.field.conditional([pixel(3, 3)], source)
         given = self.field.marginal(source).means.mean(dim=0, keepdim=True)
@@ -111,7 +111,7 @@ class TestData:
         images = torch.cat([d.batch(torch.arange(len(d))).images for d in (train, test)])
         assert len({image.numpy().tobytes() for image in images}) == 55_000
 
-    def test_pixels_are_those_of_the_field_and_have_no_bounds(self) -> None:
+    def test_pixels_have_the_moments_of_the_field_and_are_unbounded(self) -> None:
         dataset = load_dataset(data("mixture"), "train")
         images = dataset.batch(torch.arange(len(dataset))).images
         assert images.dtype == torch.float32
@@ -122,14 +122,14 @@ class TestData:
         error = (found.T.cov() - field.covariance).norm() / field.covariance.norm()
         assert float(error) < 0.03
 
-    def test_it_is_the_same_whatever_was_drawn_before(self) -> None:
+    def test_images_do_not_depend_on_the_global_random_state(self) -> None:
         first = load_dataset(data("smooth"), "test").batch(torch.arange(5000)).images
         torch.manual_seed(77)
         torch.randn(3)
         again = load_dataset(data("smooth"), "test").batch(torch.arange(5000)).images
         assert torch.equal(first, again)
 
-    def test_fields_of_different_kinds_are_different(self) -> None:
+    def test_different_fields_have_different_images(self) -> None:
         smooth, rough = (load_dataset(data(n), "test") for n in ("smooth", "rough"))
         index = torch.tensor([3])
         assert not torch.equal(smooth.batch(index).images, rough.batch(index).images)
@@ -149,10 +149,10 @@ class TestData:
 
     def test_other_channels_are_refused(self) -> None:
         color = data("smooth").model_copy(update={"channels": 3})
-        with pytest.raises(DataError, match=r"gaussian_field_smooth has 1 channel, not the 3"):
+        with pytest.raises(DataError, match=r"gaussian_field_smooth has 1 channel, not 3"):
             load_dataset(color, "test")
 
-    def test_every_split_that_is_drawn_has_a_size(self) -> None:
+    def test_train_and_test_have_a_size(self) -> None:
         assert set(FIELD_SIZES) == {"train", "test"}
 
     def test_the_grid_has_two_coordinates(self) -> None:
@@ -167,16 +167,16 @@ class TestData:
 class TestFloatImages:
     pixels = torch.tensor([[-3.0, -1.0, 0.1], [0.0, 1.0, 4.0]]).view(2, 1, 1, 3)
 
-    def test_a_batch_gives_them_as_they_are(self) -> None:
+    def test_a_batch_has_them_unchanged(self) -> None:
         dataset = ImageDataset("floats:train", self.pixels)
         assert torch.equal(dataset.batch(torch.tensor([1, 0])).images, self.pixels[[1, 0]])
 
-    def test_they_are_mirrored_like_others(self) -> None:
+    def test_they_can_be_mirrored(self) -> None:
         dataset = ImageDataset("floats:train", self.pixels)
         batch = dataset.batch(torch.tensor([1, 0]), torch.tensor([True, False]))
         assert batch.images.flatten().tolist() == [4, 1, 0, *self.pixels[0].flatten().tolist()]
 
-    def test_as_bytes_they_are_clipped_and_rounded(self) -> None:
+    def test_as_uint8_they_are_clipped_and_rounded(self) -> None:
         found = ImageDataset("floats:train", self.pixels).images_uint8(torch.tensor([0, 1]))
         assert torch.equal(found, to_uint8(self.pixels))
         assert found.flatten().tolist() == [0, 0, 140, 128, 255, 255]
@@ -186,13 +186,13 @@ class TestConfig:
     def problems(
         self, tiny_config: Callable[..., Config], changes: dict[str, Any]
     ) -> tuple[str, ...]:
-        sound = {"data.name": "gaussian_field_rough", "model.generator.output": "linear"}
-        assert tiny_config(sound).data.gaussian_field == "rough"
+        valid = {"data.name": "gaussian_field_rough", "model.generator.output": "linear"}
+        assert tiny_config(valid).data.gaussian_field == "rough"
         with pytest.raises(ConfigError) as caught:
-            tiny_config(sound | changes)
+            tiny_config(valid | changes)
         return caught.value.problems
 
-    def test_images_are_no_field(self, tiny_config: Callable[..., Config]) -> None:
+    def test_digits_are_not_a_field(self, tiny_config: Callable[..., Config]) -> None:
         assert tiny_config().data.gaussian_field is None
 
     @pytest.mark.parametrize("name", NAMES)
@@ -221,8 +221,8 @@ class TestConfig:
     def test_a_bounded_generator_cannot_mix_tokens(
         self, tiny_config: Callable[..., Config]
     ) -> None:
-        elsewhere = [{"name": "x", "weight": 1.0, "domain": "orthogonal"}]
+        components = [{"name": "x", "weight": 1.0, "domain": "orthogonal"}]
         with pytest.raises(ConfigError) as caught:
-            tiny_config({"tasks": {"components": elsewhere}, "train.warm_start.share": 0.0})
+            tiny_config({"tasks": {"components": components}, "train.warm_start.share": 0.0})
         (problem,) = caught.value.problems
         assert problem.startswith("tasks.components.0.domain: 'orthogonal' mixes tokens")

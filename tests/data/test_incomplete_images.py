@@ -1,4 +1,4 @@
-"""Training on incomplete images: what was never observed is never used."""
+"""Training on incomplete images never uses an unknown pixel."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ EVERYTHING = {
 def test_unobserved_pixels_change_no_weight(
     tiny_config: Callable[..., Config], changes: dict[str, Any]
 ) -> None:
-    """Another value in every one of them gives the same weights to the bit."""
+    """Other values in all unknown pixels give exactly the same weights."""
     config = tiny_config({"train.max_images": 80, "train.warm_start.share": 0.3} | changes)
     rng = torch.Generator().manual_seed(0)
     size = config.data.image_size
@@ -116,7 +116,7 @@ class TestHoles:
             describe(tiny_config({"data.missing": {"hole": "spots"}}), "cpu")
 
 
-class TestWithoutAPatch:
+class TestImagesWithoutKnownPatch:
     def test_they_are_counted_and_left_out(self, tiny_config: Callable[..., Config]) -> None:
         config = tiny_config({"data.missing": {"hole": "outside:2"}})
         whole = load_dataset(config.data, "train")
@@ -128,21 +128,21 @@ class TestWithoutAPatch:
         assert f"{left_out:,} of {len(whole):,} images" in str(told[0].message)
         assert len(dataset) == len(whole) - left_out < len(whole)
 
-    def test_those_that_stay_keep_their_pixels_and_labels(self) -> None:
+    def test_the_others_keep_their_pixels_and_labels(self) -> None:
         pixels = torch.arange(3 * 16, dtype=torch.uint8).view(3, 1, 4, 4)
         observed = torch.zeros(3, 4, 4, dtype=torch.bool)
         observed[0, 1:3, 1:3] = True  # no aligned patch of 2
         observed[1, 2:4, 0:2] = True
         observed[2] = True
         dataset = ImageDataset("x:train", pixels, torch.tensor([5, 6, 7]), 10, observed=observed)
-        kept = dataset.with_a_patch(2)
+        kept = dataset.with_observed_patch(2)
         assert kept.labels is not None
         assert kept.labels.tolist() == [6, 7]
         assert torch.equal(kept.images_uint8(torch.arange(2)), pixels[1:])
         assert torch.equal(kept.batch(torch.arange(2)).observed, observed[1:])
-        assert len(dataset.with_a_patch(4)) == 1
+        assert len(dataset.with_observed_patch(4)) == 1
 
-    def test_where_none_is_left_it_says_what_to_do(
+    def test_if_none_is_left_the_message_says_what_to_do(
         self, tiny_config: Callable[..., Config]
     ) -> None:
         config = tiny_config({"data.missing": {"hole": "outside:1"}})
@@ -151,7 +151,7 @@ class TestWithoutAPatch:
 
 
 class TestAlpha:
-    def test_what_is_not_opaque_was_not_observed(self, tmp_path: Path) -> None:
+    def test_pixels_that_are_not_opaque_are_unknown(self, tmp_path: Path) -> None:
         generator = np.random.default_rng(0)
         alphas = 255 * (generator.random((6, 8, 8)) < 0.7).astype(np.uint8)
         alphas[0, 0, 0] = 254
@@ -180,7 +180,7 @@ class TestAlpha:
 class TestMaskFiles:
     @pytest.fixture
     def config(self, tmp_path: Path) -> DataConfig:
-        """Six images, each with a mask beside it; white was not observed."""
+        """Six images, each with a mask file; white = unknown."""
         generator = np.random.default_rng(0)
         for split in ("train", "test"):
             (tmp_path / split).mkdir()
@@ -192,7 +192,7 @@ class TestMaskFiles:
         values = {"root": str(tmp_path), "image_size": 8, "channels": 3}
         return DataConfig.model_validate({"name": "folder", **values, "missing": {"masks": True}})
 
-    def test_what_a_mask_file_does_not_hide_was_observed(
+    def test_black_pixels_of_a_mask_file_are_known(
         self, config: DataConfig, tmp_path: Path
     ) -> None:
         dataset = load_dataset(config, "train")
@@ -202,15 +202,15 @@ class TestMaskFiles:
         assert torch.equal(observed, torch.from_numpy(np.stack(masks) == 0))
         assert pixels_of(load_dataset(config, "test"))[1].all()
 
-    def test_an_image_without_one_is_named(self, config: DataConfig, tmp_path: Path) -> None:
+    def test_an_image_without_mask_is_named(self, config: DataConfig, tmp_path: Path) -> None:
         (tmp_path / "train" / "3.mask.png").unlink()
-        with pytest.raises(DataError, match=r"3\.bmp has no mask file 3\.mask\.png beside it"):
+        with pytest.raises(DataError, match=r"3\.bmp has no mask file: 3\.mask\.png is missing"):
             load_dataset(config, "train")
         (tmp_path / "train" / "3.mask.png").write_text("no image")
         with pytest.raises(DataError, match=r"3\.mask\.png cannot be read"):
             load_dataset(config, "train")
 
-    def test_a_mask_of_another_size_or_in_gray_is_refused(
+    def test_a_mask_of_another_size_or_with_gray_is_refused(
         self, config: DataConfig, tmp_path: Path
     ) -> None:
         mask = tmp_path / "train" / "3.mask.png"
@@ -221,7 +221,7 @@ class TestMaskFiles:
         with pytest.raises(DataError, match="not black and white"):
             load_dataset(config, "train")
 
-    def test_a_transparent_mask_hides_what_it_shows_through(
+    def test_transparent_pixels_of_a_mask_are_unknown(
         self, config: DataConfig, tmp_path: Path
     ) -> None:
         pixels = np.zeros((8, 8, 4), dtype=np.uint8)
@@ -233,7 +233,7 @@ class TestMaskFiles:
         )
 
     @pytest.mark.parametrize("limit", [4096, 0])
-    def test_what_was_not_observed_shows_in_no_pixel_of_a_smaller_image(
+    def test_unknown_pixels_do_not_leak_into_smaller_images(
         self, config: DataConfig, tmp_path: Path, limit: int
     ) -> None:
         smaller = config.model_copy(update={"image_size": (3, 3), "memory_limit_mb": limit})

@@ -1,0 +1,101 @@
+"""``biglearn-gan classify``: label the images of the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from biglearn_gan.cli.options import (
+    BatchSize,
+    DataRoot,
+    Device,
+    MaskColor,
+    Seed,
+    check_mask_color,
+    input_data_config,
+    load_model,
+)
+from biglearn_gan.cli.runner import fail
+from biglearn_gan.progress import unit_bars
+
+LabeledCheckpoint = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint", help="Folder or hub name of a model trained with data.labels: true."
+    ),
+]
+Output = Annotated[
+    Path, typer.Option(dir_okay=False, help="CSV file for the probabilities of all classes.")
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        help="An image file, a folder, or DATASET:SPLIT (default: the test images of the model's "
+        "data set)."
+    ),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="What the model does not see, named like --mask of sample (default: none)."),
+]
+Num = Annotated[int | None, typer.Option(min=1, help="Images (default: all image files; else 16).")]
+
+
+def classify(  # more than eight parameters, because every option is one
+    checkpoint: LabeledCheckpoint,
+    output: Output = Path("samples/labels.csv"),
+    images: Images = None,
+    mask: Mask = None,
+    num: Num = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = 256,
+    device: Device = "cpu",
+    mask_color: MaskColor = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Label images, or images with a hole."""
+    import torch
+
+    from biglearn_gan.devices import usable_device
+    from biglearn_gan.inference.classification import classify
+    from biglearn_gan.inference.inputs import (
+        describe_hole,
+        load_hole,
+        load_input_images,
+    )
+    from biglearn_gan.models.input_checks import WITHOUT_LABELS, LabelError
+
+    _check_output(output)
+    check_mask_color(mask, mask_color)
+    model = load_model(checkpoint, usable_device(device))
+    if not model.config.data.labels:
+        raise LabelError(WITHOUT_LABELS)
+    data = input_data_config(model, data_root)
+    inputs = load_input_images(data, images, num)
+    for note in inputs.notes:
+        typer.echo(note)
+    rows = len(inputs.images)
+    if mask is None:
+        hole = torch.zeros(rows, *data.image_size, dtype=torch.bool)
+    else:
+        hole = load_hole(mask, model, rows, seed, mask_color, inputs.names)
+        typer.echo(describe_hole(hole, model, "hidden whole"))
+    with unit_bars() as on_start:
+        result = classify(
+            model, inputs, hole, batch_size=batch_size, on_rows=on_start("image", rows)
+        )
+    for line in result.lines():
+        typer.echo(line)
+    result.write(output)
+    typer.echo(f"the probabilities of {rows} images are in {output}")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a file that is not a CSV file, or that lies below another file."""
+    if output.suffix != ".csv":
+        fail(f"--output must name a file that ends in .csv, not {output}", code=2)
+    parent = next(folder for folder in output.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        fail(f"cannot create --output {output}: {parent} is a file", code=2)

@@ -1,0 +1,157 @@
+"""Data sets that torchvision downloads, read from files of their formats."""
+
+import os
+import pickle
+import struct
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from image_folders import (
+    all_images,
+    as_set,
+    channels_first,
+    config,
+    random_pixels,
+    save,
+)
+
+from biglearn_gan.data.colored_mnist import colorize
+from biglearn_gan.data.image_files import DataError
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.data.raw_datasets import colored_mnist_hues
+
+
+def write_idx(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+def write_mnist(root, kind="MNIST"):
+    images = {"train": random_pixels(7, 23, 29), "t10k": random_pixels(5, 23, 29, seed=1)}
+    for name, pixels in images.items():
+        write_idx(root / kind / "raw" / f"{name}-images-idx3-ubyte", pixels)
+        labels = np.arange(len(pixels), dtype=np.uint8)[::-1]
+        write_idx(root / kind / "raw" / f"{name}-labels-idx1-ubyte", labels)
+    return images
+
+
+class TestTorchvisionSets:
+    @pytest.mark.parametrize(
+        ("name", "kind"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")]
+    )
+    def test_mnist_files_are_read_unchanged(self, tmp_path, name, kind):
+        images = write_mnist(tmp_path, kind)
+        settings = config(name, tmp_path, image_size=(23, 29), channels=1)
+        train, test = (load_dataset(settings, split) for split in ("train", "test"))
+        assert torch.equal(all_images(train)[:, 0], torch.from_numpy(images["train"]))
+        assert torch.equal(all_images(test)[:, 0], torch.from_numpy(images["t10k"]))
+        assert train.labels.tolist() == [6, 5, 4, 3, 2, 1, 0]
+        assert (train.name, train.num_classes) == (f"{name}:train", 10)
+
+    def test_colored_mnist_has_the_same_digits_in_fixed_hues(self, tmp_path):
+        images = write_mnist(tmp_path)
+        settings = config("colored_mnist", tmp_path, image_size=(23, 29), channels=3)
+        train, test = (load_dataset(settings, split) for split in ("train", "test"))
+        assert train.labels.tolist() == [6, 5, 4, 3, 2, 1, 0]
+        assert torch.equal(all_images(train), all_images(load_dataset(settings, "train")))
+        for dataset, gray, split in (
+            (train, images["train"], "train"),
+            (test, images["t10k"], "test"),
+        ):
+            expected = colorize(gray, colored_mnist_hues(split, len(gray)))
+            assert torch.equal(all_images(dataset), torch.from_numpy(expected).movedim(-1, 1))
+
+    def test_present_data_are_not_downloaded_again(self, tmp_path):
+        write_mnist(tmp_path)
+        settings = config("mnist", tmp_path, image_size=(23, 29), channels=1, download=True)
+        assert len(load_dataset(settings, "train")) == 7
+
+    @pytest.mark.parametrize(
+        ("name", "layout"),
+        [
+            ("mnist", "MNIST/raw/"),
+            ("fashion_mnist", "FashionMNIST/raw/"),
+            ("cifar10", "cifar-10-batches-py"),
+            ("celeba", "celeba/{img_align_celeba"),
+        ],
+    )
+    def test_missing_data_say_how_to_provide_them(self, tmp_path, name, layout):
+        with pytest.raises(DataError) as caught:
+            load_dataset(config(name, tmp_path), "train")
+        message = str(caught.value)
+        assert (
+            f"{name} could not be loaded from {tmp_path}: it needs {tmp_path}/{layout}" in message
+        )
+        assert "data.download=true (now false) downloads it" in message
+        assert "\n" not in message
+
+    def test_a_failed_download_says_so(self, tmp_path, monkeypatch):
+        def fail(self):
+            raise URLError("no route to host")
+
+        monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", fail)
+        with pytest.raises(DataError, match=r"cifar-10-batches-py.*now true.*no route to host"):
+            load_dataset(config("cifar10", tmp_path, download=True), "train")
+
+    def test_a_truncated_mnist_file_is_a_clear_error(self, tmp_path):
+        write_mnist(tmp_path)
+        path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+        path.write_bytes(path.read_bytes()[:-5])
+        with pytest.raises(DataError, match="mnist could not be loaded"):
+            load_dataset(config("mnist", tmp_path), "train")
+
+    def test_cifar10_keeps_channels_and_labels(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
+        pixels = random_pixels(11, 3, 32, 32)
+        folder = tmp_path / "cifar-10-batches-py"
+        folder.mkdir()
+        batch = {"data": pixels.reshape(11, -1), "labels": [3] * 10 + [9]}
+        (folder / "test_batch").write_bytes(pickle.dumps(batch))
+        (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+        test = load_dataset(config("cifar10", tmp_path, image_size=(32, 32)), "test")
+        assert torch.equal(all_images(test), torch.from_numpy(pixels))
+        assert test.labels.tolist() == [3] * 10 + [9]
+
+    def test_celeba_has_its_own_validation_and_a_square_center(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torchvision.datasets.CelebA, "_check_integrity", lambda _: True)
+        pixels = random_pixels(7, 218, 178, 3)
+        parts = [0, 0, 0, 1, 1, 2, 2]
+        names = [f"{number}.png" for number in range(7)]
+        for name, image in zip(names, pixels, strict=True):
+            save(tmp_path / "celeba" / "img_align_celeba" / name, image)
+        for table, header in {
+            "list_eval_partition": "",
+            "identity_CelebA": "",
+            "list_bbox_celeba": "7\nx\n",
+            "list_landmarks_align_celeba": "7\nx\n",
+            "list_attr_celeba": "7\nx\n",
+        }.items():
+            rows = "".join(f"{name} {part}\n" for name, part in zip(names, parts, strict=True))
+            (tmp_path / "celeba" / f"{table}.txt").write_text(header + rows)
+        settings = config("celeba", tmp_path, image_size=(178, 178))
+        train, validation = (load_dataset(settings, split) for split in ("train", "validation"))
+        assert torch.equal(all_images(train), channels_first(pixels[:3, 20:198]))
+        assert torch.equal(all_images(validation), channels_first(pixels[3:5, 20:198]))
+        assert train.labels is None
+
+        share = config("celeba", tmp_path, image_size=(178, 178), validation_share=0.34)
+        parts_of_train = (
+            as_set(load_dataset(share, "train")),
+            as_set(load_dataset(share, "validation")),
+        )
+        assert [len(part) for part in parts_of_train] == [2, 1]
+        assert parts_of_train[0] | parts_of_train[1] == as_set(train)
+
+    @pytest.mark.skipif(
+        "BIGLEARN_DATA" not in os.environ, reason="BIGLEARN_DATA names no MNIST folder"
+    )
+    def test_the_real_mnist_has_its_published_mean(self):
+        settings = config("mnist", os.environ["BIGLEARN_DATA"], image_size=(28, 28), channels=1)
+        train = all_images(load_dataset(settings, "train")).float()
+        assert len(train) == 60_000
+        assert train.mean().item() == pytest.approx(33.318, abs=1e-3)
+        assert train.std().item() == pytest.approx(78.567, abs=1e-3)
