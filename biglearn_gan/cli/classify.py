@@ -59,7 +59,7 @@ def classify(  # more than eight parameters, because every option is one
     import torch
 
     from biglearn_gan.devices import usable_device
-    from biglearn_gan.inference.classification import classify
+    from biglearn_gan.inference.classification import classify_images
     from biglearn_gan.inference.inputs import (
         describe_hole,
         load_hole,
@@ -83,12 +83,12 @@ def classify(  # more than eight parameters, because every option is one
         hole = load_hole(mask, model, rows, seed, mask_color, inputs.names)
         typer.echo(describe_hole(hole, model, "hidden whole"))
     with unit_bars() as on_start:
-        result = classify(
-            model, inputs, hole, batch_size=batch_size, on_rows=on_start("image", rows)
+        result = classify_images(
+            model, inputs, hole, batch_size=batch_size, on_images=on_start("image", rows)
         )
     for line in result.lines():
         typer.echo(line)
-    result.write(output)
+    result.write_csv(output)
     typer.echo(f"the probabilities of {rows} images are in {output}")
 
 

@@ -89,7 +89,7 @@ def sample(  # more than eight parameters, because every option is one
 ) -> None:
     """Draw images, or complete yours."""
     from biglearn_gan.devices import usable_device
-    from biglearn_gan.inference.batched import draw
+    from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import (
         describe_hole,
         input_folders,
@@ -116,7 +116,7 @@ def sample(  # more than eight parameters, because every option is one
     typer.echo(describe_hole(hole, model, "generated whole"))
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
-        samples = draw(
+        samples = draw_samples(
             model,
             inputs.images,
             hole,
@@ -127,7 +127,7 @@ def sample(  # more than eight parameters, because every option is one
             steps=steps,
             order=checked,
             best_of=best_of,
-            on_rows=on_start("image", rows),
+            on_images=on_start("image", rows),
         )
     write_samples(samples, output, inputs.names)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")

@@ -15,7 +15,7 @@ from torch import Tensor
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import load_images
 from biglearn_gan.image_grid import image_grid
-from biglearn_gan.inference.batched import Samples, draw
+from biglearn_gan.inference.batched import Samples, draw_samples
 from biglearn_gan.inference.inputs import describe_resize
 from biglearn_gan.inference.outputs import sample_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -139,7 +139,7 @@ class DemoSession:
     ) -> Samples:
         rows = len(images)
         labels = None if label == UNKNOWN_LABEL else torch.full((rows,), label)
-        return draw(
+        return draw_samples(
             self.model,
             images,
             hole,

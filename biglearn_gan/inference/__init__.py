@@ -1,1 +1,1 @@
-"""A trained model on people's files: inputs, batched sampling, classification and outputs."""
+"""Use a trained model on files: read inputs, sample in batches, classify, write outputs."""

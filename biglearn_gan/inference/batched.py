@@ -1,4 +1,4 @@
-"""Drawing for many rows: batches of completions, and the critic's favorite of several."""
+"""Sample for many images in batches; optionally keep the candidates with the best critic scores."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ from biglearn_gan.models.progressive import OrderName
 
 @dataclass(frozen=True)
 class Samples:
-    """Everything that was drawn; K variations for each of N rows.
+    """K samples for each of N images.
 
-    For joint samples the sources are black and the holes are everything. Sample (i, k) was drawn
-    from (seed, i, ``numbers[i, k]``); ``scores`` are the critic's logits, where it chose;
-    ``labels`` what a model with labels drew it for, ``data`` names the data set of the model.
+    Attributes:
+        images: the samples, in [0, 255].
+        inputs: the images that were completed; black for samples from nothing.
+        hole: True = generated.
+        seed: sample k of image i depends on (seed, i, ``candidate_index[i, k]``) only.
+        candidate_index: which of the candidates of an image a sample is; 0, 1, ... without ranking.
+        scores: the critic's logits of the samples, or None without ranking.
+        labels: the classes that were generated, or None for a model without labels.
+        data: the name of the model's data set.
     """
 
     images: UInt8[Tensor, "N K C H W"]
-    sources: UInt8[Tensor, "N C H W"]
+    inputs: UInt8[Tensor, "N C H W"]
     hole: Bool[Tensor, "N H W"]
     seed: int
-    numbers: Int64[Tensor, "N K"]
+    candidate_index: Int64[Tensor, "N K"]
     scores: Float[Tensor, "N K"] | None = None
     labels: Int64[Tensor, "N K"] | None = None
     data: str | None = None
 
 
-def draw(
+def draw_samples(
     model: BigLearnGAN,
-    sources: UInt8[Tensor, "N C H W"],
+    inputs: UInt8[Tensor, "N C H W"],
     hole: Bool[Tensor, "N H W"],
     *,
     labels: Int64[Tensor, " N"] | None = None,
@@ -45,29 +51,31 @@ def draw(
     steps: int = 1,
     order: OrderName = "random",
     best_of: int | None = None,
-    on_rows: Callable[[int], None] = lambda rows: None,
+    on_images: Callable[[int], None] = lambda count: None,
 ) -> Samples:
-    """Complete all rows, ``batch_size`` at a time.
+    """Complete all images, ``batch_size`` at a time, which changes no sample.
 
     Args:
-        model: draws, and ranks.
-        sources: what is completed.
-        hole: True = generated.
-        labels: the class of each row, for a model with labels.
-        variations: K, of each row.
-        seed: see :meth:`biglearn_gan.models.biglearn_gan.BigLearnGAN.complete`, as ``steps`` and ``order``.
-        batch_size: rows in memory at once, which changes no sample.
-        best_of: candidates for each variation, of which the critic's favorite is kept and scored;
-            None draws one and asks no critic.
-        on_rows: hears how many rows were done.
+        model: generates and ranks.
+        inputs: the images to complete, in [0, 255].
+        hole: True = generate.
+        labels: the class of each image, for a model with labels; None to draw it.
+        variations: K, samples of each image.
+        seed: see :meth:`~biglearn_gan.models.biglearn_gan.BigLearnGAN.complete`.
+        batch_size: images in memory at a time.
+        steps: as ``seed``.
+        order: as ``seed``.
+        best_of: candidates for each sample; the one with the highest critic score is kept. None
+            draws one candidate without a score.
+        on_images: called after each batch with its number of images.
     """
-    parts = []
-    for first in range(0, len(sources), batch_size):
+    batches = []
+    for first in range(0, len(inputs), batch_size):
         rows = slice(first, first + batch_size)
-        parts.append(
+        batches.append(
             complete_best(
                 model,
-                to_signed_float(sources[rows]),
+                to_signed_float(inputs[rows]),
                 hole[rows],
                 None if labels is None else labels[rows],
                 variations=variations,
@@ -78,25 +86,25 @@ def draw(
                 order=order,
             )
         )
-        on_rows(len(parts[-1].images))
+        on_images(len(batches[-1].images))
     return Samples(
-        torch.cat([to_uint8(part.images) for part in parts]),
-        sources,
+        torch.cat([to_uint8(batch.images) for batch in batches]),
+        inputs,
         hole,
         seed,
-        torch.cat([part.numbers for part in parts]),
-        _joined([part.scores for part in parts]),
-        _joined([part.labels for part in parts]),
+        torch.cat([batch.candidate_index for batch in batches]),
+        _concatenate([batch.scores for batch in batches]),
+        _concatenate([batch.labels for batch in batches]),
         model.config.data.name,
     )
 
 
 @dataclass(frozen=True)
-class Best:
-    """Completions that a critic liked best; see :class:`Samples` for the rest."""
+class BestCompletions:
+    """The completions with the highest critic scores; see :class:`Samples` for the attributes."""
 
     images: Float[Tensor, "N K C H W"]
-    numbers: Int64[Tensor, "N K"]
+    candidate_index: Int64[Tensor, "N K"]
     scores: Float[Tensor, "N K"] | None
     labels: Int64[Tensor, "N K"] | None
 
@@ -114,28 +122,41 @@ def complete_best(
     first_image: int = 0,
     steps: int = 1,
     order: OrderName = "random",
-) -> Best:
-    """Complete each image; of ``best_of`` candidates for each variation, keep one, with its score.
+) -> BestCompletions:
+    """Complete each image ``variations`` times; each is the best of ``best_of`` candidates.
 
-    Where ``best_of`` is None, there is one candidate and no score.
-    Where a model with labels is given none, each variation draws one for all its candidates, since
-    logits of different sources, of which the label is a part, do not compare.
-    What is ``absent`` is neither given nor generated nor judged.
+    If a model with labels gets none, it draws one label for all candidates of a variation: the
+    label is part of the source, and logits compare for equal sources only. See
+    :meth:`~biglearn_gan.models.biglearn_gan.BigLearnGAN.complete` for the other arguments.
+
+    Args:
+        model: generates and ranks.
+        images: in [-1, 1].
+        hole: True = generate.
+        labels: the class of each image; None to draw it.
+        absent: True = neither given nor generated nor judged.
+        variations: K.
+        best_of: candidates for each variation, of which the one with the highest critic score is
+            kept. None draws one candidate without a score.
+        seed: at least 0.
+        first_image: number of the first image.
+        steps: passes of the generator.
+        order: in which the hole's patches are drawn.
     """
     candidates = 1 if best_of is None else best_of
     count = variations * candidates
-    known = None
+    all_labels = None
     if labels is not None:
-        known = labels[:, None].repeat(1, count)
+        all_labels = labels[:, None].repeat(1, count)
     elif model.config.data.labels:
-        known = model.draw_labels(
+        all_labels = model.draw_labels(
             images, hole, absent=absent, variations=variations, seed=seed, first_image=first_image
         ).repeat_interleave(candidates, dim=1)
     drawn = model.complete(
         images,
         hole,
         absent=absent,
-        labels=known,
+        labels=all_labels,
         variations=count,
         seed=seed,
         first_image=first_image,
@@ -143,12 +164,13 @@ def complete_best(
         order=order,
     )
     if best_of is None:
-        return Best(drawn, torch.arange(count).repeat(len(drawn), 1), None, known)
-    logits = rank_candidates(model, drawn, hole, known, absent).unflatten(1, (variations, best_of))
-    scores, choice = logits.max(dim=2)
-    numbers = best_of * torch.arange(variations) + choice
-    chosen = drawn[torch.arange(len(drawn))[:, None], numbers]
-    return Best(chosen, numbers, scores, None if known is None else known.gather(1, numbers))
+        return BestCompletions(drawn, torch.arange(count).repeat(len(drawn), 1), None, all_labels)
+    logits = rank_candidates(model, drawn, hole, all_labels, absent)
+    scores, choice = logits.unflatten(1, (variations, best_of)).max(dim=2)
+    index = best_of * torch.arange(variations) + choice
+    chosen = drawn[torch.arange(len(drawn))[:, None], index]
+    chosen_labels = None if all_labels is None else all_labels.gather(1, index)
+    return BestCompletions(chosen, index, scores, chosen_labels)
 
 
 def rank_candidates(
@@ -158,7 +180,10 @@ def rank_candidates(
     labels: Int64[Tensor, "N K"] | None = None,
     absent: Bool[Tensor, "N H W"] | None = None,
 ) -> Float[Tensor, "N K"]:
-    """What :meth:`biglearn_gan.models.biglearn_gan.BigLearnGAN.rank` says of each row's candidates."""
+    """The critic's logits of K candidates for each image.
+
+    See :meth:`~biglearn_gan.models.biglearn_gan.BigLearnGAN.rank`.
+    """
     rows, count = images.shape[:2]
     logits = model.rank(
         images.flatten(0, 1),
@@ -169,6 +194,7 @@ def rank_candidates(
     return logits.view(rows, count)
 
 
-def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
-    there = [part for part in parts if part is not None]
-    return torch.cat(there) if there else None
+def _concatenate(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """One tensor of all parts; None if they are all None."""
+    tensors = [part for part in parts if part is not None]
+    return torch.cat(tensors) if tensors else None

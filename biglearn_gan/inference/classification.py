@@ -1,4 +1,4 @@
-"""What ``biglearn-gan classify`` does: p(y | x_S) of each image, printed and written."""
+"""Class probabilities p(y | x_S) of images, printed and written as a CSV file."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from biglearn_gan.files import replacing
 from biglearn_gan.inference.inputs import InputImages
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
-LISTED_LABELS = 3
-"""Labels of an image that are printed, the likeliest first; the file has all."""
+PRINTED_CLASSES = 3
+"""Classes that are printed for each image, the most likely first; the file has all of them."""
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """p(y | x_S) of N images, C classes each, and what the images are called."""
+class ClassProbabilities:
+    """p(y | x_S) of N images for Y classes, and the names of the images."""
 
-    probabilities: Float[Tensor, "N C"]
+    probabilities: Float[Tensor, "N Y"]
     names: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """One line for each image: its likeliest labels and their probabilities."""
-        listed = min(LISTED_LABELS, self.probabilities.shape[1])
+        """One line for each image: its most likely classes and their probabilities."""
+        count = min(PRINTED_CLASSES, self.probabilities.shape[1])
         for name, probabilities in zip(self.names, self.probabilities, strict=True):
-            best = probabilities.topk(listed)
+            best = probabilities.topk(count)
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             yield f"{name:>5}: " + ", ".join(f"{label} ({p:.3f})" for label, p in pairs)
 
-    def write(self, path: Path) -> None:
-        """A CSV file: image, likeliest label, and the probability of each label.
+    def write_csv(self, path: Path) -> None:
+        """Write a row for each image: its name, its most likely class, and all probabilities.
 
         Raises:
             OSError: the file cannot be written.
@@ -53,22 +53,29 @@ class Labeled:
                 rows.writerow([name, label, *(f"{p:.6f}" for p in probabilities.tolist())])
 
 
-def classify(
+def classify_images(
     model: BigLearnGAN,
-    sources: InputImages,
+    inputs: InputImages,
     hole: Bool[Tensor, "N H W"],
     *,
     batch_size: int,
-    on_rows: Callable[[int], None] = lambda rows: None,
-) -> Labeled:
-    """Read each image outside of its hole.
+    on_images: Callable[[int], None] = lambda count: None,
+) -> ClassProbabilities:
+    """Classify images by the pixels outside of their holes, ``batch_size`` at a time.
+
+    Args:
+        model: a model with labels.
+        inputs: the images.
+        hole: True = hidden from the model.
+        batch_size: images in memory at a time.
+        on_images: called after each batch with its number of images.
 
     Raises:
         LabelError: the model has no labels.
     """
-    parts = []
+    batches = []
     for rows in torch.arange(len(hole)).split(batch_size):
-        images = to_signed_float(sources.images[rows])
-        parts.append(model.classify(images, observed=~hole[rows]))
-        on_rows(len(rows))
-    return Labeled(torch.cat(parts), sources.names)
+        images = to_signed_float(inputs.images[rows])
+        batches.append(model.classify(images, observed=~hole[rows]))
+        on_images(len(rows))
+    return ClassProbabilities(torch.cat(batches), inputs.names)

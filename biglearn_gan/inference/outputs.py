@@ -1,4 +1,4 @@
-"""The folder that samples are written into: a grid, the images, and all of them as arrays."""
+"""The output folder of `sample`: ``grid.png``, an image file per sample, and ``samples.npz``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from biglearn_gan.image_grid import completion_grid, image_grid
 from biglearn_gan.inference.batched import Samples
 
 GRID_ROWS = 32
-"""Rows shown in ``grid.png``; the other files hold all."""
+"""Rows of ``grid.png`` at most; the other files have all samples."""
 
 
 def sample_grid(samples: Samples) -> Image.Image:
-    """Input, masked input and variations per row; joint samples alone, in a square."""
+    """A row for each image: input, input with hole, samples. Samples from nothing form a square."""
     images, rows = samples.images, slice(GRID_ROWS)
     if not samples.hole.all():
-        return completion_grid(samples.sources[rows], samples.hole[rows], images[rows])
+        return completion_grid(samples.inputs[rows], samples.hole[rows], images[rows])
     variations = images.shape[1]
     if variations > 1:
         return image_grid(images[rows].flatten(0, 1), variations)
@@ -32,27 +32,27 @@ def sample_grid(samples: Samples) -> Image.Image:
 
 
 def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
-    """Make sure that :func:`write_samples` would replace nothing but what it wrote there.
+    """Check that :func:`write_samples` would replace only files of an earlier call.
 
     Args:
-        output: the folder, there or not.
+        output: the output folder; it may not exist yet.
         inputs: image files, or folders of them, that are read.
 
     Raises:
-        OutputError: it would, or it would be mixed up with what is read.
+        OutputError: a file would be lost, or samples would be mixed with inputs.
     """
-    for given in inputs:
-        if given.exists():
-            refuse_input_among((output, output / "samples"), given)
+    for path in inputs:
+        if path.exists():
+            refuse_input_among((output, output / "samples"), path)
     numbered = sorted((output / "samples").glob("*.png"))
     numbered = [file for file in numbered if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
-    ours = _written_before(output)
+    previous = _previous_files(output)
     files = (output / "samples.npz", output / "grid.png", *numbered)
-    refuse_foreign((file for file in files if file not in ours), output, "`sample`")
+    refuse_foreign((file for file in files if file not in previous), output, "`sample`")
 
 
-def _written_before(output: Path) -> list[Path]:
-    """The files of an earlier call, as the shape of its seeds in ``samples.npz`` tells them."""
+def _previous_files(output: Path) -> list[Path]:
+    """The files of an earlier call, from the shape of its seeds in ``samples.npz``."""
     path = output / "samples.npz"
     try:
         with np.load(path) as arrays:
@@ -60,42 +60,48 @@ def _written_before(output: Path) -> list[Path]:
     except Exception:  # a damaged archive can raise anything
         return []
     images = [
-        output / "samples" / image_name(row, variation)
+        output / "samples" / sample_name(row, variation)
         for row in range(rows)
         for variation in range(variations)
     ]
     return [path, output / "grid.png", *images]
 
 
-def image_name(row: int, variation: int) -> str:
-    """What a sample's file is called."""
+def sample_name(row: int, variation: int) -> str:
+    """The name of the image file of a sample."""
     return f"{row:05d}_{variation:02d}.png"
 
 
 def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
-    What another call has written there is replaced. ``samples.npz`` has ``scores`` too where
-    candidates were ranked, ``labels`` where the model has some, ``names`` of sources, and ``data``,
-    the name of the model's data set.
+    Files of an earlier call are replaced. ``samples.npz`` has these arrays:
+
+    - ``images`` (N, K, H, W, C) and ``sources`` (N, H, W, C): samples and inputs, uint8;
+    - ``masks`` (N, H, W): True = generated;
+    - ``seeds`` (N, K, 3): seed, number of the image, number of the candidate;
+    - ``data``: the name of the model's data set;
+    - ``scores`` (N, K) if candidates were ranked, ``labels`` (N, K) if the model has labels, and
+      ``names`` (N,) if the inputs have names.
 
     Args:
         samples: to write.
         output: the folder.
-        names: of the rows' sources, none for images from nothing.
+        names: of the inputs; empty for samples from nothing.
 
     Raises:
         OSError: the folder cannot be written.
     """
     (output / "samples").mkdir(parents=True, exist_ok=True)
     images = _channels_last(samples.images)  # (N, K, H, W, C)
-    numbers = samples.numbers.numpy()
+    candidates = samples.candidate_index.numpy()
     arrays = {
         "images": images,
-        "sources": _channels_last(samples.sources),
+        "sources": _channels_last(samples.inputs),
         "masks": samples.hole.numpy(),
         "seeds": np.stack(
-            [np.full_like(numbers, samples.seed), np.indices(numbers.shape)[0], numbers], axis=-1
+            [np.full_like(candidates, samples.seed), np.indices(candidates.shape)[0], candidates],
+            axis=-1,
         ),
     }
     if names:
@@ -106,15 +112,15 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
         arrays["labels"] = samples.labels.numpy()
     if samples.data is not None:
         arrays["data"] = np.array(samples.data)
-    before = _written_before(output)
+    previous = _previous_files(output)
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
-    for old in before:
+    for old in previous:
         if old.parent.name == "samples":
             old.unlink(missing_ok=True)
     for row, variations in enumerate(images):
         for variation, image in enumerate(variations):
-            with replacing(output / "samples" / image_name(row, variation)) as path:
+            with replacing(output / "samples" / sample_name(row, variation)) as path:
                 Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     with replacing(output / "grid.png") as path:
         sample_grid(samples).save(path)

@@ -25,7 +25,7 @@ from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.comparison import shipped_metric_models
 from biglearn_gan.files import replacing
-from biglearn_gan.inference.batched import draw
+from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.masked_classifier import calibration
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.tasks.holes import named_hole
@@ -95,7 +95,7 @@ def drawn(
     hole = torch.ones(num, *test_data.image_size, dtype=torch.bool)
     read = {}
     for candidates in CANDIDATES:
-        samples = draw(
+        samples = draw_samples(
             model,
             empty,
             hole,

@@ -173,7 +173,7 @@ def test_a_checkpoint_is_drawn_from(
 def test_completions_are_those_that_the_package_writes(
     run: Run, inception_weights: Path, tmp_path: Path
 ) -> None:
-    from biglearn_gan.inference.batched import draw
+    from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import load_hole, load_input_images
     from biglearn_gan.inference.outputs import write_samples
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -181,7 +181,7 @@ def test_completions_are_those_that_the_package_writes(
     model = BigLearnGAN.from_pretrained(DIGITS)
     sources = load_input_images(model.config.data, None, 9).images
     hole = load_hole("random:0.5", model, 9, 5)
-    write_samples(draw(model, sources, hole, variations=1, seed=5, batch_size=7), tmp_path)
+    write_samples(draw_samples(model, sources, hole, variations=1, seed=5, batch_size=7), tmp_path)
     few = save_images(tmp_path / "few", 9, "L", (8, 8), seed=7)
     options = (few, "--dims", 64, "--inception-weights", inception_weights, "--force")
     drawn = ("--checkpoint", DIGITS, "--mask", "random:0.5", "--num", 9)
