@@ -1,6 +1,6 @@
-"""One picture of what a model does: joint samples, and completions of test images, input beside.
+"""Draw a grid of images from a model: unconditional samples, and completions of test images.
 
-python experiments/picture.py --checkpoint checkpoints/mnist --output checkpoints/mnist/grid.png
+python experiments/make_grid.py --checkpoint checkpoints/mnist --output checkpoints/mnist/grid.png
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def main(
     output: Annotated[Path, typer.Option(dir_okay=False, help="PNG file.")],
     data_root: DataRoot = None,
 ) -> None:
-    """Draw the grid that training draws, from images that the model has not seen."""
+    """Draw the grid that training writes, with test images as the sources."""
     if output.suffix.lower() != ".png":
-        fail(f"--output must name a file with the suffix .png, not {output}", code=2)
+        fail(f"--output must name a .png file, not {output}", code=2)
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = with_data_root(data_root, model.config.data)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -35,4 +35,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, "picture")
+    run(main, "make_grid")

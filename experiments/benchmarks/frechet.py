@@ -1,9 +1,10 @@
-"""How long a Fréchet distance takes, beside SciPy's square root of a matrix as pytorch-fid uses it.
+"""Time the Fréchet distance against SciPy's matrix square root, which pytorch-fid uses.
 
-    python experiments/benchmark_frechet.py [--dims 2048] [--images 4096]
+    python experiments/benchmarks/frechet.py [--dims 2048] [--images 4096]
 
-Both get the same moments in the same process. No data are needed. With fewer images than dimensions
-the covariances are singular: both take longer, and SciPy's root is then right to a few digits only.
+Both methods get the same statistics in the same process; no data are needed. With fewer images than
+dimensions the covariances are singular: both methods take longer, and SciPy's square root is
+accurate to a few digits only.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
 
 
 def main(
-    dims: Annotated[int, typer.Option(min=2, help="Length of the features.")] = 2048,
+    dims: Annotated[int, typer.Option(min=2, help="Dimensions of the features.")] = 2048,
     images: Annotated[
-        int | None, typer.Option(min=2, help="Vectors on each side (default: twice the length).")
+        int | None, typer.Option(min=2, help="Images per side (default: twice the dimensions).")
     ] = None,
 ) -> None:
-    """Print one Markdown table."""
+    """Print seconds and values as a Markdown table."""
     count = 2 * dims if images is None else images
     a, b = (random_statistics(dims, count, seed) for seed in (0, 1))
     seconds, value = timed(lambda: frechet_distance(a, b, allow_few=True))
-    scipy_seconds, scipy_value = timed(lambda: scipy_distance(a, b))
+    scipy_seconds, scipy_value = timed(lambda: scipy_frechet_distance(a, b))
     typer.echo("| what | measured |\n|---|---|")
     typer.echo(f"| threads | {torch.get_num_threads()} |")
-    typer.echo(f"| images on each side | {count:,} |")
+    typer.echo(f"| images per side | {count:,} |")
     typer.echo(f"| `frechet_distance`, {dims} dimensions | {seconds:.2f} s |")
     typer.echo(f"| with `scipy.linalg.sqrtm` {scipy.__version__} | {scipy_seconds:.2f} s |")
     typer.echo(f"| ratio | {scipy_seconds / seconds:.1f} |")
@@ -42,7 +43,7 @@ def main(
 
 
 def random_statistics(dimensions: int, count: int, seed: int) -> GaussianStatistics:
-    """Moments of ``count`` vectors with correlated numbers."""
+    """Statistics of ``count`` random vectors with correlated entries."""
     rng = torch.Generator().manual_seed(seed)
     mixing = torch.randn(dimensions, dimensions, generator=rng, dtype=torch.float64)
     vectors = torch.randn(count, dimensions, generator=rng, dtype=torch.float64)
@@ -51,20 +52,20 @@ def random_statistics(dimensions: int, count: int, seed: int) -> GaussianStatist
     return statistics
 
 
-def scipy_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
-    """The formula as it is written, with the square root of the product of the covariances."""
+def scipy_frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
+    """The textbook formula, with the square root of the product of the covariances."""
     root = scipy.linalg.sqrtm((a.covariance @ b.covariance).numpy())
     shift = a.mean - b.mean
     traces = a.covariance.trace() + b.covariance.trace()
     return float(shift @ shift + traces) - 2 * float(np.trace(root).real)
 
 
-def timed(work: Callable[[], float]) -> tuple[float, float]:
-    """Seconds of wall time, and the result."""
+def timed(function: Callable[[], float]) -> tuple[float, float]:
+    """Wall time in seconds, and the result."""
     started = time.perf_counter()
-    value = work()
+    value = function()
     return time.perf_counter() - started, value
 
 
 if __name__ == "__main__":
-    run(main, "benchmark_frechet")
+    run(main, "frechet")

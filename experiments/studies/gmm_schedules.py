@@ -1,12 +1,12 @@
-"""Ten seeds of every way to fit 25 Gaussians, and what each change to ours does alone.
+"""Fit 25 Gaussians by several schedules, with ten seeds each.
 
-    python experiments/simulate_table.py [--variant NAME ...] [--seeds 10]
-    python experiments/simulate_table.py --print
+    python experiments/studies/gmm_schedules.py [--variant NAME ...] [--seeds 10]
+    python experiments/studies/gmm_schedules.py --print
 
-Every fit adds its row to experiments/results/simulations/gmm_schedules.csv; what is already there
-is not done again, so the command can be stopped and started. Times are wall time of training alone,
-and the CPU time of the whole fit with its two measurements, which other work on the machine changes
-less.
+The variants compare the published schedule with ours, and ours with single changes. Every fit adds
+a row to experiments/results/simulations/gmm_schedules.csv, and a fit that has its row is not
+repeated, so the command can be interrupted. Wall time is that of training alone. CPU time is that
+of the whole fit with its two measurements, and depends less on other load.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import csv
 import io
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
@@ -59,32 +60,43 @@ VARIANTS: dict[str, tuple[Schedule, TaskChoice]] = {
 
 
 def main(
-    variant: Annotated[list[str] | None, typer.Option(help="Default: all of them.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="0 to this minus one.")] = 10,
-    results: Annotated[Path, typer.Option(help="CSV that rows are added to.")] = RESULTS,
+    variant: Annotated[list[str] | None, typer.Option(help="Default: all variants.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 10,
+    results: Annotated[Path, typer.Option(help="CSV file to read and extend.")] = RESULTS,
     only_print: Annotated[bool, typer.Option("--print", help="Fit nothing.")] = False,
 ) -> None:
-    """Fit what is missing, then print the table as Markdown."""
+    """Run the missing fits, then print a Markdown table of all."""
     torch.set_num_threads(1)
-    names = list(VARIANTS) if variant is None else variant
-    unknown = [name for name in names if name not in VARIANTS]
-    if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(map(repr, VARIANTS))}")
-    rows = read(results)
+    names = check_variants(variant, VARIANTS)
+    rows = read_rows(results)
     for seed in range(0 if only_print else seeds):
         for name in names:
             if not any((row["variant"], row["seed"]) == (name, str(seed)) for row in rows):
-                rows.append(measure(name, seed))
-                write(results, rows)
+                rows.append(measure_fit(name, seed))
+                write_rows(results, rows)
     typer.echo(table(rows))
 
 
-def measure(name: str, seed: int) -> dict[str, str]:
-    """One fit as a row."""
+def check_variants(names: list[str] | None, variants: Iterable[str]) -> list[str]:
+    """The names of the variants to run, by default all.
+
+    Raises:
+        BadParameter: there is no variant of a name.
+    """
+    known = list(variants)
+    for name in names or ():
+        if name not in known:
+            choices = ", ".join(map(repr, known))
+            raise typer.BadParameter(f"--variant must be one of {choices}, not {name!r}")
+    return known if names is None else names
+
+
+def measure_fit(name: str, seed: int) -> dict[str, str]:
+    """The row of one fit."""
     schedule, choice = VARIANTS[name]
-    began = time.process_time()
+    started = time.process_time()
     last = fit_grid(schedule, choice, seed, measurements=1)[-1]
-    spent = time.process_time() - began
+    cpu_seconds = time.process_time() - started
     values = (
         name,
         seed,
@@ -92,13 +104,13 @@ def measure(name: str, seed: int) -> dict[str, str]:
         f"{last.reverse_kl:.6f}",
         f"{last.forward_kl:.6f}",
         f"{last.seconds:.2f}",
-        f"{spent:.2f}",
+        f"{cpu_seconds:.2f}",
     )
     return {column: str(value) for column, value in zip(COLUMNS, values, strict=True)}
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """One line for each variant: how many seeds, modes, divergences and seconds."""
+    """One line per variant: seeds, covered modes, divergences, and seconds."""
     groups: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         groups[row["variant"]].append(row)
@@ -110,27 +122,27 @@ def table(rows: list[dict[str, str]]) -> str:
     for name in VARIANTS:
         if group := groups.get(name):
             modes = [int(row["modes_covered"]) for row in group]
-            reverse, forward, wall, own = (
+            reverse, forward, wall, cpu = (
                 [float(row[column]) for row in group] for column in COLUMNS[3:]
             )
             lines.append(
                 f"| {name} | {len(group)} | {sum(count == 25 for count in modes)} | "
                 f"{mean(modes):.1f} ({min(modes)}) | {median(reverse):.4f} ({max(reverse):.4f}) | "
-                f"{median(forward):.4f} | {median(wall):.1f} | {median(own):.1f} |"
+                f"{median(forward):.4f} | {median(wall):.1f} | {median(cpu):.1f} |"
             )
     return "\n".join(lines)
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows that are there."""
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none if there is no file."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    """All rows, in place of what was there."""
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """Replace a CSV file by these rows."""
     lines = io.StringIO()
     writer = csv.DictWriter(lines, list(rows[0]))
     writer.writeheader()
@@ -140,4 +152,4 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "simulate_table")
+    run(main, "gmm_schedules")

@@ -1,12 +1,15 @@
-"""Training on incomplete images, beside what one would do without: fill in the mean, or have fewer.
+"""Compare three ways to train when pixels are missing from the training images.
 
-    python experiments/missing.py --output runs/missing
+    python experiments/studies/incomplete_images.py --output runs/incomplete
 
-For each hole, another one in every image (``none`` for complete images): the model of the
-configuration trained on what is there, on the same images with each missing pixel set to the mean
-of the observed ones, and on only as many complete images as have equally many observed pixels. All
-are measured on complete test images, by the protocol of `biglearn-gan evaluate`. What is there
-already is not done again; a folder whose model has another configuration is refused.
+For each --holes pattern, which hides other pixels in every image, train one model
+
+- as is: on the incomplete images;
+- mean filled in: with each missing pixel set to the mean over the images that have it;
+- fewer, complete: on fewer images without missing pixels, with as many observed pixels in total.
+
+The pattern `none` trains on all images, complete. All models are evaluated on complete test images
+by the protocol of `biglearn-gan evaluate`. Finished models and evaluations are not repeated.
 """
 
 from __future__ import annotations
@@ -31,70 +34,78 @@ from biglearn_gan.progress import unit_bars
 from biglearn_gan.training.fit import load_training_images
 from biglearn_gan.training.trainer import Trainer
 
-KINDS = ("as it is", "mean filled in", "fewer, complete")
+AS_IS, MEAN, FEWER = "as is", "mean filled in", "fewer, complete"
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder of models and measurements.")],
+    output: Annotated[Path, typer.Option(help="Folder for models and evaluations.")],
     config: Annotated[Path, typer.Option(help="YAML file.")] = Path("experiments/digits.yaml"),
     holes: Annotated[
-        str, typer.Option(help="What is missing, as data.missing.hole names it.")
+        str, typer.Option(help="Values of data.missing.hole, or none for complete images.")
     ] = "none,random:0.25:2,random:0.5:2,random:0.75:2",
-    images: Annotated[int, typer.Option(min=1, help="Budget of each model.")] = 120_000,
-    num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
+    images: Annotated[int, typer.Option(min=1, help="Training images of each model.")] = 120_000,
+    num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     data_root: DataRoot = None,
 ) -> None:
-    """Train and measure what is missing, and print the table."""
+    """Train and evaluate the missing models and print a Markdown table."""
     torch.set_num_threads(1)
-    shown: dict[str, Path] = {}
-    asked: dict[str, Config] = {}
+    configs = {}
     for hole in holes.split(","):
         missing = "null" if hole == "none" else f"{{hole: '{hole}'}}"
-        budget = [f"data.missing={missing}", f"train.max_images={images}"]
-        settings = load_config(config, budget)
-        data = with_data_root(data_root, settings.data)
-        asked[hole] = settings.model_copy(update={"data": data})
+        loaded = load_config(config, [f"data.missing={missing}", f"train.max_images={images}"])
+        data = with_data_root(data_root, loaded.data)
         check_missing_hole(data)
-    metric_models = shipped_metric_models(settings.data.name)
+        configs[hole] = loaded.model_copy(update={"data": data})
+    metric_models = shipped_metric_models(loaded.data.name)
     check_num(num, metric_models)
-    for hole, settings in asked.items():
-        for kind in KINDS[:1] if hole == "none" else KINDS:
-            folder = output / f"{config.stem}, {images} images, {hole}, {kind}"
-            own = settings if kind == KINDS[0] else complete(settings)
-            if not (folder / "config.json").is_file():
-                train(own, training_images(settings, kind), folder)
-            elif BigLearnGAN.from_pretrained(folder).config != own.portable():
-                fail(f"{folder} is of another training: choose another --output")
-            shown["complete" if hole == "none" else f"{hole}, {kind}"] = folder
-    for folder in shown.values():
+    rows: dict[str, Path] = {}
+    for hole, each in configs.items():
+        for method in (AS_IS,) if hole == "none" else (AS_IS, MEAN, FEWER):
+            folder = output / f"{config.stem}, {images} images, {hole}, {method}"
+            train_missing(each, method, folder)
+            rows["complete" if hole == "none" else f"{hole}, {method}"] = folder
+    for folder in rows.values():
         model = BigLearnGAN.from_pretrained(folder)
         data = with_data_root(data_root, without_missing(model.config.data))
-        given = fingerprint(model), data, model.config.model.patch_size, num
-        measure({folder: model}, *given, metric_models)
-    typer.echo(side_by_side(shown, TASKS))
+        patch_size = model.config.model.patch_size
+        measure({folder: model}, fingerprint(model), data, patch_size, num, metric_models)
+    typer.echo(side_by_side(rows, TASKS))
 
 
-def training_images(config: Config, kind: str) -> ImageDataset:
-    """The incomplete images, or one of the two things that stand for them."""
+def train_missing(config: Config, method: str, folder: Path) -> None:
+    """Train a model into a folder, unless the folder holds it.
+
+    Raises:
+        CommandError: the folder holds a model of another configuration.
+    """
+    own = config if method == AS_IS else without_holes(config)
+    if not (folder / "config.json").is_file():
+        train(own, training_images(config, method), folder)
+    elif BigLearnGAN.from_pretrained(folder).config != own.portable():
+        fail(f"{folder} holds a model of another configuration: choose another --output")
+
+
+def training_images(config: Config, method: str) -> ImageDataset:
+    """The training images of a method for a configuration with ``data.missing``."""
     dataset = load_training_images(config, torch.device("cpu"))
-    if kind == "as it is":
+    if method == AS_IS:
         return dataset
-    if kind == "mean filled in":
-        return with_the_mean(dataset)
+    if method == MEAN:
+        return fill_with_mean(dataset)
     observed = dataset.batch(torch.arange(len(dataset))).observed
-    every = load_dataset(complete(config).data, "train")
-    kept = torch.arange(round(float(observed.double().mean()) * len(dataset)))
-    labels = None if every.labels is None else every.labels[kept]
-    return ImageDataset(every.name, every.images_uint8(kept), labels, every.num_classes)
+    complete = load_dataset(without_holes(config).data, "train")
+    rows = torch.arange(round(float(observed.double().mean()) * len(dataset)))
+    labels = None if complete.labels is None else complete.labels[rows]
+    return ImageDataset(complete.name, complete.images_uint8(rows), labels, complete.num_classes)
 
 
-def complete(config: Config) -> Config:
-    """The same with complete images."""
+def without_holes(config: Config) -> Config:
+    """The configuration with complete images."""
     return config.model_copy(update={"data": config.data.model_copy(update={"missing": None})})
 
 
-def with_the_mean(dataset: ImageDataset) -> ImageDataset:
-    """Complete images: what was not observed is the mean of that pixel where it was."""
+def fill_with_mean(dataset: ImageDataset) -> ImageDataset:
+    """Complete images: a missing pixel is the mean of that pixel over the images that have it."""
     everything = torch.arange(len(dataset))
     pixels, observed = dataset.images_uint8(everything), dataset.batch(everything).observed[:, None]
     mean = (pixels * observed).sum(dim=0).double() / observed.sum(dim=0).clamp_min(1)
@@ -103,16 +114,16 @@ def with_the_mean(dataset: ImageDataset) -> ImageDataset:
 
 
 def train(config: Config, dataset: ImageDataset, folder: Path) -> None:
-    """Spend the budget on these images and keep the model."""
+    """Train for ``train.max_images`` images and save the model."""
     assert config.train.max_images is not None
     trainer = Trainer(config, dataset, make_accelerator("cpu"), config.train.max_images)
     with unit_bars() as on_start:
-        done = on_start("image", config.train.max_images)
+        advance = on_start("image", config.train.max_images)
         while not trainer.finished:
             trainer.step()
-            done(config.train.batch_size)
+            advance(config.train.batch_size)
     trainer.model().save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    run(main, "missing")
+    run(main, "incomplete_images")

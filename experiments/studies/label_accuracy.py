@@ -1,10 +1,12 @@
-"""How well a model with labels reads them, and draws what they say.
+"""Measure how well a model with labels predicts them, and generates images for them.
 
-    python experiments/labels.py --checkpoint checkpoints/digits --output labels.json
+    python experiments/studies/label_accuracy.py --checkpoint checkpoints/digits \
+        --output label_accuracy.json
 
-On all test images: accuracy and calibration error of the label token, whole images and parts of
-them, beside the classifiers that ``evaluate`` measures with, and how often images drawn for a label
-are read as it.
+The first table has the accuracy and the calibration error of the predicted label on all test
+images, with various holes. The numbers in parentheses are those of the masked classifier of
+`biglearn-gan evaluate`. The second table says how often the classifier reads the given label from a
+generated image, and the true label from a test image.
 """
 
 from __future__ import annotations
@@ -32,68 +34,74 @@ from biglearn_gan.tasks.holes import named_hole
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
 CANDIDATES = (1, 2, 4)
-ROWS_AT_ONCE = 500
+BATCH_ROWS = 500
 
 
 def main(
     checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
-    num: Annotated[int, typer.Option(min=1, help="Images drawn for labels.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    num: Annotated[int, typer.Option(min=1, help="Images to generate for labels.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of holes and samples.")] = 0,
 ) -> None:
-    """Print a Markdown table and write what it holds."""
+    """Print both tables as Markdown and write their numbers as JSON."""
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = model.config.data
     if not data.labels:
-        fail(f"{checkpoint} was trained without labels", code=2)
+        fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
     test_data = load_dataset(with_data_root(data_root, data), "test")
     metric_models = shipped_metric_models(data.name, checkpoint)
     if metric_models.masked_classifier is None:
-        fail(f"no classifier of parts of {data.name} is there to compare with", code=2)
+        fail(
+            f"no masked_classifier_{data.name} to compare with; train-classifier makes one", code=2
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     results = {
         "seed": seed,
-        "read": {hole: read(model, metric_models, test_data, hole, seed) for hole in HOLES},
-        "drawn": drawn(model, metric_models, test_data, num, seed),
+        "prediction": {
+            hole: measure_prediction(model, metric_models, test_data, hole, seed) for hole in HOLES
+        },
+        "generation": measure_generation(model, metric_models, test_data, num, seed),
     }
     with replacing(output) as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(results))
 
 
-def read(
+def measure_prediction(
     model: BigLearnGAN, metric_models: MetricModels, test_data: ImageDataset, hole: str, seed: int
 ) -> dict[str, float]:
-    """Accuracy and calibration error of the model, and of the classifier of parts."""
+    """Accuracy and calibration error of the model and of the masked classifier."""
     count, size = len(test_data), test_data.image_size
     images, labels = test_data.images_uint8(torch.arange(count)), test_data.labels
     assert labels is not None and metric_models.masked_classifier is not None
     observed = torch.ones(count, *size, dtype=torch.bool)
     if hole != "nothing":
         observed = ~named_hole(hole, size, model.config.model.patch_size, count, seed)
-    ours = calibration(model.classify(to_signed_float(images), observed=observed).double(), labels)
-    theirs = metric_models.masked_classifier.probabilities(to_signed_float(images), observed)
-    other = calibration(theirs, labels)
+    predicted = model.classify(to_signed_float(images), observed=observed)
+    of_model = calibration(predicted.double(), labels)
+    of_classifier = calibration(
+        metric_models.masked_classifier.probabilities(to_signed_float(images), observed), labels
+    )
     return {
-        "accuracy": ours.accuracy,
-        "calibration_error": ours.error,
-        "classifier_accuracy": other.accuracy,
-        "classifier_calibration_error": other.error,
+        "accuracy": of_model.accuracy,
+        "calibration_error": of_model.error,
+        "classifier_accuracy": of_classifier.accuracy,
+        "classifier_calibration_error": of_classifier.error,
     }
 
 
-def drawn(
+def measure_generation(
     model: BigLearnGAN, metric_models: MetricModels, test_data: ImageDataset, num: int, seed: int
 ) -> dict[str, float]:
-    """How often the classifier reads the label that was asked for, and that of test images."""
+    """How often the classifier reads the given label from ``num`` generated images."""
     classes = model.config.data.num_classes
     assert classes is not None and test_data.labels is not None
     labels = torch.arange(num) % classes
     empty = torch.zeros(num, test_data.channels, *test_data.image_size, dtype=torch.uint8)
     hole = torch.ones(num, *test_data.image_size, dtype=torch.bool)
-    read = {}
+    agreements = {}
     for candidates in CANDIDATES:
         samples = draw_samples(
             model,
@@ -102,48 +110,48 @@ def drawn(
             labels=labels,
             variations=1,
             seed=seed,
-            batch_size=ROWS_AT_ONCE,
+            batch_size=BATCH_ROWS,
             best_of=candidates,
         )
-        read[f"best_of_{candidates}"] = agreement(metric_models, samples.images[:, 0], labels)
-    originals = test_data.images_uint8(torch.arange(len(test_data)))
+        images = samples.images[:, 0]
+        agreements[f"best_of_{candidates}"] = agreement(metric_models, images, labels)
+    test_images = test_data.images_uint8(torch.arange(len(test_data)))
     return {
         "images": num,
-        **read,
+        **agreements,
         "test_images": len(test_data),
-        "test_agreement": agreement(metric_models, originals, test_data.labels),
+        "test_agreement": agreement(metric_models, test_images, test_data.labels),
     }
 
 
 def agreement(metric_models: MetricModels, images: Tensor, labels: Tensor) -> float:
-    """Share of images that are read as their label."""
+    """The share of images from which the classifier reads their label."""
     assert metric_models.classifier is not None
     return float((metric_models.classifier.read(images) == labels).double().mean())
 
 
 def table(results: dict[str, Any]) -> str:
-    """Both parts as Markdown."""
+    """Both tables as Markdown."""
     lines = [
-        "| hidden | accuracy (classifier of parts) | calibration error (classifier of parts) |",
+        "| hidden | accuracy (masked classifier) | calibration error (masked classifier) |",
         "|---|---|---|",
     ]
-    for hole, found in results["read"].items():
+    for hole, found in results["prediction"].items():
         lines.append(
             f"| {hole} | {found['accuracy']:.3f} ({found['classifier_accuracy']:.3f}) "
             f"| {found['calibration_error']:.3f} ({found['classifier_calibration_error']:.3f}) |"
         )
-    images = results["drawn"]
-    better = " and ".join(
-        f"{images[f'best_of_{candidates}']:.4f} of the best of {candidates}"
-        for candidates in CANDIDATES[1:]
-    )
+    generation = results["generation"]
+    names = [f"best of {candidates}" for candidates in CANDIDATES[1:]]
+    cells = [f"{generation[f'best_of_{candidates}']:.4f}" for candidates in CANDIDATES]
     lines += [
         "",
-        f"{images['best_of_1']:.4f} of {images['images']:,} images drawn for a label are read as "
-        f"it, {better}; of {images['test_images']:,} test images {images['test_agreement']:.4f}.",
+        f"| generated for a label | {' | '.join(names)} | real test images |",
+        "|---|" + "---|" * len(CANDIDATES),
+        f"| {' | '.join(cells)} | {generation['test_agreement']:.4f} |",
     ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    run(main, "labels")
+    run(main, "label_accuracy")
