@@ -1,22 +1,30 @@
-"""Run a grid of variants of one configuration with several seeds, and tell them apart in a table.
+"""Train and evaluate every variant of an ablation with several seeds, and print tables.
 
     python experiments/ablate.py experiments/ablations/digits_objective.yaml [--processes 2]
+    python experiments/ablate.py experiments/ablations/digits_objective.yaml --print
 
-The YAML file holds ``config`` (the base), ``overrides`` (for all), ``variants`` (a name and
-overrides each), ``seeds``, ``tasks`` and ``num`` of the evaluation and further options of it in
-``evaluate``, ``threads`` of a run (1), and ``tables`` (columns of each, by title). Every run is
-`biglearn-gan train`, then `biglearn-gan evaluate`, in a process of its own; a run that was stopped
-goes on, and a finished one is not repeated, also where another grid made it. Beside the YAML file
-(or in ``--output``) appear NAME.csv (one line for each run), NAME.md (mean ± standard deviation
-over seeds) and NAME.png. A run whose line is in the CSV is done, whether its folder is still there
-or not, so that seeds and variants can be added anywhere; a line of another configuration is
-refused, and another ``--output`` with other ``--runs`` measures all anew.
+The YAML file has these keys:
+
+- config: the base configuration.
+- overrides: overrides for all variants.
+- variants: a name and its overrides for each variant.
+- seeds: values of train.seed.
+- tasks, num, evaluate: --tasks, --num and further options of `biglearn-gan evaluate`.
+- threads: CPU threads of a run (1).
+- tables: the columns of each table, by title.
+
+Every run is `biglearn-gan train`, then `biglearn-gan evaluate`, each in its own process. An
+interrupted run continues, and ablations share their runs. The folder --output gets NAME.csv, with
+a row per run, and NAME.png, with a dot per run. A run that has its row is not repeated, even if its
+folder is gone, so you can add seeds and variants. To repeat an ablation, choose another --output
+and other --runs.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 import statistics
@@ -37,11 +45,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from biglearn_gan.cli.runner import CommandError, fail, run
+from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.evaluation.tables import SUBJECTS, parts_of
 from biglearn_gan.files import replacing
 
+RESULTS = Path("experiments/results/ablations")
 MEASURES = (
     "fd",
     "precision",
@@ -51,10 +60,14 @@ MEASURES = (
     "label-total-variation",
     "diversity",
 )
+USUAL_MEASURES = ("fd", "entropy", "agreement", "diversity")
+TEXT_COLUMNS = ("variant", "run", "configuration", "images", "seconds")
+
+Row = dict[str, Any]
 
 
-class Grid(BaseModel):
-    """What a YAML file holds."""
+class Ablation(BaseModel):
+    """The content of a YAML file, see the module's docstring."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,236 +82,272 @@ class Grid(BaseModel):
     tables: dict[str, list[str]] = {}
 
 
-def read_grid(path: Path) -> Grid:
-    """The grid of a YAML file.
+def main(
+    ablation_file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="YAML file, see ablations/.")
+    ],
+    processes: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    runs: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/ablations"),
+    output: Annotated[Path, typer.Option(help="Folder for the CSV and PNG files.")] = RESULTS,
+    only_print: Annotated[bool, typer.Option("--print", help="Train nothing.")] = False,
+) -> None:
+    """Train and evaluate the missing runs, update CSV and figure, and print Markdown tables."""
+    ablation = read_ablation(ablation_file)
+    check_columns(ablation)
+    selected = [
+        Run(variant, seed, runs, ablation)
+        for seed in ablation.seeds
+        for variant in ablation.variants
+    ]
+    results = output / ablation_file.stem
+    rows = read_rows(results.with_suffix(".csv"))
+    for each in selected:
+        if each.name in rows and rows[each.name].get("configuration") != each.fingerprint:
+            fail(
+                f"{results}.csv has a row for {each.variant!r}, seed {each.seed}, of another "
+                "configuration: remove the row, or choose another --output"
+            )
+    lock = Lock()
+
+    def selected_rows() -> list[Row]:
+        finished = (each for each in selected if each.name in rows)
+        return [rows[each.name] | {"variant": each.variant} for each in finished]
+
+    def finish(each: Run) -> None:
+        started = time.perf_counter()
+        each.train_and_evaluate()
+        seconds = time.perf_counter() - started
+        with lock:
+            rows[each.name] = each.row()
+            print(f"{each.variant}, seed {each.seed}: {seconds:.0f} s", flush=True)
+            write_results(results, selected_rows(), ablation.tables)
+
+    if only_print and not selected_rows():
+        fail(f"{results}.csv has no run of this ablation: run it without --print")
+    if not only_print:
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(finish, [each for each in selected if each.name not in rows]))
+        write_results(results, selected_rows(), ablation.tables)
+    typer.echo(tables_text(selected_rows(), ablation.tables))
+
+
+def read_ablation(path: Path) -> Ablation:
+    """The ablation of a YAML file.
 
     Raises:
-        Mistake: it holds none.
+        CommandError: the file is not YAML, or has other keys or types.
     """
     try:
-        return Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Ablation.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
-        raise CommandError(f"{path}: {' '.join(str(error).split())}", code=2) from None
+        fail(f"{path}: {' '.join(str(error).split())}", code=2)
 
 
-def check_columns(grid: Grid) -> None:
-    """A column of a table that no evaluation of the grid can have is a mistake."""
-    tasks = grid.tasks.split(",")
-    for name in {name for names in grid.tables.values() for name in names}:
-        measure, *others = name.split(" ")
-        of_model = measure in MEASURES and others[-1:] and others[-1] in tasks
-        if not of_model or not {*others[:-1]} <= {*SUBJECTS}:
+def check_columns(ablation: Ablation) -> None:
+    """Reject table columns that no evaluation of the ablation can have.
+
+    Raises:
+        CommandError: names the column and what it can be.
+    """
+    tasks = ablation.tasks.split(",")
+    for name in {name for names in ablation.tables.values() for name in names}:
+        measure, *subject, task = name.split(" ") if " " in name else (name, "")
+        if measure not in MEASURES or task not in tasks or not {*subject} <= {*SUBJECTS}:
             fail(
-                f"tables: {name!r} must be a measure ({', '.join(MEASURES)}), where it is not of "
-                f"the model itself whose ({', '.join(SUBJECTS)}), and a task ({grid.tasks})",
+                f"tables: a column must be a measure ({', '.join(MEASURES)}), optionally a "
+                f"subject ({', '.join(SUBJECTS)}), and a task ({ablation.tasks}), not {name!r}",
                 code=2,
             )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One variant with one seed; ``runs`` is where every grid keeps its runs."""
+    """One variant with one seed; all ablations keep their runs in the folder ``runs``."""
 
     variant: str
     seed: int
     runs: Path
-    grid: Grid
+    ablation: Ablation
 
     @property
     def overrides(self) -> list[str]:
-        """What distinguishes it from the base, but for the seed."""
-        return [*self.grid.overrides, *self.grid.variants[self.variant]]
+        """All overrides except the seed."""
+        return [*self.ablation.overrides, *self.ablation.variants[self.variant]]
 
     @property
     def folder(self) -> Path:
-        """Named by what is trained, not by what a grid calls it."""
-        threads = [f"threads={self.grid.threads}"] if self.grid.threads > 1 else []
-        words = [self.grid.config.stem, *self.overrides, *threads, f"seed={self.seed}"]
-        name = "-".join(words)
+        """The folder of the training run. Its name says what is trained, not the variant."""
+        threads = self.ablation.threads
+        words = [self.ablation.config.stem, *self.overrides]
+        words += [f"threads={threads}"] if threads > 1 else []
+        name = "-".join([*words, f"seed={self.seed}"])
         return self.runs / name.replace("/", "_").replace(" ", "")
 
     @property
-    def metrics(self) -> Path:
-        words = [self.grid.tasks, str(self.grid.num), *self.grid.evaluate]
+    def metrics_file(self) -> Path:
+        """The ``metrics.json`` of the evaluation."""
+        words = [self.ablation.tasks, str(self.ablation.num), *self.ablation.evaluate]
         return self.folder / "-".join(words).replace(":", "_").replace("/", "_") / "metrics.json"
 
     @property
     def name(self) -> str:
-        """What is trained and how it is measured: one name for one line of a CSV."""
-        return self.metrics.parent.relative_to(self.runs).as_posix()
+        """What is trained and how it is evaluated, which identifies a row of a CSV."""
+        return self.metrics_file.parent.relative_to(self.runs).as_posix()
 
     @cached_property
     def config(self) -> Config:
-        """What is trained, in full."""
-        return load_config(self.grid.config, [*self.overrides, f"train.seed={self.seed}"])
+        """The full configuration."""
+        return load_config(self.ablation.config, [*self.overrides, f"train.seed={self.seed}"])
 
     @property
     def fingerprint(self) -> str:
-        """Changes with whatever the configuration sets, wherever its data are."""
+        """A hash of the configuration, except for the folder of the data."""
         text = self.config.portable().model_dump_json(exclude_defaults=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def carry_out(self) -> None:
-        """Train and evaluate, on the grid's threads; what is done already is left alone."""
-        if self.metrics.exists():
+    def train_and_evaluate(self) -> None:
+        """Train and evaluate, unless it is done already.
+
+        Raises:
+            CommandError: a command failed, or the folder has a run of another configuration.
+        """
+        if self.metrics_file.exists():
             if load_config(self.folder / "config.yaml") != self.config:
-                fail(f"{self.folder} was made with another configuration: remove it")
+                fail(f"{self.folder} has a run of another configuration: remove the folder")
             return
         overrides = [*self.overrides, f"train.seed={self.seed}"]
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        train = ["train", "--config", str(self.grid.config), "--output", str(self.folder)]
-        data = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
+        train = ["train", "--config", str(self.ablation.config), "--output", str(self.folder)]
+        roots = [o.removeprefix("data.root=") for o in overrides if o.startswith("data.root=")]
         evaluate = [
             *("evaluate", "--checkpoint", str(self.folder / "checkpoint")),
-            *("--tasks", self.grid.tasks, "--num", str(self.grid.num)),
-            *("--output", str(self.metrics.parent), *self.grid.evaluate),
-            *(("--data-root", data[-1]) if data else ()),
+            *("--tasks", self.ablation.tasks, "--num", str(self.ablation.num)),
+            *("--output", str(self.metrics_file.parent), *self.ablation.evaluate),
+            *(("--data-root", roots[-1]) if roots else ()),
         ]
-        environment = os.environ | {"OMP_NUM_THREADS": str(self.grid.threads)}
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.ablation.threads)}
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
         log_file = self.folder.with_name(f"{self.folder.name}.log")
         with log_file.open("a", encoding="utf-8") as log:
             for words in ([*train, *overrides], evaluate):
-                ended = subprocess.run(
+                finished = subprocess.run(
                     [sys.executable, "-m", "biglearn_gan", *words],
                     check=False,
                     stdout=log,
                     stderr=log,
                     env=environment,
                 )
-                if ended.returncode:
-                    fail(f"a run failed: {log.name} says why")
+                if finished.returncode:
+                    fail(f"a run failed: see {log_file}")
 
-    def row(self) -> dict[str, Any]:
-        """What was measured: a column for each measure and task."""
-        row: dict[str, Any] = {"variant": self.variant, "seed": self.seed, "run": self.name}
+    def row(self) -> Row:
+        """The row of the CSV, with a column per measure, subject and task."""
+        row: Row = {"variant": self.variant, "seed": self.seed, "run": self.name}
         row["configuration"] = self.fingerprint
         with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             logged = [line for line in csv.DictReader(file) if line["seconds"]]
         row |= {"images": logged[-1]["images"], "seconds": logged[-1]["seconds"]}
-        for record in json.loads(self.metrics.read_text(encoding="utf-8")):
+        for record in json.loads(self.metrics_file.read_text(encoding="utf-8")):
             measure, subject = parts_of(record["metric"])
             if measure in MEASURES and record["task"] != "originals":
-                row.setdefault(f"{measure} {subject} {record['task']}".replace("  ", " "), record)
-        return {k: v["value"] if isinstance(v, dict) else v for k, v in row.items()}
+                words = (measure, subject, record["task"])
+                row.setdefault(" ".join(word for word in words if word), record["value"])
+        return row
 
 
-def main(
-    grid_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
-    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/ablations"),
-    output: Annotated[
-        Path | None, typer.Option(help="Folder of CSV, table and figure (default: the grid's).")
-    ] = None,
-) -> None:
-    """Carry out what is missing, and write the CSV, the table and the figure."""
-    grid = read_grid(grid_file)
-    check_columns(grid)
-    todo = [Run(variant, seed, runs, grid) for seed in grid.seeds for variant in grid.variants]
-    results = (output or grid_file.parent) / grid_file.name
-    one_at_a_time = Lock()
-
-    def finish(one: Run) -> None:
-        started = time.perf_counter()
-        one.carry_out()
-        spent = time.perf_counter() - started
-        with one_at_a_time:
-            rows[one.name] = one.row()
-            print(f"{one.variant}, seed {one.seed}: {spent:.0f} s", flush=True)
-            write_results()
-
-    def write_results() -> None:
-        done = [rows[one.name] | {"variant": one.variant} for one in todo if one.name in rows]
-        write(results, done, grid.tables)
-
-    rows = read_rows(results.with_suffix(".csv"))
-    for one in todo:
-        if one.name in rows and rows[one.name].get("configuration") != one.fingerprint:
-            fail(
-                f"{results.with_suffix('.csv')}: the line of {one.variant!r}, seed {one.seed} is "
-                "of another configuration: remove it, or choose another --output"
-            )
-    with ThreadPoolExecutor(processes) as pool:
-        list(pool.map(finish, [one for one in todo if one.name not in rows]))
-    write_results()
-
-
-def read_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """The lines of a CSV by `write`, by the name of their run; none where there is no file."""
+def read_rows(path: Path) -> dict[str, Row]:
+    """The rows of a CSV file by run; none if there is no file."""
     if not path.exists():
         return {}
-    words = ("variant", "run", "configuration", "images", "seconds")
+
+    def parse(column: str, value: str) -> str | int | float:
+        if column in TEXT_COLUMNS:
+            return value
+        return int(value) if column == "seed" else float(value)
+
     with path.open(newline="", encoding="utf-8") as file:
         return {
-            line["run"]: {
-                key: value if key in words else int(value) if key == "seed" else float(value)
-                for key, value in line.items()
-                if value
-            }
+            line["run"]: {column: parse(column, value) for column, value in line.items() if value}
             for line in csv.DictReader(file)
         }
 
 
-def write(
-    results: Path, rows: list[dict[str, Any]], tables: Mapping[str, Sequence[str]] | None = None
+def write_results(
+    results: Path, rows: Sequence[Row], tables: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """The CSV, the tables and the figure of the runs that are done.
+    """Write the CSV and the figure, unless both exist and the CSV has these rows.
 
     Args:
-        results: their path, but for the suffix.
-        rows: one for each run.
-        tables: columns of each table by its title; None for a single one of what is most asked for.
+        results: path of both files without the suffix.
+        rows: a row per finished run.
+        tables: columns by title; the figure has a panel for each column.
     """
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with (
-        replacing(results.with_suffix(".csv")) as path,
-        path.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    wanted = tables or {"": usual_columns(rows)}
-    for name in {name for names in wanted.values() for name in names}:
-        if not any(name in row for row in rows):
-            fail(f"{results}: no run has the column {name!r} of its tables")
-    texts = [f"{title}\n\n{table(rows, names)}".strip() for title, names in wanted.items()]
-    with replacing(results.with_suffix(".md")) as path:
-        path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-    shown = list(dict.fromkeys(name for names in wanted.values() for name in names))
-    with replacing(results.with_suffix(".png")) as path:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    csv_file = results.with_suffix(".csv")
+    figure_file = results.with_suffix(".png")
+    files_exist = csv_file.exists() and figure_file.exists()
+    if files_exist and csv_file.read_text(encoding="utf-8") == text.getvalue():
+        return
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(csv_file) as path:
+        path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    tables = tables or {"": usual_columns(rows)}
+    shown = list(dict.fromkeys(name for names in tables.values() for name in names))
+    with replacing(figure_file) as path:
         figure(rows, shown).savefig(path, format="png", dpi=100)
 
 
-def usual_columns(rows: list[dict[str, Any]]) -> list[str]:
-    """Distances, agreements, entropy and diversity of the model itself, in the order measured."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    kinds = ("fd", "entropy", "agreement", "diversity")
-    return [c for c in columns if c.partition(" ")[0] in kinds and len(c.split(" ")) == 2]
+def usual_columns(rows: Sequence[Row]) -> list[str]:
+    """Columns of the model's own distances, agreement, entropy, and diversity."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    split = {column: column.split(" ") for column in columns}
+    return [c for c, words in split.items() if words[0] in USUAL_MEASURES and len(words) == 2]
 
 
-def table(rows: list[dict[str, Any]], columns: Sequence[str]) -> str:
-    """Mean ± standard deviation over seeds, a line for each variant."""
+def tables_text(rows: Sequence[Row], tables: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The tables as Markdown, by default one table of the usual columns.
+
+    Raises:
+        CommandError: no run has a column.
+    """
+    tables = tables or {"": usual_columns(rows)}
+    for name in dict.fromkeys(name for names in tables.values() for name in names):
+        if rows and not any(name in row for row in rows):
+            fail(f"tables: no run has the column {name!r}")
+    parts = [f"{title}\n\n{table(rows, columns)}".strip() for title, columns in tables.items()]
+    return "\n\n".join(parts)
+
+
+def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """A line per variant, mean ± standard deviation over seeds."""
     lines = [
         "| variant | seeds | " + " | ".join(columns) + " |",
         "|---|---|" + "---|" * len(columns),
     ]
-    for variant, group in groups(rows).items():
-        cells = [spread([row[column] for row in group if column in row]) for column in columns]
+    for variant, group in by_variant(rows).items():
+        cells = [
+            mean_and_deviation([row[column] for row in group if column in row])
+            for column in columns
+        ]
         lines.append(f"| {variant} | {len(group)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def figure(rows: list[dict[str, Any]], columns: Sequence[str]) -> Figure:
-    """A panel for each column: every seed as a dot, the mean as a bar."""
-    variants = groups(rows)
+def figure(rows: Sequence[Row], columns: Sequence[str]) -> Figure:
+    """A panel per column, with a dot per run and a bar at the mean of each variant."""
+    variants = by_variant(rows)
     drawn = Figure(figsize=(2.2 * len(columns), 1 + 0.35 * len(variants)), layout="constrained")
     FigureCanvasAgg(drawn)
     panels = drawn.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for panel, column in zip(panels, columns, strict=True):
-        for place, group in enumerate(variants.values()):
+        for y, group in enumerate(variants.values()):
             values = [row[column] for row in group if column in row]
-            panel.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.6)
+            panel.plot(values, [y] * len(values), "o", color="tab:blue", alpha=0.6)
             if values:
-                panel.plot(statistics.mean(values), place, "|", color="black", markersize=14)
+                panel.plot(statistics.mean(values), y, "|", color="black", markersize=14)
         panel.set_title(column, fontsize=8)
         panel.tick_params(labelsize=7)
     panels[0].set_yticks(range(len(variants)), list(variants))
@@ -306,15 +355,16 @@ def figure(rows: list[dict[str, Any]], columns: Sequence[str]) -> Figure:
     return drawn
 
 
-def groups(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def by_variant(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The rows of each variant."""
-    variants: dict[str, list[dict[str, Any]]] = {}
+    variants: dict[str, list[Row]] = {}
     for row in rows:
         variants.setdefault(row["variant"], []).append(row)
     return variants
 
 
-def spread(values: list[float]) -> str:
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """``mean ± standard deviation``, the mean of a single value, or nothing."""
     if not values:
         return ""
     mean = f"{statistics.mean(values):.3g}"

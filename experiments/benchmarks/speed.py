@@ -1,15 +1,21 @@
-"""How fast training and sampling are, where a step spends its time, and how much memory it takes.
+"""Measure speed and memory of training and sampling, and how long a click in the demo takes.
 
-    python experiments/benchmark.py --config experiments/digits.yaml [--steps 100] [KEY=VALUE ...]
+    python experiments/benchmarks/speed.py model --config experiments/digits.yaml [KEY=VALUE ...]
+    python experiments/benchmarks/speed.py demo --checkpoint checkpoints/mnist
 
-Speeds stand beside the machine's own matrix-multiply peak, measured in the same process, so they
-compare between machines: "share of peak" is the floating-point operations of matrix products
-(counted by torch; its fused attention on CPUs is not) over the seconds taken, over the peak.
-Images are random, no data are needed.
+The first command compares speeds with the machine's matrix-multiply peak, measured in the same
+process, so that machines can be compared: "share of peak" is the floating-point operations of
+matrix products per second, divided by the peak. PyTorch counts the operations, but not those of
+its fused attention on CPUs. Images are random; no data are needed.
+
+The second command times what the demo computes when its button is clicked: from the painted mask
+to the completions and the grid as a PNG file.
 """
 
 from __future__ import annotations
 
+import io
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,12 +25,18 @@ from typing import Annotated, Any
 import psutil
 import torch
 import typer
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
+from biglearn_gan.data.image_files import to_uint8
+from biglearn_gan.demo.session import DemoSession
 from biglearn_gan.devices import make_accelerator
+from biglearn_gan.evaluation.comparison import counts_of
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.token_masks import TokenMasks
@@ -36,21 +48,24 @@ PEAK_SECONDS = 1.0
 DATA_IMAGES = 2048
 
 
-def main(
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def model(
     config: Annotated[Path, typer.Option(help="YAML file of the run to measure.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     steps: Annotated[int, typer.Option(min=4, help="Training steps to time.")] = 100,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or mps.")] = "cpu",
 ) -> None:
-    """Print one Markdown table."""
-    settings = load_config(config, overrides or ())
-    trainer = random_trainer(settings, device)
+    """Print the speed of training and sampling as a Markdown table."""
+    trainer = random_trainer(load_config(config, overrides or ()), device)
     place = trainer.accelerator.device
     peak = matrix_peak(place)
     typer.echo("| what | measured |\n|---|---|")
     typer.echo(f"| threads | {torch.get_num_threads()} |")
     typer.echo(f"| matrix-multiply peak, float32 | {peak / 1e9:.0f} GFLOP/s |")
-    for phase in ("warm start", "game"):
+    for phase in ("warm start", "adversarial training"):
         trainer.images_seen = 0 if phase == "warm start" else trainer.schedule.warm_images
         if phase == "warm start" and trainer.schedule.warm_images == 0:
             continue
@@ -58,8 +73,27 @@ def main(
     report_sampling(trainer.model().to(place), peak)
 
 
+@app.command()
+def demo(
+    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    variations: Annotated[str, typer.Option(help="Numbers of variations.")] = "1,6,8,16",
+    clicks: Annotated[int, typer.Option(min=1, help="Clicks per number of variations.")] = 20,
+) -> None:
+    """Print the seconds per click on one thread as a Markdown table."""
+    torch.set_num_threads(1)
+    counts = counts_of(variations, "--variations")
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    session = DemoSession(checkpoint, model, None)
+    image, paint = to_uint8(model.sample(1))[0], slanted_stroke(session.canvas_size)
+    time_click(session, image, paint, counts[0], 0)
+    typer.echo("| variations | seconds per click, median | longest |\n|---|---|---|")
+    for count in counts:
+        seconds = [time_click(session, image, paint, count, seed) for seed in range(clicks)]
+        typer.echo(f"| {count} | {statistics.median(seconds):.3f} | {max(seconds):.3f} |")
+
+
 def random_trainer(config: Config, device: str) -> Trainer:
-    """A trainer on random images, with an endless budget."""
+    """A trainer on random images that never finishes."""
     accelerator = make_accelerator(device)
     dataset = random_images(config, DATA_IMAGES, accelerator.device)
     return Trainer(config, dataset, accelerator, max_images=10**9)
@@ -77,13 +111,13 @@ def matrix_peak(device: torch.device) -> float:
 
 
 def report_training(trainer: Trainer, phase: str, steps: int, peak: float) -> None:
-    """Images per second, share of the peak, and the parts of a step."""
+    """Print images per second, the share of the peak, memory, and the parts of a step."""
     cycle, device = trainer.config.loss.penalty.interval, trainer.accelerator.device
-    take(trainer, 2 * cycle)
+    train_steps(trainer, 2 * cycle)
     with FlopCounter() as counter:
-        take(trainer, cycle)
+        train_steps(trainer, cycle)
     operations = counter.total / cycle
-    seconds = timed(lambda: take(trainer, steps), device) / steps
+    seconds = timed(lambda: train_steps(trainer, steps), device) / steps
     images = trainer.config.train.batch_size
     typer.echo(
         f"| {phase}: speed | {images / seconds:.0f} images/s, {1e3 * seconds:.1f} ms a step |"
@@ -93,29 +127,28 @@ def report_training(trainer: Trainer, phase: str, steps: int, peak: float) -> No
         f"({operations / 1e9:.2f} GFLOP a step) |"
     )
     parts = Stopwatch(device)
-    players, sampler = trainer.players, trainer.game_tasks
-    if phase == "warm start":
-        sampler = trainer.warm_start_tasks
+    players = trainer.players
+    sampler = trainer.warm_start_tasks if phase == "warm start" else trainer.game_tasks
     parts.watch(sampler, "sample", "tasks")
     parts.watch(players, "_generate", "generator forward")
     parts.watch(players, "_score", "discriminator forward")
     parts.watch(players, "_update", "backward and optimizer")
     parts.watch(players, "_move_average", "moving average")
     before = resident_memory()
-    whole = timed(lambda: take(trainer, steps), device)
+    total = timed(lambda: train_steps(trainer, steps), device)
     parts.stop()
     for name, spent in parts.seconds.items():
-        typer.echo(f"| {phase}: {name} | {spent / whole:.1%} of a step |")
+        typer.echo(f"| {phase}: {name} | {spent / total:.1%} of a step |")
     typer.echo(
         f"| {phase}: resident memory before and after {steps:,} steps | "
         f"{before} MiB, {resident_memory()} MiB |"
     )
-    rest = whole - sum(parts.seconds.values())
-    typer.echo(f"| {phase}: everything else | {rest / whole:.1%} of a step |")
+    rest = total - sum(parts.seconds.values())
+    typer.echo(f"| {phase}: everything else | {rest / total:.1%} of a step |")
 
 
 def report_sampling(model: BigLearnGAN, peak: float) -> None:
-    """One forward pass on a full chunk, and ``sample`` as a user calls it."""
+    """Print the speed of a forward pass on a full chunk, and of ``model.sample``."""
     config, device = model.config, model.device
     tokens = torch.zeros(CHUNK_ROWS, config.token_count, config.token_dim, device=device)
     target = torch.ones(CHUNK_ROWS, config.token_count, dtype=torch.bool)
@@ -142,12 +175,12 @@ def report_sampling(model: BigLearnGAN, peak: float) -> None:
 
 
 def resident_memory() -> int:
-    """MiB in use now."""
+    """Resident memory of this process in MiB."""
     return psutil.Process().memory_info().rss // 2**20
 
 
 class FlopCounter(TorchDispatchMode):
-    """Adds up the floating-point operations of matrix products, second derivatives included."""
+    """Counts floating-point operations of matrix products, second derivatives included."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +197,7 @@ class FlopCounter(TorchDispatchMode):
 
 
 class Stopwatch:
-    """Adds up the time spent in methods of objects, until :meth:`stop`."""
+    """Measures the time spent in methods of objects, until :meth:`stop`."""
 
     def __init__(self, device: torch.device):
         self.seconds: dict[str, float] = {}
@@ -185,18 +218,19 @@ class Stopwatch:
         self._watched.append((owner, method))
 
     def stop(self) -> None:
-        """Give the methods back as they were."""
+        """Restore the methods."""
         for owner, method in self._watched:
             delattr(owner, method)
 
 
-def take(trainer: Trainer, steps: int) -> None:
+def train_steps(trainer: Trainer, steps: int) -> None:
+    """Train for a number of steps."""
     for _ in range(steps):
         trainer.step()
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of wall time, with the device's queue emptied before and after."""
+    """Wall time in seconds; waits for the device before and after."""
     synchronize(device)
     started = time.perf_counter()
     work()
@@ -205,9 +239,31 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
+    """Wait until a CUDA device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
+def slanted_stroke(size: tuple[int, int]) -> Image.Image:
+    """Paint (RGBA) from corner to corner, a fifth of the canvas wide."""
+    paint = Image.new("RGBA", size)
+    ImageDraw.Draw(paint).line([(0, 0), size], fill="blue", width=min(size) // 5)
+    return paint
+
+
+def time_click(
+    session: DemoSession,
+    image: UInt8[Tensor, "C H W"],
+    paint: Image.Image,
+    variations: int,
+    seed: int,
+) -> float:
+    """Seconds to complete a painted image and to write the grid as PNG."""
+    started = time.perf_counter()
+    result = session.complete(image, session.hole(paint), variations=variations, seed=seed)
+    result.grid.save(io.BytesIO(), "PNG")
+    return time.perf_counter() - started
+
+
 if __name__ == "__main__":
-    run(main, "benchmark")
+    run(app, "speed")

@@ -1,21 +1,21 @@
-"""Whether a discriminator's logit is the log density ratio that the theory says it is.
+"""Test whether a discriminator's logit learns the log density ratio that theory predicts.
 
-    python experiments/critic_oracle.py --output runs/critic_oracle [--steps 3200] [--seed 0]
+    python experiments/studies/critic_density_ratio.py --output runs/critic_density_ratio
 
-A ``Discriminator`` plays the logistic game between two *known* laws over the tasks (S, T) of
-``big``. x_S comes from the Gaussian field ``mixture``; the real x_T | x_S does too, the fake one
-from the exact conditional of an opponent, the same field with components that differ half as much
-(see ``flattened``). There is no generator. The best logit is
-f(x; S, T) = log q(x_T | x_S) - log p(x_T | x_S), which both laws give in closed form.
+A discriminator is trained with the logistic loss between two *known* distributions over the tasks
+(S, T) of `big`. There is no generator. The source x_S comes from the Gaussian field `mixture`. The
+real target comes from the same field, and the fake one from the exact conditional of an opponent:
+the field with its component means moved halfway together. The optimal logit is
+f(x; S, T) = log q(x_T | x_S) - log p(x_T | x_S), which both distributions give in closed form.
 
-It reports, for each kind of task, on as many real as fake images that training never saw:
+For each kind of task, on equally many new real and fake images, the table has
 
-- correlation and slope (least squares) of the logit against the exact ratio, both 1 at best;
-- the root mean square of the ratio and of the logit's error, in nats; a blind critic, which says 0
-  of everything, has an error as large as the ratio;
-- the logistic loss, between its floor (the exact ratio's) and 2 ln 2 = 1.386 (a blind critic's).
+- the correlation and the least-squares slope of the logit against the exact ratio, both 1 at best;
+- the root mean square of the ratio and of the logit's error, in nats; a blind critic, whose logit
+  is 0, has an error as large as the ratio;
+- the logistic loss, between its floor (that of the exact ratio) and 2 ln 2 = 1.386 (blind).
 
-``critic_oracle.md`` and ``critic_oracle.json`` in the output folder hold the same.
+The output folder gets the numbers as critic_density_ratio.json.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from biglearn_gan.cli.runner import run
@@ -48,7 +50,7 @@ IMAGE_SIZE = (8, 8)
 PATCH_SIZE = 2
 GRID_SIZE = (4, 4)
 TOKENS = 16
-SHARE = 0.5
+MEAN_SHIFT = 0.5
 NETWORK = NetworkConfig(width=64, depth=2, heads=4)
 TASKS_PER_STEP = 8
 IMAGES_PER_TASK = 8
@@ -59,8 +61,8 @@ TRAINING, TEST = 0, 1
 
 
 @dataclass(frozen=True)
-class Row:
-    """One kind of task, see the text above."""
+class TaskResult:
+    """What is measured on one kind of task, see the module's docstring."""
 
     kind: str
     correlation: float
@@ -73,38 +75,37 @@ class Row:
 
 
 @dataclass(frozen=True)
-class SampleSource:
-    """Real images and fake ones of the same sources and task, and the exact ratio of each."""
+class RealAndFake:
+    """N real and N fake images of one task with the same sources, and their exact log ratios."""
 
-    tokens: Tensor  # (2 N, M, P), real ones first
-    sequence: TokenSequence  # 2 N rows
-    ratio: Tensor  # (2 N,)
+    tokens: Float[Tensor, "R M P"]  # R = 2 N, real images first
+    sequence: TokenSequence
+    log_ratio: Tensor  # (R,), float64
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for critic_oracle.md and .json.")],
+    output: Annotated[Path, typer.Option(help="Folder for critic_density_ratio.json.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3200,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, tasks and images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, tasks, and images.")] = 0,
 ) -> None:
-    """Train the critic, hold it against the exact ratio, and write one table."""
+    """Train a critic, compare it with the exact ratio, and print a Markdown table."""
     field = gaussian_field("mixture", IMAGE_SIZE)
-    opponent = flattened(field, SHARE)
+    opponent = contract_means(field, MEAN_SHIFT)
     started = time.perf_counter()
     critic = train(field, opponent, steps, seed)
     minutes = (time.perf_counter() - started) / 60
-    rows = measure(critic, field, opponent, seed)
-    facts = {"steps": steps, "images": steps * TASKS_PER_STEP * IMAGES_PER_TASK, "seed": seed}
-    text = markdown(rows)
-    typer.echo(f"{text}\n\n{facts['images']:,} real images in {minutes:.1f} minutes")
-    document = json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=2)
+    results = measure(critic, field, opponent, seed)
+    images = steps * TASKS_PER_STEP * IMAGES_PER_TASK
+    typer.echo(f"{table(results)}\n\n{images:,} real images in {minutes:.1f} minutes")
+    document: dict[str, Any] = {"steps": steps, "images": images, "seed": seed}
+    document |= {"rows": [asdict(result) for result in results]}
     output.mkdir(parents=True, exist_ok=True)
-    for name, content in (("critic_oracle.md", text), ("critic_oracle.json", document)):
-        with replacing(output / name) as path:
-            path.write_text(content + "\n", encoding="utf-8")
+    with replacing(output / "critic_density_ratio.json") as path:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def flattened(field: GaussianMixture, share: float) -> GaussianMixture:
-    """The same field with each component's mean moved by ``share`` toward the overall mean."""
+def contract_means(field: GaussianMixture, share: float) -> GaussianMixture:
+    """The field with the means of its components moved by ``share`` toward the overall mean."""
     means = (1 - share) * field.means + share * field.mean
     return GaussianMixture(field.weights, means, field.covariances)
 
@@ -112,22 +113,22 @@ def flattened(field: GaussianMixture, share: float) -> GaussianMixture:
 def train(
     field: GaussianMixture, opponent: GaussianMixture, steps: int, seed: int
 ) -> Discriminator:
-    """The logistic game against an opponent that never moves."""
+    """A discriminator trained with the logistic loss against a fixed opponent."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(make_rng(Stream.WEIGHTS, seed).initial_seed())
         critic = Discriminator(TOKENS, PATCH_SIZE**2, NETWORK)
     optimizer = torch.optim.Adam(critic.parameters(), LEARNING_RATE, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sampler = TaskSampler(PRESETS["big"], GRID_SIZE)
-    everything = torch.ones(TASKS_PER_STEP, TOKENS, dtype=torch.bool)
+    observed = torch.ones(TASKS_PER_STEP, TOKENS, dtype=torch.bool)
     for step in range(steps):
         rng = make_rng(Stream.ORACLE, seed, TRAINING, step)
-        masks = sampler.sample(everything, rng).masks
-        answers = [
-            answer(field, opponent, *pair, IMAGES_PER_TASK, rng)
-            for pair in zip(masks.source, masks.target, strict=True)
+        masks = sampler.sample(observed, rng).masks
+        batches = [
+            sample_images(field, opponent, source, target, IMAGES_PER_TASK, rng)
+            for source, target in zip(masks.source, masks.target, strict=True)
         ]
-        loss = game(critic, answers)
+        loss = logistic_loss(critic, batches)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -137,104 +138,105 @@ def train(
     return critic.eval()
 
 
-def game(critic: Discriminator, answers: list[SampleSource]) -> Tensor:
+def logistic_loss(critic: Discriminator, batches: Sequence[RealAndFake]) -> Tensor:
     """The mean logistic loss over tasks with equally many present tokens."""
     sequence = TokenSequence(
-        torch.cat([each.sequence.positions for each in answers]),
-        torch.cat([each.sequence.is_target for each in answers]),
+        torch.cat([batch.sequence.positions for batch in batches]),
+        torch.cat([batch.sequence.is_target for batch in batches]),
     )
-    logits = critic(torch.cat([each.tokens for each in answers]), sequence)
-    real, fake = logits.view(len(answers), 2, -1).transpose(0, 1).flatten(1)
+    logits = critic(torch.cat([batch.tokens for batch in batches]), sequence)
+    real, fake = logits.view(len(batches), 2, -1).transpose(0, 1).flatten(1)
     return logistic_discriminator(real, fake).mean()
 
 
-def answer(
+def sample_images(
     field: GaussianMixture,
     opponent: GaussianMixture,
-    source: Tensor,
-    target: Tensor,
+    source: Bool[Tensor, " L"],
+    target: Bool[Tensor, " L"],
     count: int,
     rng: torch.Generator,
-) -> SampleSource:
-    """``count`` real and as many fake images of one task, given by its tokens (L,)."""
-    given, asked = (
+) -> RealAndFake:
+    """``count`` real and ``count`` fake images of the task with these source and target tokens."""
+    source_pixels, target_pixels = (
         pixels_of_tokens(tokens[None], GRID_SIZE, PATCH_SIZE).flatten().nonzero()[:, 0]
         for tokens in (source, target)
     )
     real = field.sample(count, rng)
     fake = real.clone()
-    truth, other = field.conditional(asked, given), opponent.conditional(asked, given)
-    fake[:, asked] = other.sample(real[:, given], 1, rng)[:, 0]
+    truth = field.conditional(target_pixels, source_pixels)
+    other = opponent.conditional(target_pixels, source_pixels)
+    fake[:, target_pixels] = other.sample(real[:, source_pixels], 1, rng)[:, 0]
     images = torch.cat([real, fake])
-    ratio = truth.log_density(images[:, asked], images[:, given]) - other.log_density(
-        images[:, asked], images[:, given]
-    )
+    x_target, x_source = images[:, target_pixels], images[:, source_pixels]
+    log_ratio = truth.log_density(x_target, x_source) - other.log_density(x_target, x_source)
     rows = torch.ones(len(images), 1, dtype=torch.bool)
     sequence = TokenMasks(rows & source, rows & target).sequence()
     tokens = patchify(images.float().view(-1, 1, *IMAGE_SIZE), PATCH_SIZE)
-    present = gather_tokens(tokens, sequence.positions)
-    return SampleSource(present, sequence, ratio)
+    return RealAndFake(gather_tokens(tokens, sequence.positions), sequence, log_ratio)
 
 
 @torch.no_grad()
 def measure(
     critic: Discriminator, field: GaussianMixture, opponent: GaussianMixture, seed: int
-) -> list[Row]:
-    """A row for every kind, and one for all of them in equal shares."""
+) -> list[TaskResult]:
+    """A result for each kind of task, and one for all kinds in equal shares."""
     logits, ratios = [], []
     for number, kind in enumerate(PRESETS["big"]):
         rng = make_rng(Stream.ORACLE, seed, TEST, number)
-        answers = [ask(field, opponent, kind, rng) for _ in range(TEST_MASKS)]
-        scores = [critic(each.tokens, each.sequence) for each in answers]
+        batches = [sample_task(field, opponent, kind, rng) for _ in range(TEST_MASKS)]
+        scores = [critic(batch.tokens, batch.sequence) for batch in batches]
         logits.append(torch.stack(scores).double())
-        ratios.append(torch.stack([each.ratio for each in answers]))
+        ratios.append(torch.stack([batch.log_ratio for batch in batches]))
     names = [kind.name for kind in PRESETS["big"]]
-    rows = [row(*each) for each in zip(names, logits, ratios, strict=True)]
-    return [*rows, row("all", torch.cat(logits), torch.cat(ratios))]
+    results = [compare(*each) for each in zip(names, logits, ratios, strict=True)]
+    return [*results, compare("all", torch.cat(logits), torch.cat(ratios))]
 
 
-def ask(
+def sample_task(
     field: GaussianMixture,
     opponent: GaussianMixture,
     kind: TaskComponent,
     rng: torch.Generator,
-) -> SampleSource:
-    """Images of one task of a kind."""
-    everything = torch.ones(1, TOKENS, dtype=torch.bool)
-    masks = TaskSampler([kind], GRID_SIZE).sample(everything, rng).masks
-    return answer(field, opponent, masks.source[0], masks.target[0], TEST_IMAGES, rng)
+) -> RealAndFake:
+    """Test images of one random task of a kind."""
+    observed = torch.ones(1, TOKENS, dtype=torch.bool)
+    masks = TaskSampler([kind], GRID_SIZE).sample(observed, rng).masks
+    return sample_images(field, opponent, masks.source[0], masks.target[0], TEST_IMAGES, rng)
 
 
-def row(kind: str, logits: Tensor, ratios: Tensor) -> Row:
-    """Compare logits with exact ratios, (masks, 2 N) each, the real half first."""
+def compare(
+    kind: str, logits: Float[Tensor, "K R"], log_ratios: Float[Tensor, "K R"]
+) -> TaskResult:
+    """Compare logits with exact ratios of K tasks, the real half of each row first."""
 
     def loss(scores: Tensor) -> float:
         real, fake = (half.flatten() for half in scores.chunk(2, dim=1))
         return float(logistic_discriminator(real, fake).mean())
 
-    covariance = torch.stack([ratios.flatten(), logits.flatten()]).cov()
+    covariance = torch.stack([log_ratios.flatten(), logits.flatten()]).cov()
     variances = covariance.diagonal()
-    return Row(
+    return TaskResult(
         kind=kind,
         correlation=float(covariance[0, 1] / variances.prod().sqrt()),
         slope=float(covariance[0, 1] / variances[0]),
-        ratio=float(ratios.square().mean().sqrt()),
-        error=float((logits - ratios).square().mean().sqrt()),
+        ratio=float(log_ratios.square().mean().sqrt()),
+        error=float((logits - log_ratios).square().mean().sqrt()),
         loss=loss(logits),
-        floor=loss(ratios),
-        images=ratios.numel(),
+        floor=loss(log_ratios),
+        images=log_ratios.numel(),
     )
 
 
-def markdown(rows: list[Row]) -> str:
-    """One table, its readings between what is perfect and what is blind."""
+def table(results: Sequence[TaskResult]) -> str:
+    """The results as Markdown, below those of a perfect and of a blind critic."""
     lines = [
         "| task | correlation | slope | ratio (nats) | error (nats) | loss | floor | images |",
         "|---|---|---|---|---|---|---|---|",
-        f"| *perfect* | 1 | 1 | | 0 | floor | | |\n| *blind* | – | 0 | | ratio | "
-        f"{2 * math.log(2):.3f} | | |",
+        "| *perfect* | 1 | 1 | | 0 | floor | | |",
+        f"| *blind* | – | 0 | | ratio | {2 * math.log(2):.3f} | | |",
     ]
-    for each in rows:
+    for each in results:
         lines.append(
             f"| {each.kind} | {each.correlation:.3f} | {each.slope:.3f} | {each.ratio:.2f} | "
             f"{each.error:.2f} | {each.loss:.3f} | {each.floor:.3f} | {each.images:,} |"
@@ -243,4 +245,4 @@ def markdown(rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    run(main, "critic_oracle")
+    run(main, "critic_density_ratio")

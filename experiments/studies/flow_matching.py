@@ -1,14 +1,14 @@
-"""The peer that a user would pick instead: masked conditional flow matching, measured alike.
+"""Train masked conditional flow matching with the GAN's backbone, and evaluate both alike.
 
-    python experiments/flow_matching.py --config experiments/digits.yaml --images 1300000 \
+    python experiments/studies/flow_matching.py --config experiments/digits.yaml --images 1300000 \
         --output runs/flow_digits --beside checkpoints/digits/evaluation
 
-One transformer, that of the configuration's generator with the time in place of the latent, learns
-the velocity from noise to the target tokens given the source tokens (Lipman et al. 2023, arXiv
-2210.02747, eqs. 21 to 23, with σ_min = 0), on the same task distribution, without labels. It draws
-with Euler steps and is measured by the same protocol as the GAN, which draws in one pass. Without
-an adversary it sees more images in the same time: choose --images so that both take as many
-seconds.
+The network is the transformer of the configuration's generator, conditioned on the time instead of
+the latent. It learns the velocity from noise to the target tokens given the source tokens (Lipman
+et al. 2023, arXiv 2210.02747, eqs. 21 to 23, with σ_min = 0), on the same tasks and without labels.
+It generates with Euler steps and is evaluated by the protocol of `biglearn-gan evaluate`. A step
+is cheaper than the GAN's, because there is no discriminator. For a fair comparison, choose
+--images such that both trainings take the same time.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ from biglearn_gan.training.schedule import Schedule
 
 FREQUENCIES = 16
 SAVE_IMAGES = 100_000
-"""A training is saved as often as this, to go on when it is stopped."""
+"""Images between two saved states of the training."""
 
 
 class VelocityField(nn.Module):
-    """v(x_t, t; S, T) on the tokens of S ∪ T."""
+    """The velocity v(x_t, t; S, T) on the tokens of S ∪ T."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -91,7 +91,7 @@ class VelocityField(nn.Module):
         sequence: TokenSequence,
         t: Float[Tensor, " B"],
     ) -> Float[Tensor, "B M P"]:
-        """The velocity of every token; targets are at time ``t`` in [0, 1], 0 being noise."""
+        """Velocities of all tokens; targets are at time ``t`` in [0, 1], where 0 is noise."""
         angles = t[:, None] * torch.logspace(0, 2, FREQUENCIES) * math.pi / 2
         conditioning = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
         x = self.embedding(tokens, sequence)
@@ -99,7 +99,10 @@ class VelocityField(nn.Module):
 
 
 class FlowModel:
-    """Draws with ``steps`` Euler steps; completion k of image i depends on (seed, i, k) alone."""
+    """Completes images in ``steps`` Euler steps.
+
+    Completion k of image i depends on (seed, i, k) only.
+    """
 
     def __init__(self, field: VelocityField, steps: int):
         self.field = field
@@ -120,32 +123,36 @@ class FlowModel:
         config = self.field.config
         patch_size = config.model.patch_size
         target = tokens_touched(hole, patch_size)
-        gone = torch.zeros_like(hole) if absent is None else absent
-        source = ~target & ~tokens_touched(gone, patch_size)
+        if absent is None:
+            absent = torch.zeros_like(hole)
+        source = ~target & ~tokens_touched(absent, patch_size)
         tokens = patchify(images, patch_size)
-        drawn = tokens[:, None].repeat(1, variations, 1, 1)
+        completed = tokens[:, None].repeat(1, variations, 1, 1)
         counts = (source | target).sum(dim=1)
         for count in counts.unique().tolist():
             rows = (counts == count).nonzero()[:, 0]
             pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
             for chunk in pairs.split(CHUNK_ROWS):
                 row, variation = chunk.T
-                noise = [
-                    torch.randn(
-                        tokens.shape[1:],
-                        generator=make_rng(Stream.SAMPLE, seed, first_image + i, k),
-                    )
-                    for i, k in chunk.tolist()
-                ]
+                noise = torch.stack(
+                    [
+                        torch.randn(
+                            tokens.shape[1:],
+                            generator=make_rng(Stream.SAMPLE, seed, first_image + i, k),
+                        )
+                        for i, k in chunk.tolist()
+                    ]
+                )
                 masks = TokenMasks(source[row], target[row])
-                drawn[row, variation] = self._draw(tokens[row], masks, torch.stack(noise))
-        without_missing = unpatchify(drawn.flatten(0, 1), config.grid_size, patch_size)
-        without_missing = without_missing.view(len(images), variations, *images.shape[1:]).clamp(
-            -1, 1
-        )
-        return torch.where(hole[:, None, None], without_missing, images[:, None])
+                completed[row, variation] = self._integrate(tokens[row], masks, noise)
+        filled = unpatchify(completed.flatten(0, 1), config.grid_size, patch_size).clamp(-1, 1)
+        filled = filled.view(len(images), variations, *images.shape[1:])
+        return torch.where(hole[:, None, None], filled, images[:, None])
 
-    def _draw(self, tokens: Tensor, masks: TokenMasks, noise: Tensor) -> Tensor:
+    def _integrate(
+        self, tokens: Float[Tensor, "B L P"], masks: TokenMasks, noise: Float[Tensor, "B L P"]
+    ) -> Float[Tensor, "B L P"]:
+        """The tokens with their targets generated from the noise."""
         sequence = masks.sequence()
         is_target = sequence.is_target[..., None]
         x = gather_tokens(tokens, sequence.positions)
@@ -157,10 +164,10 @@ class FlowModel:
 
 
 def flow_loss(
-    field: VelocityField, real: Float[Tensor, "B M P"], sequence: TokenSequence, seen: int
+    field: VelocityField, real: Float[Tensor, "B M P"], sequence: TokenSequence, images_seen: int
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity x - ε at (1 - t) ε + t x, over the targets."""
-    rng = make_rng(Stream.NOISE, field.config.train.seed, seen)
+    rng = make_rng(Stream.NOISE, field.config.train.seed, images_seen)
     t = torch.rand(len(real), generator=rng)
     noise = torch.randn(real.shape, generator=rng)
     share = t[:, None, None]
@@ -170,135 +177,181 @@ def flow_loss(
     return squared_error(real - noise, predicted, sequence.is_target).mean()
 
 
+class FlowTraining:
+    """The networks and the optimizer of a training, which saves and loads its state.
+
+    Learning rates, their schedule, and the moving average are those of the configuration's
+    generator.
+    """
+
+    def __init__(self, config: Config):
+        assert config.train.max_images is not None
+        self.config = config
+        self.schedule = Schedule(config, config.train.max_images)
+        self.dataset = load_dataset(config.data, "train")
+        self.sampler = TaskSampler(components_of(config.tasks), config.grid_size)
+        self.order = EpochOrder(len(self.dataset), config.train.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(make_rng(Stream.WEIGHTS, config.train.seed).initial_seed())
+            self.field = VelocityField(config)
+        self.average = copy.deepcopy(self.field).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.field.parameters(), betas=ADAM_BETAS, fused=True)
+        self.images_seen = 0
+        self._started = (time.perf_counter(), time.process_time())
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Wall time and CPU time of the training, over all its calls."""
+        wall, cpu = self._started
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    def step(self) -> None:
+        """Train on one batch."""
+        sequence, real = self._next_batch()
+        sizes = self.schedule.at(self.images_seen)
+        self.optimizer.param_groups[0]["lr"] = sizes.generator
+        self.optimizer.zero_grad()
+        flow_loss(self.field, real, sequence, self.images_seen).backward()
+        self.optimizer.step()
+        averages = [parameter.detach() for parameter in self.average.parameters()]
+        parameters = [parameter.detach() for parameter in self.field.parameters()]
+        torch._foreach_lerp_(averages, parameters, 1 - sizes.ema_decay)
+        self.images_seen += self.config.train.batch_size
+
+    def _next_batch(self) -> tuple[TokenSequence, Float[Tensor, "B M P"]]:
+        seed, batch_size = self.config.train.seed, self.config.train.batch_size
+        flips = None
+        if self.config.data.horizontal_flip:
+            rng = make_rng(Stream.FLIPS, seed, self.images_seen)
+            flips = torch.rand(batch_size, generator=rng) < 0.5
+        batch = self.dataset.batch(self.order.indices(self.images_seen, batch_size), flips)
+        observed = torch.ones(batch_size, self.config.token_count, dtype=torch.bool)
+        rng = make_rng(Stream.TASKS, seed, self.images_seen)
+        sequence = self.sampler.sample(observed, rng).masks.sequence()
+        tokens = patchify(batch.images, self.config.model.patch_size)
+        return sequence, gather_tokens(tokens, sequence.positions)
+
+    def save(self, path: Path) -> None:
+        """Write the state, from which :meth:`load` continues exactly."""
+        state = {"images": self.images_seen, "seconds": list(self.seconds)}
+        state |= {"field": self.field.state_dict(), "average": self.average.state_dict()}
+        with replacing(path) as temporary:
+            torch.save(state | {"optimizer": self.optimizer.state_dict()}, temporary)
+
+    def load(self, path: Path) -> None:
+        """Continue from the state of a training with the same configuration."""
+        state = torch.load(path, weights_only=True)
+        self.images_seen = state["images"]
+        wall, cpu = state["seconds"]
+        self._started = (time.perf_counter() - wall, time.process_time() - cpu)
+        self.field.load_state_dict(state["field"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
 def train(
     config: Config, state_file: Path, save_every: int = SAVE_IMAGES
 ) -> tuple[VelocityField, dict[str, Any]]:
-    """The averaged field after the budget, and what it took.
+    """The averaged network after ``train.max_images`` images, and how long its training took.
 
-    Rates, their schedule and the average are those of the configuration's generator. A training
-    that was stopped goes on from ``state_file``, which holds one of the same configuration.
+    Args:
+        config: has a budget in images.
+        state_file: where the state is saved; if it exists, the training continues from it.
+        save_every: images between two saved states.
     """
-    assert config.train.max_images is not None
-    seed, batch_size = config.train.seed, config.train.batch_size
-    plan = Schedule(config, config.train.max_images)
-    dataset = load_dataset(config.data, "train")
-    sampler = TaskSampler(components_of(config.tasks), config.grid_size)
-    order = EpochOrder(len(dataset), seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(make_rng(Stream.WEIGHTS, seed).initial_seed())
-        field = VelocityField(config)
-    average = copy.deepcopy(field).requires_grad_(False)
-    optimizer = torch.optim.Adam(field.parameters(), betas=ADAM_BETAS, fused=True)
-    began = [time.perf_counter(), time.process_time()]
-    first, images = 0, plan.total_images
+    training = FlowTraining(config)
     if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        first = state["images"]
-        began = [now - spent for now, spent in zip(began, state["seconds"], strict=True)]
-        for part, name in ((field, "field"), (average, "average"), (optimizer, "optimizer")):
-            part.load_state_dict(state[name])
-    observed = torch.ones(batch_size, config.token_count, dtype=torch.bool)
-    with unit_bars() as start:
-        advance = start("images", images)
-        advance(first)
-        for seen in range(first, images, batch_size):
-            flips = None
-            if config.data.horizontal_flip:
-                flips = torch.rand(batch_size, generator=make_rng(Stream.FLIPS, seed, seen))
-                flips = flips < 0.5
-            batch = dataset.batch(order.indices(seen, batch_size), flips)
-            masks = sampler.sample(observed, make_rng(Stream.TASKS, seed, seen)).masks
-            sequence = masks.sequence()
-            real = gather_tokens(
-                patchify(batch.images, config.model.patch_size), sequence.positions
-            )
-            sizes = plan.at(seen)
-            optimizer.param_groups[0]["lr"] = sizes.generator
-            optimizer.zero_grad()
-            flow_loss(field, real, sequence, seen).backward()
-            optimizer.step()
-            ours = [parameter.detach() for parameter in average.parameters()]
-            theirs = [parameter.detach() for parameter in field.parameters()]
-            torch._foreach_lerp_(ours, theirs, 1 - sizes.ema_decay)
+        training.load(state_file)
+    images, batch_size = training.schedule.total_images, config.train.batch_size
+    with unit_bars() as on_start:
+        advance = on_start("images", images)
+        advance(training.images_seen)
+        while training.images_seen < images:
+            before = training.images_seen
+            training.step()
             advance(batch_size)
-            if (seen + batch_size) // save_every > seen // save_every:
-                state = {"images": seen + batch_size, "seconds": since(began)}
-                state |= {"field": field.state_dict(), "average": average.state_dict()}
-                with replacing(state_file) as path:
-                    torch.save(state | {"optimizer": optimizer.state_dict()}, path)
-    seconds, cpu_seconds = since(began)
-    return average, {"images": images, "seconds": seconds, "cpu_seconds": cpu_seconds}
-
-
-def since(began: Sequence[float]) -> list[float]:
-    """Seconds by the clock and of the processor."""
-    return [time.perf_counter() - began[0], time.process_time() - began[1]]
+            if training.images_seen // save_every > before // save_every:
+                training.save(state_file)
+    wall, cpu = training.seconds
+    return training.average, {"images": images, "seconds": wall, "cpu_seconds": cpu}
 
 
 def main(
-    config: Annotated[Path, typer.Option(exists=True, dir_okay=False)],
-    output: Annotated[Path, typer.Option(help="Folder for weights and measurements.")],
-    images: Annotated[int, typer.Option(min=1, help="Budget.")],
+    config: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file.")],
+    output: Annotated[Path, typer.Option(help="Folder for weights and evaluations.")],
+    images: Annotated[int, typer.Option(min=1, help="Training images.")],
     beside: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, file_okay=False, help="Folder of the GAN's evaluation, for the table."
-        ),
+        typer.Option(exists=True, file_okay=False, help="The GAN's evaluation, for the table."),
     ] = None,
-    steps: Annotated[str, typer.Option(help="Euler steps to measure.")] = "1,2,4,8,16,64",
-    num: Annotated[int, typer.Option(min=1, help="Images of each task.")] = 10_000,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    overrides: Annotated[list[str] | None, typer.Argument(help="Such as train.seed=1.")] = None,
+    steps: Annotated[str, typer.Option(help="Numbers of Euler steps.")] = "1,2,4,8,16,64",
+    num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 32,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
 ) -> None:
-    """Train (where the output holds no weights yet), measure, and print the table."""
+    """Train unless the output folder has weights, evaluate, and print a Markdown table."""
     torch.set_num_threads(1)
     counts = counts_of(steps, "--steps")
-    plan = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
-    settings = load_config(config, [*plan, "train.warm_start.share=0", *(overrides or ())])
-    check(settings)
+    budget = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
+    settings = load_config(config, [*budget, "train.warm_start.share=0", *(overrides or ())])
+    check_supported(settings)
     metric_models = replace(shipped_metric_models(settings.data.name), masked_classifier=None)
     check_num(num, metric_models)
     if beside is not None:
         measured(beside)
-    output.mkdir(parents=True, exist_ok=True)
-    asked, text = output / "config.yaml", settings.portable().to_yaml()
-    if asked.exists() and asked.read_text(encoding="utf-8") != text:
-        fail(f"{output} is of another training: choose another --output")
-    with replacing(asked) as path:
-        path.write_text(text, encoding="utf-8")
-    weights = output / "model.safetensors"
-    if not weights.exists():
-        field, spent = train(settings, output / "state.pt")
-        with replacing(output / "training.json") as path:
-            path.write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
-        with replacing(weights) as path:
-            save_file(field.state_dict(), path)
-    field = VelocityField(settings)
-    field.load_state_dict(load_file(weights))
+    field = train_or_load(settings, output)
     samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
-    given = fingerprint(field), without_missing(settings.data), settings.model.patch_size, num
-    measure(samplers, *given, metric_models)
-    typer.echo(side_by_side(rows_of(output, counts, beside), TASKS))
+    data, patch_size = without_missing(settings.data), settings.model.patch_size
+    measure(samplers, fingerprint(field), data, patch_size, num, metric_models)
+    typer.echo(side_by_side(table_rows(output, counts, beside), TASKS))
 
 
-def check(config: Config) -> None:
-    """What no velocity is learned for is a mistake."""
+def check_supported(config: Config) -> None:
+    """Reject what flow matching does not support.
+
+    Raises:
+        CommandError: names the key.
+    """
     transformed = any(part.domain != "own" for part in components_of(config.tasks))
-    refused = {
+    unsupported = {
         "data.missing": config.data.missing is not None,
         "tasks.partial_patches": config.tasks.partial_patches > 0,
         "an orthogonal domain in tasks.components": transformed,
         "model.generator.output=linear": config.model.generator.output == "linear",
     }
-    for name, asked in refused.items():
-        if asked:
-            fail(f"{name} has no meaning for flow matching: override it", code=2)
+    for name, is_set in unsupported.items():
+        if is_set:
+            fail(f"flow matching does not support {name}: override it", code=2)
 
 
-def rows_of(output: Path, counts: Sequence[int], beside: Path | None) -> dict[str, Path]:
-    """Folders of the table's lines by what these are called."""
-    folders = {} if beside is None else {"GAN, one pass": beside}
-    return folders | {f"flow matching, {n} steps": output / f"steps_{n}" for n in counts}
+def train_or_load(config: Config, output: Path) -> VelocityField:
+    """The trained network of a folder, which is trained first if it is not there.
+
+    Raises:
+        CommandError: the folder holds a training of another configuration.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    config_file, text = output / "config.yaml", config.portable().to_yaml()
+    if config_file.exists() and config_file.read_text(encoding="utf-8") != text:
+        fail(f"{output} holds a training of another configuration: choose another --output")
+    with replacing(config_file) as path:
+        path.write_text(text, encoding="utf-8")
+    weights = output / "model.safetensors"
+    if not weights.exists():
+        field, spent = train(config, output / "state.pt")
+        with replacing(output / "training.json") as path:
+            path.write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
+        with replacing(weights) as path:
+            save_file(field.state_dict(), path)
+    field = VelocityField(config)
+    field.load_state_dict(load_file(weights))
+    return field
+
+
+def table_rows(output: Path, counts: Sequence[int], beside: Path | None) -> dict[str, Path]:
+    """The evaluation folder of each row of the table, by its label."""
+    rows = {} if beside is None else {"GAN, one pass": beside}
+    return rows | {f"flow matching, {n} steps": output / f"steps_{n}" for n in counts}
 
 
 if __name__ == "__main__":
