@@ -12,6 +12,7 @@ too high in comparison. Images are random; no data are needed.
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,14 @@ from typing import Annotated
 
 import torch
 import typer
-from ablate import read_ablation
 from speed import FlopCounter, random_trainer, timed, train_steps
 
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.training.trainer import Trainer
+
+sys.path.append(str(Path(__file__).parents[1]))  # where ablate.py is
+from ablate import read_ablation
 
 
 def main(

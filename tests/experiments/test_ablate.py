@@ -1,4 +1,4 @@
-"""The ablation runner: what is done is not done again, and every run is told apart."""
+"""The ablation runner repeats no finished run, and keeps different runs apart."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import ablate
 import pytest
 import yaml
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+from biglearn_gan.cli.runner import CommandError
+
+ROOT = Path(__file__).parents[2]
 
 
-def rows() -> list[dict[str, object]]:
+def rows() -> list[ablate.Row]:
     measured = [("a", 0, 2.0, 0.75), ("b", 0, 9.0, 0.25), ("a", 1, 4.0, 0.85)]
     return [
         {
@@ -34,37 +36,44 @@ def test_the_table_has_mean_and_standard_deviation_over_seeds() -> None:
     assert lines[3] == "| b | 1 | 9 | 0.25 |"
 
 
-def test_csv_table_and_figure_appear_beside_the_grid(tmp_path: Path) -> None:
-    ablate.write(tmp_path / "some.yaml", rows())
-    with (tmp_path / "some.csv").open(newline="") as file:
+def test_the_csv_the_figure_and_the_tables_hold_the_rows(tmp_path: Path) -> None:
+    results = tmp_path / "new" / "some"
+    ablate.write_results(results, rows())
+    with (tmp_path / "new/some.csv").open(newline="") as file:
         assert [line["variant"] for line in csv.DictReader(file)] == ["a", "b", "a"]
-    assert list(ablate.read_rows(tmp_path / "some.csv").values()) == rows()
+    assert list(ablate.read_rows(tmp_path / "new/some.csv").values()) == rows()
+    assert (tmp_path / "new/some.png").read_bytes().startswith(b"\x89PNG")
     usual = ablate.table(rows(), ["fd joint", "agreement random:0.5"])
-    assert (tmp_path / "some.md").read_text() == usual + "\n"
-    tables = {"What is drawn": ["fd joint"], "What is read": ["agreement glued random:0.5"]}
-    ablate.write(tmp_path / "some.yaml", rows(), tables)
-    drawn, read = (ablate.table(rows(), columns) for columns in tables.values())
-    text = (tmp_path / "some.md").read_text()
-    assert text == f"What is drawn\n\n{drawn}\n\nWhat is read\n\n{read}\n"
-    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+    assert ablate.tables_text(rows()) == usual
+    tables = {"First": ["fd joint"], "Second": ["agreement glued random:0.5"]}
+    first, second = (ablate.table(rows(), columns) for columns in tables.values())
+    assert ablate.tables_text(rows(), tables) == f"First\n\n{first}\n\nSecond\n\n{second}"
 
 
-def carry_out(grid: Path, runs: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, EXPERIMENTS / "ablate.py", grid, "--runs", runs, "--processes", 2]
-    command += words
+def test_unchanged_results_are_not_written_again(tmp_path: Path) -> None:
+    ablate.write_results(tmp_path / "some", rows())
+    files = [tmp_path / "some.csv", tmp_path / "some.png"]
+    before = [file.stat().st_mtime_ns for file in files]
+    ablate.write_results(tmp_path / "some", rows())
+    assert [file.stat().st_mtime_ns for file in files] == before
+    ablate.write_results(tmp_path / "some", rows()[:2])
+    assert all(file.stat().st_mtime_ns > time for file, time in zip(files, before, strict=True))
+
+
+def run_script(ablation: Path, runs: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run the script, with its results beside the YAML file unless another --output is given."""
+    command = [sys.executable, "experiments/ablate.py", ablation, "--runs", runs]
+    command += ["--processes", 2, "--output", ablation.parent, *words]
     return subprocess.run(
-        [str(word) for word in command],
-        cwd=EXPERIMENTS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
-def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
-    grid = tmp_path / "tiny.yaml"
+@pytest.fixture
+def values() -> dict[str, Any]:
+    """An ablation of one variant and two seeds, of a tiny model."""
     small = ["train.max_images=64", "train.batch_size=4", "logging.log_images=16"]
-    values = {
+    return {
         "config": "experiments/digits.yaml",
         "overrides": [*small, "logging.tensorboard=false", "logging.evaluation_time_share=0"],
         "variants": {"narrow": [f"model.{n}.width=16" for n in ("generator", "discriminator")]},
@@ -73,90 +82,135 @@ def test_runs_are_trained_evaluated_and_not_repeated(tmp_path: Path) -> None:
         "num": 100,
         "evaluate": ["--variations", "2"],
     }
-    grid.write_text(yaml.safe_dump(values))
-    misspelt = tmp_path / "misspelt.yaml"
-    for column in ("fd jiont", "df joint", "fd pasted joint", "fd"):
-        misspelt.write_text(yaml.safe_dump(values | {"tables": {"": [column]}}))
-        ended = carry_out(misspelt, tmp_path / "runs")
-        assert ended.returncode == 2
-        assert f"tables: {column!r} must be a measure (fd, " in ended.stderr
-        assert ended.stderr.count("\n") == 1 and not (tmp_path / "runs").exists()
-    first = carry_out(grid, tmp_path / "runs")
+
+
+def test_runs_are_trained_evaluated_and_not_repeated(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
+    tiny.write_text(yaml.safe_dump(values))
+    first = run_script(tiny, runs)
     assert first.returncode == 0, first.stderr
     with (tmp_path / "tiny.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [(line["seed"], line["images"]) for line in found] == [("0", "64"), ("1", "64")]
     assert found[0]["fd joint"] != found[1]["fd joint"]
-    every = sorted((tmp_path / "runs").rglob("metrics.json"))
-    metrics = every[0]
-    written = [metrics.stat().st_mtime_ns for metrics in every]
+    table = ablate.tables_text(list(ablate.read_rows(tmp_path / "tiny.csv").values()))
+    assert first.stdout.endswith(f"{table}\n")
+
+    # Another ablation finds the runs.
+    metrics = sorted(runs.rglob("metrics.json"))
+    written = [file.stat().st_mtime_ns for file in metrics]
     another = tmp_path / "another.yaml"
     another.write_text(
         yaml.safe_dump(values | {"variants": {"slim": values["variants"]["narrow"]}})
     )
-    assert carry_out(another, tmp_path / "runs").returncode == 0
-    assert sorted((tmp_path / "runs").rglob("metrics.json")) == every and len(every) == 2
-    assert [metrics.stat().st_mtime_ns for metrics in every] == written
+    assert run_script(another, runs).returncode == 0
+    assert sorted(runs.rglob("metrics.json")) == metrics and len(metrics) == 2
+    assert [file.stat().st_mtime_ns for file in metrics] == written
     with (tmp_path / "another.csv").open(newline="") as file:
         assert [row | {"variant": "narrow"} for row in csv.DictReader(file)] == found
 
-    log = (metrics.parents[1] / "config.yaml").read_text()
-    (metrics.parents[1] / "config.yaml").write_text(log.replace("batch_size: 4", "batch_size: 8"))
-    ended = carry_out(grid, tmp_path / "runs", "--output", tmp_path / "anew")
-    assert ended.returncode == 1 and "was made with another configuration" in ended.stderr
+    # A run of another configuration is not taken for this one.
+    config = metrics[0].parents[1] / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size: 4", "batch_size: 8"))
+    ended = run_script(tiny, runs, "--output", tmp_path / "anew")
+    assert ended.returncode == 1 and "has a run of another configuration" in ended.stderr
 
-    written = {suffix: grid.with_suffix(suffix).read_bytes() for suffix in (".csv", ".md")}
-    assert carry_out(grid, tmp_path / "no_runs").returncode == 0
+    # The CSV is enough, unless its configuration is another.
+    content = (tmp_path / "tiny.csv").read_bytes()
+    for words in ((), ("--print",)):
+        again = run_script(tiny, tmp_path / "no_runs", *words)
+        assert (again.returncode, again.stdout) == (0, f"{table}\n")
     assert not (tmp_path / "no_runs").exists()
-    lines = written[".csv"].decode().replace(found[0]["configuration"], "of old")
-    (tmp_path / "tiny.csv").write_text(lines)
-    ended = carry_out(grid, tmp_path / "no_runs")
-    assert ended.returncode == 1 and "'narrow', seed 0 is of another configuration" in ended.stderr
-    (tmp_path / "tiny.csv").write_bytes(written[".csv"])
-    assert {suffix: grid.with_suffix(suffix).read_bytes() for suffix in written} == written
+    assert (tmp_path / "tiny.csv").read_bytes() == content
+    (tmp_path / "tiny.csv").write_bytes(content.replace(found[0]["configuration"].encode(), b"old"))
+    ended = run_script(tiny, tmp_path / "no_runs")
+    assert ended.returncode == 1
+    assert "for 'narrow', seed 0, of another configuration" in ended.stderr
 
 
-def test_a_run_is_given_the_threads_of_its_grid(
+def test_only_print_needs_finished_runs(values: dict[str, Any], tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny.yaml"
+    tiny.write_text(yaml.safe_dump(values))
+    ended = run_script(tiny, tmp_path / "runs", "--print")
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("has no run of this ablation: run it without --print\n")
+
+
+@pytest.mark.parametrize("column", ["fd jiont", "df joint", "fd pasted joint", "fd"])
+def test_an_impossible_column_is_rejected_before_anything_runs(
+    column: str, values: dict[str, Any]
+) -> None:
+    ablation = ablate.Ablation.model_validate(values | {"tables": {"": [column]}})
+    with pytest.raises(CommandError, match=f"tables: a column must be .*, not '{column}'$"):
+        ablate.check_columns(ablation)
+
+
+def test_a_run_gets_the_threads_of_its_ablation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = []
+    calls = []
 
     def note(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        given.append((words[3], options["env"]["OMP_NUM_THREADS"]))
+        calls.append((words[3], options["env"]["OMP_NUM_THREADS"]))
         return subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(subprocess, "run", note)
     for threads in ({}, {"threads": 2}):
         values = {"config": "experiments/digits.yaml", "variants": {"x": []}, "seeds": [0]}
-        grid = ablate.Grid.model_validate(values | threads)
-        ablate.Run("x", 0, tmp_path / "runs", grid).carry_out()
-    assert given == [("train", "1"), ("evaluate", "1"), ("train", "2"), ("evaluate", "2")]
+        ablation = ablate.Ablation.model_validate(values | threads)
+        ablate.Run("x", 0, tmp_path / "runs", ablation).train_and_evaluate()
+    assert calls == [("train", "1"), ("evaluate", "1"), ("train", "2"), ("evaluate", "2")]
 
 
-def test_a_column_that_no_run_has_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ablate.CommandError, match="'fd jiont'"):
-        ablate.write(tmp_path / "some.yaml", rows(), {"What is drawn": ["fd joint", "fd jiont"]})
+def test_a_column_that_no_run_has_is_an_error() -> None:
+    with pytest.raises(CommandError, match="no run has the column 'fd jiont'"):
+        ablate.tables_text(rows(), {"": ["fd joint", "fd jiont"]})
 
 
 @pytest.mark.parametrize("text", ["variants: [", "config: experiments/digits.yaml", "sped: 3"])
-def test_a_wrong_grid_is_one_sentence(text: str, tmp_path: Path) -> None:
-    grid = tmp_path / "wrong.yaml"
-    grid.write_text(text)
-    ended = carry_out(grid, tmp_path / "runs")
+def test_a_wrong_file_is_one_sentence(text: str, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(text)
+    ended = run_script(wrong, tmp_path / "runs")
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"ablate: {grid}: ") and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"ablate: {wrong}: ") and ended.stderr.count("\n") == 1
 
 
-def test_a_run_that_fails_is_one_sentence(tmp_path: Path) -> None:
-    grid = tmp_path / "wrong.yaml"
+def test_a_failed_run_is_one_sentence(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
     values = {
         "config": "experiments/digits.yaml",
         "variants": {"x": ["train.sped=3"]},
         "seeds": [0],
     }
-    grid.write_text(yaml.safe_dump(values))
-    ended = carry_out(grid, tmp_path / "runs")
+    wrong.write_text(yaml.safe_dump(values))
+    ended = run_script(wrong, tmp_path / "runs")
     assert ended.returncode == 1
     assert ended.stderr.startswith("ablate: a run failed: ") and ended.stderr.count("\n") == 1
     (log,) = (tmp_path / "runs").rglob("*.log")
     assert "train.sped: unknown key" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments/ablations").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_run_of_a_shipped_ablation_has_its_row(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no run is repeated, and no row is left over."""
+    monkeypatch.chdir(ROOT)
+    ablation = ablate.read_ablation(path)
+    rows = ablate.read_rows(ROOT / ablate.RESULTS / f"{path.stem}.csv")
+    runs = [
+        ablate.Run(variant, seed, Path("runs"), ablation)
+        for variant in ablation.variants
+        for seed in ablation.seeds
+    ]
+    expected = {run.name: (run.variant, run.seed, run.fingerprint) for run in runs}
+    found = {
+        name: (row["variant"], row["seed"], row["configuration"]) for name, row in rows.items()
+    }
+    assert found == expected
+    assert (ROOT / ablate.RESULTS / f"{path.stem}.png").is_file()

@@ -1,4 +1,4 @@
-"""The flow-matching peer: its loss, its steps, and that it is measured by the GAN's protocol."""
+"""Flow matching: its loss, its steps, and its evaluation by the GAN's protocol."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def field(tiny_config: Callable[..., Config]) -> VelocityField:
     return VelocityField(tiny_config())
 
 
-def ask(field: VelocityField, rows: int) -> tuple[Tensor, Tensor]:
-    """Images, and holes of different sizes."""
+def images_and_holes(field: VelocityField, rows: int) -> tuple[Tensor, Tensor]:
+    """Random images and holes of different sizes."""
     size = field.config.data.image_size
     rng = torch.Generator().manual_seed(1)
     hole = torch.rand(rows, *size, generator=rng) < torch.linspace(0.05, 0.6, rows)[:, None, None]
@@ -33,7 +33,7 @@ def ask(field: VelocityField, rows: int) -> tuple[Tensor, Tensor]:
     return 2 * torch.rand(rows, 1, *size, generator=rng) - 1, hole
 
 
-def test_the_loss_is_that_of_the_straight_path(field: VelocityField) -> None:
+def test_the_loss_compares_with_the_velocity_of_a_straight_path(field: VelocityField) -> None:
     rng = torch.Generator().manual_seed(2)
     target = torch.zeros(3, field.config.token_count).bool()
     target[:, :5] = True
@@ -57,23 +57,25 @@ def test_the_loss_is_that_of_the_straight_path(field: VelocityField) -> None:
     assert torch.equal(tokens[:, 5:], real[:, 5:])
 
 
-def test_steps_follow_the_velocity(field: VelocityField, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Along a constant velocity any number of steps arrive at the same place."""
+def test_steps_follow_a_constant_velocity(
+    field: VelocityField, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of steps gives the same result."""
     monkeypatch.setattr(
         field, "forward", lambda tokens, sequence, t: torch.full_like(tokens, 0.125)
     )
-    images, hole = ask(field, 4)
+    images, hole = images_and_holes(field, 4)
     one, many = (FlowModel(field, steps).complete(images, hole, seed=3) for steps in (1, 8))
     torch.testing.assert_close(one, many)
 
 
-def test_it_keeps_what_is_given_and_ignores_what_is_not(field: VelocityField) -> None:
-    images, hole = ask(field, 5)
+def test_known_pixels_stay_and_the_content_of_holes_is_ignored(field: VelocityField) -> None:
+    images, hole = images_and_holes(field, 5)
     model = FlowModel(field, 3)
     assert isinstance(model, CompletionModel)
     drawn = model.complete(images, hole, variations=2, seed=4)
-    kept = ~hole[:, None].expand(-1, 2, -1, -1)
-    assert torch.equal(drawn[:, :, 0][kept], images.expand(-1, 2, -1, -1)[kept])
+    known = ~hole[:, None].expand(-1, 2, -1, -1)
+    assert torch.equal(drawn[:, :, 0][known], images.expand(-1, 2, -1, -1)[known])
     other = torch.where(hole[:, None], torch.rand_like(images), images)
     assert torch.equal(model.complete(other, hole, variations=2, seed=4), drawn)
     assert (drawn[:, 0] != drawn[:, 1]).any()
@@ -81,7 +83,7 @@ def test_it_keeps_what_is_given_and_ignores_what_is_not(field: VelocityField) ->
     torch.testing.assert_close(alone[0], drawn[3])
 
 
-def test_a_training_that_was_stopped_goes_on_as_if_it_never_was(
+def test_an_interrupted_training_ends_with_the_same_weights(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     changes = {"train.max_images": 48, "train.batch_size": 4, "train.warm_start.share": 0.0}
@@ -98,12 +100,12 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_never_was(
     assert not (tmp_path / "whole.pt").exists()
 
 
-def test_the_whole_is_measured_beside_the_gan(
+def test_the_table_has_the_gan_and_every_number_of_steps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "config": Path("experiments/digits.yaml"),
         "output": tmp_path / "flow",
         "images": 64,
@@ -111,14 +113,16 @@ def test_the_whole_is_measured_beside_the_gan(
         "steps": "1,2",
         "num": 70,
     }
-    main(**given, batch_size=32, overrides=None)
+    main(**options, batch_size=32, overrides=None)
     table = capsys.readouterr().out
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
     drawn = ["flow matching, 1 steps", "flow matching, 2 steps"]
     assert names[-4:] == ["GAN, one pass", *drawn, "*floor or ceiling*"]
     before = (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes()
-    main(**given, batch_size=32, overrides=None)  # nothing is done again
+    main(**options, batch_size=32, overrides=None)  # nothing is repeated
     assert capsys.readouterr().out == table
     assert (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes() == before
-    with pytest.raises(CommandError, match="is of another training: choose another --output"):
-        main(**given | {"images": 96}, batch_size=32, overrides=None)
+    with pytest.raises(
+        CommandError, match="holds a training of another configuration: choose another --output"
+    ):
+        main(**options | {"images": 96}, batch_size=32, overrides=None)

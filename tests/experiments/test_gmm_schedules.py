@@ -1,33 +1,28 @@
-"""The table of the simulations is made of what was fitted, and nothing is fitted twice."""
+"""The schedules for 25 Gaussians: missing fits are run, and none is run twice."""
 
 from __future__ import annotations
 
 import csv
-import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gmm_schedules
 import pytest
 import typer
 
 from biglearn_gan.simulations.grid_gmm import OURS, PUBLISHED, TaskChoice
 
-ROOT = Path(__file__).parents[2]
-Script = dict[str, Any]
-
 
 @pytest.fixture
-def script() -> Script:
-    """The script's names, with two variants of three tasks."""
-    names: Script = runpy.run_path(str(ROOT / "experiments" / "simulate_table.py"))[
-        "main"
-    ].__globals__
-    names["VARIANTS"] = {
+def study(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script, with two variants of three tasks."""
+    variants = {
         "ours": (replace(OURS, tasks=3), TaskChoice.big),
         "published": (replace(PUBLISHED, tasks=3), TaskChoice.joint),
     }
-    return names
+    monkeypatch.setattr(gmm_schedules, "VARIANTS", variants)
+    return gmm_schedules
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -35,14 +30,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_what_is_missing_is_fitted_and_printed(
-    script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_missing_fits_are_run_and_printed(
+    study: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "results.csv"
-    script["main"](variant=["published"], seeds=1, results=results, only_print=False)
+    study.main(variant=["published"], seeds=1, results=results, only_print=False)
     first = rows(results)
     assert [(row["variant"], row["seed"]) for row in first] == [("published", "0")]
-    script["main"](variant=None, seeds=2, results=results, only_print=False)
+    study.main(variant=None, seeds=2, results=results, only_print=False)
     found = rows(results)
     assert found[0] == first[0]  # its times included
     expected = {(name, seed) for name in ("ours", "published") for seed in "01"}
@@ -51,13 +46,13 @@ def test_what_is_missing_is_fitted_and_printed(
     printed = capsys.readouterr().out
     assert printed.count("| ours | 2 | 0 |") == 1
     before = results.read_bytes()
-    script["main"](variant=None, seeds=2, results=results, only_print=True)
+    study.main(variant=None, seeds=2, results=results, only_print=True)
     assert results.read_bytes() == before
 
 
-def test_a_line_counts_seeds_and_modes(script: Script) -> None:
-    made = [
-        dict(zip(script["COLUMNS"], ("ours", seed, *values), strict=True))
+def test_a_line_counts_seeds_and_modes(study: Any) -> None:
+    rows = [
+        dict(zip(study.COLUMNS, ("ours", seed, *values), strict=True))
         for seed, values in enumerate(
             (
                 ("25", "0.0001", "0.0002", "3.04", "2.9"),
@@ -66,11 +61,11 @@ def test_a_line_counts_seeds_and_modes(script: Script) -> None:
             )
         )
     ]
-    last = script["table"](made).splitlines()[-1]
+    last = study.table(rows).splitlines()[-1]
     assert last == "| ours | 3 | 2 | 24.3 (23) | 0.0003 (0.2000) | 0.0004 | 3.3 | 3.0 |"
 
 
-def test_an_unknown_variant_is_named(script: Script, tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter, match="'other' is none of 'ours', 'published'"):
-        script["main"](["other"], 1, tmp_path / "results.csv", False)
+def test_an_unknown_variant_is_named(study: Any, tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="must be one of 'ours', 'published', not 'other'"):
+        study.main(["other"], 1, tmp_path / "results.csv", False)
     assert not (tmp_path / "results.csv").exists()

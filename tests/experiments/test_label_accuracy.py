@@ -1,11 +1,12 @@
-"""What is said of a model's labels: read from parts, and drawn."""
+"""The accuracy of predicted labels, and of images generated for labels."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-import label_accuracy as labels
+import label_accuracy
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from biglearn_gan.config import Config
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_model_that_says_three_is_right_as_often_as_threes_are(
+def test_a_model_that_always_predicts_three_is_right_for_threes(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -28,22 +29,25 @@ def test_a_model_that_says_three_is_right_as_often_as_threes_are(
         head.bias.fill_(-100.0)
         head.bias[3] = 0.0
     model.save_pretrained(tmp_path / "model")
-    labels.main(tmp_path / "model", tmp_path / "labels.json", num=50)
-    results = labels.json.loads((tmp_path / "labels.json").read_text())
-    threes = results["read"]["nothing"]["accuracy"]
+    label_accuracy.main(tmp_path / "model", tmp_path / "results.json", num=50)
+    results = json.loads((tmp_path / "results.json").read_text())
+    threes = results["prediction"]["nothing"]["accuracy"]
     assert 0.07 < threes < 0.13
-    for found in results["read"].values():
+    for found in results["prediction"].values():
         assert found["accuracy"] == threes
         assert found["calibration_error"] == pytest.approx(1 - threes, abs=1e-5)
-    assert results["read"]["nothing"]["classifier_accuracy"] > 0.98
-    assert results["drawn"]["test_agreement"] > 0.98
-    assert all(results["drawn"][f"best_of_{count}"] < 0.4 for count in labels.CANDIDATES)
-    assert "of 50 images drawn for a label" in labels.table(results)
+    assert results["prediction"]["nothing"]["classifier_accuracy"] > 0.98
+    assert results["generation"]["test_agreement"] > 0.98
+    assert all(
+        results["generation"][f"best_of_{count}"] < 0.4 for count in label_accuracy.CANDIDATES
+    )
+    header = "| generated for a label | best of 2 | best of 4 | real test images |"
+    assert header in label_accuracy.table(results)
 
 
-def test_a_model_without_labels_is_refused(
+def test_a_model_without_labels_is_rejected(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     BigLearnGAN(tiny_config()).save_pretrained(tmp_path / "model")
-    with pytest.raises(CommandError, match="trained without labels"):
-        labels.main(tmp_path / "model", tmp_path / "labels.json")
+    with pytest.raises(CommandError, match="must be a model with labels"):
+        label_accuracy.main(tmp_path / "model", tmp_path / "results.json")

@@ -1,41 +1,56 @@
-"""Timing a press of the page's button: it computes what the page computes, as often as asked."""
+"""The speed benchmark times training, sampling, and clicks in the demo."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from page import main, slanted_stroke
+import speed
 
 from biglearn_gan.demo.session import DemoResult, DemoSession
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_press_is_a_completion_of_the_painted_stroke(
+def test_a_click_completes_the_painted_stroke(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    asked: list[tuple[int, int, float]] = []
+    calls: list[tuple[int, int, float]] = []
     complete = DemoSession.complete
 
     def watched(self: DemoSession, image: object, hole: object, **options: int) -> DemoResult:
-        asked.append((options["variations"], options["seed"], float(hole.float().mean())))  # type: ignore[attr-defined]
+        calls.append((options["variations"], options["seed"], float(hole.float().mean())))  # type: ignore[attr-defined]
         return complete(self, image, hole, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(DemoSession, "complete", watched)
-    main("checkpoints/digits", variations="3,1", presses=2)
-    assert [press[:2] for press in asked] == [(1, 0), (1, 0), (1, 1), (3, 0), (3, 1)]
-    assert all(0.1 < share < 0.5 for *_, share in asked)
+    speed.demo("checkpoints/digits", variations="3,1", clicks=2)
+    assert [call[:2] for call in calls] == [(1, 0), (1, 0), (1, 1), (3, 0), (3, 1)]
+    assert all(0.1 < share < 0.5 for *_, share in calls)
     header, _, *rows = capsys.readouterr().out.splitlines()
-    assert header == "| variations | seconds a press, median | longest |"
+    assert header == "| variations | seconds per click, median | longest |"
     cells = [[float(cell) for cell in row.strip("| ").split(" | ")] for row in rows]
     assert [row[0] for row in cells] == [1, 3]
     assert all(0 < median <= longest for _, median, longest in cells)
 
 
-def test_the_stroke_goes_from_corner_to_corner() -> None:
-    paint = slanted_stroke((60, 40))
+def test_the_stroke_runs_from_corner_to_corner() -> None:
+    paint = speed.slanted_stroke((60, 40))
     alpha = paint.getchannel("A")
     assert alpha.getpixel((1, 1)) == alpha.getpixel((30, 20)) == alpha.getpixel((58, 38)) == 255
     assert alpha.getpixel((55, 3)) == alpha.getpixel((3, 35)) == 0
+
+
+def test_the_table_has_training_and_sampling(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed, "PEAK_SECONDS", 0.01)
+    speed.model(ROOT / "experiments/digits.yaml", ["train.batch_size=2"], steps=4)
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert header == "| what | measured |"
+    names = [row.split("|")[1].strip() for row in rows]
+    for phase in ("warm start", "adversarial training"):
+        for part in ("speed", "share of peak", "tasks", "generator forward", "everything else"):
+            assert f"{phase}: {part}" in names
+    assert "adversarial training: discriminator forward" in names
+    assert names[-1] == "sampling: `model.sample(512)`"
