@@ -1,7 +1,7 @@
 """Measure speed and memory of training and sampling, and how long a click in the demo takes.
 
     python experiments/benchmarks/speed.py model --config experiments/digits.yaml [KEY=VALUE ...]
-    python experiments/benchmarks/speed.py demo --checkpoint checkpoints/mnist
+    python experiments/benchmarks/speed.py page --checkpoint checkpoints/mnist
 
 The first command compares speeds with the machine's matrix-multiply peak, measured in the same
 process, so that machines can be compared: "share of peak" is the floating-point operations of
@@ -74,7 +74,7 @@ def model(
 
 
 @app.command()
-def demo(
+def page(
     checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
     variations: Annotated[str, typer.Option(help="Numbers of variations.")] = "1,6,8,16",
     clicks: Annotated[int, typer.Option(min=1, help="Clicks per number of variations.")] = 20,

@@ -24,7 +24,7 @@ def test_a_click_completes_the_painted_stroke(
         return complete(self, image, hole, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(DemoSession, "complete", watched)
-    speed.demo("checkpoints/digits", variations="3,1", clicks=2)
+    speed.page("checkpoints/digits", variations="3,1", clicks=2)
     assert [call[:2] for call in calls] == [(1, 0), (1, 0), (1, 1), (3, 0), (3, 1)]
     assert all(0.1 < share < 0.5 for *_, share in calls)
     header, _, *rows = capsys.readouterr().out.splitlines()
