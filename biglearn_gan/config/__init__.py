@@ -1,18 +1,17 @@
-"""The configuration of a run: its sections, presets and checks, and reading it from YAML; no
-torch.
-"""
+"""The configuration of a run: its keys, presets and checks, and how it is read; no torch."""
 
 from biglearn_gan.config.loading import load_config, parse_config
 from biglearn_gan.config.schema import (
-    GRID_SIZE,
+    GRID_FIELD_SIZE,
     Config,
-    ConfigError,
     DataConfig,
     DataSetName,
     FieldName,
     GeneratorConfig,
     HoleColor,
     NetworkConfig,
+)
+from biglearn_gan.config.schema_tasks import (
     PatternName,
     PresetName,
     RatioLaw,
@@ -20,9 +19,10 @@ from biglearn_gan.config.schema import (
     TaskComponent,
     TasksConfig,
 )
+from biglearn_gan.config.values import ConfigError
 
 __all__ = [
-    "GRID_SIZE",
+    "GRID_FIELD_SIZE",
     "Config",
     "ConfigError",
     "DataConfig",

@@ -1,42 +1,30 @@
-"""Impossible combinations of values that are allowed each by itself."""
+"""Checks of values that are allowed one by one but not together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from biglearn_gan.config.schema import (
-    CLASSES_OF,
-    GRID_SIZE,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    PresetName,
-    Selection,
-    TasksConfig,
-    WarmStartConfig,
-)
-from biglearn_gan.config.task_presets import PRESETS, components_of
+from biglearn_gan.config.schema import GRID_FIELD_SIZE, NUM_CLASSES, DataConfig, ModelConfig
+from biglearn_gan.config.schema_tasks import PresetName, Selection, TasksConfig
+from biglearn_gan.config.schema_training import LossConfig, TrainConfig, WarmStartConfig
+from biglearn_gan.config.task_presets import PRESETS, task_components
 
 
 def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
-    """Impossible combinations, wherever the sections involved are valid by themselves."""
+    """One sentence for each impossible combination.
+
+    Args:
+        sections: the sections that are valid by themselves, by name.
+    """
     task_problems = list(_check_tasks(sections["tasks"])) if "tasks" in sections else []
     yield from task_problems
     if "model" in sections:
-        for role in ("generator", "discriminator"):
-            network = getattr(sections["model"], role)
-            if network.width % network.heads:
-                yield (
-                    f"model.{role}.heads: {network.heads} heads do not divide the width "
-                    f"{network.width}; choose a divisor of {network.width}"
-                )
+        yield from _check_heads(sections["model"])
     if "data" in sections:
-        yield from _check_field(sections["data"], sections.get("model"))
+        yield from _check_data_set(sections["data"], sections.get("model"))
         yield from _check_missing(sections["data"])
         yield from _check_labels(sections["data"])
-        if sections["data"].name == "colored_mnist" and sections["data"].channels != 3:
-            yield "data.channels: colored_mnist has 3 channels, not 1"
     if "tasks" in sections and "model" in sections:
         yield from _check_tokens(sections["tasks"], sections["model"])
     if "data" in sections and "model" in sections:
@@ -44,18 +32,32 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
     if "loss" in sections:
         yield from _check_loss(sections["loss"])
     if "train" in sections:
-        train = sections["train"]
-        budgets = {"max_images": train.max_images, "max_minutes": train.max_minutes}
-        yield from _one_of("train", budgets)
-        if train.initial_model is not None and train.warm_start.share > 0:
-            yield (
-                "train.warm_start.share: a run from train.initial_model plays from the start; set "
-                f"it to 0, not {train.warm_start.share}"
-            )
+        yield from _check_train(sections["train"])
+        warm_start = sections["train"].warm_start
         if "model" in sections:
-            yield from _check_hand_over(train.warm_start, sections["model"])
+            yield from _check_transfer(warm_start, sections["model"])
         if "tasks" in sections and not task_problems:
-            yield from _check_warm_tasks(train.warm_start, sections["tasks"])
+            yield from _check_warm_start_tasks(warm_start, sections["tasks"])
+
+
+def _check_heads(model: ModelConfig) -> Iterator[str]:
+    for role in ("generator", "discriminator"):
+        network = getattr(model, role)
+        if network.width % network.heads:
+            yield (
+                f"model.{role}.heads: {network.heads} heads do not divide the width "
+                f"{network.width}; choose a divisor of {network.width}"
+            )
+
+
+def _check_train(train: TrainConfig) -> Iterator[str]:
+    budgets = {"max_images": train.max_images, "max_minutes": train.max_minutes}
+    yield from _one_of("train", budgets)
+    if train.initial_model is not None and train.warm_start.share > 0:
+        yield (
+            "train.warm_start.share: a run from train.initial_model has no warm start; set it to "
+            f"0, not {train.warm_start.share}"
+        )
 
 
 def _check_patches(data: DataConfig, model: ModelConfig) -> Iterator[str]:
@@ -74,30 +76,35 @@ def _check_missing(data: DataConfig) -> Iterator[str]:
     sources = {"hole": missing.hole, "alpha": missing.alpha, "masks": missing.masks}
     yield from _one_of("data.missing", {name: value or None for name, value in sources.items()})
     if missing.alpha and data.name != "folder":
-        yield f"data.missing.alpha: {data.name} has no transparent pixels; only a folder's can"
+        yield f"data.missing.alpha: {data.name} has no transparent pixels; this is for a folder"
     if missing.masks and data.name != "folder":
-        yield f"data.missing.masks: {data.name} has no mask files; only a folder's images can"
+        yield f"data.missing.masks: {data.name} has no mask files; this is for a folder"
 
 
 def _check_labels(data: DataConfig) -> Iterator[str]:
     if data.classes is not None and not (data.labels and data.name == "folder"):
-        yield "data.classes: only a folder with data.labels: true says how many classes it has"
+        yield "data.classes: this key is only for a folder with data.labels: true; remove it"
     if data.labels and data.name == "folder" and data.classes is None:
-        yield "data.classes: with data.labels: true, say how many class folders there are"
-    if data.labels and data.name != "folder" and data.name not in CLASSES_OF:
-        yield f"data.labels: {data.name} has no labels"
+        yield "data.classes: with data.labels: true, set it to the number of class folders"
+    if data.labels and data.name != "folder" and data.name not in NUM_CLASSES:
+        yield f"data.labels: {data.name} has no labels; set it to false"
 
 
-def _check_field(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
-    """Gaussian fields are gray, not symmetric and without bounds."""
+def _check_data_set(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
+    if data.name == "colored_mnist" and data.channels != 3:
+        yield "data.channels: colored_mnist has 3 channels, not 1"
     if data.gaussian_field is None:
         return
-    if data.gaussian_field == "grid" and data.image_size != GRID_SIZE:
-        yield f"data.image_size: {data.name} has {list(GRID_SIZE)}, not {list(data.image_size)}"
+    if data.gaussian_field == "grid" and data.image_size != GRID_FIELD_SIZE:
+        expected = list(GRID_FIELD_SIZE)
+        yield f"data.image_size: {data.name} has {expected}, not {list(data.image_size)}"
     if data.channels != 1:
         yield f"data.channels: {data.name} has 1 channel, not {data.channels}"
     if data.horizontal_flip:
-        yield f"data.horizontal_flip: a mirrored {data.name} is another distribution; set it false"
+        yield (
+            f"data.horizontal_flip: a mirrored {data.name} has another distribution; set it to "
+            "false"
+        )
     if model is not None and model.generator.output == "tanh":
         yield (
             f"model.generator.output: 'tanh' cannot draw {data.name}, whose values have no bounds; "
@@ -112,9 +119,9 @@ def _check_tasks(tasks: TasksConfig) -> Iterator[str]:
     if tasks.components is None:
         return
     if tasks.weights:
-        yield "tasks.weights: they are for a preset; a list of components has its own"
+        yield "tasks.weights: this key is for a preset; give each component its own weight"
     if sum(component.weight for component in tasks.components) <= 0:
-        yield "tasks.components: the weights sum to nothing; at least one must be above 0"
+        yield "tasks.components: all weights are 0; at least one must be above 0"
     for number, component in enumerate(tasks.components):
         for role in ("union", "target"):
             selection = getattr(component, role)
@@ -126,23 +133,23 @@ def _check_weights(tasks: TasksConfig, preset: PresetName) -> Iterator[str]:
     for name in tasks.weights:
         if name not in names:
             yield f"tasks.weights.{name}: the components of {preset!r} are {', '.join(names)}"
-    if not components_of(tasks):
-        yield "tasks.weights: they sum to nothing; at least one must be above 0"
+    if not task_components(tasks):
+        yield "tasks.weights: all weights are 0; at least one must be above 0"
 
 
 def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
     if tasks.partial_patches > 0 and model.patch_size == 1:
-        yield "tasks.partial_patches: a patch of one pixel (model.patch_size 1) cannot keep a part"
+        yield "tasks.partial_patches: no hole cuts through a patch of one pixel; set it to 0"
     for number, component in enumerate(tasks.components or ()):
         if component.domain == "orthogonal" and tasks.partial_patches > 0:
             yield (
-                f"tasks.components.{number}.domain: in an 'orthogonal' domain a token holds no "
-                "pixels that tasks.partial_patches could keep"
+                f"tasks.components.{number}.domain: a token of an 'orthogonal' domain holds no "
+                "pixels; set tasks.partial_patches to 0"
             )
         if component.domain == "orthogonal" and model.generator.output == "tanh":
             yield (
-                f"tasks.components.{number}.domain: 'orthogonal' mixes tokens into values without "
-                "bounds, which 'tanh' cannot draw; set model.generator.output: linear"
+                f"tasks.components.{number}.domain: 'tanh' cannot draw the values of an "
+                "'orthogonal' domain, which have no bounds; set model.generator.output: linear"
             )
 
 
@@ -152,65 +159,59 @@ def _check_selection(key: str, selection: Selection) -> Iterator[str]:
             yield f"{key}.ratio: the pattern 'everything' takes no ratio"
         return
     if selection.ratio is None:
-        yield (
-            f"{key}.ratio: the pattern {selection.pattern!r} needs one of uniform, beta, fixed, "
-            "count"
-        )
+        yield (f"{key}.ratio: the pattern {selection.pattern!r} needs one of uniform, fixed, count")
         return
     yield from _one_of(f"{key}.ratio", dict(selection.ratio))
-    uniform, beta = selection.ratio.uniform, selection.ratio.beta
+    uniform = selection.ratio.uniform
     if uniform is not None and not uniform[0] <= uniform[1] <= 1:
         yield f"{key}.ratio.uniform: [{uniform[0]}, {uniform[1]}] is not a range inside [0, 1]"
-    if beta is not None and min(beta) <= 0:
-        yield f"{key}.ratio.beta: [{beta[0]}, {beta[1]}] must both be above 0"
 
 
 def _one_of(key: str, values: Mapping[str, Any]) -> Iterator[str]:
     given = [name for name, value in values.items() if value is not None]
     if len(given) != 1:
-        yield f"{key}: give exactly one of {', '.join(values)}, not {' and '.join(given) or 'none'}"
+        yield f"{key}: set exactly one of {', '.join(values)}, not {' and '.join(given) or 'none'}"
 
 
 def _check_loss(loss: LossConfig) -> Iterator[str]:
     if loss.logistic == 0 and loss.relativistic == 0:
-        yield "loss: logistic and relativistic are both 0; the game needs at least one of them"
+        yield "loss: logistic and relativistic are both 0; set at least one of them above 0"
     if loss.communication > 0 and loss.logistic == 0:
         yield (
-            "loss.communication: needs loss.logistic above 0, because relativistic logits are "
-            "defined only up to a constant per source"
+            "loss.communication: it needs loss.logistic above 0, because relativistic logits are "
+            "defined only up to a constant for each source"
         )
-    if loss.communication_from > 0 and loss.communication == 0:
-        yield "loss.communication_from: loss.communication is 0, so no term can enter"
     penalty = loss.penalty
     if loss.reuse_fake_pass and penalty.interval == 1 and max(penalty.r1, penalty.r2) > 0:
         yield (
-            "loss.reuse_fake_pass: steps with a penalty share no pass, and with "
-            "loss.penalty.interval 1 every step has one"
+            "loss.reuse_fake_pass: steps with a penalty cannot reuse the pass, and with "
+            "loss.penalty.interval 1 every step has one; set the interval above 1"
         )
     if loss.energy_score > 0 and loss.fakes_per_real < 2:
         yield (
-            f"loss.energy_score: needs loss.fakes_per_real of at least 2, not {loss.fakes_per_real}"
+            "loss.energy_score: it needs loss.fakes_per_real of at least 2, not "
+            f"{loss.fakes_per_real}"
         )
 
 
-def _check_hand_over(warm_start: WarmStartConfig, model: ModelConfig) -> Iterator[str]:
+def _check_transfer(warm_start: WarmStartConfig, model: ModelConfig) -> Iterator[str]:
     if warm_start.share == 0 or warm_start.transfer == "nothing":
         return
-    generator, discriminator = model.generator, model.discriminator
-    compared = ("width",) if warm_start.transfer == "embedding" else ("width", "heads")
-    for name in compared:
-        ours, theirs = getattr(generator, name), getattr(discriminator, name)
-        if ours != theirs:
+    for name in ("width", "heads"):
+        generator, discriminator = (
+            getattr(network, name) for network in (model.generator, model.discriminator)
+        )
+        if generator != discriminator:
             yield (
                 f"train.warm_start.transfer: {warm_start.transfer!r} needs networks of equal "
-                f"{name}, but the generator has {ours} and the discriminator {theirs}"
+                f"{name}, but the generator has {generator} and the discriminator {discriminator}"
             )
 
 
-def _check_warm_tasks(warm_start: WarmStartConfig, tasks: TasksConfig) -> Iterator[str]:
-    conditional = any(c.target.pattern != "everything" for c in components_of(tasks))
-    if warm_start.share > 0 and warm_start.tasks == "conditional" and not conditional:
+def _check_warm_start_tasks(warm_start: WarmStartConfig, tasks: TasksConfig) -> Iterator[str]:
+    has_conditional = any(c.target.pattern != "everything" for c in task_components(tasks))
+    if warm_start.share > 0 and not has_conditional:
         yield (
-            "train.warm_start.tasks: 'conditional' leaves nothing of these tasks, which all "
-            "generate from nothing; set train.warm_start.share to 0"
+            "train.warm_start.share: the warm start needs tasks with a source, and none of these "
+            "has one; set it to 0"
         )

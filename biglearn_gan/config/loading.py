@@ -1,8 +1,7 @@
-"""The configuration of a run: YAML files, overrides, and every error message about them.
+"""Reads a configuration: YAML files, overrides, and all error messages about them.
 
-A configuration is read with :func:`load_config`, which reports *all* problems at once as one
-:class:`ConfigError`, each line naming the key, the value that was given and what is allowed.
-Nothing here needs torch, data or the network.
+All problems are reported together in one :class:`ConfigError`. Each line names the key, its value
+and what is allowed. Nothing here needs torch, data or the network.
 """
 
 from __future__ import annotations
@@ -16,28 +15,29 @@ import yaml
 from pydantic import ValidationError
 
 from biglearn_gan.config.checks import cross_check
-from biglearn_gan.config.schema import (
-    Config,
-    ConfigError,
-    Section,
-)
+from biglearn_gan.config.schema import Config
+from biglearn_gan.config.upgrade import upgrade
+from biglearn_gan.config.values import ConfigError, Section
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Read a YAML file, apply ``key.sub=value`` overrides and check everything.
+def load_config(path: str | Path, overrides: Iterable[str] = (), *, stored: bool = False) -> Config:
+    """Read a YAML file, apply overrides and check all values.
 
-    An override of one kind of budget (``train.max_images`` or ``train.max_minutes``) replaces the
-    file's other kind.
+    Args:
+        path: the file.
+        overrides: ``key.sub=value``. A budget of one kind (``train.max_images`` or
+            ``train.max_minutes``) replaces the file's budget of the other kind.
+        stored: see :func:`parse_config`.
 
     Raises:
-        ConfigError: the file is missing, empty or no mapping, an override has no ``=``, or any
-            value is not allowed; every problem found is in ``problems``.
+        ConfigError: the file cannot be read or is not a YAML mapping, an override has no ``=``, or
+            a value is not allowed; ``problems`` has all of them.
     """
     path = Path(path)
     values = _read_yaml(path)
     problems = _apply_overrides(values, overrides)
     try:
-        config = parse_config(values)
+        config = parse_config(values, stored=stored)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems:
@@ -45,9 +45,18 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     return config
 
 
-def parse_config(values: Mapping[str, Any]) -> Config:
-    """Check plain values section by section, then across sections; raise all problems together."""
-    problems: list[str] = []
+def parse_config(values: Mapping[str, Any], *, stored: bool = False) -> Config:
+    """Check plain values section by section, then across sections.
+
+    Args:
+        values: nested dictionaries, as in a YAML or JSON file.
+        stored: whether a program wrote them, in a run or a checkpoint. Old names of keys are then
+            translated without a word.
+
+    Raises:
+        ConfigError: a value is missing or not allowed; ``problems`` has all of them.
+    """
+    values, problems = upgrade(values, stored)
     for key in values:
         if key not in Config.model_fields:
             problems.append(_unknown_key(str(key), Config.model_fields))
@@ -71,14 +80,14 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that reads ``2e-3`` as a number (as YAML 1.2 does) and refuses a key given twice."""
+    """Reads ``2e-3`` as a number, as YAML 1.2 does, and refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
+                    None, None, f"the key {key!r} is there twice", node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -104,9 +113,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         raise ConfigError([f"{path}: the file is empty"])
     if not isinstance(values, dict):
-        raise ConfigError(
-            [f"{path}: holds {values!r}, where sections such as 'data:' are expected"]
-        )
+        raise ConfigError([f"{path}: sections such as 'data:' are expected, not {values!r}"])
     return values
 
 
@@ -134,12 +141,12 @@ def _apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> list[s
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> str | None:
-    """Set ``key.sub`` to a value; the problem if a list is in the way."""
+    """Set ``key.sub`` to a value; return the problem if a list is in the way."""
     *parents, last = key.split(".")
     here = values
     for depth, parent in enumerate(parents):
         if isinstance(here.get(parent), list):
-            return f"{key}: {'.'.join(parents[: depth + 1])} is a list; override it whole"
+            return f"{key}: {'.'.join(parents[: depth + 1])} is a list; override the whole list"
         if not isinstance(here.get(parent), dict):
             here[parent] = {}
         here = here[parent]
@@ -148,7 +155,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> str | None:
 
 
 def _describe(section: str, item: Any) -> str:
-    """One sentence for one pydantic error: key, value given, what is allowed."""
+    """One sentence for one pydantic error: the key, its value and what is allowed."""
     location = [part for part in item["loc"] if not str(part).startswith("function-")]
     key = ".".join([section, *map(str, location)])
     if item["type"] == "extra_forbidden":
@@ -174,7 +181,7 @@ def _allowed_keys(section: str, location: list[Any]) -> list[str]:
 
 
 def _section_type(annotation: Any) -> Any:
-    """The section class inside ``X``, ``X | None`` or ``list[X] | None``."""
+    """The section class in ``X``, ``X | None`` or ``list[X] | None``."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     for inner in getattr(annotation, "__args__", ()):

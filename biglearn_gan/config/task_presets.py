@@ -1,10 +1,10 @@
-"""Named mixtures of tasks, and the mixture that a configuration asks for."""
+"""Named mixtures of tasks, and the mixture of a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from biglearn_gan.config.schema import Selection, TaskComponent, TasksConfig
+from biglearn_gan.config.schema_tasks import Selection, TaskComponent, TasksConfig
 
 
 def _select(pattern: str, *, inverted: bool = False, **law: object) -> Selection:
@@ -12,13 +12,13 @@ def _select(pattern: str, *, inverted: bool = False, **law: object) -> Selection
 
 
 PRESETS: dict[str, tuple[TaskComponent, ...]] = {
-    # A plain GAN: all tokens from nothing.
+    # A plain GAN: all tokens, without a source.
     "joint": (TaskComponent(name="joint", weight=1.0),),
-    # Masked language modeling: few scattered targets, nearly all is given.
+    # Masked language modeling: few scattered targets, all other tokens given.
     "bert": (TaskComponent(name="bert", weight=1.0, target=_select("iid", fixed=0.15)),),
-    # Masked autoencoding: many scattered targets, a quarter is given.
+    # Masked autoencoding: many scattered targets, a quarter of the tokens given.
     "mae": (TaskComponent(name="mae", weight=1.0, target=_select("iid", fixed=0.75)),),
-    # Autoregression in raster order: the next token given all before it, the future absent.
+    # Autoregression in raster order: the next token given all earlier ones, later ones absent.
     "causal": (
         TaskComponent(
             name="causal",
@@ -36,7 +36,7 @@ PRESETS: dict[str, tuple[TaskComponent, ...]] = {
             target=_select("iid", count=1),
         ),
     ),
-    # Free-form holes of up to half of the image (hole sizes as LaMa's), everything else given.
+    # Free-form holes of up to half of the image (sizes as in LaMa), everything else given.
     "inpainting": (
         TaskComponent(name="strokes", weight=0.5, target=_select("strokes", uniform=[0.1, 0.5])),
         TaskComponent(name="boxes", weight=0.5, target=_select("rectangle", uniform=[0.1, 0.5])),
@@ -69,14 +69,14 @@ PRESETS: dict[str, tuple[TaskComponent, ...]] = {
 }
 
 
-def components_of(tasks: TasksConfig) -> tuple[TaskComponent, ...]:
-    """The mixture that a configuration asks for, without components of weight 0."""
+def task_components(tasks: TasksConfig) -> tuple[TaskComponent, ...]:
+    """The mixture of a configuration, without components of weight 0."""
     mixture: Iterable[TaskComponent] = tasks.components or ()
     if tasks.preset is not None:
-        mixture = [_weighed(component, tasks.weights) for component in PRESETS[tasks.preset]]
+        mixture = [_with_weight(component, tasks.weights) for component in PRESETS[tasks.preset]]
     return tuple(component for component in mixture if component.weight > 0)
 
 
-def _weighed(component: TaskComponent, weights: Mapping[str, float]) -> TaskComponent:
+def _with_weight(component: TaskComponent, weights: Mapping[str, float]) -> TaskComponent:
     weight = weights.get(component.name, component.weight)
     return component.model_copy(update={"weight": weight})

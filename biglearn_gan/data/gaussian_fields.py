@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from biglearn_gan.config import GRID_SIZE, FieldName
+from biglearn_gan.config import GRID_FIELD_SIZE, FieldName
 from biglearn_gan.gaussian_mixture import GaussianMixture, equal_mixture
 
 BUMP_CENTERS = ((1 / 4, 1 / 4), (1 / 4, 3 / 4), (3 / 4, 1 / 2))
@@ -42,7 +42,7 @@ def gaussian_field(name: FieldName, image_size: tuple[int, int]) -> GaussianMixt
 
     Args:
         name: ``smooth``, ``rough``, ``mixture`` or ``grid``.
-        image_size: (height, width) in pixels; ``GRID_SIZE`` for ``grid``.
+        image_size: (height, width) in pixels; ``GRID_FIELD_SIZE`` for ``grid``.
 
     Raises:
         ValueError: an unknown name, or a ``grid`` of another size.
@@ -54,11 +54,13 @@ def gaussian_field(name: FieldName, image_size: tuple[int, int]) -> GaussianMixt
             return _stationary(0.25 * (-_differences(image_size).norm(dim=-1) / 2.0).exp())
         case "mixture":
             return _bump_mixture(image_size)
-        case "grid" if image_size == GRID_SIZE:
+        case "grid" if image_size == GRID_FIELD_SIZE:
             axis = torch.arange(-4.0, 4.5, 2.0, dtype=torch.float64)
             return equal_mixture(torch.cartesian_prod(axis, axis), 0.05)
         case "grid":
-            raise ValueError(f"the grid of Gaussians has {GRID_SIZE} pixels, not {image_size}")
+            raise ValueError(
+                f"the grid of Gaussians has {GRID_FIELD_SIZE} pixels, not {image_size}"
+            )
     raise ValueError(f"a Gaussian field is smooth, rough, mixture or grid, not {name!r}")
 
 

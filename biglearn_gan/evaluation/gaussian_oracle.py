@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, TaskComponent
-from biglearn_gan.config.task_presets import PRESETS, components_of
+from biglearn_gan.config.task_presets import PRESETS, task_components
 from biglearn_gan.errors import UsageError
 from biglearn_gan.evaluation.records import Record
 from biglearn_gan.gaussian_mixture import ConditionalMixture, GaussianMixture
@@ -133,7 +133,7 @@ def evaluate_oracle(
             raise OracleError(f"the models are of {ours} and of {theirs}, not of the same")
         others = [
             task.name
-            for task in components_of(joint_model.config.tasks)
+            for task in task_components(joint_model.config.tasks)
             if {task.union.pattern, task.target.pattern} != {"everything"}
         ]
         if others:

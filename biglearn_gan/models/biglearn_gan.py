@@ -33,6 +33,7 @@ from biglearn_gan.models.checkpoint import (
     check_folder,
     weights_file,
 )
+from biglearn_gan.models.factory import upgrade_state_dict
 from biglearn_gan.models.input_checks import (
     WITHOUT_LABELS,
     LabelError,
@@ -129,12 +130,12 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             local_files_only=local_files_only,
         )
         try:
-            model = cls(parse_config(model_kwargs.get("config", {})))
+            model = cls(parse_config(model_kwargs.get("config", {}), stored=True))
         except ConfigError as error:
             problems = "; ".join(error.problems)
             raise CheckpointError(f"{model_id}/{CONFIG_NAME}: {problems}") from None
         try:
-            model.load_state_dict(load_file(weights), strict=True)
+            model.load_state_dict(upgrade_state_dict(load_file(weights)), strict=True)
         except SafetensorError as error:
             raise CheckpointError(f"{weights}: is not a safetensors file ({error})") from None
         except RuntimeError as error:
@@ -288,7 +289,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         check_values(images, seen, self._bounded)
         patch_size = self.config.model.patch_size
         source = tokens_covered(seen, patch_size)
-        kept = self._kept(seen, ~source)
+        kept = self._known_values(seen, ~source)
         return self.label_probabilities(patchify(images, patch_size), source, ~source, kept)
 
     def score(
@@ -329,7 +330,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         patch_size = self.config.model.patch_size
         judged = tokens_touched(asked, patch_size)
         source_tokens = tokens_covered(given, patch_size) & ~judged
-        masks = TokenMasks(source_tokens, judged, self._kept(given & ~asked, judged))
+        masks = TokenMasks(source_tokens, judged, self._known_values(given & ~asked, judged))
         return self.critic_logits(patchify(images, patch_size), masks, labels)
 
     def rank(
@@ -391,10 +392,10 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         patch_size = self.config.model.patch_size
         target = tokens_touched(holes, patch_size)
         source = ~target & ~tokens_touched(away, patch_size)
-        masks = TokenMasks(source, target, self._kept(~(holes | away), target))
+        masks = TokenMasks(source, target, self._known_values(~(holes | away), target))
         return patchify(images, patch_size), masks
 
-    def _kept(
+    def _known_values(
         self, given: Bool[Tensor, "N H W"], target: Bool[Tensor, "N L"]
     ) -> Bool[Tensor, "N L P"] | None:
         """The values of target tokens that are given, None for a model that cannot read them."""

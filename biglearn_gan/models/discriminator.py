@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from biglearn_gan.config import NetworkConfig
-from biglearn_gan.models.embeddings import (
-    EMBEDDING_STD,
-    LabelEmbedding,
-    PatchEmbedding,
-)
+from biglearn_gan.models.embeddings import EMBEDDING_STD, LabelEmbedding, PatchEmbedding
 from biglearn_gan.models.generator import Generator
 from biglearn_gan.models.transformer import Transformer, rms_norm
 from biglearn_gan.tasks.token_masks import TokenSequence
 
 
 class Discriminator(nn.Module):
-    """f(x; S, T): one logit for the tokens of S ∪ T and their roles.
+    """f(x; S, T): one logit for the tokens of S ∪ T and their roles; high = real.
 
     Args:
         token_count: L, tokens of an image.
         token_dim: P, values of a token.
-        config: width, depth and heads.
-        num_classes: of a model that reads labels.
-        partial_patches: whether targets may keep some of their values.
+        config: sizes of the transformer.
+        num_classes: classes of the label; None for a model without labels.
+        partial_patches: whether target tokens can have known values.
     """
 
     def __init__(
@@ -39,7 +37,7 @@ class Discriminator(nn.Module):
         super().__init__()
         width = config.width
         self.embedding = PatchEmbedding(token_count, token_dim, width, partial_patches)
-        del self.embedding.unknown
+        del self.embedding.mask_token
         self.class_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
         self.trunk = Transformer(width, config.depth, config.heads)
         self.head = nn.Linear(2 * width, 1)
@@ -48,6 +46,12 @@ class Discriminator(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, " B"]:
+        """The logit of each row.
+
+        Args:
+            tokens: values of the present tokens, source and target.
+            sequence: positions and roles of the tokens; with labels in a model with labels.
+        """
         x = self.embedding(tokens, sequence)  # (B, M, D)
         if self.label is not None:
             assert sequence.labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
@@ -57,19 +61,20 @@ class Discriminator(nn.Module):
         summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)
         return self.head(summary).squeeze(-1)  # (B,)
 
-    def start_from(self, generator: Generator, hand_over: str) -> None:
-        """Take over what the generator has learned of reading tokens.
+    def init_from_generator(
+        self, generator: Generator, transfer: Literal["nothing", "trunk"]
+    ) -> None:
+        """Start from a generator's weights.
 
         Args:
-            generator: a generator of the same width (and heads, for the trunk).
-            hand_over: ``embedding`` for values (kept ones, too), positions, roles and labels;
-                ``trunk`` for these and the transformer's blocks, as many as both networks have;
-                ``nothing``.
+            generator: a generator of the same width and heads.
+            transfer: ``trunk`` copies the embeddings and as many transformer blocks as both
+                networks have; ``nothing`` copies nothing.
         """
-        if hand_over in ("embedding", "trunk"):
-            self.embedding.load_state_dict(generator.embedding.state_dict(), strict=False)
-            if self.label is not None and generator.label is not None:
-                self.label.load_state_dict(generator.label.state_dict())
-        if hand_over == "trunk":
-            for ours, theirs in zip(self.trunk.blocks, generator.trunk.blocks, strict=False):
-                ours.load_state_dict(theirs.state_dict(), strict=False)
+        if transfer == "nothing":
+            return
+        self.embedding.load_state_dict(generator.embedding.state_dict(), strict=False)
+        if self.label is not None and generator.label is not None:
+            self.label.load_state_dict(generator.label.state_dict())
+        for own, trained in zip(self.trunk.blocks, generator.trunk.blocks, strict=False):
+            own.load_state_dict(trained.state_dict(), strict=False)

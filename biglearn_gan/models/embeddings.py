@@ -1,4 +1,4 @@
-"""How tokens enter a network: patches, labels, and the sources as a whole."""
+"""The inputs of both networks: embeddings of patches and labels, and a summary of the sources."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from biglearn_gan.models.transformer import rms_norm
 from biglearn_gan.tasks.token_masks import TokenSequence
 
 EMBEDDING_STD = 0.5
-"""Initial standard deviation of positions, roles, mask and class token: at the usual 0.02,
-completions ignore where and what they are for a long time (measured on MNIST and digits)."""
+"""Initial standard deviation of positions, roles, mask token and class token. With the usual 0.02,
+completions ignore their source and positions for a long time (measured on MNIST and digits)."""
 
 
 class PatchEmbedding(nn.Module):
-    """The input side of image patches, one kind of token: value + position + role.
+    """Embeds image patches: value + position + role (source or target).
 
-    Given values are embedded linearly; a token that is still to be generated is the learned mask
-    token instead. With ``partial_patches`` a linear map of the given values of such a token, and of
-    which they are, is added. In a transformed domain y = A x a token stands at the same mixture of
-    positions as it is of values, Σ_j A_ij position_j. Another kind of token is another module with
-    this call.
+    In a transformed domain y = A x, a token's position is the same mixture as its value:
+    Σ_j A_ij position_j. Another kind of token needs another module with the same ``forward``.
+
+    Args:
+        token_count: L, tokens of an image.
+        token_dim: P, values of a token.
+        width: D.
+        partial_patches: whether target tokens can have known values.
     """
 
     def __init__(self, token_count: int, token_dim: int, width: int, partial_patches: bool = False):
@@ -30,48 +33,46 @@ class PatchEmbedding(nn.Module):
         self.value = nn.Linear(token_dim, width)
         self.position = nn.Parameter(EMBEDDING_STD * torch.randn(token_count, width))
         self.role = nn.Parameter(EMBEDDING_STD * torch.randn(2, width))
-        self.unknown = nn.Parameter(EMBEDDING_STD * torch.randn(width))
-        self.kept = nn.Linear(2 * token_dim, width, bias=False) if partial_patches else None
+        self.mask_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
+        self.known_values = nn.Linear(2 * token_dim, width, bias=False) if partial_patches else None
 
     def forward(
-        self,
-        tokens: Float[Tensor, "B M P"],
-        sequence: TokenSequence,
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, "B M D"]:
-        values = self.value(tokens) + self._embed_known_values(tokens, sequence.kept)
-        return self._add_position_and_role(values, sequence)
+        """Embed the values of all tokens, as the discriminator reads them."""
+        x = self.value(tokens) + self._embed_known_values(tokens, sequence)
+        return self._add_position_and_role(x, sequence)
 
     def embed_masked(
-        self,
-        tokens: Float[Tensor, "B M P"],
-        sequence: TokenSequence,
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, "B M D"]:
-        """The same with every target's value replaced by the mask token, but for what it keeps."""
-        values = torch.where(sequence.is_target[..., None], self.unknown, self.value(tokens))
-        values = values + self._embed_known_values(tokens, sequence.kept)
-        return self._add_position_and_role(values, sequence)
+        """Embed source values only: a target gets the mask token, plus its known values."""
+        x = torch.where(sequence.is_target[..., None], self.mask_token, self.value(tokens))
+        x = x + self._embed_known_values(tokens, sequence)
+        return self._add_position_and_role(x, sequence)
 
-    def _embed_known_values(self, tokens: Tensor, kept: Tensor | None) -> Tensor | float:
-        if kept is None:
+    def _embed_known_values(self, tokens: Tensor, sequence: TokenSequence) -> Tensor | float:
+        """A linear map of the known values of targets and of their mask; 0 if there are none."""
+        is_known = sequence.known_values
+        if is_known is None:
             return 0.0
-        assert self.kept is not None, "tasks.partial_patches above 0 makes a model that reads them"
-        given = torch.where(kept, tokens, 0.0)
-        return self.kept(torch.cat([given, kept.to(tokens.dtype)], dim=-1))
+        assert self.known_values is not None, "known values need tasks.partial_patches above 0"
+        values = torch.where(is_known, tokens, 0.0)
+        return self.known_values(torch.cat([values, is_known.to(tokens.dtype)], dim=-1))
 
-    def _add_position_and_role(self, values: Tensor, sequence: TokenSequence) -> Tensor:
+    def _add_position_and_role(self, x: Tensor, sequence: TokenSequence) -> Tensor:
         if sequence.transforms is None:
-            # Not by indexing, whose gradient several threads would sum in no fixed order.
-            places = F.embedding(sequence.positions, self.position)
+            # The gradient of indexing would be summed in no fixed order on several threads.
+            position = F.embedding(sequence.positions, self.position)
         else:
-            places = sequence.transforms @ self.position
-        return values + places + F.embedding(sequence.is_target.long(), self.role)
+            position = sequence.transforms @ self.position
+        return x + position + F.embedding(sequence.is_target.long(), self.role)
 
 
 class LabelEmbedding(nn.Module):
-    """The input side of an image's label, another kind of token: its class, or the mask token.
+    """Embeds the label of an image as one token: its class, or a mask token if it is unknown.
 
-    Which of them it is says its role, known or unknown, and there is one place for it: neither has
-    an embedding.
+    It needs neither position nor role: there is one label, and the mask token says its role.
     """
 
     def __init__(self, num_classes: int, width: int):
@@ -79,21 +80,21 @@ class LabelEmbedding(nn.Module):
         self.value = nn.Parameter(EMBEDDING_STD * torch.randn(num_classes + 1, width))
 
     def forward(self, labels: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 D"]:
-        """``UNKNOWN_LABEL`` (-1) is the last row, the mask token."""
+        """Embed classes; ``UNKNOWN_LABEL`` (-1) is the last row."""
         return F.embedding(labels.remainder(len(self.value)), self.value)[:, None]
 
 
 class SourceSummary(nn.Module):
-    """What is given says as a whole: a sum of one two-layer map of each token; 0 for none."""
+    """Sum-pooled MLP embedding of the source tokens (only the last bias if there are none)."""
 
     def __init__(self, token_count: int, width: int):
         super().__init__()
-        self.rise = nn.Linear(width, 2 * width)
-        self.fall = nn.Linear(2 * width, width)
+        self.fc1 = nn.Linear(width, 2 * width)
+        self.fc2 = nn.Linear(2 * width, width)
         self.scale = token_count**-0.5
 
     def forward(
-        self, x: Float[Tensor, "B M D"], is_given: Bool[Tensor, "B M"]
+        self, x: Float[Tensor, "B M D"], is_source: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        given = F.gelu(self.rise(rms_norm(x))) * is_given[..., None]
-        return self.fall(self.scale * given.sum(dim=1))
+        hidden = F.gelu(self.fc1(rms_norm(x))) * is_source[..., None]
+        return self.fc2(self.scale * hidden.sum(dim=1))

@@ -1,10 +1,8 @@
-"""The generator and the discriminator: both read the tokens of S ∪ T, their places and their roles.
-
-Absent tokens never enter a network: callers gather the M present tokens of each row (any order,
-see ``TokenMasks.sequence``), so cost follows ``|S| + |T|``.
-"""
+"""Builds the two networks of a configuration, and fits the weights of trained ones to it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -15,28 +13,59 @@ from biglearn_gan.models.generator import Generator
 
 
 def build_networks(config: Config) -> tuple[Generator, Discriminator]:
-    """Both networks of a configuration, with random weights."""
+    """The generator and the discriminator of a configuration, with random weights."""
     shape = (config.token_count, config.token_dim)
-    reads = (config.data.num_classes, config.reads_partial_patches)
-    generator = Generator(*shape, config.model.generator, *reads)
-    return generator, Discriminator(*shape, config.model.discriminator, *reads)
+    inputs = (config.data.num_classes, config.reads_partial_patches)
+    generator = Generator(*shape, config.model.generator, *inputs)
+    return generator, Discriminator(*shape, config.model.discriminator, *inputs)
 
 
-def adapt_state_dict(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a trained network, for one of the same settings but for what it reads.
+def adapt_state_dict(trained: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a trained network for a new one of the same sizes that reads other inputs.
 
-    Where it read no kept pixels, that layer is 0; what reads and predicts labels stays ours where
-    it knew none, or another number of classes.
+    Args:
+        trained: state dict of the trained network.
+        new: state dict of the new network, with random weights.
+
+    Returns:
+        The trained weights. The layer of known values is 0 if the trained network had none. All
+        weights of labels stay those of ``new`` if the number of classes differs.
     """
+    adapted = {name: torch.zeros_like(new[name]) for name in new if ".known_values." in name}
+    adapted |= trained
+    if _label_rows(trained) != _label_rows(new):
+        adapted = {name: value for name, value in adapted.items() if not _is_of_label(name)}
+        adapted |= {name: value for name, value in new.items() if _is_of_label(name)}
+    return adapted
 
-    def label_rows(weights: dict[str, Tensor]) -> int:
-        return len(weights.get("label.value", ()))  # one more than classes, for unknown
 
-    def of_labels(name: str) -> bool:
-        return name.startswith(("label.", "label_head."))
+_RENAMED_KEYS = {
+    "embedding.kept.": "embedding.known_values.",
+    "embedding.unknown": "embedding.mask_token",
+    "summary.rise.": "summary.fc1.",
+    "summary.fall.": "summary.fc2.",
+}
+"""Parts of the names of weights in older files, and what replaced them."""
 
-    taken = {name: torch.zeros_like(ours[name]) for name in ours if ".kept." in name} | theirs
-    if label_rows(theirs) != label_rows(ours):
-        taken = {name: value for name, value in taken.items() if not of_labels(name)}
-        taken |= {name: value for name, value in ours.items() if of_labels(name)}
-    return taken
+
+def upgrade_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights, in the same order, under the names that the networks have now.
+
+    Weights may be those of one network or of a whole model, whose names begin with the network's.
+    """
+    upgraded = {}
+    for name, value in weights.items():
+        new_name = name
+        for old, new in _RENAMED_KEYS.items():
+            new_name = new_name.replace(old, new)
+        upgraded[new_name] = value
+    return upgraded
+
+
+def _label_rows(weights: Mapping[str, Tensor]) -> int:
+    """Rows of the label's embedding: the number of classes and one; 0 without labels."""
+    return len(weights.get("label.value", ()))
+
+
+def _is_of_label(name: str) -> bool:
+    return name.startswith(("label.", "label_head."))

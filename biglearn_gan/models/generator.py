@@ -10,24 +10,25 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from biglearn_gan.config import GeneratorConfig
-from biglearn_gan.models.embeddings import (
-    LabelEmbedding,
-    PatchEmbedding,
-    SourceSummary,
-)
+from biglearn_gan.models.embeddings import LabelEmbedding, PatchEmbedding, SourceSummary
 from biglearn_gan.models.transformer import Transformer
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The generator's random inputs, standard normal: ``z`` of an image, one more of each token."""
+    """The random inputs of the generator, standard normal.
+
+    Attributes:
+        z: the latent of each row.
+        token_noise: noise of each token.
+    """
 
     z: Float[Tensor, "B Z"]
     token_noise: Float[Tensor, "B M N"]
 
     def rows(self, index: Int64[Tensor, " R"] | slice) -> Noise:
-        """Some of the rows."""
+        """The noise of some rows."""
         return Noise(self.z[index], self.token_noise[index])
 
     def to(self, device: torch.device) -> Noise:
@@ -36,18 +37,18 @@ class Noise:
 
 
 class Generator(nn.Module):
-    """p(x_T | x_S): target tokens from source tokens and noise, in one forward pass.
+    """p(x_T | x_S): draws target tokens from source tokens and noise, in one forward pass.
 
-    The latent enters where something is generated. Every block is modulated by it *and* by the
-    source together (co-modulation, Zhao et al. 2021, arXiv 2103.10428): modulated by the latent
-    alone, completions follow the latent where they should follow their source (measured).
+    Latent and token noise enter at target tokens. Each block is also modulated by the latent *and*
+    a summary of the source (co-modulation, Zhao et al. 2021, arXiv 2103.10428). If the latent alone
+    modulates the blocks, completions follow it where they should follow their source (measured).
 
     Args:
         token_count: L, tokens of an image.
         token_dim: P, values of a token.
-        config: width, depth, heads, noise sizes and the output's range.
-        num_classes: C, of a model that reads and predicts labels.
-        partial_patches: whether targets may keep some of their values.
+        config: sizes of the transformer and the noise, and the range of the output.
+        num_classes: C, classes of the label; None for a model without labels.
+        partial_patches: whether target tokens can have known values.
     """
 
     def __init__(
@@ -78,24 +79,28 @@ class Generator(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise
     ) -> Float[Tensor, "B M P"]:
-        """Generate the targets; source tokens and kept values are returned untouched.
+        """Generate the targets; source tokens and known values are returned unchanged.
 
-        Whatever else ``tokens`` holds at target places is ignored. With the ``tanh`` output values
-        lie in [-1, 1]. A model with labels needs those of ``sequence``: classes where they are
-        given, ``UNKNOWN_LABEL`` where not.
+        Args:
+            tokens: values of the present tokens; unknown values of targets are ignored.
+            sequence: positions and roles of the tokens; with labels in a model with labels.
+            noise: see :meth:`draw_noise`.
+
+        Returns:
+            Tokens with generated targets, in [-1, 1] if the output is ``tanh``.
         """
-        hidden = self._hidden_states(tokens, sequence, noise)  # (B, M or M + 1, D)
-        generated = self.head(hidden[:, : tokens.shape[1]])  # (B, M, P)
+        states = self._encode(tokens, sequence, noise)  # (B, M or M + 1, D)
+        generated = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
         if self.config.output == "tanh":
             generated = generated.tanh()
-        return torch.where(sequence.generated, generated, tokens)  # (B, M, P)
+        return torch.where(sequence.generated_values, generated, tokens)  # (B, M, P)
 
     def label_logits(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, "B C"]:
-        """Logits of p(y | x_S), the label's distribution given what of x is given; no noise.
+        """Logits of p(y | x_S), the label given the source; without noise.
 
-        Labels of ``sequence`` are not read.
+        The labels of ``sequence`` are ignored.
         """
         assert self.label_head is not None, "only a model with labels predicts them"
         rows, length, _ = tokens.shape
@@ -104,32 +109,31 @@ class Generator(nn.Module):
             tokens.new_zeros(rows, length, self.config.token_noise_dim),
         )
         unknown = sequence.positions.new_full((rows,), UNKNOWN_LABEL)
-        hidden = self._hidden_states(tokens, replace(sequence, labels=unknown), no_noise)
-        return self.label_head(hidden[:, -1])
+        states = self._encode(tokens, replace(sequence, labels=unknown), no_noise)  # (B, M + 1, D)
+        return self.label_head(states[:, -1])  # (B, C)
 
-    def _hidden_states(
+    def _encode(
         self, tokens: Tensor, sequence: TokenSequence, noise: Noise
     ) -> Float[Tensor, "B _ D"]:
-        """The trunk's output for every token, and for the label, which comes last."""
+        """The trunk's output at each token, then at the label in a model with labels."""
         x = self.embedding.embed_masked(tokens, sequence)  # (B, M, D)
-        is_given = ~sequence.is_target  # (B, M)
-        if sequence.kept is not None:
-            is_given = is_given | sequence.kept.any(dim=-1)
+        is_source = ~sequence.is_target  # (B, M)
+        if sequence.known_values is not None:
+            is_source = is_source | sequence.known_values.any(dim=-1)
         latent = self.latent(noise.z)  # (B, D)
-        per_token = self.config.token_noise_scale * self.token_noise(noise.token_noise)  # (B, M, D)
-        added = sequence.is_target[..., None] * (latent[:, None] + per_token)  # (B, M, D)
+        token_noise = self.config.token_noise_scale * self.token_noise(noise.token_noise)
+        injected = sequence.is_target[..., None] * (latent[:, None] + token_noise)  # (B, M, D)
         if self.label is not None:
             labels = sequence.labels
             assert labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(labels)], dim=1)  # (B, M + 1, D)
-            added = F.pad(added, (0, 0, 0, 1))  # (B, M + 1, D)
-            is_given = torch.cat([is_given, labels[:, None] != UNKNOWN_LABEL], dim=1)  # (B, M + 1)
-        summary = self.summary(x, is_given)  # (B, D)
-        style = F.gelu(self.mix(torch.cat([latent, summary], dim=1)))  # (B, D)
-        return self.trunk(x + added, style)
+            injected = F.pad(injected, (0, 0, 0, 1))  # (B, M + 1, D)
+            is_source = torch.cat([is_source, labels[:, None] != UNKNOWN_LABEL], dim=1)
+        style = torch.cat([latent, self.summary(x, is_source)], dim=1)  # (B, 2 D)
+        return self.trunk(x + injected, F.gelu(self.mix(style)))
 
     def draw_noise(self, rows: int, length: int, rng: torch.Generator) -> Noise:
-        """Standard normal noise of ``rows`` sequences of ``length`` tokens, on ``rng``'s device."""
+        """Noise for ``rows`` sequences of ``length`` tokens, on the device of ``rng``."""
         device = rng.device
         shape = (rows, length, self.config.token_noise_dim)
         z = torch.randn(rows, self.config.latent_dim, generator=rng, device=device)

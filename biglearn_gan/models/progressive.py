@@ -67,6 +67,7 @@ def parts_in_order(
         until = select_lowest(scores, masks.target, (counts * step + steps - 1) // steps)
         part = until & ~before
         rows = part.any(dim=1).nonzero()[:, 0]
-        kept = None if masks.kept is None else (masks.kept & part[..., None])[rows]
-        yield rows, TokenMasks((masks.source | before)[rows], part[rows], kept)
+        known = masks.known_values
+        known = None if known is None else (known & part[..., None])[rows]
+        yield rows, TokenMasks((masks.source | before)[rows], part[rows], known)
         before = until

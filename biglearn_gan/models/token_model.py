@@ -28,7 +28,12 @@ from biglearn_gan.models.input_checks import (
 from biglearn_gan.models.progressive import OrderName, checked_order, parts_in_order
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens, scatter_tokens
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks, TokenSequence
+from biglearn_gan.tasks.token_masks import (
+    UNKNOWN_LABEL,
+    TokenMasks,
+    TokenSequence,
+    present_tokens,
+)
 
 CHUNK_ROWS = 64
 """Rows of every inference pass; fewer are padded."""
@@ -162,7 +167,7 @@ class TokenModel(nn.Module):
         tokens: Float[Tensor, "N L P"],
         source: Bool[Tensor, "N L"],
         target: Bool[Tensor, "N L"],
-        kept: Bool[Tensor, "N L P"] | None = None,
+        known_values: Bool[Tensor, "N L P"] | None = None,
     ) -> Float[Tensor, "N Y"]:
         """p(y | x_S) from tokens; targets are hidden, as in training, and may be none.
 
@@ -173,10 +178,10 @@ class TokenModel(nn.Module):
         if self.config.data.num_classes is None:
             raise LabelError(WITHOUT_LABELS)
         self._check_precision()
-        given = source if kept is None else source | kept.any(dim=2)
+        given = source if known_values is None else source | known_values.any(dim=2)
         distinct, inverse = _distinct(given, target)
         if len(distinct) < len(tokens):
-            some = None if kept is None else kept[distinct]
+            some = None if known_values is None else known_values[distinct]
             alike = (tokens[distinct], source[distinct], target[distinct], some)
             return self.label_probabilities(*alike)[inverse]
         probabilities = torch.empty(len(tokens), self.config.data.num_classes)
@@ -184,13 +189,9 @@ class TokenModel(nn.Module):
         counts = union.sum(dim=1)
         for count in counts.unique().tolist():
             for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                positions = union[rows].nonzero()[:, 1].view(len(rows), count)
-                sequence = TokenSequence(
-                    positions,
-                    target[rows].gather(1, positions),
-                    kept=None if kept is None else gather_tokens(kept[rows], positions),
-                )
-                present = gather_tokens(tokens[rows], positions)
+                known = None if known_values is None else known_values[rows]
+                sequence = present_tokens(source[rows], target[rows], known)
+                present = gather_tokens(tokens[rows], sequence.positions)
                 every = _padding(len(rows))
                 logits = self.generator.label_logits(
                     present[every].to(self.device), sequence.rows(every).to(self.device)
@@ -212,7 +213,7 @@ class TokenModel(nn.Module):
             return labels
         asked = masks.rows(rows)
         probabilities = self.label_probabilities(
-            tokens[rows], asked.source, asked.target, asked.kept
+            tokens[rows], asked.source, asked.target, asked.known_values
         )
         cumulative = probabilities.double().cumsum(dim=1)
         row, variation = (labels[rows] == UNKNOWN_LABEL).nonzero().T

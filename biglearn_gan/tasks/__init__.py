@@ -1,3 +1,1 @@
-"""Tasks: source and target tokens, the patterns and holes they come from, and the distribution
-q(S, T).
-"""
+"""Tasks: source and target tokens, patterns and holes, and the task distribution q(S, T)."""

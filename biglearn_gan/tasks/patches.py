@@ -1,7 +1,7 @@
-"""Images to tokens and back, and pixel masks to token masks and back.
+"""Conversions between images and tokens, and between pixel masks and token masks.
 
-A token is one square patch, flattened channel by channel; tokens count row by row from the top
-left. ``L`` is the number of tokens of an image and ``P = C * patch_size**2`` the values of one.
+A token is one square patch, flattened channel by channel. Tokens are numbered row by row from the
+top left. An image has ``L`` tokens, each with ``P = C * patch_size**2`` values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from torch import Tensor
 
 
 def patchify(images: Shaped[Tensor, "B C H W"], patch_size: int) -> Shaped[Tensor, "B L P"]:
-    """Cut images into tokens; H and W must be multiples of ``patch_size``."""
+    """Cut images into tokens.
+
+    Raises:
+        ValueError: the height or width is not a multiple of ``patch_size``.
+    """
     batch, channels, height, width = images.shape
     if height % patch_size or width % patch_size:
         raise ValueError(f"images of {height} x {width} do not divide into patches of {patch_size}")
@@ -36,7 +40,7 @@ def unpatchify(
 def gather_tokens(
     tokens: Shaped[Tensor, "B L P"], positions: Int64[Tensor, "B M"]
 ) -> Shaped[Tensor, "B M P"]:
-    """The tokens that stand at ``positions``, in that order."""
+    """The tokens at ``positions``, in that order."""
     return tokens.gather(1, positions[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
@@ -50,18 +54,18 @@ def scatter_tokens(
 
 
 def tokens_touched(pixels: Bool[Tensor, "B H W"], patch_size: int) -> Bool[Tensor, "B L"]:
-    """True for each token of which at least one pixel is True."""
+    """Mark each token in which at least one pixel is True."""
     return patchify(pixels[:, None], patch_size).any(-1)
 
 
 def tokens_covered(pixels: Bool[Tensor, "B H W"], patch_size: int) -> Bool[Tensor, "B L"]:
-    """True for each token of which every pixel is True."""
+    """Mark each token in which every pixel is True."""
     return patchify(pixels[:, None], patch_size).all(-1)
 
 
 def pixels_of_tokens(
     tokens: Bool[Tensor, "B L"], grid_size: tuple[int, int], patch_size: int
 ) -> Bool[Tensor, "B H W"]:
-    """True for each pixel of each token that is True."""
+    """Mark every pixel of each token that is True."""
     values = tokens[..., None].expand(-1, -1, patch_size**2)
     return unpatchify(values, grid_size, patch_size)[:, 0]

@@ -1,4 +1,9 @@
-"""Patterns of tokens, each an order in which they are chosen."""
+"""Patterns of tokens: scattered, a rectangle, brush strokes, and others.
+
+A pattern is an *order* of the tokens of an image: its first ``n`` tokens are the pattern with
+exactly ``n`` tokens. A rectangle, for example, grows from its center outwards. So every pattern
+exists in every size, and rows of one batch can have different patterns of one size.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from biglearn_gan.config import PatternName
 def select_lowest(
     scores: Float[Tensor, "B L"], eligible: Bool[Tensor, "B L"], counts: Int64[Tensor, " B"]
 ) -> Bool[Tensor, "B L"]:
-    """Mark, in each row, the ``counts`` eligible tokens with the lowest scores."""
+    """Mark the ``counts`` eligible tokens with the lowest scores in each row."""
     order = scores.masked_fill(~eligible, math.inf).argsort(dim=1)
     in_order = torch.arange(scores.shape[1]).expand_as(order) < counts[:, None]
     return torch.zeros_like(eligible).scatter(1, order, in_order)
@@ -25,13 +30,13 @@ def select_lowest(
 def pattern_scores(
     pattern: PatternName, grid_size: tuple[int, int], rows: int, rng: torch.Generator
 ) -> Float[Tensor, "rows L"]:
-    """Draw ``rows`` orders of a pattern: the lowest scores come first.
+    """Draw ``rows`` orders of a pattern; tokens with the lowest scores come first.
 
     Args:
-        pattern: a name of ``PatternName`` other than ``everything``, which needs no order.
+        pattern: any pattern but ``everything``, which has no order.
         grid_size: tokens per column and per row.
         rows: number of independent draws.
-        rng: source of randomness, on the CPU.
+        rng: random numbers, on the CPU.
     """
     return _SCORES[pattern](grid_size, rows, rng)
 
@@ -52,7 +57,7 @@ def _iid(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
 
 
 def _rectangle(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
-    """Grown from a random point in a max-norm that is stretched at random."""
+    """Grows from a random point in a max-norm with a random aspect ratio."""
     draws = _uniform(4, rows, 1, rng=rng)
     height, width = grid_size
     stretch = torch.exp2(2 * draws[2] - 1)
@@ -63,7 +68,7 @@ def _rectangle(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> T
 
 
 def _half_plane(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
-    """Everything on one side of a line; half of the lines are parallel to an axis."""
+    """One side of a random line; half of the lines are parallel to an axis."""
     draws = _uniform(2, rows, 1, rng=rng)
     quarter_turns = torch.where(draws[0] < 0.5, 4 * draws[1], (4 * draws[1]).floor())
     angle = quarter_turns * (math.pi / 2)
@@ -73,7 +78,7 @@ def _half_plane(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> 
 
 
 def _center(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
-    """Grown from the middle with the proportions of the grid; ties in random order."""
+    """Grows from the middle with the aspect ratio of the grid; ties are in random order."""
     height, width = grid_size
     y, x = _coordinates(grid_size)
     vertical = (y - (height - 1) / 2).abs() / height
@@ -81,12 +86,8 @@ def _center(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tens
     return torch.maximum(vertical, horizontal) + 1e-3 * _iid(grid_size, rows, rng)
 
 
-def _border(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
-    return -_center(grid_size, rows, rng)
-
-
 def _strokes(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
-    """Distance to a random line of two segments, as a brush of growing width paints it."""
+    """Distance to a random line of two segments: a brush stroke of growing width."""
     size = torch.tensor(grid_size)
     corners = _uniform(rows, 1, 3, 2, rng=rng) * size - 0.5
     tokens = torch.stack(_coordinates(grid_size), dim=-1)[:, None]
@@ -101,7 +102,7 @@ def _raster_prefix(grid_size: tuple[int, int], rows: int, rng: torch.Generator) 
 
 
 def _grid(grid_size: tuple[int, int], rows: int, rng: torch.Generator) -> Tensor:
-    """Every other row and column (a quarter), then their diagonal neighbors (a checkerboard)."""
+    """Every other row and column first (a quarter), then the other half of a checkerboard."""
     offsets = (_uniform(2, rows, 1, rng=rng) < 0.5).float()
     y, x = _coordinates(grid_size)
     odd_row, odd_column = (y + offsets[0]) % 2, (x + offsets[1]) % 2
@@ -114,7 +115,6 @@ _SCORES: dict[str, Callable[[tuple[int, int], int, torch.Generator], Tensor]] = 
     "rectangle": _rectangle,
     "half_plane": _half_plane,
     "center": _center,
-    "border": _border,
     "strokes": _strokes,
     "raster_prefix": _raster_prefix,
     "grid": _grid,

@@ -1,12 +1,12 @@
-"""Token masks, and the patterns that they are drawn from. Polarity is stated here and nowhere else.
+"""Source, target and absent tokens. This file defines the polarity of every mask.
 
-``source`` and ``target`` are boolean, True = the token is a member: source tokens are given,
-target tokens are generated, and a token that is neither is *absent*: not shown to any network,
-not scored, marginalized out. Of a target token some values may be *kept*, True = given.
-
-A pattern is an *order* of the tokens of each image: its first ``n`` tokens are the pattern with
-exactly ``n`` tokens. A rectangle, for example, is grown from its center outwards. So every pattern
-exists in every size, and a batch can ask for equal sizes of different patterns.
+======================  ==========================================================================
+``source``              True = the token is given.
+``target``              True = the token is generated.
+neither                 The token is *absent*: no network reads it and no loss scores it.
+``known_values``        True = this value of a target token is given, as in a patch that a hole
+                        cuts through.
+======================  ==========================================================================
 """
 
 from __future__ import annotations
@@ -21,23 +21,26 @@ from torch import Tensor
 from biglearn_gan.tasks.patches import gather_tokens
 
 UNKNOWN_LABEL = -1
-"""Stands for the class of an image whose label is not given."""
+"""The class of an image whose label is not given."""
 
 
 @dataclass(frozen=True)
 class TokenMasks:
-    """Source and target tokens of a batch of tasks, (B, L) each, and what targets keep.
+    """The source and target tokens of each row of a batch.
 
-    ``kept`` is None where every target is generated whole.
+    Attributes:
+        source: tokens that are given.
+        target: tokens that are generated.
+        known_values: values of target tokens that are given; None if there are none.
 
     Raises:
         ValueError: the shapes differ, a token is both source and target, a row has no target, or
-            a token that is no target keeps something.
+            a token that is not a target has known values.
     """
 
     source: Bool[Tensor, "B L"]
     target: Bool[Tensor, "B L"]
-    kept: Bool[Tensor, "B L P"] | None = None
+    known_values: Bool[Tensor, "B L P"] | None = None
 
     def __post_init__(self) -> None:
         if self.source.shape != self.target.shape:
@@ -49,8 +52,8 @@ class TokenMasks:
             raise ValueError("source and target must be disjoint, but a token is in both")
         if not self.target.any(dim=1).all():
             raise ValueError("every row needs at least one target token")
-        if self.kept is not None and (self.kept.any(dim=2) & ~self.target).any():
-            raise ValueError("only targets keep values, but another token does")
+        if self.known_values is not None and (self.known_values.any(dim=2) & ~self.target).any():
+            raise ValueError("only target tokens can have known values, but another token has some")
 
     @property
     def union(self) -> Bool[Tensor, "B L"]:
@@ -71,53 +74,54 @@ class TokenMasks:
                 "rows of one batch must have equally many present tokens, but they have between "
                 f"{int(counts.min())} and {int(counts.max())}; group them by that count"
             )
-        positions = union.nonzero()[:, 1].view(-1, count)
-        kept = None if self.kept is None else gather_tokens(self.kept, positions)
-        return TokenSequence(positions, self.target.gather(1, positions), kept=kept)
+        return present_tokens(self.source, self.target, self.known_values)
 
     def rows(self, index: Int64[Tensor, " R"] | slice) -> TokenMasks:
-        """Some of the rows."""
-        kept = None if self.kept is None else self.kept[index]
-        return TokenMasks(self.source[index], self.target[index], kept)
+        """The masks of some rows."""
+        known_values = None if self.known_values is None else self.known_values[index]
+        return TokenMasks(self.source[index], self.target[index], known_values)
 
     def to(self, device: torch.device | str) -> TokenMasks:
         """The same masks on another device."""
-        kept = None if self.kept is None else self.kept.to(device)
-        return TokenMasks(self.source.to(device), self.target.to(device), kept)
+        known_values = None if self.known_values is None else self.known_values.to(device)
+        return TokenMasks(self.source.to(device), self.target.to(device), known_values)
 
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """The M present tokens of each row: where they stand in the grid, and which are targets.
+    """The M present tokens of each row, as the networks read them.
 
-    In a transformed domain y = A x a token is a mixture of all places, and ``transforms`` holds its
-    row of A; it is None where every row of the batch stays in the data's own domain. ``labels``
-    hold the class of each image, one more source token, or ``UNKNOWN_LABEL``; they are None in a
-    model without labels. ``kept`` marks values of targets that are given, None for none.
+    Attributes:
+        positions: where each token stands in the image's grid, 0 to L - 1.
+        is_target: True = the token is generated, False = it is given.
+        transforms: each token's row of A, in a transformed domain y = A x; None if every row is in
+            the data's own domain.
+        labels: the class of each image or ``UNKNOWN_LABEL``; None in a model without labels.
+        known_values: values of target tokens that are given; None if there are none.
     """
 
     positions: Int64[Tensor, "B M"]
     is_target: Bool[Tensor, "B M"]
     transforms: Float[Tensor, "B M L"] | None = None
     labels: Int64[Tensor, " B"] | None = None
-    kept: Bool[Tensor, "B M P"] | None = None
+    known_values: Bool[Tensor, "B M P"] | None = None
 
     @property
-    def generated(self) -> Bool[Tensor, "B M #P"]:
-        """The values that are generated."""
+    def generated_values(self) -> Bool[Tensor, "B M #P"]:
+        """True = the value is generated: targets without their known values."""
         target = self.is_target[..., None]
-        return target if self.kept is None else target & ~self.kept
+        return target if self.known_values is None else target & ~self.known_values
 
     def rows(self, index: Int64[Tensor, " R"] | slice) -> TokenSequence:
-        """Some of the rows."""
+        """The sequences of some rows."""
         return self._map(lambda value: value[index])
 
     def to(self, device: torch.device) -> TokenSequence:
-        """The same sequence on another device."""
+        """The same sequences on another device."""
         return self._map(lambda value: value.to(device))
 
     def repeat(self, times: int) -> TokenSequence:
-        """The whole batch ``times`` times in a row."""
+        """The whole batch, ``times`` times in a row."""
         return self._map(lambda value: value.repeat(times, *[1] * (value.ndim - 1)))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> TokenSequence:
@@ -126,5 +130,21 @@ class TokenSequence:
             function(self.is_target),
             None if self.transforms is None else function(self.transforms),
             None if self.labels is None else function(self.labels),
-            None if self.kept is None else function(self.kept),
+            None if self.known_values is None else function(self.known_values),
         )
+
+
+def present_tokens(
+    source: Bool[Tensor, "B L"],
+    target: Bool[Tensor, "B L"],
+    known_values: Bool[Tensor, "B L P"] | None,
+) -> TokenSequence:
+    """The source and target tokens of rows that have equally many, in raster order.
+
+    Unlike :class:`TokenMasks`, a row may have no target.
+    """
+    union = source | target
+    positions = union.nonzero()[:, 1].view(len(union), int(union[0].sum()))
+    if known_values is not None:
+        known_values = gather_tokens(known_values, positions)
+    return TokenSequence(positions, target.gather(1, positions), known_values=known_values)

@@ -21,7 +21,7 @@ from torch.optim import Adam
 
 from biglearn_gan.config import Config
 from biglearn_gan.models.discriminator import Discriminator
-from biglearn_gan.models.factory import adapt_state_dict, build_networks
+from biglearn_gan.models.factory import adapt_state_dict, build_networks, upgrade_state_dict
 from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.rng import Stream, make_rng
@@ -171,7 +171,8 @@ class AdversarialTraining:
 
     def hand_over(self) -> None:
         """Start the discriminator from what the warm start taught the generator."""
-        self.discriminator.start_from(self.generator, self.config.train.warm_start.transfer)
+        transfer = self.config.train.warm_start.transfer
+        self.discriminator.init_from_generator(self.generator, transfer)
 
     def train_step(self, batch: GameBatch, sizes: StepSizes, penalize: bool) -> StepResult:
         """One update of the discriminator, then one of the generator, on the same fakes.
@@ -217,7 +218,7 @@ class AdversarialTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where :meth:`state_dict` was taken."""
         for name, network in self._networks().items():
-            network.load_state_dict(state[name])
+            network.load_state_dict(upgrade_state_dict(state[name]))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"{name}_optimizer"])
 
@@ -379,8 +380,10 @@ class AdversarialTraining:
     ) -> Tensor:
         penalty = self.config.loss.penalty
         if perturbation is None:
-            return losses.exact_penalty(logits, samples, sequence.generated)
-        moved = losses.perturb_targets(samples, sequence.generated, perturbation, penalty.sigma)
+            return losses.exact_penalty(logits, samples, sequence.generated_values)
+        moved = losses.perturb_targets(
+            samples, sequence.generated_values, perturbation, penalty.sigma
+        )
         return losses.finite_difference_penalty(logits, self._score(moved, sequence), penalty.sigma)
 
     def _communication(self, batch: GameBatch, first: Tensor, second: Tensor) -> Tensor:

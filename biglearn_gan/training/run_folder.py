@@ -82,7 +82,7 @@ class RunFolder:
                 "among its images: name an output folder outside"
             )
         if self.has_state and self._written.exists():
-            self._refuse_another(load_config(self._written))
+            self._refuse_another(load_config(self._written, stored=True))
         elif not self.has_state and self.path.is_dir() and not self._is_of_a_run():
             raise RunFolderError(
                 f"{self.path} holds other files than a run's: name a new or an empty output folder"
@@ -252,7 +252,9 @@ class RunFolder:
         if not self._written.exists():
             return True
         try:
-            return load_config(self._written).to_yaml() == self._written.read_text("utf-8")
+            return load_config(self._written, stored=True).to_yaml() == self._written.read_text(
+                "utf-8"
+            )
         except ConfigError:
             return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from biglearn_gan.config import Config
@@ -36,14 +35,6 @@ class Schedule:
         steps = round(self.config.train.warm_start.share * total / batch_size)
         return min(steps * batch_size, total - batch_size)
 
-    @property
-    def whole_game_from(self) -> int:
-        """Images seen, in whole batches, from which on every term of the game is played."""
-        loss = self.config.loss
-        late = loss.communication_from if loss.communication > 0 else 0.0
-        game = self.total_images - self.warm_images
-        return self.warm_images + self._whole_batches(math.ceil(late * game))
-
     def at(self, images_seen: int) -> StepSizes:
         """Step sizes of the step that begins at ``images_seen``.
 
@@ -73,10 +64,6 @@ class Schedule:
             _between(self.config.loss.penalty.final_factor, fall),
             decay,
         )
-
-    def communicates(self, images_seen: int) -> bool:
-        """Whether the communication term is part of the step that begins at ``images_seen``."""
-        return self.config.loss.communication > 0 and images_seen >= self.whole_game_from
 
     def _whole_batches(self, images: int) -> int:
         batch_size = self.config.train.batch_size

@@ -50,7 +50,7 @@ def _described(config: Config, accelerator: Accelerator) -> Iterator[str]:
     )
     yield f"generator {generator:,} parameters, discriminator {discriminator:,} parameters"
     yield f"{config.token_count} tokens of {config.token_dim} values an image"
-    trainer.images_seen = trainer.schedule.whole_game_from
+    trainer.images_seen = trainer.schedule.warm_images
     for _ in range(config.loss.penalty.interval):
         trainer.step()
     if accelerator.device.type == "cuda":
@@ -77,7 +77,7 @@ def images_in_minutes(config: Config, dataset: ImageDataset, accelerator: Accele
     """
     assert config.train.max_minutes is not None
     plan = Schedule(config, LONG)
-    starts = 0, plan.warm_images, plan.whole_game_from
+    starts = 0, plan.warm_images
     shares = [(end - start) / LONG for start, end in pairwise((*starts, LONG))]
     cost = sum(
         share * _seconds_per_image(config, dataset, accelerator, start)

@@ -17,14 +17,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
-from biglearn_gan.config.task_presets import components_of
+from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.errors import UserError
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
-from biglearn_gan.tasks.sampler import Tasks, TaskSampler, add_random_targets
+from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.training.adversarial import (
     AdversarialTraining,
@@ -72,19 +72,21 @@ class Trainer:
         self._sums: dict[str, tuple[float, int]] = {}
         self._reported = (0, 0.0)
         self._order = EpochOrder(len(dataset), config.train.seed)
-        label_given = config.tasks.label_conditioning if config.data.labels else None
-        kept = None
+        label_conditioning = config.tasks.label_conditioning if config.data.labels else None
+        partial_patches = None
         if config.reads_partial_patches:
-            kept = PartialPatchSampler(
+            partial_patches = PartialPatchSampler(
                 config.tasks.partial_patches,
                 config.grid_size,
                 config.model.patch_size,
                 config.data.channels,
             )
-        components = components_of(config.tasks)
-        self.game_tasks = TaskSampler(components, config.grid_size, label_given, kept)
+        components = task_components(config.tasks)
+        self.game_tasks = TaskSampler(
+            components, config.grid_size, label_conditioning, partial_patches
+        )
         self.warm_start_tasks = self.game_tasks
-        if config.train.warm_start.tasks == "conditional" and self.schedule.warm_images:
+        if self.schedule.warm_images:
             self.warm_start_tasks = self.game_tasks.conditional()
         start = accelerator.process_index * share
         self._slice = slice(start, start + share)
@@ -167,7 +169,7 @@ class Trainer:
         self._sums = state["sums"]
         self._reported = state["reported"]
 
-    def _draw(self, sampler: TaskSampler, penalize: bool) -> tuple[GameBatch, Tasks]:
+    def _draw(self, sampler: TaskSampler, penalize: bool) -> tuple[GameBatch, TaskBatch]:
         """Everything random in one step, for the global batch; this process's slice of it."""
         config, seed, seen = self.config, self.config.train.seed, self.images_seen
         size, device = config.train.batch_size, self.accelerator.device
@@ -184,7 +186,7 @@ class Trainer:
         tasks = sampler.sample(observed, task_rng)
         sequence = self._local_slice(tasks, images.labels)
         second = None
-        if self.schedule.communicates(seen):
+        if config.loss.communication > 0 and not self.warm:
             other = sampler.resplit(tasks, observed, task_rng)
             second = self._local_slice(other, images.labels)
         drawn = sequence
@@ -215,19 +217,19 @@ class Trainer:
         )
         return batch, tasks
 
-    def _local_slice(self, tasks: Tasks, labels: Int64[Tensor, " b"] | None) -> TokenSequence:
+    def _local_slice(self, tasks: TaskBatch, labels: Int64[Tensor, " b"] | None) -> TokenSequence:
         """The present tokens of this process's rows, whose classes are ``labels``."""
         sequence = tasks.masks.rows(self._slice).sequence()
         if tasks.transforms is not None:
             rows = gather_tokens(tasks.transforms[self._slice], sequence.positions)
             sequence = replace(sequence, transforms=rows)
-        if tasks.label_given is not None:
+        if tasks.label_is_source is not None:
             assert labels is not None
-            given = tasks.label_given[self._slice].to(labels.device)
+            given = tasks.label_is_source[self._slice].to(labels.device)
             sequence = replace(sequence, labels=torch.where(given, labels, UNKNOWN_LABEL))
         return sequence.to(self.accelerator.device)
 
-    def _record(self, result: StepResult, tasks: Tasks, sampler: TaskSampler) -> None:
+    def _record(self, result: StepResult, tasks: TaskBatch, sampler: TaskSampler) -> None:
         """Add the step's metrics, averaged over processes, to the sums."""
         values = self.accelerator.reduce(torch.stack(list(result.metrics.values())), "mean")
         for name, value in zip(result.metrics, values.tolist(), strict=True):
@@ -237,7 +239,7 @@ class Trainer:
             self._sums[name] = (total + value, count + 1)
 
     def _describe_divergence(
-        self, name: str, result: StepResult, tasks: Tasks, sampler: TaskSampler
+        self, name: str, result: StepResult, tasks: TaskBatch, sampler: TaskSampler
     ) -> str:
         bad = (~result.per_sample.isfinite()).nonzero()[:, 0] + self._slice.start
         components = {sampler.components[tasks.components[row]].name for row in bad.cpu()}

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from biglearn_gan.cli.options import without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
-from biglearn_gan.config.task_presets import components_of
+from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.dataset import EpochOrder
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.comparison import (
@@ -75,7 +75,7 @@ class VelocityField(nn.Module):
         size = config.model.generator
         self.config = config
         self.embedding = PatchEmbedding(config.token_count, config.token_dim, size.width)
-        del self.embedding.unknown
+        del self.embedding.mask_token
         self.time = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, size.width),
             nn.GELU(),
@@ -189,7 +189,7 @@ class FlowTraining:
         self.config = config
         self.schedule = Schedule(config, config.train.max_images)
         self.dataset = load_dataset(config.data, "train")
-        self.sampler = TaskSampler(components_of(config.tasks), config.grid_size)
+        self.sampler = TaskSampler(task_components(config.tasks), config.grid_size)
         self.order = EpochOrder(len(self.dataset), config.train.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_rng(Stream.WEIGHTS, config.train.seed).initial_seed())
@@ -312,7 +312,7 @@ def check_supported(config: Config) -> None:
     Raises:
         CommandError: names the key.
     """
-    transformed = any(part.domain != "own" for part in components_of(config.tasks))
+    transformed = any(part.domain != "own" for part in task_components(config.tasks))
     unsupported = {
         "data.missing": config.data.missing is not None,
         "tasks.partial_patches": config.tasks.partial_patches > 0,

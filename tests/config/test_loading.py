@@ -101,7 +101,7 @@ UNKNOWN = [
     (
         target(normal=[0.0, 1.0]),
         "tasks.components.0.target.ratio.normal",
-        "uniform, beta, fixed, count",
+        "uniform, fixed, count",
     ),
 ]
 WRONG_TYPE = [
@@ -152,15 +152,15 @@ IMPOSSIBLE = [
         "tasks",
         "exactly one of preset, components, not preset and components",
     ),
-    (("tasks", {"components": []}), "tasks.components", "sum to nothing"),
+    (("tasks", {"components": []}), "tasks.components", "all weights are 0"),
     (("tasks.weights", {"strokes": 1.0}), "tasks.weights.strokes", "are joint, scattered, box"),
-    (("tasks", {"preset": "mae", "weights": {"mae": 0}}), "tasks.weights", "sum to nothing"),
+    (("tasks", {"preset": "mae", "weights": {"mae": 0}}), "tasks.weights", "all weights are 0"),
     (
         ("tasks", {"components": [CONDITIONAL], "weights": {"joint": 1.0}}),
         "tasks.weights",
-        "a list of components has its own",
+        "give each component its own weight",
     ),
-    (components(weight=0), "tasks.components", "sum to nothing"),
+    (components(weight=0), "tasks.components", "all weights are 0"),
     (target(), "tasks.components.0.target.ratio", "exactly one of"),
     (target(fixed=0.5, count=3), "tasks.components.0.target.ratio", "not fixed and count"),
     (
@@ -173,30 +173,28 @@ IMPOSSIBLE = [
         "tasks.components.0.target.ratio.uniform",
         "[0.6, 1.2] is not a range inside [0, 1]",
     ),
-    (target(beta=[0.0, 2.0]), "tasks.components.0.target.ratio.beta", "both be above 0"),
     (
         components(union={"pattern": "grid"}),
         "tasks.components.0.union.ratio",
-        "'grid' needs one of uniform, beta, fixed, count",
+        "'grid' needs one of uniform, fixed, count",
     ),
     (
         components(union={"ratio": {"fixed": 0.5}}),
         "tasks.components.0.union.ratio",
         "'everything' takes no ratio",
     ),
-    (("tasks.preset", "joint"), "train.warm_start.tasks", "set train.warm_start.share to 0"),
-    (components(), "train.warm_start.tasks", "set train.warm_start.share to 0"),
+    (("tasks.preset", "joint"), "train.warm_start.share", "needs tasks with a source"),
+    (components(), "train.warm_start.share", "needs tasks with a source"),
     (
         (
             "tasks",
             {"components": [CONDITIONAL | {"weight": 0}, {"name": "joint", "weight": 1.0}]},
         ),
-        "train.warm_start.tasks",
-        "set train.warm_start.share to 0",
+        "train.warm_start.share",
+        "needs tasks with a source",
     ),
     (("loss.relativistic", 0.0), "loss", "at least one of them"),
     (("loss.communication", 0.5), "loss.communication", "needs loss.logistic above 0"),
-    (("loss.communication_from", 0.5), "loss.communication_from", "loss.communication is 0"),
     (
         ("loss", {"reuse_fake_pass": True, "penalty": {"interval": 1}}),
         "loss.reuse_fake_pass",
@@ -253,7 +251,6 @@ class TestAllowed:
             [("data.image_size", [8, 12])],
             [("train.learning_rate.generator", 1)],
             [components(), ("train.warm_start.share", 0)],
-            [components(), ("train.warm_start.tasks", "all")],
             [("tasks.preset", "joint"), ("train.warm_start.share", 0)],
             [("tasks", {"components": [{"name": "unused", "weight": 0}, CONDITIONAL]})],
             [target(uniform=[0.0, 1.0])],
@@ -262,7 +259,7 @@ class TestAllowed:
             [("loss.fakes_per_real", 1), ("loss.energy_score", 0)],
             [("model.discriminator.width", 32), ("train.warm_start.share", 0.0)],
             [("model.discriminator.width", 32), ("train.warm_start.transfer", "nothing")],
-            [("model.discriminator.heads", 8), ("train.warm_start.transfer", "embedding")],
+            [("model.discriminator.heads", 8), ("train.warm_start.transfer", "nothing")],
         ],
     )
     def test_is_accepted(self, changes: list[tuple[str, Any]]) -> None:
@@ -297,7 +294,7 @@ BAD_VALUES: dict[str, Any] = {
     "loss.penalty.kind": "approximate",
     "loss.energy_score": -1.0,
     "train.seed": -1,
-    "train.warm_start.share": 1.5,
+    "train.warm_start.learning_rate": -1.0,
     "train.learning_rate.generator": None,
     "logging.tensorboard": "yes",
     "logging.interval": 3,
@@ -308,7 +305,7 @@ BAD_COMBINATIONS: dict[str, tuple[tuple[str, Any], set[str]]] = {
     "model.generator.heads": (("model.generator.heads", 5), {"model"}),
     "loss.communication": (("loss.communication", 1.0), {"loss"}),
     "train": (("train.max_minutes", 5.0), {"train"}),
-    "train.warm_start.tasks": (("tasks.preset", "joint"), {"train", "tasks"}),
+    "train.warm_start.share": (("tasks.preset", "joint"), {"train", "tasks"}),
 }
 
 
@@ -326,7 +323,7 @@ class TestSeveralMistakes:
         self, keys: set[str], combinations: set[str]
     ) -> None:
         """A combination cannot be judged as long as a section that it lies in has bad values."""
-        changes = [("train.warm_start.transfer", "embedding")]  # reads the widths, not the heads
+        changes = [("train.warm_start.transfer", "nothing")]  # heads need not be equal
         changes += [BAD_COMBINATIONS[key][0] for key in combinations]
         changes += [(key, BAD_VALUES[key]) for key in keys]
         invalid = {key.split(".")[0] for key in keys}
@@ -368,7 +365,6 @@ class TestFile:
     def test_no_mapping(self, config_file: Path, text: str) -> None:
         config_file.write_text(text)
         (problem,) = file_problems(config_file)
-        assert problem.startswith(f"{config_file}: holds ")
         assert "sections such as 'data:' are expected" in problem
 
     @pytest.mark.parametrize(
@@ -397,7 +393,7 @@ class TestFile:
     def test_duplicate_key(self, config_file: Path, text: str, key: str) -> None:
         config_file.write_text(text)
         (problem,) = file_problems(config_file)
-        assert f"the key '{key}' stands twice" in problem
+        assert f"the key '{key}' is there twice" in problem
 
     @pytest.mark.parametrize(
         ("text", "number"),
@@ -483,7 +479,7 @@ class TestResolved:
                             {
                                 "name": "holes",
                                 "weight": 1,
-                                "union": {"pattern": "iid", "ratio": {"beta": [2.0, 3.0]}},
+                                "union": {"pattern": "iid", "ratio": {"count": 2}},
                                 "target": {
                                     "pattern": "rectangle",
                                     "ratio": {"uniform": [0.1, 1e-1]},

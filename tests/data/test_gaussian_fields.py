@@ -225,4 +225,4 @@ class TestConfig:
         with pytest.raises(ConfigError) as caught:
             tiny_config({"tasks": {"components": components}, "train.warm_start.share": 0.0})
         (problem,) = caught.value.problems
-        assert problem.startswith("tasks.components.0.domain: 'orthogonal' mixes tokens")
+        assert problem.startswith("tasks.components.0.domain: 'tanh' cannot draw")

@@ -22,7 +22,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.during_training import quick_evaluation
 from biglearn_gan.tasks.holes import HoleError, named_hole
 from biglearn_gan.tasks.patches import gather_tokens
-from biglearn_gan.tasks.sampler import Tasks, add_random_targets
+from biglearn_gan.tasks.sampler import TaskBatch, add_random_targets
 from biglearn_gan.tasks.token_masks import TokenMasks
 from biglearn_gan.training.adversarial import GameBatch
 from biglearn_gan.training.fit import load_training_images
@@ -255,9 +255,9 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("missing", "told"),
         [
-            ({}, "data.missing: give exactly one of hole, alpha, masks, not none"),
-            (HALF | {"alpha": True}, "data.missing: give exactly one"),
-            (HALF | {"masks": True}, "data.missing: give exactly one"),
+            ({}, "data.missing: set exactly one of hole, alpha, masks, not none"),
+            (HALF | {"alpha": True}, "data.missing: set exactly one"),
+            (HALF | {"masks": True}, "data.missing: set exactly one"),
             ({"masks": True}, "data.missing.masks: digits has no mask files"),
             ({"alpha": True}, "data.missing.alpha: digits has no transparent pixels"),
             ({"share": 0.5}, "data.missing.share"),
@@ -284,7 +284,7 @@ class TestDrawingMoreThanIsJudged:
         rng = torch.Generator().manual_seed(seed)
         order = torch.rand(5, 16, generator=rng).argsort(dim=1)
         target = order < (present + 1) // 2
-        tasks = Tasks(TokenMasks((order < present) & ~target, target), torch.zeros(5).long())
+        tasks = TaskBatch(TokenMasks((order < present) & ~target, target), torch.zeros(5).long())
         wider = add_random_targets(tasks, rng).masks
         assert torch.equal(wider.source, tasks.masks.source)
         assert (wider.target >= target).all()
@@ -294,7 +294,7 @@ class TestDrawingMoreThanIsJudged:
     def test_every_size_up_to_the_whole_image_is_drawn(self) -> None:
         rng = torch.Generator().manual_seed(0)
         masks = TokenMasks(torch.zeros(3, 9).bool(), torch.eye(9)[:3].bool())
-        tasks = Tasks(masks, torch.zeros(3).long())
+        tasks = TaskBatch(masks, torch.zeros(3).long())
         sizes = {int(add_random_targets(tasks, rng).masks.union[0].sum()) for _ in range(200)}
         assert sizes == set(range(1, 10))
 

@@ -126,12 +126,12 @@ def test_a_share_of_the_tasks_is_given_the_label_and_a_resplit_keeps_it() -> Non
     sampler = TaskSampler(PRESETS["big"], (4, 4), 0.3)
     draws = seeded(0)
     tasks = sampler.sample(observed, draws)
-    assert tasks.label_given is not None
-    share = tasks.label_given.double().mean().item()
+    assert tasks.label_is_source is not None
+    share = tasks.label_is_source.double().mean().item()
     assert abs(share - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4000)
-    assert sampler.resplit(tasks, observed, draws).label_given is tasks.label_given
+    assert sampler.resplit(tasks, observed, draws).label_is_source is tasks.label_is_source
     conditional = sampler.conditional().sample(observed, draws)
-    assert conditional.label_given is not None
+    assert conditional.label_is_source is not None
 
 
 def test_labels_change_no_other_draw_of_a_task() -> None:
@@ -142,7 +142,7 @@ def test_labels_change_no_other_draw_of_a_task() -> None:
         )
         for share in (0.5, None)
     )
-    assert without.label_given is None
+    assert without.label_is_source is None
     assert torch.equal(with_labels.masks.target, without.masks.target)
     assert torch.equal(with_labels.components, without.components)
 
@@ -158,7 +158,7 @@ def test_the_trainer_gives_each_image_its_own_label(
         where = trainer._order.indices(trainer.images_seen, 4)
         assert halves.labels is not None
         assert torch.equal(batch.labels, halves.labels[where])
-        expected = torch.where(tasks.label_given, batch.labels, UNKNOWN_LABEL)  # type: ignore[arg-type]
+        expected = torch.where(tasks.label_is_source, batch.labels, UNKNOWN_LABEL)  # type: ignore[arg-type]
         assert torch.equal(batch.sequence.labels, expected)
         shown += expected.tolist()
         trainer.images_seen += 4

@@ -328,9 +328,9 @@ BLOCK = {
 
 
 @pytest.mark.parametrize(("generator_depth", "discriminator_depth"), [(3, 2), (2, 3)])
-@pytest.mark.parametrize("hand_over", ["nothing", "embedding", "trunk"])
-def test_start_from_copies_what_it_says_and_nothing_else(
-    hand_over: str, generator_depth: int, discriminator_depth: int
+@pytest.mark.parametrize("transfer", ["nothing", "trunk"])
+def test_init_from_generator_copies_what_it_says_and_nothing_else(
+    transfer: str, generator_depth: int, discriminator_depth: int
 ) -> None:
     generator = Generator(L, P, GENERATOR.model_copy(update={"depth": generator_depth}))
     discriminator = Discriminator(
@@ -343,11 +343,10 @@ def test_start_from_copies_what_it_says_and_nothing_else(
     before = {name: value.clone() for name, value in discriminator.state_dict().items()}
     copied = {
         "nothing": set(),
-        "embedding": EMBEDDING,
         "trunk": EMBEDDING | {f"trunk.blocks.{block}.{name}" for block in (0, 1) for name in BLOCK},
-    }[hand_over]
+    }[transfer]
 
-    discriminator.start_from(generator, hand_over)
+    discriminator.init_from_generator(generator, transfer)
 
     after = discriminator.state_dict()
     assert after.keys() == before.keys()

@@ -39,8 +39,8 @@ def tasks(rows: int, tokens: int, seed: int) -> TokenMasks:
 
 def drawn(law: PartialPatchSampler, masks: TokenMasks, seed: int = 0) -> tuple[TokenMasks, Tensor]:
     made = law.draw(masks, torch.Generator().manual_seed(seed))
-    assert made.kept is not None
-    return made, made.kept
+    assert made.known_values is not None
+    return made, made.known_values
 
 
 @given(
@@ -132,7 +132,7 @@ def test_what_has_no_source_is_given_nothing() -> None:
 def test_only_targets_keep_values() -> None:
     source, target = torch.tensor([[True, False]]), torch.tensor([[False, True]])
     TokenMasks(source, target, torch.tensor([[[False, False], [True, False]]]))
-    with pytest.raises(ValueError, match="only targets keep"):
+    with pytest.raises(ValueError, match="only target tokens can have known values"):
         TokenMasks(source, target, torch.tensor([[[True, False], [True, False]]]))
 
 
@@ -145,14 +145,14 @@ def test_sequences_and_rows_carry_what_is_kept() -> None:
     sequence = masks.sequence()
     assert sequence.positions.tolist() == [[0, 2], [0, 2]]
     expected = [[[False] * 2, [False, True]], [[True, False], [False] * 2]]
-    assert sequence.kept is not None and sequence.kept.tolist() == expected
+    assert sequence.known_values is not None and sequence.known_values.tolist() == expected
     generated = [[[False] * 2, [True, False]], [[False, True], [False] * 2]]
-    assert sequence.generated.tolist() == generated
-    assert sequence.repeat(2).kept.tolist() == 2 * expected
-    assert sequence.to(torch.device("meta")).kept.device.type == "meta"
+    assert sequence.generated_values.tolist() == generated
+    assert sequence.repeat(2).known_values.tolist() == 2 * expected
+    assert sequence.to(torch.device("meta")).known_values.device.type == "meta"
     second = masks.rows(torch.tensor([1]))
-    assert torch.equal(second.kept, kept[1:]) and torch.equal(second.source, source[1:])
-    assert torch.equal(masks.to("cpu").kept, kept)
+    assert torch.equal(second.known_values, kept[1:]) and torch.equal(second.source, source[1:])
+    assert torch.equal(masks.to("cpu").known_values, kept)
 
 
 # A model that reads it
@@ -259,12 +259,14 @@ def test_training_reads_them_and_the_hand_over_passes_them_on(
     config = tiny_config({"tasks.partial_patches": 0.7, "train.warm_start.share": 0.5})
     trainer = Trainer(config, tiny_dataset, Accelerator(cpu=True), 48)
     players = trainer.players
-    start = players.generator.embedding.kept.weight.clone()
+    start = players.generator.embedding.known_values.weight.clone()
     while trainer.warm:
         trainer.step()
-    assert not torch.equal(players.generator.embedding.kept.weight, start)
+    assert not torch.equal(players.generator.embedding.known_values.weight, start)
     players.hand_over()
-    ours, theirs = (n.embedding.kept.weight for n in (players.discriminator, players.generator))
+    ours, theirs = (
+        n.embedding.known_values.weight for n in (players.discriminator, players.generator)
+    )
     assert torch.equal(ours, theirs)
     while not trainer.finished:
         trainer.step()
@@ -274,7 +276,10 @@ def test_training_reads_them_and_the_hand_over_passes_them_on(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model.patch_size": 1}, "tasks.partial_patches: a patch of one pixel"),
+        (
+            {"model.patch_size": 1},
+            "tasks.partial_patches: no hole cuts through a patch of one pixel",
+        ),
         (
             {
                 "tasks": {
@@ -284,7 +289,7 @@ def test_training_reads_them_and_the_hand_over_passes_them_on(
                 "model.generator.output": "linear",
                 "train.warm_start.share": 0.0,
             },
-            "holds no pixels that tasks.partial_patches could keep",
+            "holds no pixels; set tasks.partial_patches to 0",
         ),
     ],
 )

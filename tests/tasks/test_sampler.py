@@ -23,8 +23,8 @@ from biglearn_gan.config import (
     TaskComponent,
     TasksConfig,
 )
-from biglearn_gan.config.task_presets import PRESETS, components_of
-from biglearn_gan.tasks.sampler import Tasks, TaskSampler, random_orthogonal, size_cdf
+from biglearn_gan.config.task_presets import PRESETS, task_components
+from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, random_orthogonal, size_cdf
 from biglearn_gan.tasks.token_masks import TokenMasks
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
@@ -93,7 +93,7 @@ def assert_follows(counts: Sequence[int], probabilities: Sequence[float]) -> Non
         assert stats.chisquare(observed, expected).pvalue > 1e-4
 
 
-def assert_sound(tasks: Tasks, observed: Tensor, components: int) -> None:
+def assert_sound(tasks: TaskBatch, observed: Tensor, components: int) -> None:
     masks = tasks.masks
     assert masks.source.shape == masks.target.shape == observed.shape
     assert not (masks.source & masks.target).any()
@@ -106,7 +106,6 @@ def assert_sound(tasks: Tasks, observed: Tensor, components: int) -> None:
 
 LAWS = st.one_of(
     st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda r: {"uniform": sorted(r)}),
-    st.tuples(st.floats(0.05, 20), st.floats(0.05, 20)).map(lambda r: {"beta": list(r)}),
     st.floats(0, 1).map(lambda r: {"fixed": r}),
     st.integers(1, 30).map(lambda n: {"count": n}),
 )
@@ -278,8 +277,6 @@ class TestCountLaw:
         if "uniform" in law:
             low, high = law["uniform"]
             sizes = (low + (high - low) * quantiles) * most
-        elif "beta" in law:
-            sizes = stats.beta.ppf(quantiles, *law["beta"]) * most
         elif "fixed" in law:
             sizes = np.full(2000, law["fixed"] * most)
         else:
@@ -416,14 +413,6 @@ class TestLaws:
             law = target_law(index, present)
             assert_follows([counts[n] for n in range(1, present + 1)], law)
 
-    def test_beta_shares(self) -> None:
-        beta = component("beta", target=select("iid", beta=[2.0, 5.0]))
-        tasks = TaskSampler([beta], GRID).sample(all_observed(4000), generator())
-        counts = torch.bincount(tasks.masks.target.sum(dim=1), minlength=L + 1)[1:]
-        edges = [0.0, *[(n + 0.5) / L for n in range(1, L)], 1.0]
-        law = np.diff(stats.beta(2.0, 5.0).cdf(edges))
-        assert_follows(counts.tolist(), law.tolist())
-
     def test_the_components_of_the_big_mixture_keep_their_weights(self) -> None:
         sampler, source_of_chance = preset("big", (3, 3)), generator(2)
         counts: Counter[int] = Counter()
@@ -549,18 +538,18 @@ class TestPresets:
 
 class TestComponentsOf:
     def test_a_preset_by_name(self) -> None:
-        assert components_of(TasksConfig(preset="inpainting")) == PRESETS["inpainting"]
+        assert task_components(TasksConfig(preset="inpainting")) == PRESETS["inpainting"]
 
     def test_weights_replace_those_of_a_preset(self) -> None:
         tasks = TasksConfig(preset="big", weights={"joint": 0.7, "marginal": 0.0})
-        weights = {c.name: c.weight for c in components_of(tasks)}
+        weights = {c.name: c.weight for c in task_components(tasks)}
         expected = {c.name: c.weight for c in PRESETS["big"]} | {"joint": 0.7}
         del expected["marginal"]
         assert weights == expected
 
     def test_components_of_ones_own_without_those_of_weight_zero(self) -> None:
         a, b, c = component("a", 1.0), component("b", 0.0), component("c", 2.0)
-        assert components_of(TasksConfig(components=[a, b, c])) == (a, c)
+        assert task_components(TasksConfig(components=[a, b, c])) == (a, c)
 
     def test_weights_need_not_sum_to_one(self) -> None:
         mixture = [component("a", 30.0), component("b", 10.0, target=select("iid", count=1))]

@@ -90,9 +90,9 @@ def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
         second = TokenMasks(masks.union & ~target, target).sequence()
         sequence = masks.sequence()
         if config.reads_partial_patches:
-            kept = sequence.is_target[..., None] & (torch.rand(B, M, P) < 0.4)
-            kept[..., :2] = False  # far from the norms' corner at 0
-            sequence = replace(sequence, kept=kept)
+            known = sequence.is_target[..., None] & (torch.rand(B, M, P) < 0.4)
+            known[..., :2] = False  # far from the norms' corner at 0
+            sequence = replace(sequence, known_values=known)
         assert torch.equal(sequence.positions, second.positions)
         assert (sequence.is_target != second.is_target).any()
         finite = config.loss.penalty.kind == "finite_difference"
@@ -152,8 +152,8 @@ class ByTheBook:
 
     def penalty(self, critic: Discriminator, x: Tensor, b: int, draw: Tensor | None) -> Tensor:
         target = self.batch.sequence.is_target[b][:, None].expand(M, P)
-        if self.batch.sequence.kept is not None:
-            target = target & ~self.batch.sequence.kept[b]
+        if self.batch.sequence.known_values is not None:
+            target = target & ~self.batch.sequence.known_values[b]
         if draw is not None:
             sigma = self.loss.penalty.sigma
             moved = x.clone()

@@ -59,7 +59,7 @@ def test_what_keeps_no_pixels_is_drawn_as_the_model_drew_it(
     players = BigLearnGAN(config)
     state = players_state(config, initial)
     for network in ("generator", "discriminator"):
-        assert not state[f"{network}.embedding.kept.weight"].any()
+        assert not state[f"{network}.embedding.known_values.weight"].any()
     players.load_state_dict(state)
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     hole = torch.zeros(3, 8, 8, dtype=torch.bool)
@@ -242,5 +242,5 @@ def test_a_card_says_where_the_run_started_but_not_on_which_machine(
 
 
 def test_such_a_run_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
-    with pytest.raises(ConfigError, match=r"plays from the start; set it to 0, not 0\.25"):
+    with pytest.raises(ConfigError, match=r"has no warm start; set it to 0, not 0\.25"):
         tiny_config({"train.initial_model": "somewhere"})

@@ -102,18 +102,6 @@ def test_step_sizes_of_the_game(schedule: Callable[..., Schedule]) -> None:
         assert sizes.penalty_factor == pytest.approx(penalty), played
 
 
-def test_communication_enters_after_its_share_of_the_game(
-    schedule: Callable[..., Schedule],
-) -> None:
-    """A game of 70 images after 70 of the warm start: after half of it is from 105 on."""
-    changes = {"train.warm_start.share": 0.5, "loss.logistic": 1.0, "loss.communication": 0.3}
-    for begins, late in ((70, 0.0), (105, 0.5), (112, 0.51)):
-        plan = schedule(140, changes | {"loss.communication_from": late})
-        active = [images for images in range(0, 140, BATCH) if plan.communicates(images)]
-        assert active == list(range(begins, 140, BATCH))
-    assert not schedule(140, changes | {"loss.communication": 0.0}).communicates(105)
-
-
 def test_without_rise_and_fall_rates_are_constant(schedule: Callable[..., Schedule]) -> None:
     changes = {
         "train.learning_rate.warmup_images": 0,

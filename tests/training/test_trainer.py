@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError, load_config
-from biglearn_gan.config.task_presets import components_of
+from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.devices import DeviceError, usable_device
@@ -188,18 +188,6 @@ def test_every_step_draws_anew(start: Callable[..., Trainer]) -> None:
         assert (batch.second.is_target != batch.sequence.is_target).any()
 
 
-def test_a_second_split_is_drawn_from_where_communication_enters(
-    start: Callable[..., Trainer],
-) -> None:
-    """Nine steps of the game begin at 12 images; half of it is over at 30."""
-    trainer = start(EVERYTHING | {"loss": EVERYTHING["loss"] | {"communication_from": 0.5}})
-    split = []
-    for images in range(12, 48, 4):
-        trainer.images_seen = images
-        split.append(trainer._draw(trainer.game_tasks, penalize=False)[0].second is not None)
-    assert split == [False] * 5 + [True] * 4
-
-
 def test_warm_start_then_hand_over_then_game(start: Callable[..., Trainer]) -> None:
     trainer = start()
     critic = {name: w.clone() for name, w in trainer.players.discriminator.state_dict().items()}
@@ -233,16 +221,28 @@ def test_without_a_warm_start_nothing_is_handed_over(start: Callable[..., Traine
     trainer.step()
 
 
-def test_warm_tasks_have_a_source_unless_all_are_asked_for(start: Callable[..., Trainer]) -> None:
-    changes = {"tasks": {"components": TWO_KINDS}}
-    for warm_start_tasks, from_nothing in (("conditional", False), ("all", True)):
-        trainer = start(changes | {"train.warm_start.tasks": warm_start_tasks})
+def test_tasks_of_the_warm_start_have_a_source(start: Callable[..., Trainer]) -> None:
+    trainer = start({"tasks": {"components": TWO_KINDS}})
+    for sampler, has_joint in ((trainer.warm_start_tasks, False), (trainer.game_tasks, True)):
         seen = []
         for images in range(0, 400, 4):
             trainer.images_seen = images
-            batch, _ = trainer._draw(trainer.warm_start_tasks, penalize=False)
+            batch, _ = trainer._draw(sampler, penalize=False)
             seen.append(batch.sequence.is_target.all(dim=1))
-        assert bool(torch.cat(seen).any()) is from_nothing
+        assert bool(torch.cat(seen).any()) is has_joint
+
+
+def test_only_the_adversarial_training_splits_a_task_twice(start: Callable[..., Trainer]) -> None:
+    changes = {"loss.logistic": 1.0, "loss.communication": 0.3, "train.warm_start.share": 0.5}
+    trainer = start(changes)
+    warm_images = trainer.schedule.warm_images
+    assert warm_images > 0
+    for images_seen, is_split in ((0, False), (warm_images - 4, False), (warm_images, True)):
+        trainer.images_seen = images_seen
+        batch, _ = trainer._draw(trainer.game_tasks, penalize=False)
+        assert (batch.second is not None) is is_split
+    trainer = start({"loss.logistic": 1.0, "train.warm_start.share": 0.0})
+    assert trainer._draw(trainer.game_tasks, penalize=False)[0].second is None
 
 
 def test_a_task_elsewhere_reads_mixtures_of_tokens(start: Callable[..., Trainer]) -> None:
@@ -368,7 +368,7 @@ def test_a_diverging_game_names_step_tasks_and_folder(
     assert "\n" not in message
     assert "loss/generator is not finite at 28 images (step 7;" in message
     named = message.partition("tasks: ")[2].partition(")")[0]
-    assert named in (component.name for component in components_of(config.tasks))
+    assert named in (component.name for component in task_components(config.tasks))
     assert str(run) in message
     monkeypatch.undo()
     assert load_state(run)["trainer"]["images_seen"] == 16
@@ -557,21 +557,12 @@ def test_minutes_are_turned_into_images_by_the_cost_of_every_phase(
     tiny_dataset: ImageDataset,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A quarter at 0.01 s and three quarters at 0.03 s are 0.025 s: 1,200 images in 30 s.
-
-    A late term that doubles the cost of half of the game makes it 0.03625 s.
-    """
-    late = 10**9 * 5 // 8
+    """A quarter at 0.01 s and three quarters at 0.03 s are 0.025 s: 1,200 images in 30 s."""
     monkeypatch.setattr(
-        calibration,
-        "_seconds_per_image",
-        lambda *given: 0.01 if given[-1] == 0 else 0.03 if given[-1] < late else 0.06,
+        calibration, "_seconds_per_image", lambda *given: 0.01 if given[-1] == 0 else 0.03
     )
     config = tiny_config({"train.max_images": None, "train.max_minutes": 0.5})
     assert images_in_minutes(config, tiny_dataset, Accelerator(cpu=True)) == 1200
-    loss = {"logistic": 1.0, "communication": 0.3, "communication_from": 0.5}
-    later = tiny_config({"train.max_images": None, "train.max_minutes": 0.5, "loss": loss})
-    assert images_in_minutes(later, tiny_dataset, Accelerator(cpu=True)) == int(30 / 0.03625)
     monkeypatch.setattr(calibration, "_seconds_per_image", lambda *_: 0.03)
     cold = tiny_config(
         {"train.max_images": None, "train.max_minutes": 0.5, "train.warm_start.share": 0.0}

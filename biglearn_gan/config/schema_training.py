@@ -1,0 +1,156 @@
+"""The sections ``loss``, ``train`` and ``logging``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from biglearn_gan.config.values import (
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    Share,
+    ShareBelowOne,
+)
+
+
+class PenaltyConfig(Section):
+    """Zero-centered gradient penalties γ/2 ‖∇f‖² over the target's pixels."""
+
+    kind: Literal["exact", "finite_difference"] = "exact"
+    """``exact``: double backward. ``finite_difference``: one more forward pass, which allows fused
+    attention kernels."""
+
+    r1: NonNegativeFloat = 0.05
+    """γ on real images; 0 turns it off."""
+
+    r2: NonNegativeFloat = 0.05
+    """γ on generated images; 0 turns it off."""
+
+    interval: Positive = 4
+    """A penalty is taken every so many steps and multiplied by this number."""
+
+    sigma: PositiveFloat = 0.05
+    """Step of the finite difference, in units of the pixel values."""
+
+    final_factor: NonNegativeFloat = 1.0
+    """γ falls to this multiple by the end of training, linearly with the learning rate."""
+
+
+class LossConfig(Section):
+    """Weights of the terms of the loss; 0 leaves a term out."""
+
+    logistic: NonNegativeFloat = 0.0
+    """Weight of the non-saturating logistic loss. Above 0, logits are absolute scores."""
+
+    relativistic: NonNegativeFloat = 1.0
+    """Weight of the relativistic loss, on pairs of a real and a generated image of one source."""
+
+    energy_score: NonNegativeFloat = 1.0
+    """Weight of the energy score in the generator's loss; needs two ``fakes_per_real``."""
+
+    communication: NonNegativeFloat = 0.0
+    """Weight of the communication game between two tasks with the same tokens; needs ``logistic``
+    above 0."""
+
+    label: NonNegativeFloat = 1.0
+    """In a model with labels: weight of the label's cross-entropy, also in the warm start."""
+
+    fakes_per_real: Positive = 2
+    """Generated images for each real image of a batch."""
+
+    reuse_fake_pass: bool = False
+    """Train both networks from one discriminator pass on the generated images, except in steps with
+    a penalty. Faster, but the generator sees the discriminator from before its update."""
+
+    penalty: PenaltyConfig = PenaltyConfig()
+    """Gradient penalties of the discriminator."""
+
+
+class WarmStartConfig(Section):
+    """Masked autoencoding by the generator alone, before the adversarial training.
+
+    It uses the tasks that have a source.
+    """
+
+    share: ShareBelowOne = 0.1
+    """Share of the budget, 0 to below 1; 0 turns it off."""
+
+    learning_rate: PositiveFloat = 2e-3
+    """Adam's step size."""
+
+    transfer: Literal["nothing", "trunk"] = "trunk"
+    """What the discriminator then starts from: ``trunk``, the generator's embeddings and blocks, or
+    ``nothing``. The networks must have equal width and heads for ``trunk``."""
+
+
+class LearningRateConfig(Section):
+    """Adam's step sizes after the warm start: a linear rise, constant, then a linear fall."""
+
+    generator: PositiveFloat = 2e-3
+    """Step size of the generator."""
+
+    discriminator: PositiveFloat = 2e-3
+    """Step size of the discriminator."""
+
+    warmup_images: NonNegative = 3200
+    """Length of the linear rise, in images; the warm start has one of the same length."""
+
+    hold_share: Share = 0.3
+    """Share of the adversarial training, 0 to 1, after which the step sizes fall."""
+
+    final_factor: NonNegativeFloat = 0.1
+    """Step sizes at the end, as a multiple."""
+
+
+class TrainConfig(Section):
+    """The budget and the optimization. Set exactly one of ``max_images`` and ``max_minutes``."""
+
+    seed: NonNegative = 0
+    """Seed of all random numbers, at least 0."""
+
+    batch_size: Positive = 32
+    """Real images of one step, over all processes."""
+
+    max_images: Positive | None = None
+    """Budget in real images, warm start included."""
+
+    max_minutes: PositiveFloat | None = None
+    """Budget in minutes. It is turned into images once, by timing a few steps."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the forward passes; weights and penalties stay float32."""
+
+    learning_rate: LearningRateConfig = LearningRateConfig()
+    """Step sizes after the warm start."""
+
+    ema_half_life_images: PositiveFloat = 11_000
+    """Half-life of the generator's moving average, in images."""
+
+    warm_start: WarmStartConfig = WarmStartConfig()
+    """Masked autoencoding before the adversarial training."""
+
+    initial_model: str | None = None
+    """A trained model to start from: a folder or a name on the Hugging Face hub. Its networks must
+    have the same sizes; labels may differ and are then learned anew."""
+
+
+class LoggingConfig(Section):
+    """How often a run writes, in images seen."""
+
+    log_images: Positive = 3200
+    """Images between two lines of metrics."""
+
+    grid_images: Positive = 64_000
+    """Images between two grids of samples."""
+
+    checkpoint_images: Positive = 64_000
+    """Images between two checkpoints."""
+
+    evaluation_time_share: Share = 0.1
+    """Largest share of the training time, 0 to 1, for evaluation after the first one; 0 turns
+    evaluation off."""
+
+    tensorboard: bool = True
+    """Whether metrics are also written for TensorBoard."""
