@@ -1,15 +1,14 @@
-"""``experiments/evaluate_fid.py``: pytorch-fid's number, the record, and mistakes as sentences."""
+"""``experiments/evaluate_fid.py`` gives pytorch-fid's number, writes it, and explains mistakes."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
+import evaluate_fid
 import pytest
 import torch
 from PIL import Image
@@ -23,35 +22,18 @@ DIGITS = ROOT / "checkpoints" / "digits"
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def program() -> Callable[[list[str]], NoReturn]:
-    """The script, called with its arguments."""
-    path = ROOT / "experiments" / "evaluate_fid.py"
-    spec = importlib.util.spec_from_file_location("evaluate_fid", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def call(arguments: list[str]) -> NoReturn:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["evaluate_fid.py", *arguments])
-            run_command(module.main, "evaluate_fid")
-
-    return call
-
-
 @pytest.fixture
-def run(program: Callable[[list[str]], NoReturn], capsys: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, standard output and standard error."""
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the script; returns exit code, standard output, and standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        try:
-            program([str(argument) for argument in arguments])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["evaluate_fid.py", *words])
+        with pytest.raises(SystemExit) as ended:
+            run_command(evaluate_fid.main, "evaluate_fid")
         captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return int(ended.value.code or 0), captured.out, captured.err
 
     return call
 
@@ -71,7 +53,7 @@ def save_images(folder: Path, count: int, mode: str, size: tuple[int, int], seed
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """70 RGB and 66 gray images of other sizes, with files beside them that are not measured."""
+    """70 RGB and 66 gray images of other sizes, among files that are not measured."""
     top = tmp_path_factory.mktemp("images")
     a = save_images(top / "a", 70, "RGB", (9, 7), seed=1)
     b = save_images(top / "b", 66, "L", (8, 8), seed=2)
@@ -82,20 +64,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 STORED_DISTANCE = 1.6184066688
-"""What pytorch-fid 0.3.0 gave for these folders and weights with SciPy 1.17.1."""
+"""The value of pytorch-fid 0.3.0 for these folders and weights, with SciPy 1.17.1."""
 
 
 def fid_of_pytorch_fid(a: Path, b: Path) -> float | None:
-    """pytorch-fid's number at 64 dimensions, or None where SciPy lacks what it calls."""
+    """pytorch-fid's value at 64 dimensions, or None if SciPy lacks a function that it calls."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what SciPy will drop, and of features that never vary
+        warnings.simplefilter("ignore")  # deprecated calls, and features that never vary
         try:
             return fid_score.calculate_fid_given_paths([str(a), str(b)], 50, "cpu", 64, 0)
         except TypeError:
             return None
 
 
-def test_the_number_is_that_of_pytorch_fid(
+def test_the_value_is_that_of_pytorch_fid(
     run: Run, folders: tuple[Path, Path], hub: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "new" / "record.json"
@@ -116,7 +98,8 @@ def test_the_number_is_that_of_pytorch_fid(
     expected = fid_of_pytorch_fid(*folders)
     if expected is None:
         warnings.warn(
-            "SciPy lacks what pytorch-fid calls: a stored value is compared", stacklevel=1
+            "this SciPy lacks a function that pytorch-fid calls: comparing with a stored value",
+            stacklevel=1,
         )
         assert record["value"] == pytest.approx(STORED_DISTANCE, rel=1e-4)
     else:
@@ -124,10 +107,10 @@ def test_the_number_is_that_of_pytorch_fid(
 
 
 @pytest.mark.parametrize("dimensions", [192, 768, 2048])
-def test_the_number_is_that_of_pytorch_fids_features(
+def test_the_features_are_those_of_pytorch_fid(
     dimensions: int, run: Run, hub: Path, tmp_path: Path
 ) -> None:
-    """Of few images, whose distance has a closed form: pytorch-fid's own is off by 1e-5 there.
+    """With few images the distance has a closed form; pytorch-fid's own value is off by 1e-5.
 
     With centered features as rows, the trace of the root is the nuclear norm of A Bᵀ.
     """
@@ -156,7 +139,7 @@ def test_the_number_is_that_of_pytorch_fids_features(
     assert record["value"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_checkpoint_is_drawn_from(
+def test_a_checkpoint_is_sampled(
     run: Run, folders: tuple[Path, Path], inception_weights: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "record.json"
@@ -170,7 +153,7 @@ def test_a_checkpoint_is_drawn_from(
     assert f"80 joint samples of {DIGITS}" in out
 
 
-def test_completions_are_those_that_the_package_writes(
+def test_completions_are_those_of_the_sample_command(
     run: Run, inception_weights: Path, tmp_path: Path
 ) -> None:
     from biglearn_gan.inference.batched import draw_samples
@@ -204,7 +187,7 @@ def test_completions_are_those_that_the_package_writes(
     assert records["default seed"]["value"] != records["drawn"]["value"]
 
 
-def test_too_few_are_refused_unless_forced_and_the_record_says_so(
+def test_too_few_images_need_force_and_the_metric_says_so(
     run: Run, folders: tuple[Path, Path], inception_weights: Path, tmp_path: Path
 ) -> None:
     few = save_images(tmp_path / "few", 7, "L", (8, 8), seed=4)
@@ -230,14 +213,14 @@ def assert_one_sentence(err: str, *parts: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (("A",), ("give two folders, or one and --checkpoint",)),
-        (("A", "B", "B"), ("give two folders, or one and --checkpoint",)),
-        (("A", "B", "--checkpoint", DIGITS), ("give two folders, or one and --checkpoint",)),
-        (("A", "B", "--mask", "center"), ("--mask is for --checkpoint",)),
-        (("A", "B", "--num", 10_000), ("--num is for --checkpoint",)),
-        (("A", "B", "--data-root", "x"), ("--data-root is for --checkpoint",)),
-        (("A", "--checkpoint", DIGITS, "--images", "B"), ("--images needs a --mask",)),
-        (("A", "--checkpoint", DIGITS, "--mask", "center"), ("center", "center")),
+        (("A",), ("give two folders, or one folder and --checkpoint",)),
+        (("A", "B", "B"), ("give two folders, or one folder and --checkpoint",)),
+        (("A", "B", "--checkpoint", DIGITS), ("give two folders, or one folder and --checkpoint",)),
+        (("A", "B", "--mask", "center"), ("--mask requires --checkpoint",)),
+        (("A", "B", "--num", 10_000), ("--num requires --checkpoint",)),
+        (("A", "B", "--data-root", "x"), ("--data-root requires --checkpoint",)),
+        (("A", "--checkpoint", DIGITS, "--images", "B"), ("--images requires a --mask",)),
+        (("A", "--checkpoint", DIGITS, "--mask", "middle"), ("middle", "center")),
         (("A", "B", "--dims", 100), ("--dims", "100", "2048")),
         (("A", "B", "--device", "abacus"), ("no device", "abacus")),
         (("A", "B", "--numb", 3), ("--numb",)),
@@ -271,7 +254,7 @@ def test_failures_are_one_sentence(
     for arguments, *parts in (
         ((missing, b), str(missing), "is not a folder"),
         ((a, b / "000.png"), "000.png", "is not a folder"),
-        ((a, empty), str(empty), "holds no image files", ".webp"),
+        ((a, empty), str(empty), "has no image files", ".webp"),
         ((mixed, b), str(mixed / "063.bmp"), "9 x 8", "8 x 8", "one size"),
         ((broken, b), str(broken / "001.bmp"), "not a readable image"),
         ((b, "--checkpoint", missing), str(missing)),
