@@ -1,4 +1,4 @@
-"""Every shipped configuration trains: a warm-start step, a hand-over and a step of the game."""
+"""Every shipped configuration trains: a warm-start step, the transfer, and an adversarial step."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from ablate import Grid, check_columns
+from ablate import check_columns, read_ablation
 
 from biglearn_gan.config import load_config
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.training.throughput import random_images
 from biglearn_gan.training.trainer import Trainer
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "experiments").glob("*.yaml"))
+ABLATIONS = sorted((ROOT / "experiments/ablations").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configuration_trains(path: Path) -> None:
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_trains(path: Path) -> None:
     config = load_config(
         path, ["train.batch_size=2", "train.precision=float32", "train.warm_start.share=0.5"]
     )
@@ -36,17 +37,18 @@ def test_configuration_trains(path: Path) -> None:
         assert not torch.equal(network.trunk.blocks[0].attention.out.weight, old)
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configuration_says_what_it_needs(path: Path) -> None:
-    assert path.read_text().startswith("# ")
+@pytest.mark.parametrize("path", [*CONFIGS, *ABLATIONS], ids=lambda path: path.stem)
+def test_a_configuration_starts_with_a_comment(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# ")
 
 
-@pytest.mark.parametrize(
-    "path", sorted(EXPERIMENTS.glob("ablations/*.yaml")), ids=lambda path: path.stem
-)
-def test_every_variant_of_a_grid_is_a_configuration(path: Path) -> None:
-    grid = Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    assert grid.variants and grid.seeds
-    check_columns(grid)
-    for overrides in grid.variants.values():
-        load_config(EXPERIMENTS.parent / grid.config, [*grid.overrides, *overrides])
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_every_variant_of_an_ablation_is_a_configuration(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    ablation = read_ablation(path)
+    assert ablation.variants and ablation.seeds
+    check_columns(ablation)
+    for overrides in ablation.variants.values():
+        load_config(ablation.config, [*ablation.overrides, *overrides])

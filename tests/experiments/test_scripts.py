@@ -1,4 +1,4 @@
-"""What is wrong is told by the scripts of experiments/ as by the commands."""
+"""The scripts of experiments/: mistakes end in one sentence, and docstrings show their commands."""
 
 from __future__ import annotations
 
@@ -10,129 +10,147 @@ from pathlib import Path
 
 import pytest
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = ROOT / "experiments"
+SCRIPTS = sorted(
+    path for pattern in ("*.py", "*/*.py") for path in EXPERIMENTS.glob(pattern) if path.is_file()
+)
 
-DIGITS = ("--checkpoint", "checkpoints/digits", "--output", "x")
+CHECKPOINT = ("--checkpoint", "checkpoints/digits")
+DIGITS = (*CHECKPOINT, "--output", "x")
+FLOW = ("--output", "x", "--images", "1")
+FLOW_DIGITS = ("--config", "experiments/digits.yaml", *FLOW)
+FEW = "--num must be at least 64, as many as features have dimensions, not 5"
+
 MISTAKES = {
-    "benchmark": (
-        ["--config", "experiments/digits.yaml", "data.foo=1"],
-        2,
-        "data.foo: unknown key",
+    "make_grid": (
+        [("--checkpoint", "nowhere", "--output", "x.png"), 1, "'nowhere' is neither a folder"],
+        [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
+        [DIGITS, 2, "--output must name a .png file, not x"],
     ),
-    "picture": (
-        ["--checkpoint", "nowhere", "--output", "x.png"],
-        1,
-        "'nowhere' is neither a folder",
-    ),
-    "missing": (["--output", "x", "--holes", "none,random:7"], 2, "data.missing.hole: "),
-    "cost": (["experiments/digits.yaml"], 2, "experiments/digits.yaml: "),
-    "page": (["--checkpoint", "x", "--variations", "1,,2"], 2, "--variations must be whole num"),
-    "progressive": ([*DIGITS, "--steps", "2,x"], 2, "--steps must be whole numbers from 1, "),
-    "progressive, order": ([*DIGITS, "--steps", "1", "--orders", "up"], 2, "not 'up'"),
-    "progressive, tokens": ([*DIGITS, "--steps", "1,17"], 2, "steps must be 1 to 16, "),
-    "progressive, few": (
-        [*DIGITS, "--steps", "1", "--num", "5"],
-        2,
-        "--num must be at least 64, as many as features have dimensions, not 5",
-    ),
-    "best_of": ([*DIGITS, "--candidates", "0"], 2, "--candidates must be whole numbers from 1, "),
-    "best_of, data": (
-        [*DIGITS, "--other", "moons"],
-        2,
-        "--other: 'moons' is none of digits, mnist",
-    ),
-    "best_of, bounds": ([*DIGITS, "--other", "gaussian_field_grid"], 2, "have no bounds, as those"),
-    "best_of, no data": (
-        [*DIGITS, "--other", "mnist", "--data-root", "nowhere"],
-        2,
-        "--data-root nowhere is no folder",
-    ),
-    "missing, no data": (
-        ["--output", "x", "--data-root", "nowhere"],
-        2,
-        "--data-root nowhere is no folder",
-    ),
-    "flow_matching": (
+    "benchmarks/ablation_cost": ([("experiments/digits.yaml",), 2, "experiments/digits.yaml: "],),
+    "benchmarks/speed": (
         [
-            "--config",
-            "experiments/digits.yaml",
-            "--output",
-            "x",
-            *("--images", "1", "--steps", ","),
+            ("model", "--config", "experiments/digits.yaml", "data.foo=1"),
+            2,
+            "data.foo: unknown key",
         ],
-        2,
-        "--steps must be whole numbers from 1, such as 1,2,4, not ','",
-    ),
-    "flow_matching, kept pixels": (
-        ["--config", "experiments/mnist.yaml", "--output", "x", "--images", "1"],
-        2,
-        "tasks.partial_patches has no meaning for flow matching: override it",
-    ),
-    "flow_matching, missing": (
-        ["--config", "experiments/incomplete_mnist.yaml", "--output", "x", "--images", "1"],
-        2,
-        "data.missing has no meaning for flow matching: override it",
-    ),
-    "flow_matching, domain": (
-        ["--config", "experiments/gaussian_grid.yaml", "--output", "x", "--images", "1"],
-        2,
-        "an orthogonal domain in tasks.components has no meaning for flow matching",
-    ),
-    "flow_matching, linear": (
-        ["--config", "experiments/gaussian_field.yaml", "--output", "x", "--images", "1"],
-        2,
-        "model.generator.output=linear has no meaning for flow matching: override it",
-    ),
-    "flow_matching, beside": (
         [
-            *("--config", "experiments/digits.yaml", "--output", "x", "--images", "1"),
-            *("--beside", "checkpoints/digits"),
+            ("page", "--checkpoint", "x", "--variations", "1,,2"),
+            2,
+            "--variations must be whole numbers from 1, ",
         ],
-        2,
-        "checkpoints/digits is no evaluation: it has no metrics.json",
     ),
-    "flow_matching, few": (
+    "studies/color_consistency": (
+        [DIGITS, 2, "--checkpoint must be a model of colored_mnist, not of digits"],
+        [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
+    ),
+    "studies/flow_matching": (
         [
-            *("--config", "experiments/digits.yaml", "--output", "x", "--images", "1"),
-            *("--num", "5"),
+            (*FLOW_DIGITS, "--steps", ","),
+            2,
+            "--steps must be whole numbers from 1, such as 1,2,4, not ','",
         ],
-        2,
-        "--num must be at least 64, as many as features have dimensions, not 5",
+        [
+            ("--config", "experiments/mnist.yaml", *FLOW),
+            2,
+            "flow matching does not support tasks.partial_patches: override it",
+        ],
+        [
+            ("--config", "experiments/incomplete_mnist.yaml", *FLOW),
+            2,
+            "flow matching does not support data.missing: override it",
+        ],
+        [
+            ("--config", "experiments/gaussian_grid.yaml", *FLOW),
+            2,
+            "flow matching does not support an orthogonal domain in tasks.components",
+        ],
+        [
+            ("--config", "experiments/gaussian_field.yaml", *FLOW),
+            2,
+            "flow matching does not support model.generator.output=linear: override it",
+        ],
+        [(*FLOW_DIGITS, "--beside", "checkpoints/digits"), 2, "it has no metrics.json"],
+        [(*FLOW_DIGITS, "--num", "5"), 2, FEW],
     ),
-    "missing, few": (["--output", "x", "--num", "5"], 2, "--num must be at least 64, "),
-    "tables": (["nowhere.json"], 2, "'nowhere.json' does not exist"),
-    "tables, no JSON": (["README.md"], 2, "README.md holds no records, as the metrics.json"),
-    "tables, settings": (["checkpoints/digits/config.json"], 2, "config.json holds no records, "),
-    "tables, labels": (["checkpoints/digits/evaluation/labels.json"], 2, "labels.json holds no re"),
-    "hues": (DIGITS, 2, "checkpoints/digits is a model of digits: only colored_mnist has known"),
-    "hues, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "labels, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "labels, below a file": ([*DIGITS[:3], "README.md/x"], 1, "README.md: File exists"),
-    "picture, folder": ([*DIGITS[:3], "experiments"], 2, "'experiments' is a directory"),
-    "picture, suffix": (DIGITS, 2, "--output must name a file with the suffix .png, not x"),
+    "studies/gmm_gan": ([("--variant", "none"), 2, "--variant must be one of 'joint only', "],),
+    "studies/gmm_schedules": (
+        [("--variant", "none"), 2, "--variant must be one of 'published', "],
+    ),
+    "studies/incomplete_images": (
+        [("--output", "x", "--holes", "none,random:7"), 2, "data.missing.hole: "],
+        [("--output", "x", "--data-root", "nowhere"), 2, "--data-root nowhere is not a folder"],
+        [("--output", "x", "--num", "5"), 2, FEW],
+    ),
+    "studies/label_accuracy": (
+        [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
+        [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md: File exists"],
+    ),
+    "studies/steps_and_ranking": (
+        [(*DIGITS, "--steps", "2,x"), 2, "--steps must be whole numbers from 1, "],
+        [(*DIGITS, "--steps", "1", "--orders", "up"), 2, "not 'up'"],
+        [(*DIGITS, "--steps", "1,17"), 2, "steps must be 1 to 16, "],
+        [(*DIGITS, "--steps", "1", "--num", "5"), 2, FEW],
+        [(*DIGITS, "--candidates", "0"), 2, "--candidates must be whole numbers from 1, "],
+        [(*DIGITS, "--other", "mnist"), 2, "--other requires --candidates"],
+        [
+            (*DIGITS, "--candidates", "1", "--other", "moons"),
+            2,
+            "--other must be one of digits, mnist, ",
+        ],
+        [
+            (*DIGITS, "--candidates", "1", "--other", "gaussian_field_grid"),
+            2,
+            "--other must be a data set of bounded pixels",
+        ],
+        [
+            (*DIGITS, "--candidates", "1", "--other", "mnist", "--data-root", "nowhere"),
+            2,
+            "--data-root nowhere is not a folder",
+        ],
+    ),
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_a_script_is_one_sentence(
-    mistake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("script", "words", "code", "message"),
+    [(script, *mistake) for script, mistakes in MISTAKES.items() for mistake in mistakes],
+)
+def test_a_mistake_ends_in_one_sentence(
+    script: str,
+    words: tuple[str, ...],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    script = mistake.partition(",")[0]
-    words, code, told = MISTAKES[mistake]
-    monkeypatch.chdir(EXPERIMENTS.parent)
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [script, *words])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(EXPERIMENTS / f"{script}.py"), run_name="__main__")
     assert ended.value.code == code
     err = capsys.readouterr().err
-    assert err.startswith(f"{script}: ") and err.count("\n") == 1 and told in err
-    assert not (EXPERIMENTS.parent / "x").exists()
+    name = script.rpartition("/")[2]
+    assert err.startswith(f"{name}: ") and err.count("\n") == 1 and message in err
+    assert not (ROOT / "x").exists()
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.py")), ids=lambda path: path.stem)
-def test_what_a_script_is_shown_to_read_is_there(path: Path) -> None:
-    words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    named = re.findall(r"\b(?:experiments|checkpoints)/[\w./]+", words)
-    assert f"experiments/{path.name}" in named or path.stem == "measuring"
-    for name in named:
-        assert (EXPERIMENTS.parent / name.rstrip(".")).exists(), name
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_docstring_shows_a_command_whose_files_exist(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert f"python {path.relative_to(ROOT)} " in docstring
+    for name in re.findall(r"\b(?:experiments|checkpoints)/[\w./]+", docstring):
+        assert (ROOT / name.rstrip(".")).exists(), name
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_help_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every option of a script has a help text."""
+    monkeypatch.setattr(sys, "argv", [path.stem, "--help"])
+    names = runpy.run_path(str(path), run_name="script")
+    commands = [names["main"]] if "main" in names else [names["model"], names["page"]]
+    for command in commands:
+        for name, annotation in command.__annotations__.items():
+            if "typer.Option(" in annotation and "exists=True" not in annotation:
+                assert "help=" in annotation, (path.name, name)
