@@ -212,7 +212,7 @@ class Run:
             CommandError: a command failed, or the folder has a run of another configuration.
         """
         if self.metrics_file.exists():
-            if load_config(self.folder / "config.yaml") != self.config:
+            if load_config(self.folder / "config.yaml", stored=True) != self.config:
                 fail(f"{self.folder} has a run of another configuration: remove the folder")
             return
         overrides = [*self.overrides, f"train.seed={self.seed}"]

@@ -103,7 +103,7 @@ OURS = Schedule(
 )
 """Exact expectations, a fresh draw of rotations every step, and a blur that goes away.
 
-Measured against one change at a time in ``experiments/simulations.md``.
+Measured against one change at a time in ``docs/results/simulations.md``.
 """
 
 SCHEDULES = {"published": PUBLISHED, "ours": OURS}
