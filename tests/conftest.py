@@ -83,7 +83,7 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_values() -> Callable[..., dict[str, Any]]:
     """The plain values of a tiny configuration, after changes like ``{"loss.logistic": 1.0}``."""
 
@@ -100,13 +100,13 @@ def tiny_values() -> Callable[..., dict[str, Any]]:
     return values
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config(tiny_values: Callable[..., dict[str, Any]]) -> Callable[..., Config]:
     """A tiny configuration after changes."""
     return lambda changes=None: parse_config(tiny_values(changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def oblong_config(tiny_config: Callable[..., Config]) -> Config:
     """RGB images of 6 x 10 pixels in 3 x 5 tokens of 12 values."""
     return tiny_config(

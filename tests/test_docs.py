@@ -238,7 +238,8 @@ def test_commands_write_what_the_docs_say(clone: Path) -> None:
     [
         (README, 0, "completions", (16, 4, 1, 8, 8)),
         (GUIDES[0], 0, "completions", (16, 4, 1, 8, 8)),
-        (GUIDES[0], 1, "scores", (16,)),
+        (GUIDES[0], 1, "completions", (4, 1, 8, 8)),
+        (GUIDES[0], 2, "scores", (16,)),
     ],
     ids=lambda value: value.name if isinstance(value, Path) else None,
 )
@@ -258,5 +259,5 @@ def test_an_example_runs(
 
 
 def test_no_example_is_left_out() -> None:
-    assert [len(blocks(page, "python")) for page in DOCS[:2]] == [1, 2]
+    assert [len(blocks(page, "python")) for page in DOCS[:2]] == [1, 3]
     assert not any(blocks(page, "python") for page in DOCS[2:])

@@ -13,6 +13,7 @@ from biglearn_gan import __version__
 from biglearn_gan.cli.classify import classify
 from biglearn_gan.cli.demo import demo
 from biglearn_gan.cli.evaluate import evaluate, train_classifier
+from biglearn_gan.cli.export import export
 from biglearn_gan.cli.runner import run
 from biglearn_gan.cli.sample import sample
 from biglearn_gan.cli.simulate import simulate
@@ -48,7 +49,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (train, sample, classify, evaluate, tables, simulate, demo):
+for command in (train, sample, classify, evaluate, tables, simulate, export, demo):
     app.command()(command)
 app.command("train-classifier")(train_classifier)
 
