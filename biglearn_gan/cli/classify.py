@@ -65,13 +65,12 @@ def classify(  # more than eight parameters, because every option is one
         load_hole,
         load_input_images,
     )
-    from biglearn_gan.models.input_checks import WITHOUT_LABELS, LabelError
+    from biglearn_gan.models.input_checks import require_labels
 
     _check_output(output)
     check_mask_color(mask, mask_color)
     model = load_model(checkpoint, usable_device(device))
-    if not model.config.data.labels:
-        raise LabelError(WITHOUT_LABELS)
+    require_labels(model.config.data)
     data = input_data_config(model, data_root)
     inputs = load_input_images(data, images, num)
     for note in inputs.notes:

@@ -97,7 +97,7 @@ def sample(  # more than eight parameters, because every option is one
         parse_labels,
     )
     from biglearn_gan.inference.outputs import check_output, write_samples
-    from biglearn_gan.models.progressive import checked_order
+    from biglearn_gan.models.progressive import check_order
 
     if mask == "joint":
         unused = {"--images": images, "--data-root": data_root}
@@ -107,7 +107,7 @@ def sample(  # more than eight parameters, because every option is one
     check_output(output, input_folders(mask, images))
     check_mask_color(mask, mask_color)
     model = load_model(checkpoint, usable_device(device))
-    checked = checked_order(order or "random", steps, model.config.token_count)
+    checked = check_order(order or "random", steps, model.config.token_count)
     if label is not None:
         parse_labels(label, model, 1)
     inputs = _load_inputs(model, mask, images, num, mask_color, data_root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.model_inputs import completion_inputs
 from biglearn_gan.models.progressive import OrderName
+from biglearn_gan.models.token_model import SamplingOptions
 
 
 @dataclass(frozen=True)
@@ -69,23 +71,14 @@ def draw_samples(
             draws one candidate without a score.
         on_images: called after each batch with its number of images.
     """
+    options = SamplingOptions(variations=variations, seed=seed, steps=steps, order=order)
     batches = []
     for first in range(0, len(inputs), batch_size):
         rows = slice(first, first + batch_size)
-        batches.append(
-            complete_best(
-                model,
-                to_signed_float(inputs[rows]),
-                hole[rows],
-                None if labels is None else labels[rows],
-                variations=variations,
-                best_of=best_of,
-                seed=seed,
-                first_image=first,
-                steps=steps,
-                order=order,
-            )
-        )
+        batch_labels = None if labels is None else labels[rows]
+        batch_options = replace(options, labels=batch_labels, first_image=first)
+        images = to_signed_float(inputs[rows])
+        batches.append(complete_best(model, images, hole[rows], batch_options, best_of=best_of))
         on_images(len(batches[-1].images))
     return Samples(
         torch.cat([to_uint8(batch.images) for batch in batches]),
@@ -113,63 +106,41 @@ def complete_best(
     model: BigLearnGAN,
     images: Float[Tensor, "N C H W"],
     hole: Bool[Tensor, "N H W"],
-    labels: Int64[Tensor, " N"] | None = None,
+    options: SamplingOptions,
     *,
     absent: Bool[Tensor, "N H W"] | None = None,
-    variations: int,
-    best_of: int | None,
-    seed: int,
-    first_image: int = 0,
-    steps: int = 1,
-    order: OrderName = "random",
+    best_of: int | None = None,
 ) -> BestCompletions:
-    """Complete each image ``variations`` times; each is the best of ``best_of`` candidates.
+    """Complete each image ``options.variations`` times, each the best of ``best_of`` candidates.
 
-    If a model with labels gets none, it draws one label for all candidates of a variation: the
-    label is part of the source, and logits compare for equal sources only. See
-    :meth:`~biglearn_gan.models.biglearn_gan.BigLearnGAN.complete` for the other arguments.
+    If a label of a model with labels is unknown, one label is drawn for all candidates of a
+    variation: the label is part of the source, and logits compare for equal sources only.
 
     Args:
         model: generates and ranks.
         images: in [-1, 1].
         hole: True = generate.
-        labels: the class of each image; None to draw it.
+        options: labels, variations, seed and steps.
         absent: True = neither given nor generated nor judged.
-        variations: K.
         best_of: candidates for each variation, of which the one with the highest critic score is
             kept. None draws one candidate without a score.
-        seed: at least 0.
-        first_image: number of the first image.
-        steps: passes of the generator.
-        order: in which the hole's patches are drawn.
     """
     candidates = 1 if best_of is None else best_of
+    variations = options.variations
+    inputs = completion_inputs(model.config, images, hole, absent)
+    labels = None
+    if options.labels is not None or model.config.data.labels:
+        labels = model.draw_unknown_labels(options, inputs.tokens, inputs.masks)
+        labels = labels.repeat_interleave(candidates, dim=1)
     count = variations * candidates
-    all_labels = None
-    if labels is not None:
-        all_labels = labels[:, None].repeat(1, count)
-    elif model.config.data.labels:
-        all_labels = model.draw_labels(
-            images, hole, absent=absent, variations=variations, seed=seed, first_image=first_image
-        ).repeat_interleave(candidates, dim=1)
-    drawn = model.complete(
-        images,
-        hole,
-        absent=absent,
-        labels=all_labels,
-        variations=count,
-        seed=seed,
-        first_image=first_image,
-        steps=steps,
-        order=order,
-    )
+    drawn = model.complete_with(replace(options, labels=labels, variations=count), inputs)
     if best_of is None:
-        return BestCompletions(drawn, torch.arange(count).repeat(len(drawn), 1), None, all_labels)
-    logits = rank_candidates(model, drawn, hole, all_labels, absent)
+        return BestCompletions(drawn, torch.arange(count).repeat(len(drawn), 1), None, labels)
+    logits = rank_candidates(model, drawn, hole, labels, absent)
     scores, choice = logits.unflatten(1, (variations, best_of)).max(dim=2)
     index = best_of * torch.arange(variations) + choice
     chosen = drawn[torch.arange(len(drawn))[:, None], index]
-    chosen_labels = None if all_labels is None else all_labels.gather(1, index)
+    chosen_labels = None if labels is None else labels.gather(1, index)
     return BestCompletions(chosen, index, scores, chosen_labels)
 
 

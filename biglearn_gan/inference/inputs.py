@@ -22,7 +22,7 @@ from biglearn_gan.data.image_files import (
 from biglearn_gan.data.loading import SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_hole
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.input_checks import WITHOUT_LABELS, LabelError
+from biglearn_gan.models.input_checks import LabelError, require_labels
 from biglearn_gan.tasks.holes import HoleError, UnknownHole, is_hole_name, named_hole
 from biglearn_gan.tasks.patches import tokens_touched
 
@@ -224,9 +224,7 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
     Raises:
         LabelError: the model has no labels, or not this one.
     """
-    classes = model.config.data.num_classes
-    if classes is None:
-        raise LabelError(WITHOUT_LABELS)
+    classes = require_labels(model.config.data)
     if text == "all":
         return torch.arange(count) % classes
     if not (text.isascii() and text.isdecimal()) or int(text) >= classes:

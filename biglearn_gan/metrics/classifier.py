@@ -14,26 +14,20 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from huggingface_hub.errors import HFValidationError
 from jaxtyping import Float, Int64, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
-from biglearn_gan.models.checkpoint import CONFIG_NAME, weights_file
+from biglearn_gan.models.checkpoint import CONFIG_NAME, CheckpointError, load_checkpoint
 
 FEATURES = 64
 """Numbers in one image's feature vector."""
-
-_OF_CONFIG = (TypeError, AttributeError)
-"""What comes of a configuration that is not a classifier's, or no mapping."""
 
 INFERENCE_ROWS = 500
 """Images in one pass without gradients, which bounds its memory."""
@@ -82,36 +76,22 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         """
         name = str(pretrained_model_name_or_path)
         try:
-            if Path(name).is_dir() and not (Path(name) / CONFIG_NAME).is_file():
-                raise FileNotFoundError(f"the folder holds no {CONFIG_NAME}")
-            return super().from_pretrained(name, revision=revision, token=token)
-        except (*_OF_CONFIG, OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = _why_not_loaded(name, error)
-            raise ClassifierError(f"{name}: no classifier can be loaded ({reason})") from None
-
-    @classmethod
-    def _from_pretrained(
-        cls: type[Kind],
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        **arguments: Any,
-    ) -> Kind:
-        """As the mixin's, but strict, silent, and from safetensors only."""
-        weights = weights_file(
-            model_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            token=token,
-            local_files_only=local_files_only,
-        )
-        classifier = cls(**arguments)
-        load_model(classifier, weights, strict=True)
+            values, weights = load_checkpoint(name, revision=revision, token=token)
+        except CheckpointError as error:
+            raise ClassifierError(f"no classifier can be loaded: {error}") from None
+        try:
+            classifier = cls(**values)
+            classifier.load_state_dict(weights)
+        except (TypeError, ValueError):
+            raise ClassifierError(
+                f"no classifier can be loaded: {name}/{CONFIG_NAME} is not a classifier's"
+            ) from None
+        except RuntimeError as error:
+            last = str(error).splitlines()[-1].strip()
+            raise ClassifierError(
+                f"no classifier can be loaded: the weights in {name} are those of another kind or "
+                f"size of classifier: {last}"
+            ) from None
         return classifier.eval()
 
     @property
@@ -173,19 +153,6 @@ class ImageClassifier(PretrainedClassifier):
             for part in images.split(INFERENCE_ROWS)
         ]
         return torch.cat(parts)
-
-
-def _why_not_loaded(name: str, error: Exception) -> str:
-    if not Path(name).is_dir() and isinstance(error, (OSError, HFValidationError)):
-        return (
-            "it is neither a folder here nor on the Hugging Face hub, as far as it can be reached"
-        )
-    if isinstance(error, _OF_CONFIG):
-        return f"its {CONFIG_NAME} is not a classifier's"
-    if isinstance(error, RuntimeError):
-        last = str(error).splitlines()[-1].strip()
-        return f"its weights are those of another kind or size of classifier: {last}"
-    return " ".join(str(error).split())
 
 
 def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:

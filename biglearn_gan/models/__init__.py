@@ -1,3 +1,1 @@
-"""The networks, and ``BigLearnGAN``: a trained generator and discriminator, loaded, sampled and
-saved.
-"""
+"""The networks, and ``BigLearnGAN``: a generator and a discriminator that draw, score and save."""

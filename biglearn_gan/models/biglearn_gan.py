@@ -1,11 +1,10 @@
-"""``BigLearnGAN``: a trained generator with its critic and configuration, loaded and used.
+"""``BigLearnGAN``: a trained generator and discriminator, loaded and used.
 
     model = BigLearnGAN.from_pretrained("checkpoints/mnist")
     images = model.sample(num=16, seed=0)
     completions = model.complete(images, hole, variations=4, seed=0)
 
-Sample *i*, variation *k* depends on (seed, i, k) and nothing else: its noise has a generator of its
-own, and neither the number of images asked for nor the order of the work changes it.
+Sample k of image i depends on (seed, i, k) only, not on the number of images or their order.
 """
 
 from __future__ import annotations
@@ -16,10 +15,8 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from jaxtyping import Bool, Float, Int64
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from jaxtyping import Float, Int64
+from safetensors.torch import save_file
 from torch import Tensor
 
 from biglearn_gan.config import ConfigError, parse_config
@@ -29,41 +26,36 @@ from biglearn_gan.models.checkpoint import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     CheckpointError,
-    card_text,
-    check_folder,
-    weights_file,
+    check_model_folder,
+    load_checkpoint,
 )
 from biglearn_gan.models.factory import upgrade_state_dict
-from biglearn_gan.models.input_checks import (
-    WITHOUT_LABELS,
-    LabelError,
-    Labels,
-    Mask,
-    check_draws,
-    check_values,
-    check_whole,
-    checked_images,
-    checked_mask,
+from biglearn_gan.models.input_checks import Labels, Mask, check_integer, require_labels
+from biglearn_gan.models.model_card import card_text
+from biglearn_gan.models.model_inputs import (
+    CompletionInputs,
+    classification_inputs,
+    completion_inputs,
+    score_inputs,
 )
 from biglearn_gan.models.progressive import OrderName
-from biglearn_gan.models.token_model import TokenModel
-from biglearn_gan.tasks.patches import patchify, tokens_covered, tokens_touched, unpatchify
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
+from biglearn_gan.models.token_model import SamplingOptions, TokenModel
+from biglearn_gan.tasks.patches import unpatchify
 
 
 class ScoreError(UsageError):
-    """More is asked of a critic than it was trained for, in one sentence."""
+    """An absolute score of a model whose discriminator only ranks, in one sentence."""
 
 
 class BigLearnGAN(TokenModel, ModelHubMixin):
-    """The averaged generator p(x_T | x_S) and the critic f(x; S, T) that was trained with it.
+    """The averaged generator p(x_T | x_S) and the discriminator f(x; S, T) trained with it.
 
     Args:
-        config: the configuration it was (or will be) trained with.
+        config: the configuration that the model was or will be trained with.
     """
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # theirs takes any keyword, unread
+    def from_pretrained(  # type: ignore[override]  # the mixin's accepts any keyword
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
@@ -73,75 +65,43 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         force_download: bool = False,
         local_files_only: bool = False,
     ) -> BigLearnGAN:
-        """Load a folder written by ``save_pretrained``, or a model of that name from the hub.
+        """Load a folder written by ``save_pretrained``, or a model from the Hugging Face hub.
 
-        The model is on the CPU; ``.to(device)`` moves it. All but the name is for the hub only.
+        The model is on the CPU, in evaluation mode. Only the first argument matters for a folder.
 
         Args:
-            pretrained_model_name_or_path: folder, or ``owner/name`` on the Hugging Face hub.
+            pretrained_model_name_or_path: folder, or ``owner/name`` on the hub.
             revision: branch, tag or commit.
-            token: of a user who may read it; True for the one that is stored here.
-            cache_dir: where downloads are kept.
-            force_download: even what was downloaded before.
-            local_files_only: use what was downloaded before.
+            token: access token of a private model; True for the one that is stored here.
+            cache_dir: folder for downloads.
+            force_download: download again what is in ``cache_dir``.
+            local_files_only: use what is in ``cache_dir``, without the network.
 
         Raises:
-            CheckpointError: nothing is there, or the weights do not fit the configuration.
+            CheckpointError: there is no model of this name, or its weights do not fit its
+                configuration.
         """
         name = str(pretrained_model_name_or_path)
-        try:
-            check_folder(name)
-            return super().from_pretrained(
-                name,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-            )
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            if Path(name).is_dir():
-                raise CheckpointError(f"{name}: cannot be read ({error})") from None
-            raise CheckpointError(
-                f"{name!r} is neither a folder here nor a model that can be reached on the "
-                "Hugging Face hub"
-            ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{name}/{CONFIG_NAME}: is not valid JSON ({error})") from None
-
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        **model_kwargs: Any,
-    ) -> BigLearnGAN:
-        weights = weights_file(
-            model_id,
+        check_model_folder(name)
+        values, weights = load_checkpoint(
+            name,
             revision=revision,
+            token=token,
             cache_dir=cache_dir,
             force_download=force_download,
-            token=token,
             local_files_only=local_files_only,
         )
         try:
-            model = cls(parse_config(model_kwargs.get("config", {}), stored=True))
+            model = cls(parse_config(values, stored=True))
         except ConfigError as error:
             problems = "; ".join(error.problems)
-            raise CheckpointError(f"{model_id}/{CONFIG_NAME}: {problems}") from None
+            raise CheckpointError(f"{name}/{CONFIG_NAME}: {problems}") from None
         try:
-            model.load_state_dict(upgrade_state_dict(load_file(weights)), strict=True)
-        except SafetensorError as error:
-            raise CheckpointError(f"{weights}: is not a safetensors file ({error})") from None
+            model.load_state_dict(upgrade_state_dict(weights), strict=True)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip()
             raise CheckpointError(
-                f"{weights}: the weights do not fit {CONFIG_NAME}: {first}"
+                f"{name}/{WEIGHTS_NAME}: the weights do not fit {CONFIG_NAME}: {first}"
             ) from None
         return model.eval()
 
@@ -154,7 +114,12 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             path.write_text(text + "\n", encoding="utf-8")
 
     def generate_model_card(self, **details: Any) -> ModelCard:
-        """The card of this model; ``details`` are those of :func:`biglearn_gan.models.checkpoint.card_text`."""
+        """The model's card.
+
+        Args:
+            details: ``images_seen`` and ``seconds``, see
+                :func:`~biglearn_gan.models.model_card.card_text`.
+        """
         return ModelCard(card_text(self.config.portable(), **details))
 
     def sample(
@@ -166,24 +131,26 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         steps: int = 1,
         order: OrderName = "random",
     ) -> Float[Tensor, "N C H W"]:
-        """Draw whole images from nothing, or of given classes, in [-1, 1].
+        """Draw whole images in [-1, 1], on the CPU.
 
         Args:
-            num: how many, at least 1.
+            num: number of images, at least 1.
             labels: see :meth:`complete`.
-            seed: at least 0; image i depends on (seed, i) alone.
-            steps: see :meth:`complete`, as ``order``.
+            seed: at least 0; image i depends on (seed, i) only.
+            steps: see :meth:`complete`.
+            order: see :meth:`complete`.
 
         Raises:
-            ValueError: ``num`` or ``seed`` is no whole number, or below 1 or 0.
-            LabelError, OrderError: see :meth:`complete`.
+            ValueError: ``num`` is not an integer of at least 1, or ``seed`` not one of at least 0.
+            LabelError: see :meth:`complete`.
+            OrderError: see :meth:`complete`.
         """
-        check_whole("num", num, least=1)
+        check_integer("num", num, least=1)
         height, width = self.config.data.image_size
         empty = torch.zeros(num, self.config.data.channels, height, width)
         hole = torch.ones(num, height, width, dtype=torch.bool)
-        options: dict[str, Any] = {"seed": seed, "steps": steps, "order": order}
-        return self.complete(empty, hole, labels=labels, **options)[:, 0]
+        options = SamplingOptions(labels=labels, seed=seed, steps=steps, order=order)
+        return self.complete_with(options, completion_inputs(self.config, empty, hole))[:, 0]
 
     def complete(
         self,
@@ -198,45 +165,34 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         steps: int = 1,
         order: OrderName = "random",
     ) -> Float[Tensor, "N K C H W"]:
-        """Fill the hole of each image, given everything outside of it; the result is on the CPU.
+        """Fill the hole of each image, given all other pixels; the result is on the CPU.
 
         Args:
-            images: in [-1, 1]; what they hold inside the hole is ignored.
-            hole: True = generate. Pixels outside of it come back bit for bit. In a patch that it
-                touches, kept pixels are read by a model with ``tasks.partial_patches`` above 0; any
-                other generates the patch whole, and they are pasted back.
-            absent: True = neither given nor generated. A patch touched by it and not by the hole
-                is not shown to the model; its pixels come back as they were.
+            images: in [-1, 1]; values inside the hole are ignored.
+            hole: True = generate. Known pixels are returned unchanged. A model with
+                ``tasks.partial_patches`` above 0 also reads the known pixels of a patch that the
+                hole cuts through; other models regenerate such a patch whole.
+            absent: True = neither given nor generated. A patch that it touches, and the hole does
+                not, is hidden from the model; its pixels are returned unchanged.
             labels: the class of each image (N,) or of each completion (N, K), for a model with
-                labels; where it is -1 (or None, for all) it is drawn by :meth:`draw_labels` first.
+                labels. A label that is -1 (all, if None) is drawn as by :meth:`draw_labels`.
             variations: K, completions of each image, at least 1.
-            seed: at least 0; completion k of image i depends on (seed, i, k) alone.
-            first_image: the number i of the first image, so that a long job can be cut in parts.
-            steps: 1 for one pass; more draw the hole's patches in so many parts, one after another,
-                each given what is drawn already.
-            order: in which the patches are drawn, ``random``, ``raster`` or ``center-out``.
+            seed: at least 0; completion k of image i depends on (seed, i, k) only.
+            first_image: number i of the first image, so that a long job can be split.
+            steps: 1 for one forward pass. More draw the hole's patches in as many passes, each
+                given the earlier ones.
+            order: order of the patches if there are several steps: ``random``, ``raster`` or
+                ``center-out``.
 
         Raises:
-            ValueError: sizes differ from the model's, an image has no hole, or ``variations`` or
-                ``seed`` is no whole number, or below 1 or 0.
-            LabelError: the model has no labels, or not that one.
-            OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
+            ValueError: an image or mask has the wrong size or type, an image has no hole,
+                ``variations`` is not an integer of at least 1, or ``seed`` not one of at least 0.
+            LabelError: the model has no labels, or not this one.
+            OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
         """
-        kept, holes, tokens, masks = self._asked(images, hole, absent)
-        tokens = self.generate(
-            tokens,
-            masks,
-            labels=labels,
-            variations=variations,
-            seed=seed,
-            first_image=first_image,
-            steps=steps,
-            order=order,
-        )
-        patch_size = self.config.model.patch_size
-        drawn = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
-        drawn = drawn.view(len(kept), variations, *kept.shape[1:])
-        return torch.where(holes[:, None, None], drawn, kept[:, None])
+        options = SamplingOptions(labels, variations, seed, first_image, steps, order)
+        inputs = completion_inputs(self.config, images, hole, absent)
+        return self.complete_with(options, inputs)
 
     def draw_labels(
         self,
@@ -248,49 +204,45 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         seed: int = 0,
         first_image: int = 0,
     ) -> Int64[Tensor, "N K"]:
-        """The labels that :meth:`complete` draws from p(y | x_S) when it is given none.
+        """The labels that :meth:`complete` draws from p(y | x_S) if none are given.
 
         Raises:
             ValueError: see :meth:`complete`.
             LabelError: the model has no labels.
         """
-        if self.config.data.num_classes is None:
-            raise LabelError(WITHOUT_LABELS)
-        check_draws(variations, seed)
-        kept, _, tokens, masks = self._asked(images, hole, absent)
-        unknown = torch.full((len(kept), variations), UNKNOWN_LABEL)
-        return self.known_labels(unknown, tokens, masks, seed, first_image)
+        require_labels(self.config.data)
+        options = SamplingOptions(variations=variations, seed=seed, first_image=first_image)
+        inputs = completion_inputs(self.config, images, hole, absent)
+        return self.draw_unknown_labels(options, inputs.tokens, inputs.masks)
+
+    def complete_with(
+        self, options: SamplingOptions, inputs: CompletionInputs
+    ) -> Float[Tensor, "N K C H W"]:
+        """See :meth:`complete`; for callers that use the checked inputs more than once."""
+        tokens = self.generate_with(options, inputs.tokens, inputs.masks)  # (N, K, L, P)
+        patch_size = self.config.model.patch_size
+        generated = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
+        images = inputs.images[:, None]
+        generated = generated.view(len(images), options.variations, *images.shape[2:])
+        return torch.where(inputs.hole[:, None, None], generated, images)
 
     def classify(
-        self,
-        images: Float[Tensor, "N C H W"],
-        *,
-        observed: Mask | None = None,
+        self, images: Float[Tensor, "N C H W"], *, observed: Mask | None = None
     ) -> Float[Tensor, "N Y"]:
-        """p(y | x_S): each image's class probabilities given what is observed of it.
-
-        A patch that is not observed whole is not read at all, but by a model with
-        ``tasks.partial_patches`` above 0.
+        """The class probabilities p(y | x_S) of each image, on the CPU.
 
         Args:
             images: in [-1, 1].
-            observed: True = given; None for whole images.
+            observed: True = given; None for whole images. A model without
+                ``tasks.partial_patches`` reads only patches that are observed completely.
 
         Raises:
-            ValueError: sizes differ from the model's.
+            ValueError: an image or mask has the wrong size or type.
             LabelError: the model has no labels.
         """
-        if self.config.data.num_classes is None:
-            raise LabelError(WITHOUT_LABELS)
-        images = checked_images(images, self.config.data)
-        seen = torch.ones_like(images[:, 0], dtype=torch.bool)
-        if observed is not None:
-            seen = checked_mask("observed", observed, images)
-        check_values(images, seen, self._bounded)
-        patch_size = self.config.model.patch_size
-        source = tokens_covered(seen, patch_size)
-        kept = self._known_values(seen, ~source)
-        return self.label_probabilities(patchify(images, patch_size), source, ~source, kept)
+        require_labels(self.config.data)
+        tokens, source, known_values = classification_inputs(self.config, images, observed)
+        return self.label_probabilities(tokens, source, ~source, known_values)
 
     def score(
         self,
@@ -299,39 +251,31 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         target: Mask,
         labels: Labels | None = None,
     ) -> Float[Tensor, " N"]:
-        """The critic's log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
+        """The critic score log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
 
-        It was trained against the live generator, and the one that ships is its average. Without a
-        label, a model with labels is judged as it draws without one, while :meth:`complete` draws
-        one first: give the label to judge what it draws.
+        The discriminator was trained against the live generator; the model generates with its
+        average. If you score completions of a model with labels, give the labels that
+        :meth:`complete` used or drew.
 
         Args:
             images: in [-1, 1].
-            source: True = given; a patch counts if all of it is given and none of it is target,
-                or else what of it is given beside the target, as in :meth:`complete`.
-            target: True = judged; a patch counts if any of it is. All else is marginalized out.
-            labels: see :meth:`complete`.
+            source: True = given. A patch counts if all of it is given and none of it is target; a
+                model with ``tasks.partial_patches`` also reads given pixels of target patches.
+            target: True = scored. A patch counts if any of it is. All else is marginalized out.
+            labels: the class of each image; None if it is unknown.
 
         Raises:
-            ScoreError: the model was trained without a logistic term, so that its logits rank
-                candidates of one source and say no more (see :meth:`rank`).
-            ValueError: an image has no target, or sizes differ from the model's.
-            LabelError: see :meth:`complete`.
+            ScoreError: the model was trained without a logistic term, so that its logits only rank
+                candidates of one source (see :meth:`rank`).
+            ValueError: an image has no target, or an image or mask has the wrong size or type.
+            LabelError: the model has no labels, or not this one.
         """
         if not self.config.absolute_scores:
             raise ScoreError(
-                "this model's critic only ranks candidates of one source: it was trained with "
-                "loss.logistic of 0, and an absolute score needs it above 0"
+                "this model has no absolute scores, because it was trained with loss.logistic of "
+                "0: use rank to compare candidates of one source"
             )
-        images = checked_images(images, self.config.data)
-        given = checked_mask("source", source, images)
-        asked = checked_mask("target", target, images)
-        check_values(images, given | asked, self._bounded)
-        patch_size = self.config.model.patch_size
-        judged = tokens_touched(asked, patch_size)
-        source_tokens = tokens_covered(given, patch_size) & ~judged
-        masks = TokenMasks(source_tokens, judged, self._known_values(given & ~asked, judged))
-        return self.critic_logits(patchify(images, patch_size), masks, labels)
+        return self.critic_logits(*score_inputs(self.config, images, source, target), labels)
 
     def rank(
         self,
@@ -341,66 +285,19 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         absent: Mask | None = None,
         labels: Labels | None = None,
     ) -> Float[Tensor, " N"]:
-        """The critic's logits of completed images: of one source, the highest is the likeliest.
+        """The discriminator's logits of completed images; higher is better for the same source.
 
-        Any model ranks; see :meth:`score` for what a logit says beyond that.
+        Every model can rank. See :meth:`score` for absolute scores.
 
         Args:
-            images: completions, in [-1, 1].
-            hole: True = was generated, as :meth:`complete` was asked.
-            absent: see :meth:`complete`, as ``labels``.
+            images: completions in [-1, 1].
+            hole: True = was generated, as in :meth:`complete`.
+            absent: see :meth:`complete`.
+            labels: the class of each image; None if it is unknown.
 
         Raises:
             ValueError: see :meth:`complete`.
-            LabelError: see :meth:`complete`.
+            LabelError: the model has no labels, or not this one.
         """
-        images = checked_images(images, self.config.data)
-        holes, away = self._check_hole(hole, absent, images)
-        check_values(images, ~away, self._bounded)
-        tokens, masks = self._in_tokens(images, holes, away)
-        return self.critic_logits(tokens, masks, labels)
-
-    @property
-    def _bounded(self) -> bool:
-        """Whether images lie in [-1, 1]."""
-        return self.config.model.generator.output == "tanh"
-
-    def _asked(
-        self, images: Tensor, hole: Tensor, absent: Tensor | None
-    ) -> tuple[Float[Tensor, "N C H W"], Bool[Tensor, "N H W"], Float[Tensor, "N L P"], TokenMasks]:
-        """Images and their holes, and the same in tokens, on the CPU."""
-        images = checked_images(images, self.config.data)
-        holes, away = self._check_hole(hole, absent, images)
-        check_values(images, ~(holes | away), self._bounded)
-        return images, holes, *self._in_tokens(images, holes, away)
-
-    def _check_hole(
-        self, hole: Tensor, absent: Tensor | None, images: Tensor
-    ) -> tuple[Bool[Tensor, "N H W"], Bool[Tensor, "N H W"]]:
-        """The hole and what is absent of each image, on the CPU."""
-        holes = checked_mask("hole", hole, images)
-        empty = (~holes.flatten(1).any(dim=1)).nonzero()[:, 0].tolist()
-        if empty:
-            raise ValueError(f"the hole of image {empty[0]} is empty: nothing is to be generated")
-        if absent is None:
-            return holes, torch.zeros_like(holes)
-        return holes, checked_mask("absent", absent, images)
-
-    def _in_tokens(
-        self, images: Tensor, holes: Tensor, away: Tensor
-    ) -> tuple[Float[Tensor, "N L P"], TokenMasks]:
-        patch_size = self.config.model.patch_size
-        target = tokens_touched(holes, patch_size)
-        source = ~target & ~tokens_touched(away, patch_size)
-        masks = TokenMasks(source, target, self._known_values(~(holes | away), target))
-        return patchify(images, patch_size), masks
-
-    def _known_values(
-        self, given: Bool[Tensor, "N H W"], target: Bool[Tensor, "N L"]
-    ) -> Bool[Tensor, "N L P"] | None:
-        """The values of target tokens that are given, None for a model that cannot read them."""
-        if not self.config.reads_partial_patches:
-            return None
-        channels = self.config.data.channels
-        values = given[:, None].expand(-1, channels, -1, -1)
-        return patchify(values, self.config.model.patch_size) & target[..., None]
+        inputs = completion_inputs(self.config, images, hole, absent, is_completed=True)
+        return self.critic_logits(inputs.tokens, inputs.masks, labels)

@@ -1,4 +1,4 @@
-"""Progressive sampling: targets in parts, one after another, each given those before it."""
+"""Progressive sampling: draws the targets in several steps, each given the earlier ones."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PATTERNS: dict[OrderName, PatternName] = {
 
 
 class OrderError(UsageError):
-    """Steps or an order that progressive sampling cannot take, in one sentence."""
+    """A number of steps or an order that a model cannot use, in one sentence."""
 
 
-def checked_order(order: str, steps: int, token_count: int) -> OrderName:
-    """The order of that name.
+def check_order(order: str, steps: int, token_count: int) -> OrderName:
+    """The order of this name.
 
     Raises:
-        OrderError: there is none, or ``steps`` is not 1 to ``token_count``.
+        OrderError: the order is unknown, or ``steps`` is not 1 to ``token_count``.
     """
     if not hasattr(steps, "__index__") or not 1 <= steps <= token_count:
         raise OrderError(f"steps must be 1 to {token_count}, the tokens of an image, not {steps!r}")
@@ -40,27 +40,26 @@ def checked_order(order: str, steps: int, token_count: int) -> OrderName:
     raise OrderError(f"order must be one of {', '.join(_PATTERNS)}, not {order!r}")
 
 
-def parts_in_order(
+def split_targets(
     masks: TokenMasks,
     grid_size: tuple[int, int],
     steps: int,
     order: OrderName,
     rngs: Sequence[torch.Generator],
 ) -> Iterator[tuple[Int64[Tensor, " R"], TokenMasks]]:
-    """The tasks of each step, for the rows that have any targets left.
+    """The task of each step, and the rows that still have targets in it.
 
-    The first k of n steps hold the first k/n of a row's targets, rounded up. A step's sources are
-    those given and the targets of all steps before it; later targets are absent.
+    The first k of n steps draw the first k/n of a row's targets, rounded up. The sources of a step
+    are the given tokens and the targets of earlier steps; the targets of later steps are absent.
 
     Args:
-        masks: source and target of each row.
-        grid_size: tokens per column and per row.
-        steps: how many, at least 1.
-        order: of the targets.
-        generators: one for each row, which its order is drawn from.
+        masks: source and target tokens of each row.
+        grid_size: tokens per column and per row of an image.
+        steps: number of steps, at least 1.
+        order: order of the targets.
+        rngs: one for each row, which draws its order.
     """
-    draws = [pattern_scores(_PATTERNS[order], grid_size, 1, each) for each in rngs]
-    scores = torch.cat(draws)
+    scores = torch.cat([pattern_scores(_PATTERNS[order], grid_size, 1, rng) for rng in rngs])
     counts = masks.target.sum(dim=1)
     before = torch.zeros_like(masks.target)
     for step in range(1, steps + 1):

@@ -1,15 +1,15 @@
-"""The two networks and what is drawn and read with them, in tokens.
+"""``TokenModel``: both networks of a configuration, applied to tokens.
 
-The networks always run on chunks of one fixed size, and the noise of draw *k* of image *i* has a
-generator of its own, so neither the number of images asked for nor the order of the work changes a
-result (to the bit, but for some layer widths below 16, where the last bit of a matrix product may
-depend on a row's place).
+The networks always run on chunks of one fixed size. Each sample has its own random generator, named
+by (seed, image, variation). So neither the number of images nor their order changes a sample. This
+holds exactly, except for some layer widths below 16, for which the last bit of a matrix product can
+depend on the row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -18,14 +18,8 @@ from torch import Tensor, nn
 from biglearn_gan.config import Config
 from biglearn_gan.models.factory import build_networks
 from biglearn_gan.models.generator import Noise
-from biglearn_gan.models.input_checks import (
-    WITHOUT_LABELS,
-    LabelError,
-    Labels,
-    check_draws,
-    checked_labels,
-)
-from biglearn_gan.models.progressive import OrderName, checked_order, parts_in_order
+from biglearn_gan.models.input_checks import Labels, check_integer, check_labels, require_labels
+from biglearn_gan.models.progressive import OrderName, check_order, split_targets
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens, scatter_tokens
 from biglearn_gan.tasks.token_masks import (
@@ -36,14 +30,37 @@ from biglearn_gan.tasks.token_masks import (
 )
 
 CHUNK_ROWS = 64
-"""Rows of every inference pass; fewer are padded."""
+"""Rows of each forward pass; smaller chunks are padded."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How samples are drawn.
+
+    Attributes:
+        labels: the class of each image (N,) or of each sample (N, K), for a model with labels. A
+            label that is -1 (all, if None) is drawn from p(y | x_S).
+        variations: K, samples of each image, at least 1.
+        seed: at least 0; sample k of image i depends on (seed, i, k) only.
+        first_image: number i of the first image, so that a long job can be split.
+        steps: 1 draws all targets in one pass; more draw them in as many passes, each given the
+            earlier ones.
+        order: order of the targets if there are several steps.
+    """
+
+    labels: Labels | None = None
+    variations: int = 1
+    seed: int = 0
+    first_image: int = 0
+    steps: int = 1
+    order: OrderName = "random"
 
 
 class TokenModel(nn.Module):
-    """A generator p(x_T | x_S), with p(y | x_S) in a model with labels, and a critic f(x; S, T).
+    """The generator p(x_T | x_S), which also predicts labels p(y | x_S), and the discriminator.
 
     Args:
-        config: the configuration it was (or will be) trained with.
+        config: the configuration that the model was or will be trained with.
     """
 
     def __init__(self, config: Config):
@@ -53,19 +70,9 @@ class TokenModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
-    def _check_precision(self) -> None:
-        """Refuse weights of another precision than noise is drawn in."""
-        drawn = torch.get_default_dtype()
-        for parameter in self.parameters():
-            if parameter.dtype != drawn:
-                raise ValueError(
-                    f"the model computes in {drawn}, not {parameter.dtype}: call .to({drawn})"
-                )
-
-    @torch.inference_mode()
     def generate(
         self,
         tokens: Float[Tensor, "N L P"],
@@ -78,87 +85,73 @@ class TokenModel(nn.Module):
         steps: int = 1,
         order: OrderName = "random",
     ) -> Float[Tensor, "N K L P"]:
-        """Draw the target tokens given the source tokens; all others come back as they were.
+        """Draw the target tokens given the source tokens; all others are returned unchanged.
 
         Args:
-            tokens: the images' tokens; values at targets are ignored, but for those they keep.
-            masks: the task of each image; rows may differ in their counts.
-            labels: class of each image (N,) or of each draw (N, K), for a model with labels;
-                where it is -1 (or None, for all) it is drawn from p(y | x_S) first.
-            variations: K, draws for each image.
-            seed: at least 0; draw k of image i depends on (seed, i, k) alone.
-            first_image: the number i of the first image.
-            steps: parts that the targets are drawn in, one after another.
-            order: of the targets.
+            tokens: the images' tokens; unknown values of targets are ignored.
+            masks: the task of each image; their numbers of present tokens may differ.
+            labels: see :class:`SamplingOptions`, as all others.
 
         Raises:
-            OrderError: an unknown order, or steps that are not 1 to the tokens of an image.
-            LabelError: the model has no labels, or not that one.
-            ValueError: ``variations`` or ``seed`` is no whole number, or below 1 or 0, or the
-                weights are not of the default dtype, float32.
+            OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
+            LabelError: the model has no labels, or not this one.
+            ValueError: ``variations`` is not an integer of at least 1, ``seed`` is not one of at
+                least 0, or the weights are not in torch's default dtype.
         """
-        self._check_precision()
-        checked_order(order, steps, self.config.token_count)
-        check_draws(variations, seed)
-        classes = self.config.data.num_classes
-        given = checked_labels(labels, len(tokens), variations, classes)
-        known = self.known_labels(given, tokens, masks, seed, first_image)
-        parts = [(torch.arange(len(tokens)), masks)]
-        if steps > 1:
-            numbers = range(first_image, first_image + len(tokens))
-            orders = [make_rng(Stream.ORDER, seed, number) for number in numbers]
-            parts = list(parts_in_order(masks, self.config.grid_size, steps, order, orders))
-        results = tokens[:, None].repeat(1, variations, 1, 1)  # (N, K, L, P)
-        for step, (images, part) in enumerate(parts):
-            counts = part.union.sum(dim=1)
-            for count in counts.unique().tolist():
-                rows = (counts == count).nonzero()[:, 0]
-                pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
-                for chunk in pairs.split(CHUNK_ROWS):
-                    row, variation = chunk.T
-                    image = images[row]
-                    results[image, variation] = self._generate_chunk(
-                        results[image, variation],
-                        part.rows(row),
-                        known[image, variation],
-                        [
-                            _noise_of(step, seed, first_image + i, k)
-                            for i, k in zip(image.tolist(), variation.tolist(), strict=True)
-                        ],
-                    )
+        options = SamplingOptions(labels, variations, seed, first_image, steps, order)
+        return self.generate_with(options, tokens, masks)
+
+    @torch.inference_mode()
+    def generate_with(
+        self, options: SamplingOptions, tokens: Float[Tensor, "N L P"], masks: TokenMasks
+    ) -> Float[Tensor, "N K L P"]:
+        """See :meth:`generate`; all options in one argument."""
+        self._check_dtype()
+        check_order(options.order, options.steps, self.config.token_count)
+        labels = self.draw_unknown_labels(options, tokens, masks)
+        parts: Iterator[tuple[Tensor, TokenMasks]] = iter([(torch.arange(len(tokens)), masks)])
+        if options.steps > 1:
+            images = range(options.first_image, options.first_image + len(tokens))
+            rngs = [make_rng(Stream.ORDER, options.seed, image) for image in images]
+            grid_size = self.config.grid_size
+            parts = split_targets(masks, grid_size, options.steps, options.order, rngs)
+        results = tokens[:, None].repeat(1, options.variations, 1, 1)  # (N, K, L, P)
+        for step, (images_of_step, part) in enumerate(parts):
+            for row, variation in chunks(part.union.sum(dim=1), options.variations):
+                image = images_of_step[row]
+                results[image, variation] = self._generate_chunk(
+                    results[image, variation],
+                    part.rows(row),
+                    labels[image, variation],
+                    [
+                        sample_rng(options.seed, options.first_image + i, k, step)
+                        for i, k in zip(image.tolist(), variation.tolist(), strict=True)
+                    ],
+                )
         return results
 
     @torch.inference_mode()
     def critic_logits(
-        self,
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        labels: Labels | None = None,
+        self, tokens: Float[Tensor, "N L P"], masks: TokenMasks, labels: Labels | None = None
     ) -> Float[Tensor, " N"]:
-        """The critic's logits f(x; S, T); the higher of two candidates of one source is the better.
+        """The discriminator's logits f(x; S, T), on the CPU.
 
         Args:
             tokens: the images' tokens; absent ones are ignored.
-            masks: source and target tokens of each image; rows may differ in their counts.
-            labels: the class of each image, for a model with labels; None for one that is unknown.
+            masks: source and target tokens; their numbers of present tokens may differ.
+            labels: the class of each image, for a model with labels; None if it is unknown.
 
         Raises:
-            LabelError: the model has no labels, or not that one.
-            ValueError: the weights are not of the default dtype, float32.
+            LabelError: the model has no labels, or not this one.
+            ValueError: the weights are not in torch's default dtype.
         """
-        self._check_precision()
-        known = checked_labels(labels, len(tokens), 1, self.config.data.num_classes)[:, 0]
+        self._check_dtype()
+        known_labels = check_labels(labels, len(tokens), 1, self.config.data)[:, 0]
         logits = torch.empty(len(tokens))
-        counts = masks.union.sum(dim=1)
-        for count in counts.unique().tolist():
-            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                sequence = self._with_labels(masks.rows(rows).sequence(), known[rows])
-                present = gather_tokens(tokens[rows], sequence.positions)
-                every = _padding(len(rows))
-                scored = self.discriminator(
-                    present[every].to(self.device), sequence.rows(every).to(self.device)
-                )
-                logits[rows] = scored[: len(rows)].cpu()
+        for rows, _ in chunks(masks.union.sum(dim=1)):
+            sequence = self._with_labels(masks.rows(rows).sequence(), known_labels[rows])
+            inputs = self._padded_inputs(tokens[rows], sequence)
+            logits[rows] = self.discriminator(*inputs)[: len(rows)].cpu()
         return logits
 
     @torch.inference_mode()
@@ -169,63 +162,66 @@ class TokenModel(nn.Module):
         target: Bool[Tensor, "N L"],
         known_values: Bool[Tensor, "N L P"] | None = None,
     ) -> Float[Tensor, "N Y"]:
-        """p(y | x_S) from tokens; targets are hidden, as in training, and may be none.
+        """p(y | x_S) from tokens, on the CPU.
+
+        Args:
+            tokens: the images' tokens; unknown values of targets are ignored.
+            source: tokens that are given.
+            target: tokens that are masked, as in training; a row may have none.
+            known_values: values of target tokens that are given.
 
         Raises:
             LabelError: the model has no labels.
-            ValueError: the weights are not of the default dtype, float32.
+            ValueError: the weights are not in torch's default dtype.
         """
-        if self.config.data.num_classes is None:
-            raise LabelError(WITHOUT_LABELS)
-        self._check_precision()
-        given = source if known_values is None else source | known_values.any(dim=2)
-        distinct, inverse = _distinct(given, target)
+        num_classes = require_labels(self.config.data)
+        self._check_dtype()
+        has_source = source.any(dim=1)
+        if known_values is not None:
+            has_source = has_source | known_values.flatten(1).any(dim=1)
+        distinct, inverse = _distinct_rows(has_source, target)
         if len(distinct) < len(tokens):
-            some = None if known_values is None else known_values[distinct]
-            alike = (tokens[distinct], source[distinct], target[distinct], some)
-            return self.label_probabilities(*alike)[inverse]
-        probabilities = torch.empty(len(tokens), self.config.data.num_classes)
-        union = source | target
-        counts = union.sum(dim=1)
-        for count in counts.unique().tolist():
-            for rows in (counts == count).nonzero()[:, 0].split(CHUNK_ROWS):
-                known = None if known_values is None else known_values[rows]
-                sequence = present_tokens(source[rows], target[rows], known)
-                present = gather_tokens(tokens[rows], sequence.positions)
-                every = _padding(len(rows))
-                logits = self.generator.label_logits(
-                    present[every].to(self.device), sequence.rows(every).to(self.device)
-                )
-                probabilities[rows] = logits[: len(rows)].float().softmax(dim=1).cpu()
+            known = None if known_values is None else known_values[distinct]
+            some = (tokens[distinct], source[distinct], target[distinct], known)
+            return self.label_probabilities(*some)[inverse]
+        probabilities = torch.empty(len(tokens), num_classes)
+        for rows, _ in chunks((source | target).sum(dim=1)):
+            known = None if known_values is None else known_values[rows]
+            sequence = present_tokens(source[rows], target[rows], known)
+            inputs = self._padded_inputs(tokens[rows], sequence)
+            logits = self.generator.label_logits(*inputs)[: len(rows)]
+            probabilities[rows] = logits.float().softmax(dim=1).cpu()
         return probabilities
 
-    def known_labels(
-        self,
-        labels: Int64[Tensor, "N K"],
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        seed: int,
-        first_image: int,
+    def draw_unknown_labels(
+        self, options: SamplingOptions, tokens: Float[Tensor, "N L P"], masks: TokenMasks
     ) -> Int64[Tensor, "N K"]:
-        """The same with every unknown label drawn from p(y | x_S), as (seed, i, k) says."""
+        """The label of each sample; unknown ones are drawn from p(y | x_S) in a model with labels.
+
+        The drawn label of a sample depends on (seed, image, variation) only.
+        """
+        check_integer("variations", options.variations, least=1)
+        check_integer("seed", options.seed, least=0)
+        data = self.config.data
+        labels = check_labels(options.labels, len(tokens), options.variations, data)
         rows = (labels == UNKNOWN_LABEL).any(dim=1).nonzero()[:, 0]
-        if self.config.data.num_classes is None or len(rows) == 0:
+        if data.num_classes is None or len(rows) == 0:
             return labels
-        asked = masks.rows(rows)
+        unknown = masks.rows(rows)
         probabilities = self.label_probabilities(
-            tokens[rows], asked.source, asked.target, asked.known_values
+            tokens[rows], unknown.source, unknown.target, unknown.known_values
         )
         cumulative = probabilities.double().cumsum(dim=1)
         row, variation = (labels[rows] == UNKNOWN_LABEL).nonzero().T
-        upper, image = cumulative[row], rows[row]
+        cdf, image = cumulative[row], rows[row]
         rngs = [
-            make_rng(Stream.LABELS, seed, first_image + i, k)
+            make_rng(Stream.LABELS, options.seed, options.first_image + i, k)
             for i, k in zip(image.tolist(), variation.tolist(), strict=True)
         ]
-        uniform = [torch.rand(1, generator=each, dtype=torch.float64) for each in rngs]
-        level = torch.stack(uniform) * upper[:, -1:]
+        uniform = [torch.rand(1, generator=rng, dtype=torch.float64) for rng in rngs]
+        level = torch.stack(uniform) * cdf[:, -1:]
         result = labels.clone()
-        result[image, variation] = torch.searchsorted(upper, level, right=True)[:, 0]
+        result[image, variation] = torch.searchsorted(cdf, level, right=True)[:, 0]
         return result
 
     def _generate_chunk(
@@ -235,46 +231,73 @@ class TokenModel(nn.Module):
         labels: Tensor,
         rngs: Sequence[torch.Generator],
     ) -> Float[Tensor, "R L P"]:
-        """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own."""
+        """Draw up to ``CHUNK_ROWS`` rows of equal counts, each with noise of its own ``rng``."""
         sequence = self._with_labels(masks.sequence(), labels)
         length = sequence.positions.shape[1]
         draws = [self.generator.draw_noise(1, length, rng) for rng in rngs]
         noise = Noise(
             torch.cat([draw.z for draw in draws]), torch.cat([draw.token_noise for draw in draws])
         )
+        noise = noise.rows(_padding(len(tokens))).to(self.device)
+        generated = self.generator(*self._padded_inputs(tokens, sequence), noise)[: len(tokens)]
+        return scatter_tokens(tokens, generated.to(tokens.device), sequence.positions)
+
+    def _padded_inputs(
+        self, tokens: Float[Tensor, "R L P"], sequence: TokenSequence
+    ) -> tuple[Float[Tensor, "CHUNK_ROWS M P"], TokenSequence]:
+        """The present tokens and their sequence, padded to a whole chunk, on the model's device."""
+        rows = _padding(len(tokens))
         present = gather_tokens(tokens, sequence.positions)
-        every = _padding(len(tokens))
-        drawn = self.generator(
-            present[every].to(self.device),
-            sequence.rows(every).to(self.device),
-            noise.rows(every).to(self.device),
-        )[: len(tokens)]
-        return scatter_tokens(tokens, drawn.to(tokens.device), sequence.positions)
+        return present[rows].to(self.device), sequence.rows(rows).to(self.device)
 
     def _with_labels(self, sequence: TokenSequence, labels: Tensor) -> TokenSequence:
-        """The same sequence with labels, unless the model knows none."""
+        """The sequence with labels, in a model with labels."""
         if self.config.data.num_classes is None:
             return sequence
         return replace(sequence, labels=labels)
 
+    def _check_dtype(self) -> None:
+        expected = torch.get_default_dtype()
+        for parameter in self.parameters():
+            if parameter.dtype != expected:
+                raise ValueError(
+                    f"the model computes in {expected}, not {parameter.dtype}: call .to({expected})"
+                )
 
-def _distinct(
-    given: Bool[Tensor, "N L"], target: Bool[Tensor, "N L"]
+
+def sample_rng(seed: int, image: int, variation: int, step: int = 0) -> torch.Generator:
+    """The random numbers of one sample, in one step of progressive sampling."""
+    if step == 0:
+        return make_rng(Stream.SAMPLE, seed, image, variation)
+    return make_rng(Stream.LATER_STEPS, seed, image, variation, step)
+
+
+def chunks(
+    counts: Int64[Tensor, " N"], variations: int = 1
+) -> Iterator[tuple[Int64[Tensor, " R"], Int64[Tensor, " R"]]]:
+    """Row and variation numbers in chunks of up to ``CHUNK_ROWS`` rows with equal counts."""
+    for count in counts.unique().tolist():
+        rows = (counts == count).nonzero()[:, 0]
+        pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
+        for chunk in pairs.split(CHUNK_ROWS):
+            yield chunk[:, 0], chunk[:, 1]
+
+
+def _distinct_rows(
+    has_source: Bool[Tensor, " N"], target: Bool[Tensor, "N L"]
 ) -> tuple[Int64[Tensor, " D"], Int64[Tensor, " N"]]:
-    """Rows that differ, and for each row which of them it equals: those given nothing may."""
-    numbers = torch.arange(len(given))
-    own = torch.where(given.any(dim=1), 1 + numbers, 0)
-    keys, inverse = torch.cat([own[:, None], target], dim=1).unique(dim=0, return_inverse=True)
-    first = numbers.new_full((len(keys),), len(given))
+    """Rows with distinct inputs, and for each row the one that it equals.
+
+    Only rows without a source can be equal: those with the same targets.
+    """
+    numbers = torch.arange(len(has_source))
+    source_number = torch.where(has_source, 1 + numbers, 0)
+    keys = torch.cat([source_number[:, None], target], dim=1)
+    distinct, inverse = keys.unique(dim=0, return_inverse=True)
+    first = numbers.new_full((len(distinct),), len(has_source))
     return first.scatter_reduce(0, inverse, numbers, "amin"), inverse
 
 
 def _padding(count: int) -> Int64[Tensor, "CHUNK_ROWS"]:
-    """Row numbers that repeat the last of ``count`` rows until a chunk is full."""
+    """Row numbers that repeat the last of ``count`` rows up to a whole chunk."""
     return torch.arange(CHUNK_ROWS).clamp_max(count - 1)
-
-
-def _noise_of(step: int, seed: int, image: int, variation: int) -> torch.Generator:
-    if step == 0:
-        return make_rng(Stream.SAMPLE, seed, image, variation)
-    return make_rng(Stream.LATER_STEPS, seed, image, variation, step)

@@ -49,7 +49,8 @@ from biglearn_gan.files import replacing
 from biglearn_gan.inference.batched import complete_best
 from biglearn_gan.inference.inputs import without_labels_or_missing
 from biglearn_gan.metrics.features import fingerprint
-from biglearn_gan.models.progressive import OrderName, checked_order
+from biglearn_gan.models.progressive import OrderName, check_order
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.rng import Stream, make_rng
 
 
@@ -76,11 +77,19 @@ class RankingModel:
     candidates: int
 
     def complete(
-        self, images: Float[Tensor, "N C H W"], hole: Bool[Tensor, "N H W"], **options: Any
+        self,
+        images: Float[Tensor, "N C H W"],
+        hole: Bool[Tensor, "N H W"],
+        *,
+        absent: Bool[Tensor, "N H W"] | None = None,
+        **options: Any,
     ) -> Float[Tensor, "N K C H W"]:
         """See :meth:`biglearn_gan.models.biglearn_gan.BigLearnGAN.complete`."""
-        options = {"variations": 1, "seed": 0} | options
-        return complete_best(self.model, images, hole, best_of=self.candidates, **options).images
+        sampling = SamplingOptions(**options)
+        best = complete_best(
+            self.model, images, hole, sampling, absent=absent, best_of=self.candidates
+        )
+        return best.images
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def step_settings(
     settings = []
     for count in counts:
         for name in orders:
-            order = checked_order(name, count, model.config.token_count)
+            order = check_order(name, count, model.config.token_count)
             folder = output / f"{count}_{order if count > 1 else 'random'}"
             sampler = StepwiseModel(model, count, order)
             settings.append(Setting(step_label(count, order), name, count, folder, sampler))

@@ -28,7 +28,7 @@ from biglearn_gan.evaluation.tables import (
     tables,
 )
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.checkpoint import card_text
+from biglearn_gan.models.model_card import card_text
 from biglearn_gan.models.progressive import OrderName
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

@@ -117,7 +117,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"channels": -1}))
     assert_not_loadable(folder, "another kind or size of classifier")
     (folder / "config.json").write_text("[]")
-    assert_not_loadable(folder, r"its config\.json is not a classifier's")
+    assert_not_loadable(folder, r"config\.json: holds a JSON list, not an object")
     (folder / "config.json").write_text("{")
     assert_not_loadable(folder, "Expecting property name")
     (folder / "config.json").unlink()

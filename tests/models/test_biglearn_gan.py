@@ -207,7 +207,7 @@ def test_a_name_that_is_nothing_is_one_sentence_with_both_readings(
 
 
 def test_an_absolute_path_is_no_name_on_the_hub() -> None:
-    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; no model is besi"):
+    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; no model is next"):
         BigLearnGAN.from_pretrained("/no/such/folder")
 
 
@@ -367,7 +367,7 @@ def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
 
 def test_what_is_no_whole_number_is_refused(unchecked: None, model: BigLearnGAN) -> None:
     for num in (2.5, "2", True, None):
-        with pytest.raises(ValueError, match="num must be a whole number of at least 1, not "):
+        with pytest.raises(ValueError, match="num must be an integer of at least 1, not "):
             model.sample(num)  # type: ignore[arg-type]
     for steps in (1.5, 2.0):
         with pytest.raises(ValueError, match=f"steps must be 1 to 15, .* not {steps}"):
@@ -401,7 +401,7 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
             {"images": torch.full((2, 3, 6, 10), 200.0)},
             r"in \[-1, 1\], not in .*200",
         ),
-        ({"images": torch.full((2, 3, 6, 10), math.nan)}, "not finite"),
+        ({"images": torch.full((2, 3, 6, 10), math.nan)}, "images must be finite"),
         ({"hole": torch.ones(2, 6, 10)}, "hole must be a boolean torch tensor.*float32"),
         ({"hole": np.ones((2, 6, 10), bool)}, "hole must be a boolean torch tensor.*ndarray"),
         ({"absent": torch.ones(2, 6, 10).byte()}, "absent must be a boolean torch tensor.*uint8"),
@@ -435,7 +435,7 @@ def test_one_mask_is_that_of_all(model: BigLearnGAN) -> None:
 
 def test_images_from_0_to_1_are_warned_of(model: BigLearnGAN) -> None:
     images, hole = random_images(3), ragged_holes(3)
-    with pytest.warns(UserWarning, match=r"no given pixel is below 0: .* 2 \* x - 1"):
+    with pytest.warns(UserWarning, match=r"no known pixel is below 0: .* 2 \* x - 1"):
         model.complete((images + 1) / 2, hole)
 
 
@@ -465,7 +465,7 @@ def test_a_score_reads_source_and_target_and_nothing_else(
 def test_relativistic_logits_are_no_scores(tiny_config: Callable[..., Config]) -> None:
     model = BigLearnGAN(tiny_config({"loss.logistic": 0.0, "loss.relativistic": 1.0}))
     everything = torch.ones(1, *model.config.data.image_size).bool()
-    with pytest.raises(ScoreError, match=r"only ranks candidates.*loss.logistic of 0"):
+    with pytest.raises(ScoreError, match=r"no absolute scores.*loss.logistic of 0"):
         model.score(torch.zeros(1, 1, *everything.shape[1:]), ~everything, everything)
 
 

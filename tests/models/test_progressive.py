@@ -12,7 +12,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.config import Config
-from biglearn_gan.models.progressive import OrderError, checked_order, parts_in_order
+from biglearn_gan.models.progressive import OrderError, check_order, split_targets
 from biglearn_gan.tasks.token_masks import TokenMasks
 
 GRID = (3, 4)
@@ -39,8 +39,8 @@ def test_parts_cover_the_targets_once_and_see_all_before_them(
     target[:, seed % L] = True
     source = ~target & (draws < 0.9)
     known = source.clone()
-    name = checked_order(order, steps, L)
-    parts = list(parts_in_order(TokenMasks(source, target), GRID, steps, name, generators(5)))
+    name = check_order(order, steps, L)
+    parts = list(split_targets(TokenMasks(source, target), GRID, steps, name, generators(5)))
     assert len(parts) == steps
     for step, (rows, part) in enumerate(parts, 1):
         assert torch.equal(part.source, known[rows])
@@ -52,13 +52,13 @@ def test_parts_cover_the_targets_once_and_see_all_before_them(
 
 
 def test_raster_reads_row_by_row() -> None:
-    parts = parts_in_order(everything(2), GRID, L, "raster", generators(2))
+    parts = split_targets(everything(2), GRID, L, "raster", generators(2))
     for step, (_, part) in enumerate(parts):
         assert part.target.nonzero()[:, 1].tolist() == [step, step]
 
 
 def test_center_out_leaves_the_border_for_last() -> None:
-    (_, first), (_, last) = parts_in_order(everything(1), GRID, 2, "center-out", generators(1))
+    (_, first), (_, last) = split_targets(everything(1), GRID, 2, "center-out", generators(1))
     inner = torch.zeros(GRID).bool()
     inner[1, 1:3] = True
     assert first.target[0][inner.flatten()].all()
@@ -68,7 +68,7 @@ def test_center_out_leaves_the_border_for_last() -> None:
 
 
 def test_random_orders_differ_between_rows() -> None:
-    (_, first), _ = parts_in_order(everything(20), GRID, 2, "random", generators(20))
+    (_, first), _ = split_targets(everything(20), GRID, 2, "random", generators(20))
     assert len(first.target.unique(dim=0)) == 20
 
 
@@ -82,7 +82,7 @@ def test_random_orders_differ_between_rows() -> None:
 )
 def test_bad_orders_are_one_sentence(order: str, steps: int, told: str) -> None:
     with pytest.raises(OrderError) as caught:
-        checked_order(order, steps, L)
+        check_order(order, steps, L)
     assert str(caught.value) == told
 
 
@@ -115,7 +115,7 @@ class TestModel:
         """The first part is drawn as ever; the second reads it, and everything else stays."""
         tokens, masks = asked
         drawn = model.generate(tokens, masks, seed=3, steps=2, order="raster")[:, 0]
-        (rows, first), _ = parts_in_order(masks, model.config.grid_size, 2, "raster", generators(6))
+        (rows, first), _ = split_targets(masks, model.config.grid_size, 2, "raster", generators(6))
         assert rows.tolist() == list(range(6))
         alone = model.generate(tokens, first, seed=3)[:, 0]
         assert torch.equal(drawn[first.target], alone[first.target])

@@ -290,10 +290,10 @@ class TestFilesThatAreRefused:
         rgba = np.zeros((HEIGHT, WIDTH, 4), dtype=np.uint8)
         rgba[..., 3] = 255
         save(rgba, path)
-        with pytest.raises(HoleError, match="is transparent, and with an alpha channel"):
+        with pytest.raises(HoleError, match="is transparent; its colors are not read"):
             read_hole(path, (HEIGHT, WIDTH))
         for color in ("white", "black"):
-            told = rf"has an alpha channel, .* a color of the hole \({color}\) has no meaning"
+            told = rf"has an alpha channel, .*: leave out --mask-color {color}"
             with pytest.raises(HoleError, match=told):
                 read_hole(path, (HEIGHT, WIDTH), color)
 

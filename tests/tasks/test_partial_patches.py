@@ -17,7 +17,7 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.inference.inputs import describe_hole
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.checkpoint import card_text
+from biglearn_gan.models.model_card import card_text
 from biglearn_gan.tasks import partial_patches
 from biglearn_gan.tasks.partial_patches import SCATTERED_SHARE, PartialPatchSampler
 from biglearn_gan.tasks.patches import patchify, unpatchify
@@ -192,8 +192,8 @@ def test_a_model_that_does_not_read_them_says_so(
     blind = BigLearnGAN(tiny_config())
     assert "are generated whole" in describe_hole(hole, blind, "generated whole")
     assert "whole" not in describe_hole(hole, model, "generated whole")
-    assert "is generated whole" in card_text(blind.config)
-    assert "may cut through patches" in card_text(model.config)
+    assert "is regenerated whole" in card_text(blind.config)
+    assert "partially masked patches supported" in card_text(model.config)
 
 
 def test_what_is_absent_is_not_kept(model: BigLearnGAN) -> None:

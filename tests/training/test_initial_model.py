@@ -16,7 +16,8 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.checkpoint import CheckpointError, card_text
+from biglearn_gan.models.checkpoint import CheckpointError
+from biglearn_gan.models.model_card import card_text
 from biglearn_gan.training.fit import Progress, fit
 from biglearn_gan.training.initial_model import load_initial
 from biglearn_gan.training.throughput import describe
@@ -238,7 +239,7 @@ def test_a_card_says_where_the_run_started_but_not_on_which_machine(
     ):
         config = tiny_config({"train.initial_model": name} | NO_WARM_START).portable()
         assert config.train.initial_model == told
-        assert f"| images seen | 7, after those of `{told}`" in card_text(config, images_seen=7)
+        assert f"| images seen | 7, after starting from `{told}`" in card_text(config, images_seen=7)
 
 
 def test_such_a_run_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
