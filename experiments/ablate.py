@@ -25,7 +25,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 import statistics
 import subprocess
@@ -47,10 +46,11 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
-from biglearn_gan.evaluation.tables import SUBJECTS, parts_of
+from biglearn_gan.evaluation.records import BASELINES, REAL, TWO_STEP, read_records
 from biglearn_gan.files import replacing
 
 RESULTS = Path("experiments/results/ablations")
+SUBJECTS = (*BASELINES, TWO_STEP)
 MEASURES = (
     "fd",
     "precision",
@@ -246,11 +246,10 @@ class Run:
         with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             logged = [line for line in csv.DictReader(file) if line["seconds"]]
         row |= {"images": logged[-1]["images"], "seconds": logged[-1]["seconds"]}
-        for record in json.loads(self.metrics_file.read_text(encoding="utf-8")):
-            measure, subject = parts_of(record["metric"])
-            if measure in MEASURES and record["task"] != "originals":
-                words = (measure, subject, record["task"])
-                row.setdefault(" ".join(word for word in words if word), record["value"])
+        for record in read_records(self.metrics_file):
+            if record.measure in MEASURES and record.task != REAL:
+                words = (record.measure, record.subject, record.task)
+                row.setdefault(" ".join(word for word in words if word), record.value)
         return row
 
 

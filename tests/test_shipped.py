@@ -12,7 +12,7 @@ from PIL import Image
 
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.evaluation.during_training import quick_evaluation
+from biglearn_gan.evaluation.during_training import make_training_evaluation
 from biglearn_gan.metrics import metric_models as shipped
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
@@ -72,7 +72,7 @@ def test_the_places_are_named_where_there_is_none(places: list[Path]) -> None:
     with pytest.raises(MetricModelError) as caught:
         shipped_metric_models(places[1] / "model")
     assert str(caught.value) == (
-        f"no classifier is there for toys ({looked}): give --classifier (train-classifier makes "
+        f"there is no classifier for toys ({looked}): give --classifier (train-classifier makes "
         "one), or --features inception"
     )
     save_classifier(ImageClassifier((8, 8), 1, 3), places[2] / name, "a card")
@@ -98,11 +98,11 @@ def test_training_looks_in_the_clone_as_well(
 ) -> None:
     config = tiny_config()
     train = load_dataset(DataConfig(name="digits", image_size=(8, 8), channels=1), "train")
-    evaluation, (note,) = quick_evaluation(config, train, None)
+    evaluation, (note,) = make_training_evaluation(config, train, None)
     name = "classifier_digits"
     assert evaluation is None and f"there is no checkpoints/{name} nor {places[2] / name}" in note
     save_classifier(ImageClassifier((8, 8), 1, 10), places[2] / name, "a card")
-    evaluation, _ = quick_evaluation(config, train, None)
+    evaluation, _ = make_training_evaluation(config, train, None)
     assert evaluation is not None
 
 
@@ -117,11 +117,13 @@ def test_the_best_state_is_chosen_on_the_data_sets_own_validation_split(
             gray.save(folder / split / f"{number}.png")
     save_classifier(ImageClassifier((8, 8), 1, 3), places[0] / "classifier_folder", "a card")
     config = tiny_config({"data.name": "folder", "data.root": str(folder)})
-    evaluation, (note,) = quick_evaluation(config, load_dataset(config.data, "train"), None)
+    evaluation, (note,) = make_training_evaluation(config, load_dataset(config.data, "train"), None)
     assert evaluation is not None and "70 images of folder:validation" in note
     measured = dict.fromkeys(evaluation.names, 1.0)
     assert evaluation.score(measured) == 2.0
     shutil.rmtree(folder / "validation")
-    evaluation, (_, note) = quick_evaluation(config, load_dataset(config.data, "train"), None)
+    evaluation, (_, note) = make_training_evaluation(
+        config, load_dataset(config.data, "train"), None
+    )
     assert evaluation is not None and evaluation.score(measured) is None
     assert "folder has no validation split, so no state is kept as the best" in note

@@ -12,13 +12,16 @@ import typer
 from biglearn_gan import __version__
 from biglearn_gan.cli.classify import classify
 from biglearn_gan.cli.demo import demo
-from biglearn_gan.cli.evaluate import evaluate, train_classifier
+from biglearn_gan.cli.evaluate import evaluate
+from biglearn_gan.cli.evaluate_oracle import evaluate_oracle
+from biglearn_gan.cli.evaluate_samples import evaluate_samples
 from biglearn_gan.cli.export import export
 from biglearn_gan.cli.runner import run
 from biglearn_gan.cli.sample import sample
 from biglearn_gan.cli.simulate import simulate
 from biglearn_gan.cli.tables import tables
 from biglearn_gan.cli.train import train
+from biglearn_gan.cli.train_classifier import train_classifier
 
 app = typer.Typer(
     name="biglearn-gan",
@@ -49,9 +52,21 @@ def _options(
 ) -> None: ...
 
 
-for command in (train, sample, classify, evaluate, tables, simulate, export, demo):
+COMMANDS = (
+    train,
+    sample,
+    classify,
+    evaluate,
+    evaluate_samples,
+    evaluate_oracle,
+    train_classifier,
+    tables,
+    simulate,
+    export,
+    demo,
+)
+for command in COMMANDS:
     app.command()(command)
-app.command("train-classifier")(train_classifier)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``biglearn-gan tables``: what was measured, as Markdown tables."""
+"""``biglearn-gan tables``: print evaluations as Markdown tables."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ def tables(
         typer.Argument(
             exists=True,
             dir_okay=False,
-            help="A metrics.json; of several the main numbers are set side by side.",
+            help="A metrics.json, or several to compare their main numbers.",
         ),
     ],
-    summary: Annotated[bool, typer.Option("--summary", help="The short one.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Only the main numbers.")] = False,
 ) -> None:
-    """Print the tables as Markdown."""
-    from biglearn_gan.evaluation import tables as make
+    """Print evaluations as Markdown tables."""
+    from biglearn_gan.evaluation.records import REAL, read_records
+    from biglearn_gan.evaluation.tables import (
+        comparison_tables,
+        evaluation_tables,
+        oracle_table,
+        summary_tables,
+    )
 
     if len(metrics) > 1:
         reject_options("requires a single metrics.json", {"--summary": summary})
-        records = [record for path in metrics for record in make.read_records(path)]
-        tasks = dict.fromkeys(r["task"] for r in records if r["task"] != "originals")
-        names = [path.parent.name for path in metrics]
-        if len(set(names)) < len(names):
-            fail("evaluations side by side are told apart by their folders' names", code=2)
-        typer.echo(
-            make.side_by_side({path.parent.name: path.parent for path in metrics}, list(tasks))
-        )
+        folders = {path.parent.name: path.parent for path in metrics}
+        if len(folders) < len(metrics):
+            fail("evaluations to compare must be in folders of different names", code=2)
+        tasks = [record.task for path in metrics for record in read_records(path)]
+        typer.echo(comparison_tables(folders, [t for t in dict.fromkeys(tasks) if t != REAL]))
         return
-    records = make.read_records(metrics[0])
-    oracle = any("_oracle" in record["metric"] for record in records)
-    if oracle:
-        typer.echo(make.oracle_table(records))
+    records = read_records(metrics[0])
+    if any(record.features == "oracle" for record in records):
+        typer.echo(oracle_table(records))
     else:
-        typer.echo(make.summary_table(records) if summary else make.tables(records))
+        typer.echo(summary_tables(records) if summary else evaluation_tables(records))

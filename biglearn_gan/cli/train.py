@@ -50,11 +50,11 @@ def train(
         reject_options("cannot be used with --dry-run, which only prints", unused)
         _print_description(settings, device)
         return
-    from biglearn_gan.evaluation.during_training import quick_evaluation
+    from biglearn_gan.evaluation.during_training import make_training_evaluation
     from biglearn_gan.training.fit import fit
 
     def make_evaluation(dataset: ImageDataset) -> Evaluation | None:
-        evaluation, notes = quick_evaluation(settings, dataset, classifier)
+        evaluation, notes = make_training_evaluation(settings, dataset, classifier)
         for note in notes:
             typer.echo(note)
         return evaluation

@@ -1,14 +1,14 @@
-"""Several ways to draw from one model, measured by one protocol: what scripts here share."""
+"""Evaluate several ways to sample with one protocol, and plot them together."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import typer
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -17,33 +17,53 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.errors import UsageError
 from biglearn_gan.evaluation.protocol import evaluate
 from biglearn_gan.evaluation.report import write_report
-from biglearn_gan.evaluation.tables import bound_of, measured
+from biglearn_gan.evaluation.tables import (
+    AGREEMENT,
+    DISTANCE,
+    DIVERSITY,
+    ENTROPY,
+    LABELS,
+    PRECISION,
+    RECALL,
+    SPEED,
+    TWO_STEP_DISTANCE,
+    Number,
+    Quantity,
+    load_numbers,
+)
+from biglearn_gan.evaluation.task import CompletionModel, EvaluationSettings
 from biglearn_gan.files import replacing
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.metrics.metric_models import MetricModelError, MetricModels, load_metric_models
 from biglearn_gan.progress import task_bars
 
 TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
-MEASURES = {
-    "fd": "Fréchet distance",
-    "agreement": "label agreement",
-    "precision": "precision",
-    "recall": "recall",
-    "diversity": "diversity",
-    "label-total-variation": "label total variation",
-    "speed": "images/s",
+
+CURVES = {
+    DISTANCE: "Fréchet distance",
+    AGREEMENT: "label agreement",
+    PRECISION: "precision",
+    RECALL: "recall",
+    DIVERSITY: "diversity",
+    LABELS: "label total variation",
+    SPEED: "images/s",
 }
-"""Rows of a figure of curves, a column for each task."""
-FROM_NOTHING = {
-    "agreement": ("joint", "entropy", "class entropy"),
-    "diversity": ("joint", "fd in-two-steps", "distance in two steps"),
-    "label-total-variation": ("random:0.5", "fd in-two-steps", "distance in two steps"),
+"""Rows of the figure of curves; each task is a column."""
+
+JOINT_CURVES = {
+    AGREEMENT: ("joint", ENTROPY, "class entropy"),
+    DIVERSITY: ("joint", TWO_STEP_DISTANCE, "two-step distance"),
+    LABELS: ("random:0.5", TWO_STEP_DISTANCE, "two-step distance"),
 }
-"""What stands in the first column, of images from nothing, where they have no such measure."""
+"""Panels of the first column in place of quantities that joint samples do not have."""
 
 
-def counts_of(text: str, option: str) -> list[int]:
-    """Whole numbers from 1, in their order, of a list with commas; anything else is a mistake."""
+def parse_counts(text: str, option: str) -> list[int]:
+    """Sorted whole numbers from 1, from a list with commas.
+
+    Raises:
+        UsageError: the text is anything else; it names the option.
+    """
     parts = text.split(",")
     if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
         raise UsageError(f"{option} must be whole numbers from 1, such as 1,2,4, not {text!r}")
@@ -51,7 +71,11 @@ def counts_of(text: str, option: str) -> list[int]:
 
 
 def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> MetricModels:
-    """The classifiers of a data set that ship or are beside the checkpoint; none is a mistake."""
+    """The shipped classifiers of a data set, or those next to a checkpoint.
+
+    Raises:
+        UsageError: there are none.
+    """
     near = None if checkpoint is None else str(checkpoint)
     cpu = torch.device("cpu")
     try:
@@ -59,10 +83,10 @@ def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> Met
             data_name, "classifier", None, None, None, cpu, checkpoint=near
         )
     except MetricModelError:
-        beside = "" if near is None else f", nor beside {near}"
+        next_to = "" if near is None else f" or next to {near}"
         raise UsageError(
-            f"no classifier_{data_name} to measure with is in checkpoints/, here or in the clone"
-            f"{beside}: train-classifier makes one"
+            f"there is no classifier_{data_name} to measure with in checkpoints/, in the clone"
+            f"{next_to}: make one with train-classifier"
         ) from None
     for note in notes:
         typer.echo(note, err=True)
@@ -70,106 +94,108 @@ def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> Met
 
 
 def check_num(num: int, metric_models: MetricModels) -> None:
-    """Fewer images than the features have dimensions are a mistake."""
+    """Raise UsageError if there are fewer images than features have dimensions."""
     if num < (least := metric_models.features.dimensions):
         raise UsageError(
             f"--num must be at least {least}, as many as features have dimensions, not {num}"
         )
 
 
-def measure(
-    samplers: Mapping[Path, Any],
+def evaluate_missing(
+    models: Mapping[Path, CompletionModel],
     weights: str,
     data: DataConfig,
-    patch_size: int,
     num: int,
     metric_models: MetricModels,
     variations: int = 2,
 ) -> None:
-    """Evaluate what stands for a model, each into its folder, unless it is there already.
-
-    What is there was asked for and measured alike, or is measured again.
+    """Evaluate each model into its folder, unless the same evaluation is there already.
 
     Args:
-        samplers: by folder.
-        weights: tell models apart.
-        data: the data set, whole.
-        patch_size: of the model, in pixels.
-        num: images of each task.
-        metric_models: what measures; without a classifier of parts neither ceilings of agreement nor label
-            histograms, which take 64 completions of a source.
-        variations: of each completion.
+        models: by folder.
+        weights: a fingerprint of the weights that all models share.
+        data: the data set, with all its images.
+        num: images per task.
+        metric_models: networks that measure. Without a masked classifier there are neither ceilings
+            of agreement nor label histograms, which take 64 completions of each source.
+        variations: completions of each source.
     """
     splits = [load_dataset(data, split) for split in ("train", "test")]
-    readers = [
-        r for r in (metric_models.classifier, metric_models.masked_classifier) if r is not None
-    ]
-    given = [fingerprint(reader) for reader in readers] + [s.fingerprint() for s in splits]
-    asks = json.dumps([weights, given, TASKS, num, variations])
-    for folder, sampler in samplers.items():
-        asked = folder / "asked.json"
-        if asked.exists() and asked.read_text(encoding="utf-8") == asks:
+    classifiers = (metric_models.classifier, metric_models.masked_classifier)
+    inputs = [fingerprint(each) for each in classifiers if each is not None]
+    inputs += [split.fingerprint() for split in splits]
+    request = json.dumps([weights, inputs, TASKS, num, variations])
+    for folder, model in models.items():
+        request_file = folder / "request.json"
+        if request_file.exists() and request_file.read_text(encoding="utf-8") == request:
             continue
         with task_bars() as progress:
             report = evaluate(
-                sampler,
-                patch_size,
+                model,
                 metric_models,
                 *splits,
                 num=num,
-                seed=0,
                 variations=variations,
                 tasks=TASKS,
-                progress=progress,
+                settings=EvaluationSettings(progress=progress),
             )
         write_report(report, folder)
-        with replacing(asked) as path:
-            path.write_text(asks, encoding="utf-8")
+        with replacing(request_file) as path:
+            path.write_text(request, encoding="utf-8")
 
 
-def curves(lines: Mapping[str, Mapping[int, Path]], unit: str) -> Figure:
-    """Every quality of each task against a count, one line for each name.
+def plot_curves(lines: Mapping[str, Mapping[int, Path]], unit: str) -> Figure:
+    """Plot each quantity of each task against a count.
 
-    A floor or ceiling that all share is one dotted line; else each line has its own.
+    A floor or ceiling that all lines share is one dotted line; otherwise each line has its own.
+
+    Args:
+        lines: for each line, folders that ``evaluate`` wrote, by count.
+        unit: label of the counts.
     """
-    figure = Figure(figsize=(3.0 * len(TASKS), 2.1 * len(MEASURES)), layout="constrained")
+    figure = Figure(figsize=(3.0 * len(TASKS), 2.1 * len(CURVES)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(MEASURES), len(TASKS))
-    records = {
-        folder: measured(folder) for folders in lines.values() for folder in folders.values()
+    grid = figure.subplots(len(CURVES), len(TASKS))
+    numbers = {
+        name: {count: load_numbers(folder) for count, folder in folders.items()}
+        for name, folders in lines.items()
     }
     counts = sorted({count for folders in lines.values() for count in folders})
-    for row, (measure, name) in enumerate(MEASURES.items()):
+    for row, (quantity, label) in enumerate(CURVES.items()):
         for column, task in enumerate(TASKS):
-            shown = (task, measure, name)
+            panel: tuple[str, Quantity, str] = (task, quantity, label)
             if task == "joint":
-                shown = FROM_NOTHING.get(measure, shown)
-            key, axes = shown[:2], grid[row, column]
-            found = {
-                line: {n: records[at][key] for n, at in folders.items() if key in records[at]}
-                for line, folders in lines.items()
+                panel = JOINT_CURVES.get(quantity, panel)
+            key, axes = panel[:2], grid[row, column]
+            points = {
+                name: {count: found[key] for count, found in by_count.items() if key in found}
+                for name, by_count in numbers.items()
             }
-            if not any(found.values()):
+            if not any(points.values()):
                 axes.set_axis_off()
                 continue
-            for place, (line, there) in enumerate(found.items()):
-                values = [each["value"] for each in there.values()]
-                axes.plot(list(there), values, f"C{place}o-", label=line)
-            bounds = {bound_of(each) for there in found.values() for each in there.values()}
-            if len(bounds) > 1:
-                for place, there in enumerate(found.values()):
-                    own = [bound_of(each) for each in there.values()]
-                    axes.plot(list(there), own, f"C{place}:")
-            elif (bound := bounds.pop()) is not None:
-                axes.axhline(bound, color="gray", linestyle=":", label="floor or ceiling")
+            _plot_panel(axes, points)
             axes.set_xscale("log", base=2)
             axes.set_xticks(counts, map(str, counts))
-            axes.set(title=shown[0], xlabel=unit, ylabel=shown[2])
+            axes.set(title=panel[0], xlabel=unit, ylabel=panel[2])
     grid[0, 0].legend(fontsize=7)
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """As PNG, in place of what is there."""
+def _plot_panel(axes: Axes, lines: Mapping[str, Mapping[int, Number]]) -> None:
+    for index, (name, points) in enumerate(lines.items()):
+        values = [number.value for number in points.values()]
+        axes.plot(list(points), values, f"C{index}o-", label=name)
+    bounds = {number.bound for points in lines.values() for number in points.values()}
+    if len(bounds) > 1:
+        for index, points in enumerate(lines.values()):
+            own_bounds = [number.bound for number in points.values()]
+            axes.plot(list(points), own_bounds, f"C{index}:")  # type: ignore[arg-type]
+    elif (bound := bounds.pop()) is not None:
+        axes.axhline(bound, color="gray", linestyle=":", label="floor or ceiling")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Save as PNG, in place of an older file."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

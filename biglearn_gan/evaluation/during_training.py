@@ -1,11 +1,11 @@
-"""A quick form of the protocol, for the generator's average while it trains."""
+"""A fast version of the protocol, which evaluates the average generator during training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from biglearn_gan.config import Config
@@ -13,6 +13,7 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import has_validation, load_dataset
 from biglearn_gan.evaluation.task import (
     CompletionModel,
+    EvaluationTask,
     ModelSamples,
     make_sourceless_task,
     make_task,
@@ -25,31 +26,31 @@ from biglearn_gan.metrics.metric_models import find_classifier
 from biglearn_gan.metrics.reference_statistics import default_cache, reference_statistics
 from biglearn_gan.rng import Stream, make_rng
 
-QUICK_IMAGES = 2000
-QUICK_TASK = "random:0.5"
-QUICK_VARIATIONS = 2
+MAX_IMAGES = 2000
+TASK = "random:0.5"
+VARIATIONS = 2
 
 
-class QuickEvaluation:
-    """Joint and completion distance, agreement, diversity and class balance, in seconds.
+class TrainingEvaluation:
+    """Distances, agreement, diversity and class balance, measured in seconds.
 
     Args:
-        classifier: measures, and reads labels.
+        classifier: predicts labels, and gives the features of the distances.
         train_data: the reference of the distances.
-        held_out: the validation split, or None where there is none; completions are then of
-            training images, and no state is called the best.
+        held_out: the validation split, or None if there is none. Completions are then of training
+            images, and there is no best state.
         patch_size: of the model, in pixels.
         seed: of sampling, holes and the choice of images.
-        cache: folder for the reference's statistics, or None.
+        cache: folder for the statistics of the reference, or None.
 
     Attributes:
-        names: of what :meth:`measure` gives.
+        names: of the numbers that :meth:`measure` returns.
         description: what is measured, in one sentence, with the floor of held-out images.
         fingerprint: changes with the classifier, the held-out images and the seed.
 
     Raises:
-        ClassifierError: the classifier is of other images or classes, or there are fewer images
-            than it has features.
+        ClassifierError: the classifier is for other images or classes, or there are fewer images
+            than features.
     """
 
     names = (
@@ -79,55 +80,55 @@ class QuickEvaluation:
             )
         self._classifier = classifier
         self._features = ClassifierFeatures(classifier)
-        self._patch_size = patch_size
         self._seed = seed
-        self._held_out = held_out is not None
+        self._has_held_out = held_out is not None
         rng = make_rng(Stream.SOURCES, seed)
-        chosen = torch.randperm(len(data), generator=rng)[:QUICK_IMAGES]
-        self._originals = data.images_uint8(chosen).cpu()
-        self._labels = None if data.labels is None else data.labels.cpu()[chosen]
-        self._blank = make_sourceless_task("joint", len(chosen), data, patch_size, seed)
+        chosen = torch.randperm(len(data), generator=rng)[:MAX_IMAGES]
+        originals = data.images_uint8(chosen).cpu()
+        labels = None if data.labels is None else data.labels.cpu()[chosen]
+        self._joint = make_sourceless_task("joint", len(chosen), data, patch_size, seed)
+        self._completion = make_task(TASK, originals, labels, patch_size, seed)
         self._reference = reference_statistics(self._features, train_data, cache=cache)
         self.fingerprint = f"{self._features.fingerprint} {data.fingerprint()} {seed}"
-        floor = "which are trained on, too"
-        if self._held_out:
-            distance = self._distance(self._features(self._originals))
-            floor = f"floor of the distances {distance:.3f}"
-        self.description = f"{len(chosen):,} images of {data.name}, holes {QUICK_TASK}, {floor}"
+        floor = "which are also trained on"
+        if self._has_held_out:
+            floor = f"floor of the distances {self._distance(self._features(originals)):.3f}"
+        self.description = f"{len(chosen):,} images of {data.name}, holes {TASK}, {floor}"
 
     def measure(self, model: CompletionModel) -> dict[str, float]:
-        """The numbers of ``names``; agreement only for data with labels.
+        """The numbers of ``names``; agreement only if the data have labels.
 
-        Neither the model nor anything global is changed.
+        This changes neither the model nor any global state.
         """
-        joint = ModelSamples(model, self._blank, self._seed).read(0, len(self._blank), 1)[:, 0]
-        read = self._classifier.read(joint)
-        measured = {
+        joint = self._draw(model, self._joint, 1)[:, 0]
+        labels = self._classifier.read(joint)
+        numbers = {
             "evaluation/joint_distance": self._distance(self._features(joint)),
-            "evaluation/entropy": entropy(read, self._classifier.num_classes),
+            "evaluation/entropy": entropy(labels, self._classifier.num_classes),
         }
-        question = make_task(
-            QUICK_TASK, self._originals, self._labels, self._patch_size, self._seed
-        )
-        completed = ModelSamples(model, question, self._seed).read(
-            0, len(question), QUICK_VARIATIONS
-        )
-        first = completed[:, 0]
-        measured["evaluation/completion_distance"] = self._distance(self._features(first))
-        measured["evaluation/diversity"] = float(diversity(completed, question.hole).mean())
-        if self._labels is not None:
-            right = self._classifier.read(first) == self._labels
-            measured["evaluation/agreement"] = float(right.double().mean())
-        return measured
+        task = self._completion
+        completions = self._draw(model, task, VARIATIONS)
+        first = completions[:, 0]
+        numbers["evaluation/completion_distance"] = self._distance(self._features(first))
+        numbers["evaluation/diversity"] = float(diversity(completions, task.hole).mean())
+        if task.labels is not None:
+            correct = self._classifier.read(first) == task.labels
+            numbers["evaluation/agreement"] = float(correct.double().mean())
+        return numbers
 
-    def score(self, measured: dict[str, float]) -> float | None:
-        """Joint plus completion distance, of which the best state has the least.
+    def score(self, numbers: dict[str, float]) -> float | None:
+        """Joint plus completion distance, which is lowest for the best state.
 
-        None without held-out images: what was trained on says nothing of what is best.
+        None without held-out images, because training images cannot show which state is best.
         """
-        if not self._held_out:
+        if not self._has_held_out:
             return None
-        return measured["evaluation/joint_distance"] + measured["evaluation/completion_distance"]
+        return numbers["evaluation/joint_distance"] + numbers["evaluation/completion_distance"]
+
+    def _draw(
+        self, model: CompletionModel, task: EvaluationTask, variations: int
+    ) -> UInt8[Tensor, "N K C H W"]:
+        return ModelSamples(model, task, self._seed).read(0, len(task), variations)
 
     def _distance(self, features: Float[Tensor, "N D"]) -> float:
         statistics = GaussianStatistics(FEATURES)
@@ -135,34 +136,44 @@ class QuickEvaluation:
         return frechet_distance(statistics, self._reference)
 
 
-def quick_evaluation(
+def make_training_evaluation(
     config: Config, train_data: ImageDataset, classifier: str | None
-) -> tuple[QuickEvaluation | None, tuple[str, ...]]:
-    """What measures alongside training; None where no classifier is there that fits the data.
+) -> tuple[TrainingEvaluation | None, tuple[str, ...]]:
+    """The evaluation during training, and notes for the user.
+
+    Args:
+        config: of the run.
+        train_data: the training split.
+        classifier: folder of a classifier, or None for the one that ships for the data.
+
+    Returns:
+        None without a classifier that fits the data, and notes that say why.
 
     Raises:
-        ClassifierError: the classifier that was named does not fit the data, or cannot be loaded.
+        ClassifierError: the named classifier does not fit the data, or cannot be loaded.
         DataError: the held-out images cannot be loaded.
     """
     data = config.data
     if data.missing is not None:
-        return None, ("no evaluation alongside: parts of the training images are unobserved",)
+        return None, ("no evaluation during training: the training images are incomplete",)
     folder, places = find_classifier(classifier, "classifier", data.name)
     if folder is None:
-        why = f"no --classifier was given and there is no {places}"
-        return None, (f"no evaluation alongside: {why}",)
+        reason = f"no --classifier was given and there is no {places}"
+        return None, (f"no evaluation during training: {reason}",)
     held_out = load_dataset(data, "validation") if has_validation(data) else None
-    reader = ImageClassifier.from_pretrained(folder).to(train_data.device)
+    network = ImageClassifier.from_pretrained(folder).to(train_data.device)
     try:
-        evaluation = QuickEvaluation(
-            reader, train_data, held_out, config.model.patch_size, cache=default_cache()
+        evaluation = TrainingEvaluation(
+            network, train_data, held_out, config.model.patch_size, cache=default_cache()
         )
     except ClassifierError as error:
         if classifier is not None:
             raise
-        return None, (f"no evaluation alongside: {error}",)
+        return None, (f"no evaluation during training: {error}",)
     share = config.logging.evaluation_time_share
-    notes = [f"evaluation alongside: {evaluation.description}; at most {share:.0%} of the time"]
+    notes = [
+        f"evaluation during training: {evaluation.description}; at most {share:.0%} of the time"
+    ]
     if held_out is None:
         notes.append(
             f"data.validation_share is 0 and {data.name} has no validation split, so no state is "

@@ -1,7 +1,6 @@
-"""A model of a Gaussian field against the exact conditionals, for every kind of task.
+"""Compare a model of a Gaussian field with the exact conditionals, for every kind of task.
 
-Every error stands beside its floor: the same statistic of as many perfect draws, from the exact
-conditional given the same sources.
+The floor of every error is the same error of as many exact draws, given the same sources.
 """
 
 from __future__ import annotations
@@ -9,61 +8,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from biglearn_gan.config import Config, TaskComponent
 from biglearn_gan.config.task_presets import PRESETS, task_components
 from biglearn_gan.errors import UsageError
+from biglearn_gan.evaluation.gaussian_tasks import (
+    FieldModel,
+    FieldTask,
+    complete_fields,
+    draw_field_task,
+    draw_fields,
+    field_tokens,
+    make_joint_field_task,
+)
 from biglearn_gan.evaluation.records import Record
-from biglearn_gan.gaussian_mixture import ConditionalMixture, GaussianMixture
+from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.progress import TaskProgress
 from biglearn_gan.rng import Stream, make_rng
-from biglearn_gan.tasks.patches import patchify, pixels_of_tokens, unpatchify
-from biglearn_gan.tasks.sampler import TaskSampler
-from biglearn_gan.tasks.token_masks import TokenMasks
 
 KINDS = PRESETS["big"]
-"""The kinds of task that are measured, the components of the mixture of big learning."""
+"""The kinds of task that are measured: the components of the ``big`` preset."""
 
 CRITIC_FIT = 2048
-"""Samples of the model for each mask, from which the critic's approximate yardstick is fitted."""
+"""Samples of the model per mask, to which the approximate density is fitted."""
 
 CRITIC_REAL = 1024
-"""Real images for each mask on which the critic is read."""
-
+"""Real images per mask on which the critic is scored."""
 
 Average = Callable[[Sequence[float]], tuple[float, float | None]]
-"""Of values of all masks, with its standard error."""
+"""An average over masks, with its standard error."""
 
 
 class OracleError(UsageError):
-    """Something is asked that the oracle cannot answer, in one sentence."""
-
-
-@runtime_checkable
-class FieldModel(Protocol):
-    """What is measured; ``BigLearnGAN`` is one."""
-
-    @property
-    def config(self) -> Config: ...
-
-    def generate(
-        self,
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        *,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-    ) -> Float[Tensor, "N K L P"]: ...
-
-    def critic_logits(
-        self, tokens: Float[Tensor, "N L P"], masks: TokenMasks
-    ) -> Float[Tensor, " N"]: ...
+    """The oracle cannot measure this."""
 
 
 def evaluate_oracle(
@@ -75,39 +56,42 @@ def evaluate_oracle(
     sources: int = 32,
     draws: int = 256,
     joint_model: FieldModel | None = None,
-    progress: TaskProgress | None = None,
+    progress: TaskProgress = lambda task, done, total: None,
 ) -> list[Record]:
-    """Measure a model on each component of the ``big`` tasks; the same arguments, the same bits.
+    """Measure a model on each component of the ``big`` tasks, exactly alike for the same arguments.
 
-    For each kind ``masks_per_kind`` pairs (S, T) of tokens are drawn, for each of them ``sources``
-    fresh fields, and for each of these ``draws`` completions. Over the target's pixels,
+    For each kind of task, ``masks_per_kind`` pairs (S, T) of tokens are drawn, for each of them
+    ``sources`` fresh fields, and for each field ``draws`` completions. Over the pixels of the
+    target,
 
-    - ``mean_error_oracle``: root mean square, over masks, sources and pixels, of the difference of
-      the draws' mean and the exact conditional mean, in exact conditional standard deviations;
-    - ``covariance_error_oracle``: root mean square, over masks and sources, of ‖Ĉ - C‖ / ‖C‖
-      (Frobenius), where Ĉ is the covariance of one source's draws and C the exact conditional's of
-      that source, both in units of the exact conditional standard deviations;
-    - ``mode_error_oracle``, of a field of several components: total variation between their
-      weights given the source, p(k | x_S), and the mean over the draws of p(k | x_S, x_T), which
-      for exact draws is p(k | x_S); averaged over masks and sources.
+    - ``mean-error``: root mean square, over masks, sources and pixels, of the difference between
+      the mean of the draws and the exact conditional mean, in units of the exact conditional
+      standard deviations;
+    - ``covariance-error``: root mean square, over masks and sources, of ‖Ĉ - C‖ / ‖C‖ (Frobenius).
+      Ĉ is the covariance of one source's draws and C its exact conditional covariance, both in
+      units of the exact conditional standard deviations;
+    - ``mode-error``, of a field of several components: total variation between their weights given
+      the source, p(k | x_S), and the mean over the draws of p(k | x_S, x_T), which is p(k | x_S)
+      for exact draws; averaged over masks and sources.
 
-    The same with ``_pasted_unconditional`` are of unconditional samples of the model, of which
-    the target's pixels are kept whatever the source, and with ``_joint_only`` of the conditional
-    draws of ``joint_model``; both only for kinds that have a source.
+    Two baselines have the same errors for every kind that has a source. The subject
+    ``unconditional`` takes the target's pixels from unconditional samples of the model, whatever
+    the source is. The subject ``joint-only`` takes them from conditional draws of ``joint_model``.
 
-    Where the critic's scores are absolute, ``critic_correlation_approximate`` is the Pearson
-    correlation, over real x and averaged over masks, of its logit f(x; S, T) with
-    log q(x_T | x_S) - log p̂(x_T | x_S). The model's density p is not known: p̂ is a mixture of as
-    many Gaussians as the field has, fitted to ``CRITIC_FIT`` samples of the model. The ceiling is
-    what the noise of that fit leaves to a perfect critic; what the mixture cannot express lowers
-    the value further. And the critic has played against the live generator, whereas the samples
-    are of its average, so even a perfect critic scores another density ratio.
+    If the critic's scores are absolute, ``critic-correlation`` is the Pearson correlation, over
+    real x and averaged over masks, of its logit f(x; S, T) with
+    log q(x_T | x_S) - log p̂(x_T | x_S). The density p of the model is not known. p̂ is a mixture
+    with as many Gaussians as the field has, fitted to ``CRITIC_FIT`` samples of the model. The
+    ceiling is what the noise of this fit leaves to a perfect critic; what the mixture cannot
+    express lowers the value further. Moreover, the critic was trained against the live generator
+    and the samples come from its average, so even a perfect critic scores another density ratio.
 
     Args:
         model: a model of the field; its critic is measured if its scores are absolute.
-        field: the exact law of the data, see :func:`biglearn_gan.data.gaussian_fields.gaussian_field`.
+        field: the exact distribution of the data, see
+            :func:`biglearn_gan.data.gaussian_fields.gaussian_field`.
         seed: at least 0; of masks, sources and draws.
-        masks_per_kind: at least 1; standard errors are over masks, and None for one.
+        masks_per_kind: at least 1; standard errors are over masks, and None for one mask.
         sources: at least 1.
         draws: at least 2.
         joint_model: a model of the same field and patch size, trained with the joint task only.
@@ -115,7 +99,7 @@ def evaluate_oracle(
 
     Raises:
         OracleError: a number is out of range, a model is not one of this field, or the joint model
-            was trained with other tasks, too.
+            was trained with other tasks as well.
     """
     if masks_per_kind < 1 or sources < 1 or draws < 2 or seed < 0:
         raise OracleError(
@@ -125,28 +109,11 @@ def evaluate_oracle(
     _check_model(model, field)
     if joint_model is not None:
         _check_model(joint_model, field)
-        ours, theirs = (
-            f"{each.config.data.name} in patches of {each.config.model.patch_size}"
-            for each in (model, joint_model)
-        )
-        if ours != theirs:
-            raise OracleError(f"the models are of {ours} and of {theirs}, not of the same")
-        others = [
-            task.name
-            for task in task_components(joint_model.config.tasks)
-            if {task.union.pattern, task.target.pattern} != {"everything"}
-        ]
-        if others:
-            raise OracleError(
-                "the joint model must have been trained with the joint task only, not with "
-                f"{', '.join(others)}"
-            )
-    bench = _Bench(model, field, joint_model, seed, masks_per_kind, sources, draws)
-    unconditional = _draw_unconditionally(bench)
+        _check_joint_model(joint_model, model)
+    evaluator = _OracleEvaluator(model, field, joint_model, seed, masks_per_kind, sources, draws)
     records: list[Record] = []
-    for number in range(len(KINDS)):
-        report = progress or (lambda task, done, total: None)
-        records += _kind_records(bench, number, unconditional, report)
+    for index in range(len(KINDS)):
+        records += evaluator.evaluate_kind(index, progress)
     return records
 
 
@@ -164,9 +131,37 @@ def _check_model(model: FieldModel, field: GaussianMixture) -> None:
         )
 
 
+def _check_joint_model(joint_model: FieldModel, model: FieldModel) -> None:
+    ours, theirs = (
+        f"{each.config.data.name} in patches of {each.config.model.patch_size}"
+        for each in (model, joint_model)
+    )
+    if ours != theirs:
+        raise OracleError(f"the model is of {ours}, but the joint model is of {theirs}")
+    others = [
+        task.name
+        for task in task_components(joint_model.config.tasks)
+        if {task.union.pattern, task.target.pattern} != {"everything"}
+    ]
+    if others:
+        raise OracleError(
+            "the joint model must be trained with the joint task only, not with "
+            f"{', '.join(others)}"
+        )
+
+
 @dataclass(frozen=True)
-class _Bench:
-    """What all kinds share."""
+class _DrawErrors:
+    """Errors of the draws of one task, averaged over sources."""
+
+    mean_square: float
+    covariance_square: float
+    mode: float
+
+
+@dataclass(frozen=True)
+class _OracleEvaluator:
+    """Measures one kind of task after another with the same numbers of masks, sources and draws."""
 
     model: FieldModel
     field: GaussianMixture
@@ -176,210 +171,169 @@ class _Bench:
     sources: int
     draws: int
 
-    def first_image(self, number: int, mask: int) -> int:
-        """Each question's sources are images of their own, so that no two share their noise."""
-        return (number * self.masks + mask) * self.sources
+    def evaluate_kind(self, index: int, progress: TaskProgress) -> list[Record]:
+        """All records of the kind ``KINDS[index]``."""
+        kind = KINDS[index]
+        total = self.masks * self.sources * self.draws
+        errors: dict[str | None, list[_DrawErrors]] = {}
+        correlations: list[tuple[float, float]] = []
+        progress(kind.name, 0, total)
+        for mask in range(self.masks):
+            rng = make_rng(Stream.ORACLE, self.seed, index, mask)
+            task = draw_field_task(self.model.config, self.field, kind, rng)
+            fields = draw_fields(self.field, self.sources, rng)
+            source_values = fields[:, task.source]
+            first_image = (index * self.masks + mask) * self.sources
+            draws: dict[str | None, Float64[Tensor, "N K t"]] = {
+                "exact": task.exact.sample(source_values, self.draws, rng),
+                None: self._complete(self.model, fields, task, first_image),
+            }
+            if kind.target.pattern != "everything":
+                draws["unconditional"] = self._unconditional[..., task.target]
+                if self.joint_model is not None:
+                    draws["joint-only"] = self._complete(
+                        self.joint_model, fields, task, first_image
+                    )
+            for subject, values in draws.items():
+                errors.setdefault(subject, []).append(_measure_errors(values, task, source_values))
+            if self.model.config.absolute_scores:
+                first_fit = self._all_sources + self.sources
+                first_fit += (index * self.masks + mask) * CRITIC_FIT
+                correlations.append(self._correlate_critic(task, first_fit, rng))
+            progress(kind.name, (mask + 1) * self.sources * self.draws, total)
+        records = self._error_records(kind.name, errors)
+        if correlations:
+            records.append(self._critic_record(kind.name, correlations))
+        return records
 
     @property
-    def images(self) -> int:
-        """All sources of all questions."""
+    def _all_sources(self) -> int:
+        """Sources of all tasks; each is an image of its own, so that no two share noise."""
         return len(KINDS) * self.masks * self.sources
 
+    @cached_property
+    def _unconditional(self) -> Float64[Tensor, "N K D"]:
+        """As many unconditional samples as one task has completions."""
+        task = make_joint_field_task(self.model.config, self.field)
+        blank = torch.zeros(self.sources, self.field.dimension, dtype=torch.float64)
+        return self._complete(self.model, blank, task, self._all_sources)
 
-@dataclass(frozen=True)
-class _Question:
-    """One pair (S, T): its tokens and pixels, and the exact answer."""
+    def _complete(
+        self,
+        model: FieldModel,
+        fields: Float64[Tensor, "N D"],
+        task: FieldTask,
+        first_image: int,
+    ) -> Float64[Tensor, "N K t"]:
+        return complete_fields(model, fields, task, self.draws, self.seed, first_image)
 
-    source_tokens: Bool[Tensor, "1 L"]
-    target_tokens: Bool[Tensor, "1 L"]
-    source: Int64[Tensor, " s"]
-    target: Int64[Tensor, " t"]
-    exact: ConditionalMixture
-
-    def masks(self, rows: int) -> TokenMasks:
-        """The same task in every row."""
-        return TokenMasks(self.source_tokens.expand(rows, -1), self.target_tokens.expand(rows, -1))
-
-
-@dataclass(frozen=True)
-class _Errors:
-    """The statistics of one question's draws, averaged over sources."""
-
-    mean_square: float
-    covariance_square: float
-    mode: float
-
-
-def _kind_records(
-    bench: _Bench, number: int, unconditional: Float64[Tensor, "N K D"], progress: TaskProgress
-) -> list[Record]:
-    kind = KINDS[number]
-    total = bench.masks * bench.sources * bench.draws
-    errors: dict[str, list[_Errors]] = {}
-    correlations: list[tuple[float, float]] = []
-    progress(kind.name, 0, total)
-    for mask in range(bench.masks):
-        rng = make_rng(Stream.ORACLE, bench.seed, number, mask)
-        question = _ask(bench, kind, rng)
-        fields = _draw_fields(bench, bench.sources, rng)
-        given = fields[:, question.source]
-        first_image = bench.first_image(number, mask)
-        answers = {
-            "floor": question.exact.sample(given, bench.draws, rng),
-            "": _complete(bench.model, fields, question, bench.draws, bench.seed, first_image),
-        }
-        if kind.target.pattern != "everything":
-            answers["_pasted_unconditional"] = unconditional[..., question.target]
-            if bench.joint_model is not None:
-                answers["_joint_only"] = _complete(
-                    bench.joint_model, fields, question, bench.draws, bench.seed, first_image
+    def _error_records(
+        self, kind: str, errors: dict[str | None, list[_DrawErrors]]
+    ) -> list[Record]:
+        exact = errors.pop("exact")
+        statistics: list[tuple[str, Callable[[_DrawErrors], float], Average]] = [
+            ("mean-error", lambda each: each.mean_square, _root_of_mean),
+            ("covariance-error", lambda each: each.covariance_square, _root_of_mean),
+        ]
+        if len(self.field.weights) > 1:
+            statistics.append(("mode-error", lambda each: each.mode, _mean))
+        records = []
+        for measure, get, average in statistics:
+            floor, _ = average([get(each) for each in exact])
+            for subject, per_mask in errors.items():
+                value, error = average([get(each) for each in per_mask])
+                records.append(
+                    Record(
+                        measure=measure,
+                        features="oracle",
+                        count=self.masks * self.sources,
+                        split=None,
+                        task=kind,
+                        subject=subject,
+                        value=value,
+                        error=error,
+                        floor=floor,
+                        ceiling=None,
+                        samples=self.masks * self.sources * self.draws,
+                        seed=self.seed,
+                    )
                 )
-        for name, drawn in answers.items():
-            errors.setdefault(name, []).append(_errors(drawn, question, given))
-        if bench.model.config.absolute_scores:
-            first_fit = bench.images + bench.sources + (number * bench.masks + mask) * CRITIC_FIT
-            correlations.append(_critic_correlation(bench, question, first_fit, rng))
-        progress(kind.name, (mask + 1) * bench.sources * bench.draws, total)
+        return records
 
-    def record(
-        metric: str,
-        value: tuple[float, float | None],
-        samples: int,
-        floor: float | None = None,
-        ceiling: float | None = None,
-    ) -> Record:
-        return Record(metric, kind.name, *value, floor, ceiling, samples, bench.seed)
-
-    records = []
-    floors = errors.pop("floor")
-    statistics: list[tuple[str, str, Average]] = [
-        ("mean_error", "mean_square", _root_of_mean),
-        ("covariance_error", "covariance_square", _root_of_mean),
-    ]
-    if len(bench.field.weights) > 1:
-        statistics.append(("mode_error", "mode", _mean))
-    for statistic, name_of, average in statistics:
-        floor, _ = average([getattr(each, name_of) for each in floors])
-        for name, found in errors.items():
-            value = average([getattr(each, name_of) for each in found])
-            records.append(record(f"{statistic}_oracle{name}", value, total, floor=floor))
-    if correlations:
+    def _critic_record(self, kind: str, correlations: list[tuple[float, float]]) -> Record:
         values, ceilings = zip(*correlations, strict=True)
-        samples, (ceiling, _) = bench.masks * CRITIC_FIT, _mean(ceilings)
-        name = "critic_correlation_approximate"
-        records.append(record(name, _mean(values), samples, ceiling=ceiling))
-    return records
+        value, error = _mean(values)
+        return Record(
+            measure="critic-correlation",
+            features="approximate",
+            count=self.masks * CRITIC_REAL,
+            split=None,
+            task=kind,
+            subject=None,
+            value=value,
+            error=error,
+            floor=None,
+            ceiling=_mean(ceilings)[0],
+            samples=self.masks * CRITIC_FIT,
+            seed=self.seed,
+        )
+
+    def _correlate_critic(
+        self, task: FieldTask, first_image: int, rng: torch.Generator
+    ) -> tuple[float, float]:
+        """The critic's correlation with an approximate log density ratio, and its ceiling.
+
+        Two mixtures are fitted to two halves of the samples (x_S real, x_T generated), see
+        :func:`_refit`, and log p̂ is the mean of both. Their agreement shows how much of p̂ is
+        noise: the noiseless ratio would correlate with it by the square root of its reliability,
+        2 r / (1 + r) for halves that correlate by r (Spearman 1910, Brown 1910). A model close to
+        the data has a ratio close to 0, and so a low ceiling.
+        """
+        pixels = torch.cat([task.target, task.source])
+        law, split = self.field.marginal(pixels), len(task.target)
+        fields = draw_fields(self.field, CRITIC_FIT, rng)
+        drawn = complete_fields(self.model, fields, task, 1, self.seed, first_image)[:, 0]
+        samples = torch.cat([drawn, fields[:, task.source]], dim=1)
+        real = draw_fields(self.field, CRITIC_REAL, rng)
+        x_target, x_source = real[:, task.target], real[:, task.source]
+        exact = task.exact.log_density(x_target, x_source)
+        target, source = range(split), range(split, len(pixels))
+        first, second = (
+            exact - _refit(law, half).conditional(target, source).log_density(x_target, x_source)
+            for half in samples.chunk(2)
+        )
+        agreement = max(_correlation(first, second), 0.0)
+        tokens = field_tokens(self.model.config, real)
+        logits = self.model.critic_logits(tokens, task.masks(len(real))).double()
+        return _correlation(logits, first + second), math.sqrt(2 * agreement / (1 + agreement))
 
 
-def _ask(bench: _Bench, kind: TaskComponent, rng: torch.Generator) -> _Question:
-    """Draw one task of a kind."""
-    grid_size, patch_size = bench.model.config.grid_size, bench.model.config.model.patch_size
-    everything = torch.ones(1, bench.model.config.token_count, dtype=torch.bool)
-    masks = TaskSampler([kind], grid_size).sample(everything, rng).masks
-    source, target = (
-        pixels_of_tokens(tokens, grid_size, patch_size).flatten().nonzero()[:, 0]
-        for tokens in (masks.source, masks.target)
-    )
-    exact = bench.field.conditional(target, source)
-    return _Question(masks.source, masks.target, source, target, exact)
-
-
-def _draw_fields(bench: _Bench, count: int, rng: torch.Generator) -> Float64[Tensor, "N D"]:
-    """Fields of numbers that float32 holds, so that the model is given what the oracle is."""
-    return bench.field.sample(count, rng).float().double()
-
-
-def _draw_unconditionally(bench: _Bench) -> Float64[Tensor, "N K D"]:
-    """Whole fields from nothing, as many as there are completions of one question."""
-    everything = torch.ones(1, bench.model.config.token_count, dtype=torch.bool)
-    pixels, nothing = torch.arange(bench.field.dimension), torch.empty(0, dtype=torch.int64)
-    exact = bench.field.conditional(pixels, nothing)
-    question = _Question(~everything, everything, nothing, pixels, exact)
-    blank = torch.zeros(bench.sources, bench.field.dimension, dtype=torch.float64)
-    return _complete(bench.model, blank, question, bench.draws, bench.seed, bench.images)
-
-
-def _complete(
-    model: FieldModel,
-    fields: Float64[Tensor, "N D"],
-    question: _Question,
-    draws: int,
-    seed: int,
-    first_image: int,
-) -> Float64[Tensor, "N K t"]:
-    """The target's pixels as the model draws them, given the source's of each field."""
-    config = model.config
-    drawn = model.generate(
-        _tokens(config, fields),
-        question.masks(len(fields)),
-        variations=draws,
-        seed=seed,
-        first_image=first_image,
-    )  # (N, K, L, P)
-    images = unpatchify(drawn.flatten(0, 1), config.grid_size, config.model.patch_size)
-    return images.double().view(len(fields), draws, -1)[..., question.target]
-
-
-def _tokens(config: Config, fields: Float64[Tensor, "N D"]) -> Float[Tensor, "N L P"]:
-    images = fields.float().view(len(fields), 1, *config.data.image_size)
-    return patchify(images, config.model.patch_size)
-
-
-def _errors(
-    drawn: Float64[Tensor, "N K t"], question: _Question, given: Float64[Tensor, "N s"]
-) -> _Errors:
-    exact_mean, exact = question.exact.mean(given), question.exact.covariance(given)
+def _measure_errors(
+    draws: Float64[Tensor, "N K t"], task: FieldTask, source_values: Float64[Tensor, "N s"]
+) -> _DrawErrors:
+    exact_mean, exact = task.exact.mean(source_values), task.exact.covariance(source_values)
     variance = exact.diagonal(dim1=1, dim2=2)  # (N, t)
-    mean = drawn.mean(dim=1)
+    mean = draws.mean(dim=1)
     deviation = variance.sqrt()
     correlation = exact / (deviation[:, :, None] * deviation[:, None])
-    white = (drawn - mean[:, None]) / deviation[:, None]
-    found = white.mT @ white / (drawn.shape[1] - 1)  # (N, t, t)
-    squares = (found - correlation).square().sum(dim=(1, 2)) / correlation.square().sum(dim=(1, 2))
-    shares = question.exact.responsibilities(drawn, given).mean(dim=1)  # (N, K)
-    weights = question.exact.weights(given)
-    return _Errors(
+    white = (draws - mean[:, None]) / deviation[:, None]
+    covariance = white.mT @ white / (draws.shape[1] - 1)  # (N, t, t)
+    squares = (covariance - correlation).square().sum(dim=(1, 2))
+    squares = squares / correlation.square().sum(dim=(1, 2))
+    shares = task.exact.responsibilities(draws, source_values).mean(dim=1)  # (N, K)
+    weights = task.exact.weights(source_values)
+    return _DrawErrors(
         float(((mean - exact_mean).square() / variance).mean()),
         float(squares.mean()),
         float((shares - weights).abs().sum(dim=1).mean() / 2),
     )
 
 
-def _critic_correlation(
-    bench: _Bench, question: _Question, first_image: int, rng: torch.Generator
-) -> tuple[float, float]:
-    """The critic's correlation with an approximate log density ratio, and its ceiling.
-
-    Two mixtures are fitted to two halves of the samples (x_S real, x_T generated), see
-    :func:`_refit`, and log p̂ is the mean of both. How well their ratios agree says how much of the
-    yardstick is noise: the noiseless ratio would correlate with it by the square root of its
-    reliability, 2 r / (1 + r) for halves that correlate by r (Spearman 1910, Brown 1910). A model
-    close to the data has a ratio close to 0, and so a low ceiling.
-    """
-    pixels = torch.cat([question.target, question.source])
-    law, split = bench.field.marginal(pixels), len(question.target)
-    fields = _draw_fields(bench, CRITIC_FIT, rng)
-    drawn = _complete(bench.model, fields, question, 1, bench.seed, first_image)[:, 0]
-    samples = torch.cat([drawn, fields[:, question.source]], dim=1)
-    real = _draw_fields(bench, CRITIC_REAL, rng)
-    x_target, x_source = real[:, question.target], real[:, question.source]
-    exact = question.exact.log_density(x_target, x_source)
-    target, source = range(split), range(split, len(pixels))
-    first, second = (
-        exact - _refit(law, half).conditional(target, source).log_density(x_target, x_source)
-        for half in samples.chunk(2)
-    )
-    agreement = max(_correlation(first, second), 0.0)
-    tokens = _tokens(bench.model.config, real)
-    logits = bench.model.critic_logits(tokens, question.masks(len(real))).double()
-    return _correlation(logits, first + second), math.sqrt(2 * agreement / (1 + agreement))
-
-
 def _refit(law: GaussianMixture, samples: Float64[Tensor, "N D"]) -> GaussianMixture:
     """One step of expectation maximization from ``law`` toward the samples.
 
-    For a law of one component these are the samples' own mean and covariance, but that D samples
-    of each component itself are counted in, which keeps a component definite that nobody drew.
+    For one component, the result has nearly the mean and covariance of the samples. D samples of
+    each component itself are counted as well, so that a component without samples stays definite.
     """
     explained = law.weights.log() + law.component_log_densities(samples)
     shares = explained.softmax(dim=1)  # (N, K)

@@ -1,15 +1,14 @@
-"""What is measured of a model on each task, against which reference, and under which name.
+"""The protocol: which numbers are measured for which task, against which reference.
 
-Every Fréchet distance is to the *training* split and stands beside its floor: the distance of as
-many unmasked originals of the test split to the same reference. Completions are of test images, so
-the reference never holds a source itself. Generated images are rounded to 8 bits first.
+Every Fréchet distance is to the *training* split. Its floor is the distance of the same number of
+unmasked test images to the same reference. Completions are of test images, so the reference never
+holds a source. Generated images are rounded to 8 bits first.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -17,11 +16,13 @@ from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.evaluation.evaluator import Evaluator, Report
-from biglearn_gan.evaluation.records import metric_name
+from biglearn_gan.evaluation.records import short_task_name
 from biglearn_gan.evaluation.saved_samples import SavedSamples, find_images, joint_samples
 from biglearn_gan.evaluation.task import (
+    DEFAULT_SETTINGS,
     MARGINAL,
     CompletionModel,
+    EvaluationSettings,
     EvaluationTask,
     ModelSamples,
     ProtocolError,
@@ -29,29 +30,26 @@ from biglearn_gan.evaluation.task import (
     make_task,
 )
 from biglearn_gan.metrics.metric_models import MetricModels
-from biglearn_gan.progress import TaskProgress
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import COMPLETION_TASKS
 
 TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
 
-TASKS_IN_TWO_STEPS = ("joint", "random:0.5")
-"""Where a model is compared with itself: all at once against half by half."""
+TWO_STEP_TASKS = ("joint", "random:0.5")
+"""Tasks on which a model is also compared with itself: images drawn in one step and in two."""
 
 BLOCK = 7
-"""Where it divides the images, random holes are also asked on blocks of so many pixels, so that
-models of different patch sizes get the same questions."""
-
+"""Block size in pixels of the random holes that models of different patch sizes share."""
 
 TASK_NAME = re.compile(r"[\w-]+|random:\d*\.?\d+(:\d+)?|(in|out)side:\d+")
-"""What completions made elsewhere may be called."""
+"""Allowed names for completions from a file."""
 
-LEAST_IMAGES = 10
-"""Fewer have no three nearest neighbors and no jackknife, even where few are forced."""
+MIN_IMAGES = 10
+"""Fewer images have no three nearest neighbors and no jackknife, even with ``allow_few``."""
 
 
 def default_tasks(image_size: tuple[int, int], patch_size: int) -> tuple[str, ...]:
-    """``TASKS``, and random holes on blocks of 7 pixels where these are not the model's patch."""
+    """``TASKS``, and random holes of 7-pixel blocks if they fit the images but are not patches."""
     if patch_size == BLOCK or any(size % BLOCK for size in image_size):
         return TASKS
     return (*TASKS, *(f"random:{share}:{BLOCK}" for share in (0.25, 0.5, 0.75)))
@@ -59,181 +57,156 @@ def default_tasks(image_size: tuple[int, int], patch_size: int) -> tuple[str, ..
 
 def evaluate(
     model: CompletionModel,
-    patch_size: int,
     metric_models: MetricModels,
     train_data: ImageDataset,
     test_data: ImageDataset,
     *,
-    num: int,
-    seed: int,
+    num: int = 10_000,
     variations: int = 8,
     tasks: Sequence[str] = TASKS,
-    cache: Path | None = None,
-    allow_few: bool = False,
-    progress: TaskProgress = lambda task, done, total: None,
+    settings: EvaluationSettings = DEFAULT_SETTINGS,
 ) -> Report:
-    """Measure a model on each task; the same arguments give the same records to the bit.
+    """Measure a model on each task; the same arguments give exactly the same records.
 
-    ``joint`` draws ``num`` images from nothing and gives
+    ``joint`` draws ``num`` images without a source and gives
 
     - ``fd``: Fréchet distance to ``train_data``. If ``test_data`` has fewer than ``num`` images,
-      of as many samples as it has, beside their floor, and of all ``num`` once more without one,
-      because the distance depends on the count.
-    - ``precision``, ``recall``: share of samples inside the 3-nearest-neighbor manifold of as many
-      training images, and the other way round; the ceiling is what the originals score.
-    - ``entropy``: of the histogram of the classes read, in nats.
-    - ``fd`` of samples drawn in two steps, half of the patches and then the rest given them, to the
-      samples drawn at once (``in-two-steps``); the floor is that of two sets drawn at once.
+      there are two distances, because a distance depends on the count: one of as many samples as
+      there are test images, with its floor, and one of all samples, without a floor.
+    - ``precision``, ``recall``: share of samples inside the 3-nearest-neighbor manifold of the same
+      number of training images, and vice versa; the ceiling is that of the original test images.
+    - ``entropy``: of the histogram of predicted classes, in nats.
+    - ``fd`` of subject ``two-step``: distance between samples drawn in two steps (half of the
+      patches, then the rest given that half) and samples drawn in one. The floor is the distance
+      between two sets drawn in one step.
 
-    ``marginal:HOLE`` draws the hole alone, with everything else absent, and gives ``fd``,
-    ``precision`` and ``recall`` against training images; both are cut to such holes and filled with
-    the training mean elsewhere.
+    ``marginal:HOLE`` draws only the hole, with everything else absent, and gives ``fd``,
+    ``precision`` and ``recall`` against training images. Both are cropped to such holes and filled
+    with the training mean elsewhere.
 
-    Every other task is the name of a hole and completes ``variations`` times each of ``num`` test
-    images (all of them if there are fewer), chosen by ``seed``, and gives
+    Every other task is the name of a hole. It completes each of ``num`` test images (all of them if
+    there are fewer) ``variations`` times. The images are chosen by the seed. It gives
 
-    - ``fd``, ``precision``, ``recall`` as above, of the first variation of each source; the floor
+    - ``fd``, ``precision``, ``recall`` as above, of the first completion of each source; the floor
       and the ceiling are those of the unmasked originals of the same sources.
-    - ``agreement``: share of all completions in which the classifier reads the source's true
-      label, beside its ceiling E[p(y_true | x_S)]. Task ``originals`` has the same for the
-      unmasked images, and their ``fd``, which is the floor with its standard error.
+    - ``agreement``: share of all completions in which the classifier predicts the true label of the
+      source; the ceiling is E[p(y_true | x_S)]. Task ``real`` has the agreement of the unmasked
+      images and their ``fd``, which is the floor with its standard error.
     - ``label-total-variation``: mean total variation between the label histogram of 64 completions
-      of a source and p(y | x_S), for the first 1,000 sources, beside that of 64 perfect draws.
-    - ``diversity``: standard deviation over the variations, in units of the pixels' range [-1, 1],
-      averaged over channels and the pixels of the hole; with fewer variations it comes out less.
-    - ``changed``: share of the observed pixels that came back otherwise; 0 is right.
-    - ``fd`` and ``agreement`` of what is no model: the nearest training image pasted into the hole
-      (``nearest-pasted``), the training mean (``mean-pasted``), and the next source's original
-      (``mismatched_completion``).
+      of a source and p(y | x_S), for the first 1,000 sources; the floor is that of 64 perfect
+      draws.
+    - ``diversity``: standard deviation over the completions of a source, in units of the pixel
+      range [-1, 1], averaged over channels and the pixels of the hole.
+    - ``changed``: share of the known pixels that the model changed; 0 is right.
+    - ``fd`` and ``agreement`` of the baselines ``nearest``, ``mean`` and ``mismatched``, see
+      ``baselines.py``.
 
-    Standard errors are over sources; of distances and entropies, by the jackknife over 10 parts; of
-    precision and recall over images, with the manifolds held fixed.
+    Standard errors are over sources. For distances and entropies they come from the jackknife over
+    10 parts, for precision and recall from independent images with the manifolds held fixed.
 
     Args:
-        model: draws.
-        patch_size: of the model, in pixels; random holes are drawn on it.
-        metric_models: what measures.
+        model: draws the images.
+        metric_models: networks that measure.
         train_data: the reference.
-        test_data: sources, and the images of the floors.
-        num: images of each task.
-        seed: of sampling, holes and the choice of test images.
-        variations: completions of each source.
-        tasks: what is asked.
-        cache: folder for the reference's statistics, or None.
-        allow_few: measure with fewer images than features have dimensions; names then say ``few``.
-        progress: hears of every batch.
+        test_data: sources of the completions, and originals of the floors.
+        num: images per task, at least 1.
+        variations: completions of each source, at least 1.
+        tasks: names of the tasks.
+        settings: seed, cache, progress, and whether too few images are allowed.
 
     Raises:
-        ProtocolError: ``num``, ``variations`` or ``seed`` out of range, no tasks or one twice, or
+        ProtocolError: a number is out of range, there are no tasks or one twice, or there are
             fewer images than features.
-        HoleError: an unknown task.
-        ClassifierError: a classifier for other images.
+        HoleError: a task is unknown.
+        ClassifierError: a classifier is for other images.
     """
+    seed, patch_size = settings.seed, model.patch_size
     if num < 1 or variations < 1 or seed < 0 or not tasks:
         raise ProtocolError(
             "num and variations must be at least 1, seed at least 0 and tasks not empty, "
             f"not {num}, {variations}, {seed} and {list(tasks)}"
         )
-    for task in tasks:
-        make_sourceless_task(task, 1, test_data, patch_size, seed)
-    called = [metric_name("", 1, "", None, task) for task in tasks]
-    twice = next((task for i, task in enumerate(tasks) if called[i] in called[:i]), None)
-    if twice is not None:
-        raise ProtocolError(f"the task {twice} is asked twice; name each task once")
+    _check_tasks(tasks, test_data, patch_size)
     count = min(num, len(test_data))
-    _check(metric_models, train_data, test_data, count, allow_few)
-    originals, labels = _choose(test_data, count, seed)
-    bench = Evaluator(
-        metric_models,
-        train_data,
-        originals,
-        labels,
-        test_data.name.rpartition(":")[2],
-        seed=seed,
-        cache=cache,
-        allow_few=allow_few,
-        progress=progress,
-    )
-    report = Report(bench.evaluate_originals())
-    for task in tasks:
-        if task == "joint":
-            question = make_sourceless_task(task, num, test_data, patch_size, seed)
-            bench.joint(question, ModelSamples(model, question, seed), report)
-        elif task.startswith(MARGINAL):
-            question = make_sourceless_task(task, count, test_data, patch_size, seed)
-            bench.marginal(question, ModelSamples(model, question, seed), patch_size, report)
+    _check_images(metric_models, train_data, test_data, count, settings.allow_few)
+    originals, labels = _choose_images(test_data, count, seed)
+    split = test_data.name.rpartition(":")[2]
+    evaluator = Evaluator(metric_models, train_data, originals, labels, split, settings)
+    evaluator.evaluate_originals()
+    for name in tasks:
+        if name == "joint":
+            task = make_sourceless_task(name, num, test_data, patch_size, seed)
+            evaluator.evaluate_joint(task, ModelSamples(model, task, seed))
+        elif name.startswith(MARGINAL):
+            task = make_sourceless_task(name, count, test_data, patch_size, seed)
+            evaluator.evaluate_marginal(task, ModelSamples(model, task, seed))
         else:
-            question = make_task(task, originals, labels, patch_size, seed)
-            bench.completion(question, ModelSamples(model, question, seed), variations, report)
-        if task in TASKS_IN_TWO_STEPS:
-            bench.two_step(question, ModelSamples(model, question, seed), patch_size, report)
-    return report
+            task = make_task(name, originals, labels, patch_size, seed)
+            evaluator.evaluate_completions(task, ModelSamples(model, task, seed), variations)
+        if name in TWO_STEP_TASKS:
+            evaluator.evaluate_two_step(task, ModelSamples(model, task, seed))
+    return evaluator.report
 
 
 def evaluate_samples(
-    question: EvaluationTask,
-    given: SavedSamples,
+    task: EvaluationTask,
+    samples: SavedSamples,
     metric_models: MetricModels,
     train_data: ImageDataset,
     test_data: ImageDataset,
-    *,
-    seed: int = 0,
-    cache: Path | None = None,
-    allow_few: bool = False,
-    progress: TaskProgress = lambda task, done, total: None,
+    settings: EvaluationSettings = DEFAULT_SETTINGS,
 ) -> Report:
-    """Measure images made elsewhere as :func:`evaluate` measures a model's on the same task.
+    """Measure images of any system as :func:`evaluate` measures those of a model.
 
-    Completions have their own sources as floor, and all variations that are there are used: from
-    fewer than 64, ``label-total-variation`` ends in their number, as ``8-draws``, and its floor is
-    that of as many perfect draws. The split in the names is that of ``test_data`` where all sources
-    are in it, else ``given``.
+    The floor of completions is that of their own sources. All variations in the file are used. If
+    there are fewer than 64, the name of ``label-total-variation`` ends in their number, such as
+    ``8-draws``, and its floor is that of the same number of perfect draws. The records name the
+    split of ``test_data`` if it holds all sources, else ``given``.
 
     Raises:
-        ProtocolError: fewer images than features have dimensions, a source that is a training
-            image (the reference would hold the answer), or a task's name for completions that
-            names none.
-        ClassifierError: a classifier for other images.
+        ProtocolError: there are fewer images than features, a source is a training image (the
+            reference would hold the answer), or the task's name is not allowed for completions.
+        ClassifierError: a classifier is for other images.
     """
-    joint = not bool(question.observed.any())
-    count = len(question)
+    joint = not bool(task.known.any())
+    count = len(task)
     if joint:
-        question, given = joint_samples(given.images, test_data)
-        count = min(len(question), len(test_data))
-    _check(metric_models, train_data, test_data, count, allow_few)
+        task, samples = joint_samples(samples.images, test_data)
+        count = min(len(task), len(test_data))
+    _check_images(metric_models, train_data, test_data, count, settings.allow_few)
     split = test_data.name.rpartition(":")[2]
     if joint:
-        originals, labels = _choose(test_data, count, seed)
+        originals, labels = _choose_images(test_data, count, settings.seed)
     else:
-        originals, labels = question.images, question.labels
-        split = _split_of(question, train_data, test_data)
-    bench = Evaluator(
-        metric_models,
-        train_data,
-        originals,
-        labels,
-        split,
-        seed=seed,
-        cache=cache,
-        allow_few=allow_few,
-        progress=progress,
-    )
-    report = Report(bench.evaluate_originals())
+        originals, labels = task.images, task.labels
+        split = _find_split(task, train_data, test_data)
+    evaluator = Evaluator(metric_models, train_data, originals, labels, split, settings)
+    evaluator.evaluate_originals()
     if joint:
-        bench.joint(question, given, report)
+        evaluator.evaluate_joint(task, samples)
     else:
-        bench.completion(question, given, given.variations, report)
-    return report
+        evaluator.evaluate_completions(task, samples, samples.variations)
+    return evaluator.report
 
 
-def _check(
+def _check_tasks(names: Sequence[str], test_data: ImageDataset, patch_size: int) -> None:
+    """Reject unknown tasks, and names of the same task."""
+    seen = set()
+    for name in names:
+        make_sourceless_task(name, 1, test_data, patch_size, seed=0)
+        if short_task_name(name) in seen:
+            raise ProtocolError(f"the task {name} comes twice: name each task once")
+        seen.add(short_task_name(name))
+
+
+def _check_images(
     metric_models: MetricModels,
     train_data: ImageDataset,
     test_data: ImageDataset,
     count: int,
     allow_few: bool,
 ) -> None:
-    """Refuse metric_models that do not fit the data, and too few images."""
+    """Reject metric models for other images, and too few images."""
     for classifier in (metric_models.classifier, metric_models.masked_classifier):
         for data in (train_data, test_data):
             if classifier is not None:
@@ -245,31 +218,31 @@ def _check(
             f"{fewest} images are too few for features of {dimensions} dimensions: give at least "
             f"{dimensions}, or --force it"
         )
-    if count < LEAST_IMAGES:
-        raise ProtocolError(f"{count} images are too few; give at least {LEAST_IMAGES}")
+    if count < MIN_IMAGES:
+        raise ProtocolError(f"{count} images are too few: give at least {MIN_IMAGES}")
 
 
-def _choose(
+def _choose_images(
     dataset: ImageDataset, count: int, seed: int
 ) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"] | None]:
-    """``count`` images with their labels, by the seed."""
-    chosen = torch.randperm(len(dataset), generator=make_rng(Stream.SOURCES, seed))[:count]
-    labels = None if dataset.labels is None else dataset.labels.cpu()[chosen]
-    return dataset.images_uint8(chosen).cpu(), labels
+    """``count`` random images with their labels."""
+    rows = torch.randperm(len(dataset), generator=make_rng(Stream.SOURCES, seed))[:count]
+    labels = None if dataset.labels is None else dataset.labels.cpu()[rows]
+    return dataset.images_uint8(rows).cpu(), labels
 
 
-def _split_of(question: EvaluationTask, train_data: ImageDataset, test_data: ImageDataset) -> str:
-    """The split that given completions are of, where they may be measured at all."""
-    if question.task == "joint" or not TASK_NAME.fullmatch(question.task):
+def _find_split(task: EvaluationTask, train_data: ImageDataset, test_data: ImageDataset) -> str:
+    """The split that holds the sources, after checking that they may be measured."""
+    if task.name == "joint" or not TASK_NAME.fullmatch(task.name):
         raise ProtocolError(
-            f"{question.task!r} is no name for completions: give the name of a hole, or letters, "
-            "digits and hyphens"
+            f"{task.name!r} cannot name completions: give the name of a hole, or letters, digits "
+            "and hyphens"
         )
-    in_train = find_images(question.images, train_data) >= 0
+    in_train = find_images(task.images, train_data) >= 0
     if in_train.any():
         raise ProtocolError(
             f"{int(in_train.sum())} of {len(in_train)} sources are training images, which the "
             "reference holds: complete images of the test split"
         )
-    in_test = bool((find_images(question.images, test_data) >= 0).all())
+    in_test = bool((find_images(task.images, test_data) >= 0).all())
     return test_data.name.rpartition(":")[2] if in_test else "given"

@@ -1,4 +1,4 @@
-"""One measured number, the name that says how it was measured, and the files it is kept in."""
+"""Records: one measured number each, how it was measured, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -8,39 +8,89 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict, TypeAdapter
+
+from biglearn_gan.errors import UsageError
 from biglearn_gan.files import refuse_foreign, refuse_input_among, replacing
 
-RECORDS = ("metrics.json", "metrics.csv")
-BESIDE_RECORDS = ("speed.csv", "distance.png", "agreement.png")
-"""What a report has beside its records and the completions of each task."""
+RECORD_FILES = ("metrics.json", "metrics.csv")
+REPORT_FILES = (*RECORD_FILES, "speed.csv", "distance.png", "agreement.png")
+"""Every file of a report except the completions of each task."""
+
+HISTOGRAM_DRAWS = 64
+"""Completions in the label histogram of a source; the name of a metric says if there are fewer."""
+
+REAL = "real"
+"""Task and subject of the unmasked test images."""
+
+TWO_STEP = "two-step"
+"""Subject of images that a model generated in two steps."""
+
+BASELINES = ("nearest", "mean", "mismatched")
+"""Subjects that complete images without a model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One measured number.
 
     Attributes:
-        metric: its name and protocol, from :func:`metric_name`.
-        task: the hole's name, ``marginal:`` and it where the hole is drawn alone, ``joint``, or
-            ``originals`` for the unmasked test images; of the oracle, its kind of task.
+        measure: what is measured, such as ``fd`` or ``agreement``.
+        features: what it is measured in: ``classifier``, ``inception2048`` or ``pixels``; of a
+            Gaussian field, ``oracle`` or ``approximate``.
+        count: source images, or samples if the task has no source.
+        split: split of the source images, or None if the task has no source.
+        task: name of the hole, ``marginal:`` and the name of a hole, ``joint``, or ``real`` for the
+            unmasked test images; of a Gaussian field, the kind of task.
+        subject: what is measured if it is not the evaluated images: ``real``, ``two-step`` or one
+            of ``BASELINES``; of a Gaussian field, ``unconditional`` or ``joint-only``.
         value: the number.
-        error: its standard error, or None where it was not estimated.
-        floor: what real images score where lower is better (of the distance in two steps, what
-            two sets that are drawn at once do), or None.
-        ceiling: the best possible value where higher is better, or None.
-        samples: generated images that entered it (real ones for ``originals``).
-        seed: of sampling, holes and the choice of test images.
+        error: its standard error, or None if it was not estimated.
+        floor: the reference value of a number that should be low, or None.
+        ceiling: the best possible value of a number that should be high, or None.
+        samples: images that were measured.
+        seed: of sampling, of the holes and of the choice of test images.
+        few: whether there are fewer images than features have dimensions.
     """
 
-    metric: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    measure: str
+    features: str
+    count: int
+    split: str | None
     task: str
+    subject: str | None
     value: float
     error: float | None
     floor: float | None
     ceiling: float | None
     samples: int
     seed: int
+    few: bool = False
+
+    @property
+    def metric(self) -> str:
+        """A name that states the protocol, see :func:`metric_name`."""
+        subject = None if self.subject == self.task else self.subject
+        if self.measure == "label-total-variation" and self.samples != HISTOGRAM_DRAWS * self.count:
+            subject = f"{self.samples // self.count}-draws"
+        return metric_name(
+            self.measure,
+            self.count,
+            self.features,
+            self.split,
+            self.task,
+            few=self.few,
+            subject=subject,
+        )
+
+    @property
+    def bound(self) -> float | None:
+        """The floor, else the ceiling, else None."""
+        return self.ceiling if self.floor is None else self.floor
 
 
 def metric_name(
@@ -51,21 +101,23 @@ def metric_name(
     task: str,
     *,
     few: bool = False,
-    subject: str = "",
+    subject: str | None = None,
 ) -> str:
-    """A name that carries its protocol, such as ``fd10k_classifier_test_random75``.
+    """A name that states the protocol, such as ``fd10k_classifier_test_random75``.
 
-    Args:
-        measure: what is measured, ``fd``.
-        count: source images, or samples where there is no source; ``k`` for full thousands.
-        features: what it is measured in, ``classifier`` or ``pixels``.
-        split: where the source images come from; None where nothing is given.
-        task: name of the task; shares become per cents, and a block of n pixels ``xn``; the
-            square of ``inside:n`` is told as ``insiden``, that of ``outside:n`` alike.
-        few: there are fewer images than features have dimensions.
-        subject: what is measured where it is not the model.
+    The arguments are the fields of :class:`Record`. Full thousands become ``k``.
     """
     number = f"{count // 1000}k" if count % 1000 == 0 else str(count)
+    measured = f"{measure}{number}{'few' if few else ''}"
+    parts = (measured, features, split, short_task_name(task), subject)
+    return "_".join(part for part in parts if part)
+
+
+def short_task_name(task: str) -> str:
+    """The task as the name of a metric spells it.
+
+    Shares become percentages: ``random:0.75:7`` is ``random75x7``, and ``inside:4`` is ``inside4``.
+    """
     *prefix, name = task.split(":", 1) if task.startswith("marginal:") else [task]
     if name.startswith("random:"):
         share, *block = name.split(":")[1:]
@@ -73,71 +125,97 @@ def metric_name(
     elif name.startswith(("inside:", "outside:")):
         place, size = name.split(":")
         name = f"{place}{int(size)}"
-    measured = f"{measure}{number}{'few' if few else ''}"
-    parts = (measured, features, split, *prefix, name, subject)
-    return "_".join(part for part in parts if part)
+    return "_".join([*prefix, name])
+
+
+_RECORDS = TypeAdapter(list[Record])
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a ``metrics.json``.
+
+    Raises:
+        UsageError: the file holds anything else.
+        OSError: the file cannot be read.
+    """
+    try:
+        return _parse_records(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UsageError(
+            f"{path} holds no records: give a metrics.json that `evaluate` wrote"
+        ) from None
+
+
+def _parse_records(text: str) -> list[Record]:
+    """Records of a JSON document; ValueError if it has other keys or types, or wrong names."""
+    rows = json.loads(text)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("the document must be a list of objects")
+    names = [row.pop("metric", None) for row in rows]
+    records = _RECORDS.validate_json(json.dumps(rows))
+    if names != [record.metric for record in records]:
+        raise ValueError("a metric must be named as its other fields say")
+    return records
+
+
+def write_records(records: Sequence[Record], folder: str | Path) -> None:
+    """Write ``metrics.json`` (a list of records) and ``metrics.csv`` into a folder.
+
+    All other files of an earlier report in this folder are removed.
+
+    Raises:
+        OSError: the folder cannot be created or written.
+        ValueError: a value is not finite, so JSON cannot hold it.
+    """
+    rows: list[dict[str, Any]] = [{"metric": r.metric} | asdict(r) for r in records]
+    table_file = io.StringIO()
+    writer = csv.DictWriter(table_file, ["metric", *(field.name for field in fields(Record))])
+    writer.writeheader()
+    writer.writerows(rows)
+    document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in _files_of_report(folder):
+        if old.name not in RECORD_FILES:
+            old.unlink(missing_ok=True)
+    for name, text in zip(RECORD_FILES, (document, table_file.getvalue()), strict=True):
+        with replacing(folder / name) as path:
+            path.write_text(text, encoding="utf-8", newline="")
 
 
 def check_report_folder(folder: Path, samples: Path | None = None) -> None:
     """Make sure that a report would replace nothing but another report.
 
     Args:
-        folder: of the report, there or not.
-        samples: what is measured; its figures must not lie among image files.
+        folder: of the report; it need not exist.
+        samples: the images that are measured, which must not lie among the figures.
 
     Raises:
-        OutputError: it would, or they would.
+        OutputError: the folder holds other files of these names, or the images.
     """
     if samples is not None and samples.is_dir() and not (samples / "samples.npz").is_file():
         refuse_input_among((folder,), samples)
-    ours = _written_before(folder)
-    names = (*RECORDS, *BESIDE_RECORDS)
-    files = [*(folder / name for name in names), *sorted(folder.glob(completions_name("*")))]
+    ours = _files_of_report(folder)
+    files = [*(folder / name for name in REPORT_FILES), *sorted(folder.glob(figure_name("*")))]
     refuse_foreign((file for file in files if file not in ours), folder, "`evaluate`")
 
 
-def completions_name(task: str) -> str:
-    """What the file of a task's completions is called."""
+def figure_name(task: str) -> str:
+    """The file name of a task's completions."""
     return f"completions_{task.replace(':', '-')}.png"
 
 
-def _written_before(folder: Path) -> list[Path]:
-    """The files of an earlier report, as its records tell them."""
+def _files_of_report(folder: Path) -> list[Path]:
+    """Where the files of the report in this folder are; empty if it holds no records."""
     try:
-        rows = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        tasks = {Record(**row).task for row in rows}
-    except (OSError, ValueError, TypeError):
+        records = _parse_records((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return []
-    names = (*RECORDS, *BESIDE_RECORDS, *map(completions_name, tasks))
-    return [folder / name for name in names] if tasks else []
+    tasks = {record.task for record in records}
+    return [folder / name for name in (*REPORT_FILES, *map(figure_name, tasks)) if tasks]
 
 
-def write_records(records: Sequence[Record], folder: str | Path) -> None:
-    """Write ``metrics.json`` (a list of records) and ``metrics.csv`` into a folder.
-
-    What another evaluation left there beside its records is removed.
-
-    Raises:
-        OSError: the folder cannot be made or written.
-        ValueError: a value is not finite, so JSON cannot hold it.
-    """
-    rows = [asdict(record) for record in records]
-    table_file = io.StringIO()
-    writer = csv.DictWriter(table_file, [field.name for field in fields(Record)])
-    writer.writeheader()
-    writer.writerows(rows)
-    document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in _written_before(folder):
-        if left.name not in RECORDS:
-            left.unlink(missing_ok=True)
-    for name, text in zip(RECORDS, (document, table_file.getvalue()), strict=True):
-        with replacing(folder / name) as path:
-            path.write_text(text, encoding="utf-8", newline="")
-
-
-def table(records: Sequence[Record]) -> str:
+def records_table(records: Sequence[Record]) -> str:
     """The records as a Markdown table."""
     lines = [
         "| metric | task | value | error | floor | ceiling | samples | seed |",

@@ -1,4 +1,4 @@
-"""What is left of an evaluation: ``metrics.json``, ``metrics.csv``, ``speed.csv`` and figures."""
+"""Write the results of an evaluation: ``metrics.json``, ``metrics.csv``, ``speed.csv``, figures."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from biglearn_gan.evaluation.evaluator import Report
-from biglearn_gan.evaluation.recorder import TWO_STEP
-from biglearn_gan.evaluation.records import Record, completions_name, write_records
+from biglearn_gan.evaluation.records import TWO_STEP, Record, figure_name, write_records
 from biglearn_gan.files import replacing
 from biglearn_gan.image_grid import completion_grid, with_names
+
+CURVES = {
+    "distance.png": ("fd", "Fréchet distance"),
+    "agreement.png": ("agreement", "label agreement"),
+}
+"""Measure and label of each figure of curves."""
 
 
 def write_report(report: Report, folder: str | Path) -> None:
     """Write everything into a folder.
 
-    - ``metrics.json``, ``metrics.csv``: the records, the same bytes for the same arguments.
-    - ``speed.csv``: images a second, by task; no part of the records, which would then differ from
-      run to run.
-    - ``completions_TASK.png``: the best, the median and the worst completions, by the distance in
-      features between a source's original and its first completion.
-    - ``distance.png``, ``agreement.png``: against the share of random blocks hidden, with floor,
-      ceiling and the references, where at least two shares were asked.
+    - ``metrics.json``, ``metrics.csv``: the records, exactly the same for the same arguments.
+    - ``speed.csv``: images per second for each task. They differ from run to run, so they are not
+      records.
+    - ``completions_TASK.png``: the best, median and worst completions, by the distance in features
+      between the original and its first completion.
+    - ``distance.png``, ``agreement.png``: both numbers against the hidden share of random holes,
+      with bounds and baselines, if there are at least two shares.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     folder = Path(folder)
     write_records(report.records, folder)
@@ -41,29 +46,25 @@ def write_report(report: Report, folder: str | Path) -> None:
         with replacing(folder / "speed.csv") as path:
             path.write_text(lines.getvalue(), encoding="utf-8", newline="")
     for task, gallery in report.galleries.items():
-        question = gallery.question
-        grid = completion_grid(question.images, question.hole, gallery.answers)
+        grid = completion_grid(gallery.task.images, gallery.task.hole, gallery.completions)
         grid = with_names(grid, ("best", "median", "worst"))
-        with replacing(folder / completions_name(task)) as path:
+        with replacing(folder / figure_name(task)) as path:
             grid.save(path, format="png")
-    for measure, label in (("fd", "Fréchet distance"), ("agreement", "label agreement")):
-        figure = curve(report.records, measure, label)
+    for name, (measure, label) in CURVES.items():
+        figure = plot_against_share(report.records, measure, label)
         if figure is not None:
-            name = "distance.png" if measure == "fd" else "agreement.png"
             with replacing(folder / name) as path:
                 figure.savefig(path, format="png", dpi=120, metadata={"Software": None})
 
 
-def curve(records: Sequence[Record], measure: str, label: str) -> Figure | None:
-    """A measure against the share of random blocks hidden; None below two shares."""
+def plot_against_share(records: Sequence[Record], measure: str, label: str) -> Figure | None:
+    """Plot a measure against the hidden share of random holes; None below two shares."""
     lines: dict[str, dict[float, Record]] = {}
     for record in records:
-        share = _share_hidden(record.task)
-        subject = record.metric.rpartition("_")[2]
-        if share is None or not record.metric.startswith(measure) or subject == TWO_STEP:
+        share = _hidden_share(record.task)
+        if share is None or record.measure != measure or record.subject == TWO_STEP:
             continue
-        own = subject.startswith("random")
-        lines.setdefault("model" if own else subject, {})[share] = record
+        lines.setdefault(record.subject or "model", {})[share] = record
     model = lines.get("model", {})
     if len(model) < 2:
         return None
@@ -89,13 +90,13 @@ def curve(records: Sequence[Record], measure: str, label: str) -> Figure | None:
             axes.plot(shares, [bounds[s] for s in shares], "k--", label=name)
     if measure == "fd":
         axes.set_yscale("log")
-    axes.set_xlabel("share of the blocks hidden")
+    axes.set_xlabel("hidden share of the blocks")
     axes.set_ylabel(f"{label} (bars: 2 standard errors)")
     figure.legend(loc="outside right upper")
     return figure
 
 
-def _share_hidden(task: str) -> float | None:
-    """The share of a random hole on the model's own patches."""
+def _hidden_share(task: str) -> float | None:
+    """The share of a random hole of the model's own patches; None for any other task."""
     name, *parts = task.split(":")
     return float(parts[0]) if name == "random" and len(parts) == 1 else None

@@ -1,4 +1,4 @@
-"""Images made elsewhere, read from files, with the question that they answer."""
+"""Samples of any system, read from files, and the evaluation task that they belong to."""
 
 from __future__ import annotations
 
@@ -20,47 +20,56 @@ from biglearn_gan.evaluation.task import EvaluationTask, ProtocolError, make_sou
 from biglearn_gan.tasks.holes import named_hole
 
 FIXED_HOLES = ("left-half", "right-half", "top-half", "bottom-half", "center", "border")
-"""Holes that are the same whatever the seed and the patch."""
+"""Holes that depend on neither the seed nor the patch size."""
 
 SHARE_TOLERANCE = 0.05
-"""How far the share that a row hides may be from what the name of a random hole says."""
+"""How far the hidden share of a row may be from the share in the name of a random hole."""
+
+
+@dataclass(frozen=True)
+class SavedSamples:
+    """Generated images from a file; a :class:`~biglearn_gan.evaluation.task.SampleSource`."""
+
+    images: UInt8[Tensor, "N K C H W"]
+
+    @property
+    def variations(self) -> int:
+        return self.images.shape[1]
+
+    def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
+        return self.images[start:stop, :variations]
 
 
 def load_saved_samples(
     path: Path, dataset: ImageDataset, task: str | None, num: int | None = None
 ) -> tuple[EvaluationTask, SavedSamples]:
-    """Images made elsewhere, with the question that they answer.
+    """Load samples, and the task that they belong to.
 
     Args:
         path: a folder of image files (joint samples), or an ``.npz`` with the keys that
             ``biglearn-gan sample`` writes: ``images`` (N, K, H, W, C) or (N, H, W, C), uint8; for
             completions also ``masks`` (N, H, W), True = generated, and ``sources`` (N, H, W, C).
-            Of a folder that ``sample`` wrote, its ``samples.npz`` is read.
-        dataset: its images tell the size, and the labels of the sources that are among them.
-        task: what to call the completions in the results; by default ``samples``. Where it is the
-            name of a hole, the masks must be such holes: random ones by the share of each row, to
-            within 5% of the pixels, and by their blocks; ``inside:SIZE`` with one such square in
-            each row, ``outside:SIZE`` with one left.
-        num: how many to take: images from nothing, or rows of completions; None for all.
+            In a folder that ``sample`` wrote, ``samples.npz`` is read.
+        dataset: defines the image size, and the labels of those sources that it holds.
+        task: name of the completions in the records; ``samples`` by default. If it is the name of a
+            hole, the masks must be such holes. Random holes are checked by the hidden share of each
+            row (within 5% of the pixels) and by their blocks, ``inside:SIZE`` and ``outside:SIZE``
+            by the square in each row.
+        num: maximum number of joint samples or of rows of completions; None for all.
 
     Returns:
-        The question, and its answers: from nothing one for each row, whatever K.
+        The task and its samples. Joint samples have one row each, whatever K is.
 
     Raises:
-        DataError: nothing usable is there, images of another size, or other holes than ``task``.
-        HoleError: ``task`` is a hole that images of this size cannot have.
+        DataError: the file is unusable, its images have another size, or its holes do not match
+            ``task``.
+        HoleError: ``task`` is a hole that does not fit images of this size.
     """
-    archive = _archive(path)
+    archive = _find_archive(path)
     if archive is None:
         if task not in (None, "joint"):
-            raise DataError(f"{path}: a folder holds images from nothing, not completions ({task})")
-        images, resized = load_images(path, dataset.image_size, dataset.channels, num)
-        if resized:
-            raise DataError(
-                f"{path}: {resized} of {len(images)} images have another size than "
-                f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
-            )
-        return joint_samples(images[:, None], dataset)
+            raise DataError(f"{path}: a folder holds joint samples, not completions ({task})")
+        return joint_samples(_load_folder(path, dataset, num), dataset)
     arrays = _read_arrays(archive, ("images", "sources", "masks"))
     images = _channels_first(archive, "images", arrays, dataset)
     hole = arrays.get("masks")
@@ -82,21 +91,87 @@ def load_saved_samples(
         raise DataError(f"{archive}: {len(images)} rows of images and {len(sources)} of sources")
     holes, sources = torch.from_numpy(hole)[:num], sources[:num]
     if task is not None:
-        _refuse_other_holes(archive, task, holes)
-    labels = labels_of(sources, dataset)
-    question = EvaluationTask(task or "samples", sources, labels, holes, torch.zeros_like(holes))
-    return question, SavedSamples(images[:num])
+        _check_holes(archive, task, holes)
+    labels = find_labels(sources, dataset)
+    absent = torch.zeros_like(holes)
+    return (
+        EvaluationTask(task or "samples", sources, labels, holes, absent),
+        SavedSamples(images[:num]),
+    )
 
 
-def data_named_in(path: Path) -> str | None:
-    """The data set that images made elsewhere say they imitate, as ``sample`` writes it.
+def joint_samples(
+    images: UInt8[Tensor, "N K C H W"], dataset: ImageDataset, num: int | None = None
+) -> tuple[EvaluationTask, SavedSamples]:
+    """The joint task of the first ``num`` images (None: all), one row for each.
 
-    None where nothing says so: a folder of image files, or an ``.npz`` without the key ``data``.
+    Joint samples of one row share no source, so all variations are rows of their own.
+    """
+    flat = images.flatten(0, 1)[:num]
+    task = make_sourceless_task("joint", len(flat), dataset, patch_size=1, seed=0)
+    return task, SavedSamples(flat[:, None])
+
+
+def find_labels(
+    images: UInt8[Tensor, "N C H W"], dataset: ImageDataset
+) -> Int64[Tensor, " N"] | None:
+    """The labels of images that a data set holds; None unless it holds all of them."""
+    if dataset.labels is None:
+        return None
+    indices = find_images(images, dataset)
+    return None if bool((indices < 0).any()) else dataset.labels.cpu()[indices]
+
+
+def find_images(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> Int64[Tensor, " N"]:
+    """The index of each image in a data set with exactly the same pixels, else -1."""
+    known: dict[bytes, int] = {}
+    for indices in torch.arange(len(dataset)).split(1000):
+        pixels = dataset.images_uint8(indices).cpu()
+        known |= {p.numpy().tobytes(): i for p, i in zip(pixels, indices.tolist(), strict=True)}
+    return torch.tensor([known.get(image.numpy().tobytes(), -1) for image in images.contiguous()])
+
+
+def choose_data_config(samples: Path, name: str | None) -> DataConfig:
+    """The data set that samples imitate: the named one, else the one that their file names.
+
+    Args:
+        samples: as in :func:`load_saved_samples`.
+        name: name of a data set of one size, path of a YAML file, or None.
 
     Raises:
-        DataError: the file cannot be read, or says it otherwise than as a string.
+        ProtocolError: neither names a data set whose images all have one size.
+        ConfigError: the YAML file is not a configuration.
+        DataError: the samples cannot be read.
     """
-    archive = _archive(path)
+    if name is not None and name.endswith((".yaml", ".yml")):
+        return load_config(name).data
+    names = ", ".join(NATIVE_SIZES)
+    if name is not None and name not in NATIVE_SIZES:
+        raise ProtocolError(
+            f"--data: {name!r} is neither a YAML file as in experiments/ nor one of {names}"
+        )
+    stored = name or read_data_name(samples)
+    if stored not in NATIVE_SIZES:
+        reason = "names no data set" if stored is None else f"names {stored!r}"
+        raise ProtocolError(
+            f"{samples} {reason}: give --data, the data set that the samples imitate ({names}, or "
+            "a YAML file as in experiments/)"
+        )
+    image_size, channels = NATIVE_SIZES[stored]
+    return DataConfig.model_validate(
+        {"name": stored, "image_size": image_size, "channels": channels}
+    )
+
+
+def read_data_name(samples: Path) -> str | None:
+    """The name of the data set in a file that ``sample`` wrote.
+
+    None for a folder of image files, and for an ``.npz`` without the key ``data``.
+
+    Raises:
+        DataError: the file cannot be read, or ``data`` is not a string.
+    """
+    archive = _find_archive(samples)
     name = None if archive is None else _read_arrays(archive, ("data",)).get("data")
     if name is None:
         return None
@@ -105,25 +180,15 @@ def data_named_in(path: Path) -> str | None:
     return str(name)
 
 
-def labels_of(
-    images: UInt8[Tensor, "N C H W"], dataset: ImageDataset
-) -> Int64[Tensor, " N"] | None:
-    """The labels of images that are in a data set pixel by pixel; None if one of them is not."""
-    if dataset.labels is None:
-        return None
-    places = find_images(images, dataset)
-    return None if bool((places < 0).any()) else dataset.labels.cpu()[places]
-
-
-def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> None:
-    """Raise DataError where the name of a hole promises others than these."""
+def _check_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> None:
+    """Raise DataError if the name of a hole does not fit these holes."""
     size = (holes.shape[1], holes.shape[2])
-    blocks = _blocks_of(holes)
+    blocks = _block_sizes(holes)
     if task in FIXED_HOLES or task == "checkerboard":
         named = [named_hole(task, size, block, len(holes), 0) for block in blocks]
         if not any(torch.equal(holes, hole) for hole in named):
             raise DataError(f"{path}: its masks are not the hole {task}")
-    if task.startswith(("inside:", "outside:")):
+    elif task.startswith(("inside:", "outside:")):
         inside = task.startswith("inside:")
         example = named_hole(task, size, 1, 1, 0)
         side = math.isqrt(int((example if inside else ~example).sum()))
@@ -132,9 +197,15 @@ def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> 
                 f"{path}: its masks do not {'hide' if inside else 'leave'} one square of {side} x "
                 f"{side} pixels in each row, as {task} does"
             )
-    if task != "strokes" and not task.startswith("random:"):
-        return
-    promised = _share_of(named_hole(task, size, 1, 1, 0))
+    elif task == "strokes" or task.startswith("random:"):
+        _check_random_holes(path, task, holes, blocks)
+
+
+def _check_random_holes(
+    path: Path, task: str, holes: Bool[Tensor, "N H W"], blocks: Sequence[int]
+) -> None:
+    size = (holes.shape[1], holes.shape[2])
+    expected = _share_of(named_hole(task, size, 1, 1, 0))
     *_, block = task.split(":")
     if task.count(":") == 2 and int(block) not in blocks:
         raise DataError(
@@ -146,7 +217,7 @@ def _refuse_other_holes(path: Path, task: str, holes: Bool[Tensor, "N H W"]) -> 
     if not any(bool(((shares - share).abs() <= SHARE_TOLERANCE).all()) for share in possible):
         raise DataError(
             f"{path}: its masks hide {float(shares.min()):.0%} to {float(shares.max()):.0%} of an "
-            f"image, and {task} hides {promised:.0%}"
+            f"image, and {task} hides {expected:.0%}"
         )
 
 
@@ -155,17 +226,17 @@ def _share_of(hole: Bool[Tensor, "N H W"]) -> float:
 
 
 def _are_squares(pixels: Bool[Tensor, "N H W"], side: int) -> bool:
-    """Whether each row is one square of so many pixels on a side, and nothing else."""
-    for crossed in (1, 2):
-        line = pixels.any(dim=crossed).int()  # (N, W), then (N, H)
+    """Whether each row is one square with this side in pixels, and nothing else."""
+    for axis in (1, 2):
+        line = pixels.any(dim=axis).int()  # (N, W), then (N, H)
         extent = line.shape[1] - line.argmax(dim=1) - line.flip(1).argmax(dim=1)
         if bool((extent != side).any()):
             return False
     return bool((pixels.sum(dim=(1, 2)) == side**2).all())
 
 
-def _blocks_of(holes: Bool[Tensor, "N H W"]) -> list[int]:
-    """The sizes, in pixels, of square blocks that all holes take whole or not at all."""
+def _block_sizes(holes: Bool[Tensor, "N H W"]) -> list[int]:
+    """The sizes in pixels of square blocks of which all holes consist."""
     _, height, width = holes.shape
     sizes = []
     for size in range(1, math.gcd(height, width) + 1):
@@ -176,20 +247,30 @@ def _blocks_of(holes: Bool[Tensor, "N H W"]) -> list[int]:
     return sizes
 
 
-def _archive(path: Path) -> Path | None:
-    """The ``.npz`` that is meant, None where it is a folder of image files."""
+def _load_folder(path: Path, dataset: ImageDataset, num: int | None) -> UInt8[Tensor, "N 1 C H W"]:
+    images, resized = load_images(path, dataset.image_size, dataset.channels, num)
+    if resized:
+        raise DataError(
+            f"{path}: {resized} of {len(images)} images have another size than "
+            f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
+        )
+    return images[:, None]
+
+
+def _find_archive(path: Path) -> Path | None:
+    """The ``.npz`` of a path, or None for a folder of image files."""
     if (path / "samples.npz").is_file():
         return path / "samples.npz"
     return path if path.suffix == ".npz" else None
 
 
 def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that are there."""
+    """The named arrays, except those that the file lacks."""
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in names if name in file}
     except FileNotFoundError:
-        raise DataError(f"{path}: cannot be read as an .npz file (there is none)") from None
+        raise DataError(f"{path}: cannot be read as an .npz file (it does not exist)") from None
     except Exception as error:  # a damaged archive can raise anything
         kind = type(error).__name__
         raise DataError(f"{path}: cannot be read as an .npz file of arrays ({kind})") from None
@@ -216,74 +297,3 @@ def _channels_first(
     if array.size == 0:
         raise DataError(f"{path}: {key} is empty, of shape {array.shape}")
     return torch.from_numpy(array).movedim(-1, -3).contiguous()
-
-
-@dataclass(frozen=True)
-class SavedSamples:
-    """Answers that were made elsewhere."""
-
-    images: UInt8[Tensor, "N K C H W"]
-
-    @property
-    def variations(self) -> int:
-        return self.images.shape[1]
-
-    def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
-        return self.images[start:stop, :variations]
-
-
-def joint_samples(
-    images: UInt8[Tensor, "N K C H W"], dataset: ImageDataset, num: int | None = None
-) -> tuple[EvaluationTask, SavedSamples]:
-    """The first ``num`` (None: all) images of the joint task, each the answer of a row of its own.
-
-    What was drawn from nothing shares no source with its neighbors, whatever K.
-    """
-    flat = images.flatten(0, 1)[:num]
-    question = make_sourceless_task("joint", len(flat), dataset, patch_size=1, seed=0)
-    return question, SavedSamples(flat[:, None])
-
-
-def find_images(images: UInt8[Tensor, "N C H W"], dataset: ImageDataset) -> Int64[Tensor, " N"]:
-    """Where in a data set each image is, pixel by pixel; -1 where it is not."""
-    known: dict[bytes, int] = {}
-    for indices in torch.arange(len(dataset)).split(1000):
-        pixels = dataset.images_uint8(indices).cpu()
-        known |= {p.numpy().tobytes(): i for p, i in zip(pixels, indices.tolist(), strict=True)}
-    return torch.tensor([known.get(image.numpy().tobytes(), -1) for image in images.contiguous()])
-
-
-def data_of_samples(samples: Path, name: str | None) -> DataConfig:
-    """The data set that images made elsewhere imitate: as it is named, or as their file says.
-
-    Raises:
-        ProtocolError: neither names one, or not one whose images all have one size.
-        ConfigError, DataError: a file cannot be read.
-    """
-    said = name or data_named_in(samples)
-    if name is None and said not in NATIVE_SIZES:
-        why = "says" if said is None else f"says {said!r} and"
-        raise ProtocolError(
-            f"--samples needs --data, the data set that they imitate (a name, or a YAML file as in "
-            f"experiments/): {samples} {why} none of {', '.join(NATIVE_SIZES)}"
-        )
-    assert said is not None
-    return data_named(said)
-
-
-def data_named(name: str) -> DataConfig:
-    """A data set in its own size, or that of a YAML file.
-
-    Raises:
-        ProtocolError: the name is neither.
-        ConfigError: the file is no configuration.
-    """
-    if name.endswith((".yaml", ".yml")):
-        return load_config(name).data
-    if name not in NATIVE_SIZES:
-        raise ProtocolError(
-            f"--data: {name!r} is none of {', '.join(NATIVE_SIZES)}, nor a YAML file as in "
-            "experiments/"
-        )
-    image_size, channels = NATIVE_SIZES[name]
-    return DataConfig.model_validate({"name": name, "image_size": image_size, "channels": channels})

@@ -1,263 +1,292 @@
-"""Tables of what `evaluate` and `evaluate-oracle` measured, as Markdown."""
+"""Markdown tables of stored evaluations, each of at most eight columns."""
 
 from __future__ import annotations
 
 import csv
-import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from biglearn_gan.errors import UsageError
+from biglearn_gan.evaluation.records import BASELINES, TWO_STEP, Record, read_records
 
-REFERENCES = ("nearest-pasted", "mean-pasted", "glued")
-SUBJECTS = (*REFERENCES, "in-two-steps")
-SUMMARY = {
-    "joint": "from nothing",
-    "random:0.25": "25% of the patches hidden",
-    "random:0.5": "50% hidden",
-    "random:0.75": "75% hidden",
-    "right-half": "right half hidden",
-    "center": "center hidden",
-    "strokes": "brush strokes hidden",
+MAX_COLUMNS = 8
+
+
+class Quantity(NamedTuple):
+    """What a column shows: a measure, of the evaluated images or of another subject."""
+
+    measure: str
+    subject: str | None = None
+
+
+class Number(NamedTuple):
+    """A value, and its floor or ceiling if it has one."""
+
+    value: float
+    bound: float | None = None
+
+
+DISTANCE, AGREEMENT, DIVERSITY = Quantity("fd"), Quantity("agreement"), Quantity("diversity")
+TWO_STEP_DISTANCE, ENTROPY = Quantity("fd", TWO_STEP), Quantity("entropy")
+LABELS, SPEED = Quantity("label-total-variation"), Quantity("speed")
+PRECISION, RECALL = Quantity("precision"), Quantity("recall")
+
+HIDDEN_NAMES = {
+    "joint": "everything (unconditional)",
+    "random:0.25": "25% of the patches",
+    "random:0.5": "50% of the patches",
+    "random:0.75": "75% of the patches",
+    "right-half": "right half",
+    "center": "center",
+    "strokes": "brush strokes",
 }
-COLUMNS = {
-    "fd": "Fréchet distance (floor)",
-    "fd in-two-steps": "in two steps (floor)",
-    "precision": "precision (ceiling)",
-    "recall": "recall (ceiling)",
-    "entropy": "class entropy (most)",
-    "agreement": "agreement (ceiling)",
-    "label-total-variation": "label total variation (perfect draws)",
-    "diversity": "diversity",
+"""Tasks of the summary, and how it names them."""
+
+IMAGE_COLUMNS = {
+    DISTANCE: "Fréchet distance (floor)",
+    TWO_STEP_DISTANCE: "two-step (floor)",
+    PRECISION: "precision (ceiling)",
+    RECALL: "recall (ceiling)",
+    ENTROPY: "class entropy (ceiling)",
 }
-
-CLEAN = {"precision": "precision", "recall": "recall"}
-VARIOUS = {
-    "entropy": "class entropy",
-    "fd in-two-steps": "in two steps",
-    "diversity": "diversity",
-    "label-total-variation": "label total variation",
+COMPLETION_COLUMNS = {
+    AGREEMENT: "agreement (ceiling)",
+    LABELS: "label total variation (perfect draws)",
+    DIVERSITY: "diversity",
 }
-"""Measures of the tables that set evaluations side by side, and what they are called there."""
+"""Columns of the two tables of an evaluation."""
 
-PARTS = {"metric", "task", "value", "error", "floor", "ceiling"}
-"""What tables read of a record."""
+MAIN_NAMES = {DISTANCE: "distance", AGREEMENT: "agreement"}
+QUALITY_NAMES = {PRECISION: "precision", RECALL: "recall"}
+DIVERSITY_NAMES = {
+    ENTROPY: "class entropy",
+    TWO_STEP_DISTANCE: "two-step",
+    DIVERSITY: "diversity",
+    LABELS: "label total variation",
+}
+"""Quantities of the tables that compare evaluations."""
 
-Measured = dict[tuple[str, str], dict[str, Any]]
-"""Records of one evaluation by task and measure."""
+ORACLE_SUBJECTS = (None, "unconditional", "joint-only")
 
-
-def read_records(metrics: Path) -> list[dict[str, Any]]:
-    """What `evaluate` wrote; anything else is a mistake."""
-    try:
-        records = json.loads(metrics.read_text(encoding="utf-8"))
-    except ValueError:
-        records = None
-    if not isinstance(records, list) or not all(
-        isinstance(record, dict) and record.keys() >= PARTS for record in records
-    ):
-        raise UsageError(
-            f"{metrics} holds no records, as the metrics.json that evaluate writes does"
-        )
-    return records
+RecordsByTask = dict[tuple[str, Quantity], Record]
+Numbers = dict[tuple[str, Quantity], Number]
 
 
-def summary_table(records: list[dict[str, Any]]) -> str:
-    """The main numbers of an evaluation, task by task."""
-    found = by_task(records)
-    lines = [
-        "| task | Fréchet distance (floor) | label agreement (ceiling) | diversity "
-        "| nearest image pasted: distance, agreement | mean pasted: same "
-        "| other image glued in: same |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for task, name in SUMMARY.items():
-        if (task, "fd") not in found:
-            continue
-        distance = found[task, "fd"]
-        cells = [f"{distance['value']:.3f} ({distance['floor']:.3f})", *[""] * 5]
-        if (task, "agreement") in found:
-            agreement = found[task, "agreement"]
-            ceiling = agreement["ceiling"]
-            bound = "" if ceiling is None else f" ({ceiling:.3f})"
-            cells[1] = f"{agreement['value']:.3f}{bound}{above(agreement)}"
-            cells[2] = f"{found[task, 'diversity']['value']:.3f}"
-            for place, subject in enumerate(REFERENCES, 3):
-                pasted = [found[task, f"{measure} {subject}"] for measure in ("fd", "agreement")]
-                cells[place] = ", ".join(f"{record['value']:.3g}" for record in pasted)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def group_records(records: Sequence[Record]) -> RecordsByTask:
+    """Records by task and quantity.
 
-
-def by_task(records: list[dict[str, Any]]) -> Measured:
-    """Records by task and measure; of two distances, the first, which has a floor."""
-    found: Measured = {}
+    Of two distances of a task the first counts, which is the one with a floor.
+    """
+    found: RecordsByTask = {}
     for record in records:
-        found.setdefault((record["task"], " ".join(parts_of(record["metric"])).strip()), record)
+        subject = None if record.subject == record.task else record.subject  # task "real"
+        found.setdefault((record.task, Quantity(record.measure, subject)), record)
     return found
 
 
-def side_by_side(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
-    """Several evaluations, a line each: distance and agreement, and joint images a second.
+def load_numbers(folder: Path) -> Numbers:
+    """The numbers of a folder that ``evaluate`` wrote, by task and quantity, and images per second.
 
-    The last line has floors and ceilings, of those evaluations that have them; where each has its
-    own, it stands in parentheses beside the value.
+    Raises:
+        UsageError: the folder holds no evaluation.
     """
-    found = {name: measured(folder) for name, folder in folders.items()}
-    columns = _columns(found, tasks, {"fd": "distance", "agreement": "agreement"})
-    return _compared(found, columns | {"joint images/s": [("joint", "speed")]})
-
-
-def other_qualities(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
-    """Two more tables beside `side_by_side`: how clean and how various images are."""
-    found = {name: measured(folder) for name, folder in folders.items()}
-    shown = [_columns(found, tasks, measures) for measures in (CLEAN, VARIOUS)]
-    return "\n\n".join(_compared(found, columns) for columns in shown)
-
-
-def measured(folder: Path) -> Measured:
-    """Records of a folder of `evaluate` by task and measure; images a second are ``speed``."""
     metrics, speed = folder / "metrics.json", folder / "speed.csv"
     for path in (metrics, speed):
         if not path.is_file():
-            raise UsageError(f"{folder} is no evaluation: it has no {path.name}")
-    found = by_task(read_records(metrics))
+            raise UsageError(f"{folder} holds no evaluation: it has no {path.name}")
+    found = {
+        key: Number(record.value, record.bound)
+        for key, record in group_records(read_records(metrics)).items()
+    }
     with speed.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            value = float(row["images_per_second"])
-            found[row["task"], "speed"] = {"value": value, "floor": None, "ceiling": None}
+            found[row["task"], SPEED] = Number(float(row["images_per_second"]))
     return found
 
 
-def bound_of(record: Mapping[str, Any]) -> float | None:
-    """The floor of what is better low, the ceiling of what is better high, if it has one."""
-    return record["ceiling"] if record["floor"] is None else record["floor"]
+def evaluation_tables(records: Sequence[Record]) -> str:
+    """Three tables of one evaluation: images, completions and baselines."""
+    found = group_records(records)
+    tasks = list(dict.fromkeys(record.task for record in records))
+    tables = [_task_table(found, tasks, columns) for columns in (IMAGE_COLUMNS, COMPLETION_COLUMNS)]
+    return "\n\n".join(table for table in (*tables, _baselines_table(found, tasks)) if table)
 
 
-def _columns(
-    found: Mapping[str, Measured], tasks: Sequence[str], measures: Mapping[str, str]
-) -> dict[str, list[tuple[str, str]]]:
-    """A column for each task, of those measures that any evaluation has there."""
+def summary_tables(records: Sequence[Record]) -> str:
+    """The main numbers of an evaluation, and those of the baselines."""
+    found = group_records(records)
+    tasks = [task for task in HIDDEN_NAMES if (task, DISTANCE) in found]
+    rows = []
+    for task in tasks:
+        shown = [""] * 3
+        for place, quantity in enumerate((DISTANCE, AGREEMENT, DIVERSITY)):
+            if (task, quantity) in found:
+                record = found[task, quantity]
+                bound = "" if record.bound is None else f" ({record.bound:.3f})"
+                shown[place] = f"{record.value:.3f}{bound}{_arrow(record)}"
+        rows.append([HIDDEN_NAMES[task], *shown])
+    header = ["hidden", "Fréchet distance (floor)", "agreement (ceiling)", "diversity"]
+    tables = [_markdown(header, rows)]
+    rows = [
+        [HIDDEN_NAMES[task], *values]
+        for task in tasks
+        if any(values := _baseline_cells(found, task))
+    ]
+    if rows:
+        header = ["hidden", *(f"{name}: distance, agreement" for name in BASELINES)]
+        tables.append(_markdown(header, rows))
+    return "\n\n".join(tables)
+
+
+def oracle_table(records: Sequence[Record]) -> str:
+    """Errors of a model of a Gaussian field and of its baselines, with their floor."""
+    found = group_records(records)
+    header = ["kind of task"]
+    for error in ("mean", "covariance", "mode"):
+        header.append(f"{error} error: model / unconditional pasted / joint only (floor)")
+    header.append("critic correlation (ceiling)")
+    rows = []
+    for task in dict.fromkeys(record.task for record in records):
+        row = [task]
+        for measure in ("mean-error", "covariance-error", "mode-error"):
+            errors = [found.get((task, Quantity(measure, each))) for each in ORACLE_SUBJECTS]
+            values = " / ".join("–" if r is None else f"{r.value:.2f}" for r in errors)
+            floors = [f" ({r.floor:.2f})" for r in errors if r is not None]
+            row.append(f"{values}{floors[0]}" if floors else "")
+        critic = found.get((task, Quantity("critic-correlation")))
+        row.append("" if critic is None else f"{critic.value:.2f} ({critic.ceiling:.2f})")
+        rows.append(row)
+    return _markdown(header, rows)
+
+
+def comparison_tables(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
+    """Distance and agreement of several evaluations, one per row, and joint images per second.
+
+    The last row has the floors and ceilings that all evaluations share. If they differ, each value
+    is followed by its own in parentheses.
+
+    Args:
+        folders: folders that ``evaluate`` wrote, by name of the row.
+        tasks: tasks that get a column, if any evaluation has them.
+    """
+    found = {name: load_numbers(folder) for name, folder in folders.items()}
+    columns = _choose_columns(found, tasks, MAIN_NAMES)
+    return _comparison(found, columns | {"joint images/s": [("joint", SPEED)]})
+
+
+def detailed_comparison_tables(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
+    """Compare precision and recall, and measures of diversity; see :func:`comparison_tables`."""
+    found = {name: load_numbers(folder) for name, folder in folders.items()}
+    columns = [_choose_columns(found, tasks, names) for names in (QUALITY_NAMES, DIVERSITY_NAMES)]
+    return "\n\n".join(_comparison(found, each) for each in columns)
+
+
+def _task_table(found: RecordsByTask, tasks: Sequence[str], columns: Mapping[Quantity, str]) -> str:
+    """A row per task that has any of the columns; empty if there is none."""
+    rows = []
+    for task in tasks:
+        records = [found.get((task, quantity)) for quantity in columns]
+        if any(records):
+            rows.append([task, *("" if r is None else _full_cell(r) for r in records)])
+    return _markdown(["task", *columns.values()], rows) if rows else ""
+
+
+def _baselines_table(found: RecordsByTask, tasks: Sequence[str]) -> str:
+    rows = []
+    for task in tasks:
+        cells = _baseline_cells(found, task)
+        if any(cells):
+            records = (found.get((task, quantity)) for quantity in (DISTANCE, AGREEMENT))
+            bounds = [r.bound for r in records if r is not None and r.bound is not None]
+            rows.append([task, ", ".join(f"{bound:.3g}" for bound in bounds), *cells])
+    header = ["task", "floor, ceiling", *(f"{name}: distance, agreement" for name in BASELINES)]
+    return _markdown(header, rows) if rows else ""
+
+
+def _baseline_cells(found: RecordsByTask, task: str) -> list[str]:
+    """Distance and agreement of each baseline."""
+    return [
+        ", ".join(
+            f"{found[key].value:.3g}"
+            for measure in ("fd", "agreement")
+            if (key := (task, Quantity(measure, name))) in found
+        )
+        for name in BASELINES
+    ]
+
+
+def _full_cell(record: Record) -> str:
+    """``value ± error (bound)``, and an arrow if agreement is above its ceiling."""
+    text = f"{record.value:.3g}"
+    if record.error:
+        text += f" ± {record.error:.1g}"
+    return text if record.bound is None else f"{text} ({record.bound:.3g}){_arrow(record)}"
+
+
+def _arrow(record: Record) -> str:
+    """An arrow if agreement is above its ceiling by more than two standard errors."""
+    if record.measure != "agreement" or not record.error or not record.ceiling:
+        return ""
+    return " ↑" if record.value - record.ceiling > 2 * record.error else ""
+
+
+def _choose_columns(
+    found: Mapping[str, Numbers], tasks: Sequence[str], names: Mapping[Quantity, str]
+) -> dict[str, list[tuple[str, Quantity]]]:
+    """A column per task, with those quantities that any evaluation has."""
     columns = {}
     for task in tasks:
-        keys = [(task, m) for m in measures if any((task, m) in each for each in found.values())]
+        keys = [(task, q) for q in names if any((task, q) in each for each in found.values())]
         if keys:
-            columns[f"{task}: " + ", ".join(measures[m] for _, m in keys)] = keys
+            columns[f"{task}: " + ", ".join(names[quantity] for _, quantity in keys)] = keys
     return columns
 
 
-def _compared(
-    found: Mapping[str, Measured], columns: Mapping[str, Sequence[tuple[str, str]]]
+def _comparison(
+    found: Mapping[str, Numbers], columns: Mapping[str, Sequence[tuple[str, Quantity]]]
 ) -> str:
+    """Tables with a row per evaluation and as many columns as fit."""
     bounds = {
         key: {
-            _number(bound)
+            _format_number(each[key].bound)
             for each in found.values()
-            if key in each and (bound := bound_of(each[key])) is not None
+            if key in each and each[key].bound is not None
         }
         for keys in columns.values()
         for key in keys
     }
 
-    def cell_of(each: Measured, key: tuple[str, str]) -> str:
+    def format_cell(each: Numbers, key: tuple[str, Quantity]) -> str:
         if key not in each:
             return "–"
-        shown = _number(each[key]["value"])
-        return shown if len(bounds[key]) < 2 else f"{shown} ({_number(bound_of(each[key]))})"
+        shown = _format_number(each[key].value)
+        own_bound = f" ({_format_number(each[key].bound)})"
+        return shown if len(bounds[key]) < 2 else shown + own_bound
 
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
-    for name, each in found.items():
-        cells = [", ".join(cell_of(each, key) for key in keys) for keys in columns.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    shared = [
-        ", ".join(min(bounds[key]) if len(bounds[key]) == 1 else "–" for key in keys)
-        for keys in columns.values()
-    ]
-    return "\n".join([*lines, "| *floor or ceiling* | " + " | ".join(shared) + " |"])
+    tables, per_table = [], MAX_COLUMNS - 1
+    titles = list(columns)
+    for start in range(0, len(titles), per_table):
+        part = titles[start : start + per_table]
+        rows = [
+            [name, *(", ".join(format_cell(each, key) for key in columns[title]) for title in part)]
+            for name, each in found.items()
+        ]
+        shared = [
+            ", ".join(min(bounds[key]) if len(bounds[key]) == 1 else "–" for key in columns[title])
+            for title in part
+        ]
+        tables.append(_markdown(["", *part], [*rows, ["*floor or ceiling*", *shared]]))
+    return "\n\n".join(tables)
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def oracle_table(records: list[dict[str, Any]]) -> str:
-    """Errors of the model and of its baselines, side by side, with the floor."""
-    cells = {(record["task"], record["metric"]): record for record in records}
-    subjects = ("", "_pasted_unconditional", "_joint_only")
-    header = "model / unconditional pasted / joint only (floor)"
-    lines = [
-        f"| kind of task | mean error: {header} | covariance error: {header} "
-        f"| mode error: {header} | critic's correlation (ceiling) |",
-        "|---|---|---|---|---|",
-    ]
-    for task in dict.fromkeys(record["task"] for record in records):
-        shown = []
-        for measure in ("mean_error_oracle", "covariance_error_oracle", "mode_error_oracle"):
-            found = [cells.get((task, measure + subject)) for subject in subjects]
-            values = " / ".join("–" if r is None else f"{r['value']:.2f}" for r in found)
-            floors = [f" ({r['floor']:.2f})" for r in found if r is not None]
-            shown.append(f"{values}{floors[0]}" if floors else "")
-        critic = cells.get((task, "critic_correlation_approximate"))
-        shown.append("" if critic is None else f"{critic['value']:.2f} ({critic['ceiling']:.2f})")
-        lines.append(f"| {task} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
-
-
-def tables(records: list[dict[str, Any]]) -> str:
-    """Both tables of one evaluation."""
-    found = by_task(records)
-    cells = {key: cell(record) for key, record in found.items()}
-    tasks = list(dict.fromkeys(record["task"] for record in records))
-    lines = ["| task | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
-    for task in tasks:
-        lines.append(f"| {task} | " + " | ".join(cells.get((task, c), "") for c in COLUMNS) + " |")
-    lines += [
-        "",
-        "| task | floor, ceiling | "
-        + " | ".join(f"{name}: distance, agreement" for name in REFERENCES)
-        + " |",
-        "|---|---|" + "---|" * len(REFERENCES),
-    ]
-    for task in tasks:
-        shown = [
-            ", ".join(
-                cells[task, f"{measure} {name}"].split(" ")[0]
-                for measure in ("fd", "agreement")
-                if (task, f"{measure} {name}") in cells
-            )
-            for name in REFERENCES
-        ]
-        if any(shown):
-            bounds = [bound_of(found[task, m]) for m in ("fd", "agreement") if (task, m) in found]
-            numbers = ", ".join(f"{bound:.3g}" for bound in bounds if bound is not None)
-            lines.append(f"| {task} | {numbers} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
-
-
-def parts_of(metric: str) -> tuple[str, str]:
-    """What is measured (``fd``), and of whom where that is not the model (``mismatched_completion``)."""
-    found = re.match(r"(.+?)\d+k?(few)?_", metric)
-    last = metric.rpartition("_")[2]
-    return found[1] if found else metric, last if last in SUBJECTS else ""
-
-
-def cell(record: dict[str, Any]) -> str:
-    """``value ± error (bound)``, and an arrow where agreement is too good to be true."""
-    text = f"{record['value']:.3g}"
-    if record["error"]:
-        text += f" ± {record['error']:.1g}"
-    bound = bound_of(record)
-    return text if bound is None else f"{text} ({bound:.3g}){above(record)}"
-
-
-def above(record: dict[str, Any]) -> str:
-    """An arrow where agreement is above its ceiling by more than two standard errors."""
-    if not record["metric"].startswith("agreement") or not record["error"]:
-        return ""
-    excess = record["value"] - (record["ceiling"] or math.inf)
-    return " ↑" if excess > 2 * record["error"] else ""
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, *rows]
+    text = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return "\n".join([text[0], "|---" * len(header) + "|", *text[1:]])

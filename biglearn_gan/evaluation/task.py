@@ -1,14 +1,15 @@
-"""What is measured: one task asked of many images, and where its answers come from.
+"""Evaluation tasks, settings, and the generated images that are evaluated.
 
-A :class:`EvaluationTask` holds originals and what is hidden of them; :class:`SampleSource` are generated
-images for any of its rows, drawn by a model or read from a file made elsewhere. Everything is in
-8 bits, as images are kept, so both are measured alike.
+An :class:`EvaluationTask` holds images and holes. A :class:`SampleSource` gives generated images
+for its rows: a model draws them, or a file holds them. All images are in 8 bits, so both are
+measured alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,26 +19,31 @@ from torch import Tensor
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.errors import UsageError
+from biglearn_gan.progress import TaskProgress
 from biglearn_gan.tasks.holes import named_hole
 from biglearn_gan.tasks.patches import pixels_of_tokens, tokens_touched
 
 MARGINAL = "marginal:"
-"""Prefix of a task that gives nothing and asks for the tokens of a hole alone, all else absent."""
+"""Prefix of a task that generates the tokens of a hole, with all other tokens absent."""
+
+
+class ProtocolError(UsageError):
+    """The protocol cannot measure this."""
 
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """One task, asked of N images.
+    """One task on N images.
 
     Attributes:
-        task: ``joint``, the name of a hole, or ``marginal:`` and the name of a hole.
-        images: the originals; the joint task and marginals make no use of them.
+        name: ``joint``, the name of a hole, or ``marginal:`` and the name of a hole.
+        images: the original images; the joint task and marginals do not use them.
         labels: true labels, or None.
         hole: True = generated.
-        absent: True = neither given nor generated.
+        absent: True = neither known nor generated.
     """
 
-    task: str
+    name: str
     images: UInt8[Tensor, "N C H W"]
     labels: Int64[Tensor, " N"] | None
     hole: Bool[Tensor, "N H W"]
@@ -47,53 +53,77 @@ class EvaluationTask:
         return len(self.images)
 
     @property
-    def observed(self) -> Bool[Tensor, "N H W"]:
-        """True = given."""
+    def known(self) -> Bool[Tensor, "N H W"]:
+        """Pixels that the model is given."""
         return ~(self.hole | self.absent)
 
-    def rows(self, start: int, stop: int) -> EvaluationTask:
-        """The same task for some of the images."""
-        labels = None if self.labels is None else self.labels[start:stop]
-        part = slice(start, stop)
+    def select(self, rows: slice | Int64[Tensor, " M"]) -> EvaluationTask:
+        """The same task on some of the images."""
+        labels = None if self.labels is None else self.labels[rows]
         return EvaluationTask(
-            self.task, self.images[part], labels, self.hole[part], self.absent[part]
+            self.name, self.images[rows], labels, self.hole[rows], self.absent[rows]
         )
 
 
 def make_task(
-    task: str,
+    name: str,
     images: UInt8[Tensor, "N C H W"],
     labels: Int64[Tensor, " N"] | None,
     patch_size: int,
     seed: int,
 ) -> EvaluationTask:
-    """Put a named task to images; random holes are drawn by (seed, row), on blocks of the patch.
+    """The named task on images.
+
+    Random holes depend on the seed and the row. They consist of whole patches.
 
     Raises:
-        HoleError: an unknown name.
+        HoleError: the hole has an unknown name.
     """
     count, _, height, width = images.shape
-    name = task.removeprefix(MARGINAL)
-    hole = named_hole(name, (height, width), patch_size, count, seed)
-    absent = ~hole if task.startswith(MARGINAL) else torch.zeros_like(hole)
-    return EvaluationTask(task, images, labels, hole, absent)
+    hole = named_hole(name.removeprefix(MARGINAL), (height, width), patch_size, count, seed)
+    absent = ~hole if name.startswith(MARGINAL) else torch.zeros_like(hole)
+    return EvaluationTask(name, images, labels, hole, absent)
 
 
 def make_sourceless_task(
-    task: str, count: int, dataset: ImageDataset, patch_size: int, seed: int
+    name: str, count: int, dataset: ImageDataset, patch_size: int, seed: int
 ) -> EvaluationTask:
-    """The joint task or a marginal, ``count`` times, for images like those of a data set.
+    """The joint task or a marginal on ``count`` black images of a data set's size.
 
     Raises:
-        HoleError: an unknown name.
+        HoleError: the hole has an unknown name.
     """
     black = torch.zeros(count, dataset.channels, *dataset.image_size, dtype=torch.uint8)
-    return make_task(task, black, None, patch_size, seed)
+    return make_task(name, black, None, patch_size, seed)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How an evaluation runs, whatever it measures.
+
+    Attributes:
+        seed: of everything that is drawn, at least 0.
+        cache: folder for the statistics of the reference, or None.
+        allow_few: measure distances of fewer images than dimensions; such records have ``few``.
+        progress: called with (task, images done, images in all) after every batch.
+    """
+
+    seed: int = 0
+    cache: Path | None = None
+    allow_few: bool = False
+    progress: TaskProgress = lambda task, done, total: None
+
+
+DEFAULT_SETTINGS = EvaluationSettings()
 
 
 @runtime_checkable
 class CompletionModel(Protocol):
     """A model that completes images; ``BigLearnGAN`` is one."""
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels; random holes consist of whole patches."""
 
     def complete(
         self,
@@ -109,22 +139,22 @@ class CompletionModel(Protocol):
 
 @runtime_checkable
 class SampleSource(Protocol):
-    """Generated images for the rows of one question."""
+    """Generated images for the rows of one task."""
 
     @property
     def variations(self) -> int | None:
-        """How many there are for each row; None if as many as one asks for."""
+        """Images for each row, or None if there are as many as you ask for."""
 
     def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
-        """The first ``variations`` answers for the rows from ``start`` to before ``stop``."""
+        """The first ``variations`` images for each of the rows ``start`` to ``stop - 1``."""
 
 
 @dataclass(frozen=True)
 class ModelSamples:
-    """Answers drawn by a model; answer k of row i depends on (seed, i, k) alone."""
+    """Images that a model draws; variation k of row i depends on (seed, i, k) only."""
 
     model: CompletionModel
-    question: EvaluationTask
+    task: EvaluationTask
     seed: int
 
     @property
@@ -132,28 +162,28 @@ class ModelSamples:
         return None
 
     def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
-        asked = self.question.rows(start, stop)
-        drawn = self.model.complete(
-            to_signed_float(asked.images),
-            asked.hole,
-            absent=asked.absent,
+        part = self.task.select(slice(start, stop))
+        images = self.model.complete(
+            to_signed_float(part.images),
+            part.hole,
+            absent=part.absent,
             variations=variations,
             seed=self.seed,
             first_image=start,
         )
-        return to_uint8(drawn)
+        return to_uint8(images)
 
 
 @dataclass(frozen=True)
 class TwoStepSamples:
-    """Answers drawn half by half: a random half of the hole's blocks, then the rest given it.
+    """Images that a model draws in two steps: half of each hole, then the rest given that half.
 
-    Where a model agrees with itself they are distributed as those drawn at once. Both steps have
-    seeds of their own, so that their noise is unrelated.
+    If the model is consistent, they are distributed like those drawn in one step. Each step has its
+    own seed, so that the noise of one is unrelated to that of the other.
     """
 
     model: CompletionModel
-    question: EvaluationTask
+    task: EvaluationTask
     first_half: Bool[Tensor, "N H W"]
     seeds: tuple[int, int]
 
@@ -162,43 +192,38 @@ class TwoStepSamples:
         return None
 
     def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
-        asked, first = self.question.rows(start, stop), self.first_half[start:stop]
-        rest = asked.hole & ~first
-        images = to_signed_float(asked.images)
-        half = self.model.complete(
-            images,
+        part, first = self.task.select(slice(start, stop)), self.first_half[start:stop]
+        rest = part.hole & ~first
+        half_complete = self.model.complete(
+            to_signed_float(part.images),
             first,
-            absent=asked.absent | rest,
+            absent=part.absent | rest,
             variations=variations,
             seed=self.seeds[0],
             first_image=start,
         )
-        whole = [
+        complete = [
             self.model.complete(
-                half[:, variation],
+                half_complete[:, variation],
                 rest,
-                absent=asked.absent,
+                absent=part.absent,
                 seed=self.seeds[1] + variation,
                 first_image=start,
             )
             for variation in range(variations)
         ]
-        return to_uint8(torch.cat(whole, dim=1))
+        return to_uint8(torch.cat(complete, dim=1))
 
 
-def halves(
+def draw_half_holes(
     hole: Bool[Tensor, "N H W"], patch_size: int, rngs: Sequence[torch.Generator]
 ) -> Bool[Tensor, "N H W"]:
-    """A random half of the patches that each hole touches (rounded down), within the hole."""
+    """A random half (rounded down) of the patches that each hole touches, within the hole."""
     grid_size = (hole.shape[1] // patch_size, hole.shape[2] // patch_size)
-    cells = tokens_touched(hole, patch_size)
-    first = torch.zeros_like(cells)
-    for row, (touched, rng) in enumerate(zip(cells, rngs, strict=True)):
-        places = touched.nonzero()[:, 0]
-        order = torch.randperm(len(places), generator=rng)
-        first[row, places[order[: len(places) // 2]]] = True
-    return pixels_of_tokens(first, grid_size, patch_size) & hole
-
-
-class ProtocolError(UsageError):
-    """Something is asked that the protocol cannot measure, in one sentence."""
+    touched_tokens = tokens_touched(hole, patch_size)
+    half = torch.zeros_like(touched_tokens)
+    for row, (touched, rng) in enumerate(zip(touched_tokens, rngs, strict=True)):
+        tokens = touched.nonzero()[:, 0]
+        order = torch.randperm(len(tokens), generator=rng)
+        half[row, tokens[order[: len(tokens) // 2]]] = True
+    return pixels_of_tokens(half, grid_size, patch_size) & hole

@@ -1,8 +1,8 @@
-"""MetricModels as a person asks for them: from the folders that are named, or from those that ship.
+"""The networks that measure: those in named folders, or those that ship.
 
-What ships is looked for, in this order, in ``checkpoints/`` where a command is run, beside the
-checkpoint that is measured, and in ``checkpoints/`` of the clone that the package is imported from.
-Every function returns what to tell the person beside its result.
+A shipped classifier is looked up in ``checkpoints/`` of the working directory, then next to the
+evaluated checkpoint, then in ``checkpoints/`` of the clone that the package is imported from. Every
+function also returns what the user should be told.
 """
 
 from __future__ import annotations
@@ -21,6 +21,25 @@ CHECKPOINTS = Path("checkpoints")
 CLONE = Path(__file__).parents[2] / "checkpoints"
 
 
+@dataclass(frozen=True)
+class MetricModels:
+    """The networks that measure.
+
+    Attributes:
+        features: space of distances, precision and recall.
+        classifier: predicts labels; without it, no labels are measured.
+        masked_classifier: gives the ceiling of agreement, p(y | x_S).
+    """
+
+    features: Features
+    classifier: ImageClassifier | None = None
+    masked_classifier: MaskedClassifier | None = None
+
+
+class MetricModelError(UsageError):
+    """A network that is needed to measure is missing."""
+
+
 def load_metric_models(
     data_name: str,
     features: str,
@@ -32,85 +51,70 @@ def load_metric_models(
     checkpoint: str | None = None,
     labeled: bool = True,
 ) -> tuple[MetricModels, tuple[str, ...]]:
-    """What measures: features, and the classifiers that are named or ship for the data.
+    """Load the features, and the classifiers that are named or ship for a data set.
 
     Args:
-        data_name: of the data set.
+        data_name: name of the data set.
         features: ``classifier`` or ``inception``.
-        classifier: folder, or None for the ``classifier_DATA`` that ships, where one does.
-        masked_classifier: folder, or None for the ``masked_classifier_DATA`` that ships.
+        classifier: folder, or None for the shipped ``classifier_DATA``.
+        masked_classifier: folder, or None for the shipped ``masked_classifier_DATA``.
         inception_weights: file for ``inception``, None for pytorch-fid's own.
-        device: where they run.
-        checkpoint: folder (or name on the hub) of the model that is measured, if one is.
-        labeled: whether the data have labels, so that a classifier could be trained on them.
+        device: where the networks run.
+        checkpoint: folder (or name on the hub) of the evaluated model, or None.
+        labeled: whether the data have labels to train a classifier on; changes a message only.
+
+    Returns:
+        The networks, and notes for the user about those that are missing.
 
     Raises:
-        MetricModelError: there is no classifier for its features, or weights that nobody needs.
+        MetricModelError: there is no classifier for the features, or there are weights of Inception
+            for the features of a classifier.
         ClassifierError: a folder holds no classifier.
-        FeaturesError: the Inception network's weights cannot be had.
+        FeaturesError: the weights of the Inception network cannot be loaded.
     """
     near = Path(checkpoint) if checkpoint is not None else None
     folder, places = find_classifier(classifier, "classifier", data_name, near)
     masked_folder, masked_places = find_classifier(
         masked_classifier, "masked_classifier", data_name, near
     )
-    reader = None if folder is None else ImageClassifier.from_pretrained(folder).to(device)
+    network = None if folder is None else ImageClassifier.from_pretrained(folder).to(device)
     notes: tuple[str, ...] = ()
     masked = None
     if masked_folder is not None:
         masked = MaskedClassifier.from_pretrained(masked_folder).to(device)
     else:
-        why = f"no --masked-classifier was given and there is no {masked_places}"
-        notes = (f"no ceiling of agreement: {why}",)
+        reason = f"no --masked-classifier was given and there is no {masked_places}"
+        notes = (f"no ceiling of agreement: {reason}",)
     if features == "inception":
         inception = InceptionFeatures(inception_weights, device=device)
-        return MetricModels(inception, reader, masked), notes
+        return MetricModels(inception, network, masked), notes
     if inception_weights is not None:
-        raise MetricModelError("--inception-weights is for --features inception")
-    if reader is None and not labeled:
+        raise MetricModelError("--inception-weights requires --features inception")
+    if network is None and not labeled:
         raise MetricModelError(
-            f"no classifier is there for {data_name} (no {places}), whose images have no labels to "
+            f"there is no classifier for {data_name} (no {places}), whose images have no labels to "
             "train one on: give --features inception"
         )
-    if reader is None:
+    if network is None:
         raise MetricModelError(
-            f"no classifier is there for {data_name} (no {places}): give --classifier "
+            f"there is no classifier for {data_name} (no {places}): give --classifier "
             "(train-classifier makes one), or --features inception"
         )
-    return MetricModels(ClassifierFeatures(reader), reader, masked), notes
+    return MetricModels(ClassifierFeatures(network), network, masked), notes
 
 
 def find_classifier(
-    named: str | None, kind: str, data_name: str, checkpoint: Path | None = None
+    folder: str | None, kind: str, data_name: str, checkpoint: Path | None = None
 ) -> tuple[str | None, str]:
-    """The classifier's folder, None where there is none, and the places that were looked at."""
-    if named is not None:
-        return named, named
+    """The folder of the classifier, or None if there is none, and the places that were searched."""
+    if folder is not None:
+        return folder, folder
     name = f"{kind}_{data_name}"
     folders = [CHECKPOINTS / name, CLONE / name]
     if checkpoint is not None and checkpoint.is_dir():
         folders.insert(1, checkpoint.resolve().parent / name)
     places: dict[Path, str] = {}
-    for folder in folders:
-        places.setdefault(folder.resolve(), str(folder))
-    found = next((str(folder) for folder in folders if folder.is_dir()), None)
+    for each in folders:
+        places.setdefault(each.resolve(), str(each))
+    found = next((str(each) for each in folders if each.is_dir()), None)
     return found, " nor ".join(places.values())
-
-
-class MetricModelError(UsageError):
-    """There is nothing to measure with, in one sentence."""
-
-
-@dataclass(frozen=True)
-class MetricModels:
-    """What measures.
-
-    Attributes:
-        features: in which distances, precision and recall are taken.
-        classifier: reads labels; without one, nothing is said of them.
-        masked_classifier: gives the ceiling of agreement, p(y | x_S).
-    """
-
-    features: Features
-    classifier: ImageClassifier | None = None
-    masked_classifier: MaskedClassifier | None = None

@@ -122,6 +122,11 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         """
         return ModelCard(card_text(self.config.portable(), **details))
 
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return self.config.model.patch_size
+
     def sample(
         self,
         num: int,

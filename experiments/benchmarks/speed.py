@@ -36,7 +36,7 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.image_files import to_uint8
 from biglearn_gan.demo.session import DemoSession
 from biglearn_gan.devices import make_accelerator
-from biglearn_gan.evaluation.comparison import counts_of
+from biglearn_gan.evaluation.comparison import parse_counts
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.token_masks import TokenMasks
@@ -81,7 +81,7 @@ def page(
 ) -> None:
     """Print the seconds per click on one thread as a Markdown table."""
     torch.set_num_threads(1)
-    counts = counts_of(variations, "--variations")
+    counts = parse_counts(variations, "--variations")
     model = BigLearnGAN.from_pretrained(checkpoint)
     session = DemoSession(checkpoint, model, None)
     image, paint = to_uint8(model.sample(1))[0], slanted_stroke(session.canvas_size)

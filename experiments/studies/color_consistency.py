@@ -52,7 +52,7 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     count = min(num, len(test_data))
     images = test_data.images_uint8(torch.arange(count))
-    task = make_task(hole, images, None, model.config.model.patch_size, seed)
+    task = make_task(hole, images, None, model.patch_size, seed)
     completions = ModelSamples(model, task, seed).read(0, count, 1)[:, 0]
     hues = colored_mnist_hues("test", len(test_data))[:count]
     results = {"hole": hole, "images": count, "seed": seed, "within_degrees": TOLERANCE}

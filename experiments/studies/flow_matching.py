@@ -37,11 +37,11 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.comparison import (
     TASKS,
     check_num,
-    counts_of,
-    measure,
+    evaluate_missing,
+    parse_counts,
     shipped_metric_models,
 )
-from biglearn_gan.evaluation.tables import measured, side_by_side
+from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
 from biglearn_gan.files import replacing
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.models.embeddings import PatchEmbedding
@@ -108,6 +108,11 @@ class FlowModel:
         self.field = field
         self.steps = steps
 
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return self.field.config.model.patch_size
+
     @torch.inference_mode()
     def complete(
         self,
@@ -121,7 +126,7 @@ class FlowModel:
     ) -> Float[Tensor, "N K C H W"]:
         """See :meth:`biglearn_gan.models.biglearn_gan.BigLearnGAN.complete`."""
         config = self.field.config
-        patch_size = config.model.patch_size
+        patch_size = self.patch_size
         target = tokens_touched(hole, patch_size)
         if absent is None:
             absent = torch.zeros_like(hole)
@@ -291,19 +296,19 @@ def main(
 ) -> None:
     """Train unless the output folder has weights, evaluate, and print a Markdown table."""
     torch.set_num_threads(1)
-    counts = counts_of(steps, "--steps")
+    counts = parse_counts(steps, "--steps")
     budget = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
     settings = load_config(config, [*budget, "train.warm_start.share=0", *(overrides or ())])
     check_supported(settings)
     metric_models = replace(shipped_metric_models(settings.data.name), masked_classifier=None)
     check_num(num, metric_models)
     if beside is not None:
-        measured(beside)
+        load_numbers(beside)
     field = train_or_load(settings, output)
     samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
-    data, patch_size = without_missing(settings.data), settings.model.patch_size
-    measure(samplers, fingerprint(field), data, patch_size, num, metric_models)
-    typer.echo(side_by_side(table_rows(output, counts, beside), TASKS))
+    data = without_missing(settings.data)
+    evaluate_missing(samplers, fingerprint(field), data, num, metric_models)
+    typer.echo(comparison_tables(table_rows(output, counts, beside), TASKS))
 
 
 def check_supported(config: Config) -> None:

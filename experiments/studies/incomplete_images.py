@@ -27,8 +27,13 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import check_missing_hole, load_dataset
 from biglearn_gan.devices import make_accelerator
-from biglearn_gan.evaluation.comparison import TASKS, check_num, measure, shipped_metric_models
-from biglearn_gan.evaluation.tables import side_by_side
+from biglearn_gan.evaluation.comparison import (
+    TASKS,
+    check_num,
+    evaluate_missing,
+    shipped_metric_models,
+)
+from biglearn_gan.evaluation.tables import comparison_tables
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.progress import unit_bars
 from biglearn_gan.training.fit import load_training_images
@@ -67,9 +72,8 @@ def main(
     for folder in rows.values():
         model = BigLearnGAN.from_pretrained(folder)
         data = with_data_root(data_root, without_missing(model.config.data))
-        patch_size = model.config.model.patch_size
-        measure({folder: model}, fingerprint(model), data, patch_size, num, metric_models)
-    typer.echo(side_by_side(rows, TASKS))
+        evaluate_missing({folder: model}, fingerprint(model), data, num, metric_models)
+    typer.echo(comparison_tables(rows, TASKS))
 
 
 def train_missing(config: Config, method: str, folder: Path) -> None:

@@ -37,13 +37,13 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.comparison import (
     TASKS,
     check_num,
-    counts_of,
-    curves,
-    measure,
-    save,
+    evaluate_missing,
+    parse_counts,
+    plot_curves,
+    save_figure,
     shipped_metric_models,
 )
-from biglearn_gan.evaluation.tables import other_qualities, side_by_side
+from biglearn_gan.evaluation.tables import comparison_tables, detailed_comparison_tables
 from biglearn_gan.evaluation.task import CompletionModel
 from biglearn_gan.files import replacing
 from biglearn_gan.inference.batched import complete_best
@@ -62,6 +62,11 @@ class StepwiseModel:
     steps: int
     order: OrderName
 
+    @property
+    def patch_size(self) -> int:
+        """That of the model."""
+        return self.model.patch_size
+
     def complete(
         self, images: Float[Tensor, "N C H W"], hole: Bool[Tensor, "N H W"], **options: Any
     ) -> Float[Tensor, "N K C H W"]:
@@ -75,6 +80,11 @@ class RankingModel:
 
     model: BigLearnGAN
     candidates: int
+
+    @property
+    def patch_size(self) -> int:
+        """That of the model."""
+        return self.model.patch_size
 
     def complete(
         self,
@@ -124,16 +134,15 @@ def main(
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = with_data_root(data_root, without_missing(model.config.data))
     if candidates is None:
-        counts = counts_of(steps, "--steps")
+        counts = parse_counts(steps, "--steps")
         settings = step_settings(model, output, counts, orders.split(","))
     else:
-        settings = ranking_settings(model, output, counts_of(candidates, "--candidates"))
+        settings = ranking_settings(model, output, parse_counts(candidates, "--candidates"))
     metric_models = shipped_metric_models(data.name, checkpoint)
     check_num(num, metric_models)
     other_data = None if other is None else load_other_images(data, other)
     samplers = {setting.folder: setting.sampler for setting in settings}
-    patch_size = model.config.model.patch_size
-    measure(samplers, fingerprint(model), data, patch_size, num, metric_models)
+    evaluate_missing(samplers, fingerprint(model), data, num, metric_models)
     if candidates is None:
         report(settings, "steps", output / "steps.png")
     else:
@@ -187,9 +196,9 @@ def report(settings: Sequence[Setting], unit: str, figure_file: Path) -> None:
     lines: dict[str, dict[int, Path]] = {}
     for setting in settings:
         lines.setdefault(setting.curve, {})[setting.count] = setting.folder
-    save(curves(lines, unit), figure_file)
+    save_figure(plot_curves(lines, unit), figure_file)
     rows = {setting.label: setting.folder for setting in settings}
-    typer.echo(f"{side_by_side(rows, TASKS)}\n\n{other_qualities(rows, TASKS)}")
+    typer.echo(f"{comparison_tables(rows, TASKS)}\n\n{detailed_comparison_tables(rows, TASKS)}")
 
 
 def load_other_images(data: DataConfig, name: str) -> ImageDataset:

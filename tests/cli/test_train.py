@@ -115,7 +115,7 @@ def test_dry_run_prints_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]
 
 
-def test_training_is_evaluated_alongside_and_says_so(
+def test_training_is_evaluated_and_says_so(
     run: Run,
     config_file: Path,
     tmp_path: Path,
@@ -126,11 +126,11 @@ def test_training_is_evaluated_alongside_and_says_so(
     monkeypatch.chdir(tmp_path)
     share = ("logging.evaluation_time_share=1.0", "data.validation_share=0.2")
     code, out, _ = run(*arguments, tmp_path / "without", *share)
-    assert code == 0 and "no evaluation alongside" in out
+    assert code == 0 and "no evaluation during training" in out
     monkeypatch.chdir(Path(__file__).parents[2])
     code, out, err = run(*arguments, tmp_path / "with", *share)
     assert code == 0
-    assert "evaluation alongside: 280 images of digits:validation" in out
+    assert "evaluation during training: 280 images of digits:validation" in out
     assert "100% of the time" in out
     assert "images seen, now measured: joint_distance" in err
     assert re.search(r"images seen: (next|no time for another) evaluation", err)

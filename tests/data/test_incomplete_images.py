@@ -19,7 +19,7 @@ from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.evaluation.during_training import quick_evaluation
+from biglearn_gan.evaluation.during_training import make_training_evaluation
 from biglearn_gan.tasks.holes import HoleError, named_hole
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.sampler import TaskBatch, add_random_targets
@@ -272,9 +272,11 @@ class TestConfig:
 
     def test_nothing_is_evaluated_alongside(self, tiny_config: Callable[..., Config]) -> None:
         config = tiny_config({"data.missing": HALF})
-        evaluation, (note,) = quick_evaluation(config, load_dataset(config.data, "train"), None)
+        evaluation, (note,) = make_training_evaluation(
+            config, load_dataset(config.data, "train"), None
+        )
         assert evaluation is None
-        assert "unobserved" in note
+        assert "the training images are incomplete" in note
 
 
 class TestDrawingMoreThanIsJudged:

@@ -1,4 +1,4 @@
-"""Evaluation alongside training: what it measures, when, what it keeps, what it leaves alone."""
+"""Evaluation during training: its numbers, its schedule, the best state, and no side effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.evaluation.during_training import QuickEvaluation
+from biglearn_gan.evaluation.during_training import TrainingEvaluation
 from biglearn_gan.metrics import reference_statistics as reference
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -37,8 +37,10 @@ def classifier() -> ImageClassifier:
     return ImageClassifier.from_pretrained(SHIPPED / "classifier_digits")
 
 
-class Echo:
-    """Gives back what it gets; from nothing, training images."""
+class Perfect:
+    """Returns the originals; without a source, training images."""
+
+    patch_size = 2
 
     def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, **_: Any) -> Tensor:
         if hole.all():
@@ -46,7 +48,7 @@ class Echo:
         return images[:, None].repeat(1, variations, 1, 1, 1)
 
 
-class Blank(Echo):
+class Black(Perfect):
     """Fills every hole with black."""
 
     def complete(self, images: Tensor, hole: Tensor, *, variations: int = 1, **_: Any) -> Tensor:
@@ -54,53 +56,53 @@ class Blank(Echo):
         return filled[:, None].repeat(1, variations, 1, 1, 1)
 
 
-def test_good_and_bad_models_are_told_apart(classifier: ImageClassifier) -> None:
-    quick = QuickEvaluation(classifier, TRAIN, HELD_OUT, patch_size=2)
-    good, bad = quick.measure(Echo()), quick.measure(Blank())
-    assert tuple(sorted(good)) == tuple(sorted(quick.names))
-    assert "280 images of digits:validation" in quick.description
+def test_a_good_model_scores_better_than_a_bad_one(classifier: ImageClassifier) -> None:
+    evaluation = TrainingEvaluation(classifier, TRAIN, HELD_OUT, patch_size=2)
+    good, bad = evaluation.measure(Perfect()), evaluation.measure(Black())
+    assert tuple(sorted(good)) == tuple(sorted(evaluation.names))
+    assert "280 images of digits:validation" in evaluation.description
     assert good["evaluation/agreement"] > 0.97 > bad["evaluation/agreement"]
     assert good["evaluation/completion_distance"] < bad["evaluation/completion_distance"]
     assert good["evaluation/entropy"] > 2.25 and bad["evaluation/entropy"] == 0
     assert good["evaluation/diversity"] == bad["evaluation/diversity"] == 0
-    assert quick.score(good) == (
+    assert evaluation.score(good) == (
         good["evaluation/joint_distance"] + good["evaluation/completion_distance"]
     )
-    assert quick.score(good) < quick.score(bad)
+    assert evaluation.score(good) < evaluation.score(bad)
 
 
 def test_the_reference_comes_from_the_cache(
     classifier: ImageClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = QuickEvaluation(classifier, TRAIN, HELD_OUT, 2, cache=tmp_path).measure(Echo())
+    measured = TrainingEvaluation(classifier, TRAIN, HELD_OUT, 2, cache=tmp_path).measure(Perfect())
     monkeypatch.setattr(reference, "_measure", lambda *_: pytest.fail("was measured again"))
-    again = QuickEvaluation(classifier, TRAIN, HELD_OUT, 2, cache=tmp_path)
-    assert again.measure(Echo()) == measured
+    again = TrainingEvaluation(classifier, TRAIN, HELD_OUT, 2, cache=tmp_path)
+    assert again.measure(Perfect()) == measured
 
 
 def test_without_held_out_images_nothing_is_the_best(classifier: ImageClassifier) -> None:
-    quick = QuickEvaluation(classifier, TRAIN, None, patch_size=2)
-    assert quick.score(quick.measure(Echo())) is None
-    assert "of digits:train" in quick.description
+    evaluation = TrainingEvaluation(classifier, TRAIN, None, patch_size=2)
+    assert evaluation.score(evaluation.measure(Perfect())) is None
+    assert "of digits:train" in evaluation.description
     unlabeled = ImageDataset("x:validation", HELD_OUT.images_uint8(torch.arange(100)))
-    quick = QuickEvaluation(classifier, TRAIN, unlabeled, patch_size=2)
-    assert "evaluation/agreement" not in quick.measure(Echo())
+    evaluation = TrainingEvaluation(classifier, TRAIN, unlabeled, patch_size=2)
+    assert "evaluation/agreement" not in evaluation.measure(Perfect())
 
 
 class Scripted:
-    """Scores that a test writes down; remembers at how many images it was asked."""
+    """Returns the scores of a list, and counts its calls."""
 
     names = ("evaluation/number",)
 
     def __init__(self, scores: list[float], fingerprint: str = "a fingerprint"):
         self.scores = scores
         self.fingerprint = fingerprint
-        self.asked = 0
+        self.calls = 0
 
     def measure(self, model: BigLearnGAN) -> dict[str, float]:
-        torch.rand(17)  # what it draws from the global generator must not matter either
-        score = self.scores[min(self.asked, len(self.scores) - 1)]
-        self.asked += 1
+        torch.rand(17)  # the global generator must not matter either
+        score = self.scores[min(self.calls, len(self.scores) - 1)]
+        self.calls += 1
         return {"evaluation/number": score}
 
     def score(self, measured: dict[str, float]) -> float:
@@ -108,24 +110,24 @@ class Scripted:
 
 
 def always(config: Config) -> Config:
-    """The same run, evaluated as often as can be."""
+    """The same run, evaluated as often as possible."""
     logging = config.logging.model_copy(update={"evaluation_time_share": 1.0})
     return config.model_copy(update={"logging": logging})
 
 
-def test_training_is_the_same_to_the_bit_with_and_without(
+def test_evaluation_does_not_change_training(
     tiny_config: Callable[..., Config], tmp_path: Path, classifier: ImageClassifier
 ) -> None:
     config = tiny_config({"train.max_images": 96})
     fit(config, tmp_path / "without", device="cpu")
-    asked: list[ImageDataset] = []
+    datasets: list[ImageDataset] = []
 
-    def make(dataset: ImageDataset) -> QuickEvaluation:
-        asked.append(dataset)
-        return QuickEvaluation(classifier, dataset, None, config.model.patch_size)
+    def make(dataset: ImageDataset) -> TrainingEvaluation:
+        datasets.append(dataset)
+        return TrainingEvaluation(classifier, dataset, None, config.model.patch_size)
 
     fit(always(config), tmp_path / "with", device="cpu", make_evaluation=make)
-    assert [dataset.name for dataset in asked] == ["digits:train"]
+    assert [dataset.name for dataset in datasets] == ["digits:train"]
     ours, theirs = (
         load_file(tmp_path / name / "checkpoint" / "model.safetensors")
         for name in ("with", "without")
@@ -143,13 +145,13 @@ def test_training_is_the_same_to_the_bit_with_and_without(
     assert rows and all(math.isfinite(float(row["evaluation/joint_distance"])) for row in rows)
 
 
-def test_what_is_measured_goes_to_tensorboard(
+def test_numbers_are_logged_to_tensorboard(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numbers and places of ``metrics.csv``, and once more after the run goes on."""
+    """The same numbers as in ``metrics.csv``, also after the run is resumed."""
     monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
 
-    def told(images: int, *scores: float) -> dict[int, float]:
+    def logged(images: int, *scores: float) -> dict[int, float]:
         changes = {"train.max_images": images, "logging.tensorboard": True}
         config, evaluation = always(tiny_config(changes)), Scripted([*scores])
         fit(config, tmp_path, device="cpu", make_evaluation=lambda _: evaluation)
@@ -160,15 +162,15 @@ def test_what_is_measured_goes_to_tensorboard(
         assert found == {int(row["images"]): float(row["evaluation/number"]) for row in rows}
         return found
 
-    first, more = told(24, 5.0, 3.0, 4.0), told(48, 2.0, 1.0)
+    first, more = logged(24, 5.0, 3.0, 4.0), logged(48, 2.0, 1.0)
     assert list(first.values())[:3] == [5.0, 3.0, 4.0] and max(first) == 24
     assert more == first | {images: 2.0 if images == 24 else 1.0 for images in more if images >= 24}
 
 
-def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
+def test_the_best_state_is_kept_also_by_a_resumed_run(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that stands still, so that there is always time to evaluate."""
+    """The clock stands still, so that there is always time to evaluate."""
     monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
     config, run = always(tiny_config()), tmp_path / "run"
 
@@ -179,7 +181,7 @@ def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
 
         evaluation = Scripted(scores, *fingerprint)
         fit(config, run, device="cpu", on_progress=press, make_evaluation=lambda _: evaluation)
-        assert evaluation.asked
+        assert evaluation.calls
         return json.loads((run / "best" / "evaluation.json").read_text())
 
     best = interrupted([5.0, 3.0, 4.0], 24)
@@ -190,7 +192,7 @@ def test_the_best_state_is_kept_and_a_resumed_run_knows_it(
     assert interrupted([9.0], 44, "another fingerprint")["score"] == 9.0
 
 
-def test_what_was_measured_stays_where_a_run_goes_on_without(
+def test_a_run_resumed_without_evaluation_keeps_its_numbers(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     def rows() -> list[dict[str, str]]:
@@ -209,9 +211,9 @@ def test_what_was_measured_stays_where_a_run_goes_on_without(
 def spend(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[list[int], list[str]]]:
-    """Train at a half for evaluation, by a clock that a step moves by 1 and an evaluation by 3.
+    """Train with half of the time for evaluation; a step takes 1 second and an evaluation 3.
 
-    Gives the steps at which it was evaluated, and what was said of when it would be.
+    Returns the steps at which the model was evaluated, and the messages about the next evaluation.
     """
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
@@ -231,64 +233,66 @@ def spend(
         def score(self, measured: dict[str, float]) -> None:
             return None
 
-    def call(steps: int, making: float = 0.0) -> tuple[list[int], list[str]]:
+    def call(steps: int, setup: float = 0.0) -> tuple[list[int], list[str]]:
         def make(_: ImageDataset) -> Slow:
-            now[0] += making
+            now[0] += setup
             return Slow([1.0])
 
-        asked, outlooks = [], []
+        evaluated, messages = [], []
 
-        def hear(progress: Progress) -> None:
+        def on_progress(progress: Progress) -> None:
             if progress.evaluation:
-                asked.append(progress.images_seen // 4)
+                evaluated.append(progress.images_seen // 4)
             if progress.outlook:
-                outlooks.append(f"{progress.images_seen // 4}: {progress.outlook}")
+                messages.append(f"{progress.images_seen // 4}: {progress.outlook}")
 
         config = tiny_config({"train.max_images": 4 * steps, "logging.evaluation_time_share": 0.5})
         run = tmp_path / "run"
-        fit(config, run, device="cpu", on_progress=hear, make_evaluation=make)
+        fit(config, run, device="cpu", on_progress=on_progress, make_evaluation=make)
         assert not (run / "best").exists()
-        return asked, outlooks
+        return evaluated, messages
 
     return call
 
 
-def test_its_share_of_the_time_is_kept(spend: Callable[..., tuple[list[int], list[str]]]) -> None:
-    """At a half, one in six steps; the first one, at the start, is paid for as well.
-
-    The first 15 of 60 steps are a warm start, in which nothing is foretold.
-    """
-    asked, outlooks = spend(60)
-    assert asked == [0, *range(12, 61, 6)]
-    expected = ["16: next evaluation in about 8 images"]
-    expected += [f"{step}: next evaluation in about 24 images" for step in range(18, 54, 6)]
-    assert outlooks == [*expected, "54: next evaluation at the end, if time allows"]
-
-
-def test_its_making_is_paid_for_as_well(
+def test_evaluation_keeps_to_its_share_of_the_time(
     spend: Callable[..., tuple[list[int], list[str]]],
 ) -> None:
-    asked, outlooks = spend(60, making=6.0)
-    assert asked == [0, *range(24, 61, 6)]
-    assert outlooks[0] == "16: next evaluation in about 32 images"
+    """With a half, one in six steps; the evaluation at the start counts, too.
+
+    The first 15 of 60 steps are a warm start, for which there is no estimate.
+    """
+    evaluated, messages = spend(60)
+    assert evaluated == [0, *range(12, 61, 6)]
+    expected = ["16: next evaluation in about 8 images"]
+    expected += [f"{step}: next evaluation in about 24 images" for step in range(18, 54, 6)]
+    assert messages == [*expected, "54: next evaluation at the end, if time allows"]
 
 
-def test_time_is_put_aside_for_the_last_state(
+def test_setup_counts_as_evaluation_time(
+    spend: Callable[..., tuple[list[int], list[str]]],
+) -> None:
+    evaluated, messages = spend(60, setup=6.0)
+    assert evaluated == [0, *range(24, 61, 6)]
+    assert messages[0] == "16: next evaluation in about 32 images"
+
+
+def test_time_is_reserved_for_the_last_state(
     spend: Callable[..., tuple[list[int], list[str]]],
 ) -> None:
     """That at step 54 would leave 1.5 of the 3 that the last one costs."""
-    asked, outlooks = spend(57)
-    assert asked == [0, *range(12, 49, 6), 57]
-    assert outlooks[-1] == "48: next evaluation at the end, if time allows"
+    evaluated, messages = spend(57)
+    assert evaluated == [0, *range(12, 49, 6), 57]
+    assert messages[-1] == "48: next evaluation at the end, if time allows"
 
 
-def test_where_there_is_no_time_that_is_said(
+def test_a_message_says_if_there_is_no_time(
     spend: Callable[..., tuple[list[int], list[str]]],
 ) -> None:
-    asked, outlooks = spend(11)
-    assert asked == [0] and outlooks == ["4: no time for another evaluation"]
+    evaluated, messages = spend(11)
+    assert evaluated == [0] and messages == ["4: no time for another evaluation"]
 
 
 def test_a_share_of_zero_turns_it_off(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
     config = tiny_config({"logging.evaluation_time_share": 0.0})
-    fit(config, tmp_path, device="cpu", make_evaluation=lambda _: pytest.fail("was made"))
+    fit(config, tmp_path, device="cpu", make_evaluation=lambda _: pytest.fail("was created"))

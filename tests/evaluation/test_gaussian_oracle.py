@@ -26,7 +26,7 @@ FIELD = gaussian_field("mixture", SIZE)
 ROUGH = gaussian_field("rough", SIZE)
 MASKS, SOURCES, DRAWS = 2, 20, 60
 NAMES = [kind.name for kind in KINDS]
-GIVEN = [kind.name for kind in KINDS if kind.target.pattern != "everything"]
+WITH_SOURCE = [kind.name for kind in KINDS if kind.target.pattern != "everything"]
 
 
 class Perfect:
@@ -48,7 +48,7 @@ class Perfect:
         seed: int = 0,
         first_image: int = 0,
     ) -> Tensor:
-        """All rows have one task, as the oracle asks them."""
+        """All rows must have the same task, as in the oracle."""
         patch_size, grid_size = self.config.model.patch_size, self.config.grid_size
         source, target = (
             pixels_of_tokens(each[:1], grid_size, patch_size).flatten().nonzero()[:, 0]
@@ -69,7 +69,7 @@ class Perfect:
         return conditional.sample(images[:, source], draws, rng)
 
 
-class Deaf(Perfect):
+class Unconditional(Perfect):
     """Draws from the marginal of the target, whatever the source."""
 
     def draw(
@@ -80,7 +80,7 @@ class Deaf(Perfect):
 
 
 class Stretched(Perfect):
-    """The right mean and ``factor`` times the right deviation from it."""
+    """The exact mean, and ``factor`` times the exact deviation from it."""
 
     factor = 0.0
 
@@ -107,10 +107,10 @@ def config(tiny_config: Callable[..., Config]) -> Callable[..., Config]:
 
 def measure(
     model: Any, field: GaussianMixture = FIELD, **options: Any
-) -> dict[tuple[str, str], Record]:
+) -> dict[tuple[str, str | None, str], Record]:
     numbers = {"seed": 0, "masks_per_kind": MASKS, "sources": SOURCES, "draws": DRAWS}
     records = evaluate_oracle(model, field, **(numbers | options))
-    found = {(record.metric, record.task): record for record in records}
+    found = {(record.measure, record.subject, record.task): record for record in records}
     assert len(found) == len(records)
     return found
 
@@ -118,74 +118,74 @@ def measure(
 def test_perfect_draws_score_at_their_floor(config: Callable[..., Config]) -> None:
     records = measure(Perfect(config()))
     for kind in NAMES:
-        mean = records["mean_error_oracle", kind]
+        mean = records["mean-error", None, kind]
         assert mean.floor == pytest.approx(1 / math.sqrt(DRAWS), rel=0.2)
         assert mean.value == pytest.approx(mean.floor, rel=0.2)
-        covariance = records["covariance_error_oracle", kind]
+        covariance = records["covariance-error", None, kind]
         assert covariance.floor is not None
         assert 0.1 < covariance.floor < 0.6
         assert covariance.value == pytest.approx(covariance.floor, rel=0.2)
-        mode = records["mode_error_oracle", kind]
+        mode = records["mode-error", None, kind]
         assert mode.floor is not None
         assert mode.floor < 0.1
         assert mode.value == pytest.approx(mode.floor, abs=0.02)
 
 
-def test_draws_that_ignore_their_source_are_caught(config: Callable[..., Config]) -> None:
-    """And only where there is one to ignore."""
-    deaf, perfect = measure(Deaf(config())), measure(Perfect(config()))
+def test_draws_that_ignore_their_source_have_large_errors(config: Callable[..., Config]) -> None:
+    """Only for tasks that have a source."""
+    unconditional, perfect = measure(Unconditional(config())), measure(Perfect(config()))
     for kind in NAMES:
-        record = deaf["mean_error_oracle", kind]
+        record = unconditional["mean-error", None, kind]
         assert record.floor is not None
-        if kind in GIVEN:
+        if kind in WITH_SOURCE:
             assert record.value > 3 * record.floor
-            pasted = perfect["mean_error_oracle_pasted_unconditional", kind]
-            assert pasted.value == pytest.approx(record.value, rel=0.15)
-            assert pasted.floor == perfect["mean_error_oracle", kind].floor
-            for metric in ("covariance_error_oracle", "mode_error_oracle"):
-                other = deaf[metric, kind]
+            baseline = perfect["mean-error", "unconditional", kind]
+            assert baseline.value == pytest.approx(record.value, rel=0.15)
+            assert baseline.floor == perfect["mean-error", None, kind].floor
+            for measure_ in ("covariance-error", "mode-error"):
+                other = unconditional[measure_, None, kind]
                 assert other.floor is not None
                 assert other.value > 2 * other.floor
         else:
             assert record.value == pytest.approx(record.floor, rel=0.2)
 
 
-def test_without_diversity_all_of_the_covariance_is_missing(
+def test_without_diversity_the_covariance_error_is_one(
     config: Callable[..., Config],
 ) -> None:
-    for (metric, _), record in measure(Stretched(config())).items():
-        if metric == "mean_error_oracle":
+    for (name, subject, _), record in measure(Stretched(config())).items():
+        if (name, subject) == ("mean-error", None):
             assert record.value < 1e-5
-        elif metric == "covariance_error_oracle":
+        elif (name, subject) == ("covariance-error", None):
             assert record.value == pytest.approx(1, abs=1e-5)
 
 
-def test_twice_the_spread_is_an_error_of_three(config: Callable[..., Config]) -> None:
+def test_twice_the_deviation_has_a_covariance_error_of_three(config: Callable[..., Config]) -> None:
     model = Stretched(config())
     model.factor = 2.0
-    for (metric, _), record in measure(model).items():
-        if metric == "mean_error_oracle":
+    for (name, subject, _), record in measure(model).items():
+        if (name, subject) == ("mean-error", None):
             assert record.value == pytest.approx(2 / math.sqrt(DRAWS), rel=0.2)
-        elif metric == "covariance_error_oracle":
+        elif (name, subject) == ("covariance-error", None):
             assert record.value == pytest.approx(3, rel=0.3)
 
 
 class Averaged(Perfect):
-    """Each source's mean, but the covariance that is right only on the average over sources."""
+    """The exact mean of each source, and the average covariance of all sources."""
 
     def draw(
         self, images: Tensor, target: Tensor, source: Tensor, draws: int, rng: torch.Generator
     ) -> Tensor:
         conditional = self.field.conditional(target, source)
-        given = images[:, source]
-        pooled = torch.linalg.cholesky(conditional.covariance(given).mean(dim=0))
+        source_values = images[:, source]
+        pooled = torch.linalg.cholesky(conditional.covariance(source_values).mean(dim=0))
         shape = (len(images), draws, len(target))
         noise = torch.randn(shape, generator=rng, dtype=torch.float64)
-        return conditional.mean(given)[:, None] + noise @ pooled.T
+        return conditional.mean(source_values)[:, None] + noise @ pooled.T
 
 
 class Nearest(Perfect):
-    """Draws of the one component that explains the source best: all other modes are missing."""
+    """Draws from the component that explains the source best; all other modes are missing."""
 
     def draw(
         self, images: Tensor, target: Tensor, source: Tensor, draws: int, rng: torch.Generator
@@ -194,36 +194,34 @@ class Nearest(Perfect):
         drawn = []
         for image, k in zip(images, best.tolist(), strict=True):
             one = slice(k, k + 1)
-            sure = torch.ones(1, dtype=torch.float64)
-            field = GaussianMixture(sure, self.field.means[one], self.field.covariances[one])
-            given = image[None, source]
-            drawn.append(field.conditional(target, source).sample(given, draws, rng))
+            weight = torch.ones(1, dtype=torch.float64)
+            field = GaussianMixture(weight, self.field.means[one], self.field.covariances[one])
+            source_values = image[None, source]
+            drawn.append(field.conditional(target, source).sample(source_values, draws, rng))
         return torch.cat(drawn)
 
 
-def test_a_covariance_that_is_right_on_the_average_only_is_caught(
+def test_a_covariance_that_is_exact_only_on_average_has_an_error(
     config: Callable[..., Config],
 ) -> None:
-    """Without a source there is one covariance, but one mode in place of three."""
+    """Without a source there is one covariance, but one mode instead of three."""
     records = measure(Averaged(config()))
     for kind in NAMES:
-        mean = records["mean_error_oracle", kind]
+        mean = records["mean-error", None, kind]
         assert mean.value == pytest.approx(mean.floor, rel=0.2)
-        covariance, mode = (
-            records[f"{what}_error_oracle", kind] for what in ("covariance", "mode")
-        )
+        covariance, mode = (records[f"{what}-error", None, kind] for what in ("covariance", "mode"))
         assert covariance.floor is not None
         assert mode.floor is not None
-        if kind in GIVEN:
+        if kind in WITH_SOURCE:
             assert covariance.value > 1.3 * covariance.floor
         else:
             assert mode.value > 1.3 * mode.floor
 
 
-def test_missing_modes_are_caught(config: Callable[..., Config]) -> None:
-    """Wherever the source leaves several, which the floor shows."""
+def test_missing_modes_have_an_error(config: Callable[..., Config]) -> None:
+    """For tasks whose source leaves several modes, which their floor shows."""
     records = measure(Nearest(config()))
-    modes = [records["mode_error_oracle", kind] for kind in NAMES]
+    modes = [records["mode-error", None, kind] for kind in NAMES]
     several = [mode for mode in modes if mode.floor is not None and mode.floor > 0.02]
     assert len(several) >= 5
     for mode in several:
@@ -233,10 +231,10 @@ def test_missing_modes_are_caught(config: Callable[..., Config]) -> None:
 
 def test_a_field_of_one_component_has_no_modes(config: Callable[..., Config]) -> None:
     records = measure(Perfect(config({"data.name": "gaussian_field_rough"}), ROUGH), ROUGH)
-    assert not [metric for metric, _ in records if "mode_error" in metric]
+    assert not [name for name, _, _ in records if name == "mode-error"]
 
 
-def test_an_error_in_the_mean_is_in_deviations(config: Callable[..., Config]) -> None:
+def test_the_error_of_the_mean_is_in_standard_deviations(config: Callable[..., Config]) -> None:
     class Shifted(Stretched):
         def draw(
             self, images: Tensor, target: Tensor, source: Tensor, draws: int, generator: Any
@@ -245,8 +243,8 @@ def test_an_error_in_the_mean_is_in_deviations(config: Callable[..., Config]) ->
             deviation = exact.diagonal(dim1=1, dim2=2).sqrt()[:, None]
             return super().draw(images, target, source, draws, generator) + 0.5 * deviation
 
-    for (metric, _), record in measure(Shifted(config())).items():
-        if metric == "mean_error_oracle":
+    for (name, subject, _), record in measure(Shifted(config())).items():
+        if (name, subject) == ("mean-error", None):
             assert record.value == pytest.approx(0.5, abs=1e-5)
 
 
@@ -258,7 +256,7 @@ def few_for_the_critic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_for_the_critic")
-def test_the_same_seed_gives_the_same_bits(config: Callable[..., Config]) -> None:
+def test_the_same_seed_gives_the_same_records(config: Callable[..., Config]) -> None:
     model = BigLearnGAN(config({"loss.logistic": 1.0})).eval()
     small = {"masks_per_kind": 1, "sources": 3, "draws": 4}
     first = measure(model, **small)
@@ -283,16 +281,19 @@ def test_the_records_of_a_model(config: Callable[..., Config], tmp_path: Any) ->
         joint_model=joint,
         progress=lambda *call: calls.append(call),
     )
-    own = ["mean_error_oracle", "covariance_error_oracle", "mode_error_oracle"]
-    expected = Counter({name: len(NAMES) for name in [*own, "critic_correlation_approximate"]})
-    for baseline in ("pasted_unconditional", "joint_only"):
-        expected |= Counter({f"{name}_{baseline}": len(GIVEN) for name in own})
-    assert Counter(metric for metric, _ in records) == expected
-    for (metric, kind), record in records.items():
-        assert kind in (GIVEN if "pasted" in metric or "joint" in metric else NAMES)
+    errors = ["mean-error", "covariance-error", "mode-error"]
+    expected = Counter({(name, None): len(NAMES) for name in [*errors, "critic-correlation"]})
+    for baseline in ("unconditional", "joint-only"):
+        expected |= Counter({(name, baseline): len(WITH_SOURCE) for name in errors})
+    assert Counter((name, subject) for name, subject, _ in records) == expected
+    assert {"mean-error6_oracle_box_joint-only", "critic-correlation64_approximate_box"} <= {
+        record.metric for record in records.values()
+    }
+    for (name, subject, kind), record in records.items():
+        assert kind in (NAMES if subject is None else WITH_SOURCE)
         assert record.error is not None
         assert record.seed == 0
-        critic = metric == "critic_correlation_approximate"
+        critic = name == "critic-correlation"
         assert (record.floor is None, record.ceiling is None) == (critic, not critic)
         assert record.samples == (2 * 96 if critic else 2 * 3 * 4)
     write_records(list(records.values()), tmp_path)
@@ -300,12 +301,12 @@ def test_the_records_of_a_model(config: Callable[..., Config], tmp_path: Any) ->
     assert len(calls) == 3 * len(KINDS)
 
 
-def test_the_joint_model_is_asked_the_same(config: Callable[..., Config]) -> None:
+def test_the_joint_model_has_the_same_tasks(config: Callable[..., Config]) -> None:
     only_joint = config({"tasks.preset": "joint", "train.warm_start": {"share": 0.0}})
-    records = measure(Perfect(config()), joint_model=Deaf(only_joint))
-    for kind in GIVEN:
-        baseline = records["mean_error_oracle_joint_only", kind]
-        assert baseline.value > 3 * records["mean_error_oracle", kind].value
+    records = measure(Perfect(config()), joint_model=Unconditional(only_joint))
+    for kind in WITH_SOURCE:
+        baseline = records["mean-error", "joint-only", kind]
+        assert baseline.value > 3 * records["mean-error", None, kind].value
 
 
 def test_one_mask_has_no_standard_error(config: Callable[..., Config]) -> None:
@@ -314,7 +315,7 @@ def test_one_mask_has_no_standard_error(config: Callable[..., Config]) -> None:
 
 
 class TestCritic:
-    """A model of another field, with a critic that may know the exact ratio of the two."""
+    """A model of another field, and critics that may know the exact ratio of the two."""
 
     other = GaussianMixture(ROUGH.weights, ROUGH.means + 0.1, 1.2 * ROUGH.covariances)
 
@@ -330,7 +331,7 @@ class TestCritic:
 
         model.critic_logits = critic_logits  # type: ignore[method-assign]
         records = measure(model, ROUGH, sources=1, draws=2)
-        return [r for (m, _), r in records.items() if m == "critic_correlation_approximate"]
+        return [r for (name, _, _), r in records.items() if name == "critic-correlation"]
 
     def ratio(
         self, settings: Config, tokens: Tensor, source_tokens: Tensor, target_tokens: Tensor
@@ -365,13 +366,13 @@ class TestCritic:
         for record in self.correlations(config, lambda ratio, tokens: torch.randn(len(ratio))):
             assert abs(record.value) < 0.15
 
-    def test_only_absolute_scores_are_read(self, config: Callable[..., Config]) -> None:
+    def test_only_absolute_scores_are_measured(self, config: Callable[..., Config]) -> None:
         records = measure(Perfect(config()), sources=1, draws=2)
-        assert not [metric for metric, _ in records if "critic" in metric]
+        assert not [name for name, _, _ in records if "critic" in name]
 
 
 class TestRefit:
-    def test_one_component_takes_the_samples_moments(self) -> None:
+    def test_one_component_has_nearly_the_moments_of_the_samples(self) -> None:
         """Those of the samples and of D = 24 points with the law's own moments."""
         samples = 0.3 + 0.5 * ROUGH.sample(500, torch.Generator().manual_seed(0))
         fitted = _refit(ROUGH, samples)
@@ -380,14 +381,14 @@ class TestRefit:
         second = (samples.T @ samples + 24 * ROUGH.covariances[0]) / 524
         torch.testing.assert_close(fitted.covariances[0], second - torch.outer(mean, mean))
 
-    def test_samples_of_the_law_leave_it_where_it_is(self) -> None:
+    def test_samples_of_the_mixture_do_not_change_it(self) -> None:
         fitted = _refit(FIELD, FIELD.sample(100_000, torch.Generator().manual_seed(0)))
         assert (fitted.weights - FIELD.weights).abs().max() < 0.01
         assert (fitted.means - FIELD.means).abs().max() < 0.01
         difference = fitted.covariances - FIELD.covariances
         assert float(difference.norm() / FIELD.covariances.norm()) < 0.02
 
-    def test_a_component_that_nobody_drew_stays(self) -> None:
+    def test_a_component_without_samples_stays(self) -> None:
         first = GaussianMixture(
             torch.ones(1, dtype=torch.float64), FIELD.means[:1], FIELD.covariances[:1]
         )
@@ -419,11 +420,13 @@ class TestMistakes:
     ) -> None:
         patches = Perfect(config({"model.patch_size": 1}))
         with pytest.raises(
-            OracleError, match=r"mixture in patches of 2 and of .* patches of 1, no"
+            OracleError, match=r"_mixture in patches of 2, but the joint model is .* patches of 1"
         ):
             measure(Perfect(config()), joint_model=patches)
         field = Perfect(config({"data.name": "gaussian_field_rough"}))
-        with pytest.raises(OracleError, match=r"_mixture in .* and of gaussian_field_rough in"):
+        with pytest.raises(
+            OracleError, match=r"_mixture in .*, but the joint model is of gaussian_field_rough"
+        ):
             measure(Perfect(config()), joint_model=field)
 
     def test_a_joint_model_of_other_tasks(self, config: Callable[..., Config]) -> None:

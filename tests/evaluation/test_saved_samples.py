@@ -1,4 +1,4 @@
-"""Images made elsewhere: what a file may hold, what is refused, and which question it answers."""
+"""Samples from files: what a file may hold, what is rejected, and the task that they belong to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toys import holes, random_images, toy_dataset
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.evaluation.saved_samples import data_named_in, labels_of, load_saved_samples
+from biglearn_gan.evaluation.saved_samples import find_labels, load_saved_samples, read_data_name
 from biglearn_gan.inference.batched import Samples
 from biglearn_gan.inference.outputs import write_samples
 from biglearn_gan.tasks.holes import HoleError, named_hole
@@ -28,15 +28,15 @@ def test_completions_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path
     sources, hole = dataset.images_uint8(torch.tensor([7, 2, 5])), holes(3)
     images = torch.where(hole[:, None, None], random_images(3, 2, 3, 4, 6), sources[:, None])
     write_samples(Samples(images, sources, hole, 7, torch.zeros(images.shape[:2]).long()), tmp_path)
-    question, given = load_saved_samples(tmp_path / "samples.npz", dataset, "mine")
-    assert question.task == "mine"
-    assert torch.equal(given.images, images)
-    assert torch.equal(question.images, sources)
-    assert torch.equal(question.hole, hole)
-    assert not question.absent.any()
-    assert question.labels is not None
-    assert torch.equal(question.labels, dataset.labels[[7, 2, 5]])
-    assert load_saved_samples(tmp_path / "samples.npz", dataset, None)[0].task == "samples"
+    task, saved = load_saved_samples(tmp_path / "samples.npz", dataset, "mine")
+    assert task.name == "mine"
+    assert torch.equal(saved.images, images)
+    assert torch.equal(task.images, sources)
+    assert torch.equal(task.hole, hole)
+    assert not task.absent.any()
+    assert task.labels is not None
+    assert torch.equal(task.labels, dataset.labels[[7, 2, 5]])
+    assert load_saved_samples(tmp_path / "samples.npz", dataset, None)[0].name == "samples"
 
 
 def test_joint_samples_that_sample_wrote_come_back(dataset: ImageDataset, tmp_path: Path) -> None:
@@ -45,18 +45,18 @@ def test_joint_samples_that_sample_wrote_come_back(dataset: ImageDataset, tmp_pa
     write_samples(
         Samples(images, black, everything, 7, torch.zeros(images.shape[:2]).long()), tmp_path
     )
-    question, given = load_saved_samples(tmp_path / "samples.npz", dataset, None)
-    assert question.task == "joint" and len(question) == 6 and question.hole.all()
-    assert torch.equal(given.images, images.flatten(0, 1)[:, None])
+    task, saved = load_saved_samples(tmp_path / "samples.npz", dataset, None)
+    assert task.name == "joint" and len(task) == 6 and task.hole.all()
+    assert torch.equal(saved.images, images.flatten(0, 1)[:, None])
 
 
 def test_a_folder_holds_joint_samples(dataset: ImageDataset, tmp_path: Path) -> None:
     images = random_images(3, 3, 4, 6)
     for number, image in enumerate(images):
         Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / f"{number}.png")
-    question, given = load_saved_samples(tmp_path, dataset, None)
-    assert question.task == "joint" and len(question) == 3
-    assert torch.equal(given.images, images[:, None])
+    task, saved = load_saved_samples(tmp_path, dataset, None)
+    assert task.name == "joint" and len(task) == 3
+    assert torch.equal(saved.images, images[:, None])
     Image.new("RGB", (4, 4)).save(tmp_path / "3.png")
     with pytest.raises(DataError, match=r"1 of 4 images have another size than toy:test's 4 x 6"):
         load_saved_samples(tmp_path, dataset, None)
@@ -69,13 +69,13 @@ def last(images: Tensor) -> np.ndarray:
 def test_images_without_variations_have_one(dataset: ImageDataset, tmp_path: Path) -> None:
     images, path = random_images(3, 3, 4, 6), tmp_path / "x.npz"
     np.savez(path, images=last(images))
-    question, given = load_saved_samples(path, dataset, None)
-    assert question.task == "joint"
-    assert torch.equal(given.images, images[:, None])
+    task, saved = load_saved_samples(path, dataset, None)
+    assert task.name == "joint"
+    assert torch.equal(saved.images, images[:, None])
     np.savez(path, images=last(images), sources=last(images), masks=holes(3).numpy())
-    question, given = load_saved_samples(path, dataset, None)
-    assert torch.equal(given.images, images[:, None])
-    assert torch.equal(question.hole, holes(3))
+    task, saved = load_saved_samples(path, dataset, None)
+    assert torch.equal(saved.images, images[:, None])
+    assert torch.equal(task.hole, holes(3))
 
 
 GOOD = {
@@ -119,7 +119,9 @@ def test_a_malformed_file_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_archive_is_one_sentence(dataset: ImageDataset, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_one_sentence(
+    dataset: ImageDataset, tmp_path: Path
+) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, **GOOD)
     whole = path.read_bytes()
@@ -133,7 +135,7 @@ def test_what_is_no_archive_is_one_sentence(dataset: ImageDataset, tmp_path: Pat
         assert "\n" not in str(caught.value)
 
 
-def test_a_task_that_the_file_does_not_hold_is_refused(
+def test_a_task_that_does_not_fit_the_file_is_rejected(
     dataset: ImageDataset, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "x.npz", **GOOD)
@@ -144,48 +146,48 @@ def test_a_task_that_the_file_does_not_hold_is_refused(
 
 
 def first_rows(dataset: ImageDataset, path: Path, num: int) -> list[int]:
-    question, given = load_saved_samples(path, dataset, None, num)
-    assert len(question.images) == len(question.hole) == len(given.images) == len(question)
-    return [len(question), given.variations]
+    task, saved = load_saved_samples(path, dataset, None, num)
+    assert len(task.images) == len(task.hole) == len(saved.images) == len(task)
+    return [len(task), saved.variations]
 
 
-def test_the_first_so_many_are_taken(dataset: ImageDataset, tmp_path: Path) -> None:
-    """Rows of completions with all variations, and images from nothing whatever their row."""
+def test_only_the_first_rows_are_loaded(dataset: ImageDataset, tmp_path: Path) -> None:
+    """Rows of completions with all variations, and joint samples whatever their row."""
     images, path = random_images(3, 2, 3, 4, 6), tmp_path / "x.npz"
     np.savez(path, images=last(images))
     assert first_rows(dataset, path, 5) == [5, 1]
     assert first_rows(dataset, path, 7) == [6, 1]
-    _, given = load_saved_samples(path, dataset, None, 3)
-    assert torch.equal(given.images[:, 0], torch.stack([images[0, 0], images[0, 1], images[1, 0]]))
+    _, saved = load_saved_samples(path, dataset, None, 3)
+    assert torch.equal(saved.images[:, 0], torch.stack([images[0, 0], images[0, 1], images[1, 0]]))
     sources = dataset.images_uint8(torch.tensor([7, 2, 5]))
-    sources[2] ^= 1  # which is no image of the data set, and none of the first two
+    sources[2] ^= 1  # no image of the data set, and not among the first two
     np.savez(path, images=last(images), sources=last(sources), masks=holes(3).numpy())
     assert first_rows(dataset, path, 2) == [2, 2]
     assert first_rows(dataset, path, 4) == [3, 2]
-    question, given = load_saved_samples(path, dataset, None, 2)
-    assert torch.equal(given.images, images[:2]) and torch.equal(question.hole, holes(3)[:2])
-    assert question.labels is not None
-    assert torch.equal(question.labels, dataset.labels[[7, 2]])
+    task, saved = load_saved_samples(path, dataset, None, 2)
+    assert torch.equal(saved.images, images[:2]) and torch.equal(task.hole, holes(3)[:2])
+    assert task.labels is not None
+    assert torch.equal(task.labels, dataset.labels[[7, 2]])
     for number, image in enumerate(images[:, 0]):
         Image.fromarray(last(image)).save(tmp_path / f"{number}.png")
     assert first_rows(dataset, tmp_path, 2) == [2, 1]
 
 
-def test_a_file_may_say_which_data_it_imitates(tmp_path: Path) -> None:
+def test_a_file_may_name_its_data_set(tmp_path: Path) -> None:
     images, black = random_images(3, 1, 3, 4, 6), torch.zeros(3, 3, 4, 6, dtype=torch.uint8)
     everything, numbers = torch.ones(3, 4, 6, dtype=torch.bool), torch.zeros(3, 1).long()
-    for said in ("toy", None):
-        samples = Samples(images, black, everything, 7, numbers, data=said)
+    for name in ("toy", None):
+        samples = Samples(images, black, everything, 7, numbers, data=name)
         write_samples(samples, tmp_path)
-        assert data_named_in(tmp_path) == data_named_in(tmp_path / "samples.npz") == said
-    assert data_named_in(tmp_path / "samples") is None
-    for wrong, told in ((np.array(["toy"]), r"of shape \(1,\)"), (np.array(3), "not int64")):
+        assert read_data_name(tmp_path) == read_data_name(tmp_path / "samples.npz") == name
+    assert read_data_name(tmp_path / "samples") is None
+    for wrong, message in ((np.array(["toy"]), r"of shape \(1,\)"), (np.array(3), "not int64")):
         np.savez(tmp_path / "x.npz", images=last(images), data=wrong)
-        with pytest.raises(DataError, match=told) as caught:
-            data_named_in(tmp_path / "x.npz")
+        with pytest.raises(DataError, match=message) as caught:
+            read_data_name(tmp_path / "x.npz")
         assert str(caught.value).startswith(f"{tmp_path / 'x.npz'}: data must be a string")
     with pytest.raises(DataError, match="cannot be read"):
-        data_named_in(tmp_path / "none.npz")
+        read_data_name(tmp_path / "none.npz")
 
 
 def with_masks(masks: Tensor, path: Path) -> Path:
@@ -202,7 +204,7 @@ def with_masks(masks: Tensor, path: Path) -> Path:
         ("random:0.5", "random:0.5:4"),
         ("random:0.3", "random:0.3:4"),  # 3 of 9 blocks
         ("random:0.5:3", "random:0.5:3"),
-        ("random:0.5:3", "random:0.5:6"),  # which is made of blocks of 3 as well
+        ("random:0.5:3", "random:0.5:6"),  # consists of blocks of 3, too
         ("strokes", "strokes"),
         ("checkerboard", "checkerboard"),
         ("right-half", "right-half"),
@@ -213,15 +215,15 @@ def with_masks(masks: Tensor, path: Path) -> Path:
         ("mine", "random:0.1"),
     ],
 )
-def test_holes_that_are_what_their_name_says(task: str, drawn: str, tmp_path: Path) -> None:
+def test_holes_that_fit_their_name(task: str, drawn: str, tmp_path: Path) -> None:
     black = ImageDataset("black:test", torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
     masks = named_hole(drawn, (12, 12), 3, 5, seed=2)
-    question, _ = load_saved_samples(with_masks(masks, tmp_path), black, task)
-    assert question.task == task and torch.equal(question.hole, masks)
+    loaded, _ = load_saved_samples(with_masks(masks, tmp_path), black, task)
+    assert loaded.name == task and torch.equal(loaded.hole, masks)
 
 
 @pytest.mark.parametrize(
-    ("task", "drawn", "told"),
+    ("task", "drawn", "message"),
     [
         (
             "random:0.5",
@@ -249,17 +251,17 @@ def test_holes_that_are_what_their_name_says(task: str, drawn: str, tmp_path: Pa
         ("inside:4", "outside:4", "do not hide one square of 4 x 4 pixels"),
     ],
 )
-def test_holes_that_are_not_what_their_name_says(
-    task: str, drawn: str, told: str, tmp_path: Path
+def test_holes_that_do_not_fit_their_name(
+    task: str, drawn: str, message: str, tmp_path: Path
 ) -> None:
     black = ImageDataset("black:test", torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
     path = with_masks(named_hole(drawn, (12, 12), 3, 5, seed=2), tmp_path)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         load_saved_samples(path, black, task)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
-def test_one_row_of_another_share_is_enough(tmp_path: Path) -> None:
+def test_every_row_must_have_the_share(tmp_path: Path) -> None:
     black = ImageDataset("black:test", torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
     masks = named_hole("random:0.5", (12, 12), 1, 5, seed=2)
     masks[3, :6] = True
@@ -271,19 +273,19 @@ def test_one_row_of_another_share_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "square",
     [
-        [(0, 0), (0, 2), (2, 0), (2, 2)],  # two rows and two columns, but no square
+        [(0, 0), (0, 2), (2, 0), (2, 2)],  # two rows and two columns, but not a square
         [(3, 3), (3, 4), (4, 3)],
         [(3, 3), (3, 4), (4, 3), (4, 4), (7, 7)],
         [(0, 0), (0, 1), (1, 0), (5, 5)],
     ],
 )
-def test_one_row_without_its_square_is_enough(kept: list[tuple[int, int]], tmp_path: Path) -> None:
+def test_every_row_must_have_the_square(square: list[tuple[int, int]], tmp_path: Path) -> None:
     black = ImageDataset("black:test", torch.zeros(1, 1, 12, 12, dtype=torch.uint8))
     masks = named_hole("outside:2", (12, 12), 1, 5, seed=2)
     masks[3] = True
-    for pixel in kept:
+    for pixel in square:
         masks[3][pixel] = False
     with pytest.raises(DataError, match="do not leave one square of 2 x 2 pixels in each row"):
         load_saved_samples(with_masks(masks, tmp_path), black, "outside:2")
@@ -291,13 +293,13 @@ def test_one_row_without_its_square_is_enough(kept: list[tuple[int, int]], tmp_p
         load_saved_samples(with_masks(masks, tmp_path), black, "outside:13")
 
 
-def test_labels_are_found_by_all_pixels(dataset: ImageDataset) -> None:
+def test_labels_are_those_of_exactly_the_same_images(dataset: ImageDataset) -> None:
     chosen = torch.tensor([12, 0, 0, 6])
     images = dataset.images_uint8(chosen)
-    found = labels_of(images, dataset)
+    found = find_labels(images, dataset)
     assert found is not None and torch.equal(found, dataset.labels[chosen])
     one_off = images.clone()
     one_off[3, 2, 3, 5] ^= 1
-    assert labels_of(one_off, dataset) is None
+    assert find_labels(one_off, dataset) is None
     unlabeled = ImageDataset("toy:test", dataset.images_uint8(torch.arange(13)))
-    assert labels_of(images, unlabeled) is None
+    assert find_labels(images, unlabeled) is None

@@ -19,13 +19,15 @@ from color_consistency import table as hues_table
 from label_accuracy import table as labels_table
 
 from biglearn_gan.evaluation.comparison import TASKS
+from biglearn_gan.evaluation.records import read_records
 from biglearn_gan.evaluation.tables import (
-    by_task,
+    Quantity,
+    comparison_tables,
+    detailed_comparison_tables,
+    evaluation_tables,
+    group_records,
     oracle_table,
-    other_qualities,
-    side_by_side,
-    summary_table,
-    tables,
+    summary_tables,
 )
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.model_card import card_text
@@ -39,7 +41,7 @@ def flow_matching_tables(subject: str) -> list[str]:
     folder = RESULTS / "flow_matching" / subject
     counts = sorted(int(path.name.removeprefix("steps_")) for path in folder.iterdir())
     beside = EXPERIMENTS.parent / "checkpoints" / subject / "evaluation"
-    return [side_by_side(flow_matching.rows_of(folder, counts, beside), TASKS)]
+    return [comparison_tables(flow_matching.rows_of(folder, counts, beside), TASKS)]
 
 
 def steps_tables() -> list[str]:
@@ -51,14 +53,14 @@ def steps_tables() -> list[str]:
         steps_and_ranking.step_label(count, orders[place]): folder / f"{count}_{orders[place]}"
         for count, place in keys
     }
-    return [side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")]
+    return [comparison_tables(rows, TASKS), *detailed_comparison_tables(rows, TASKS).split("\n\n")]
 
 
 def ranking_tables() -> list[str]:
     folder = RESULTS / "steps_and_ranking/ranking"
     counts = sorted(int(path.name.removeprefix("best_of_")) for path in folder.glob("best_of_*"))
     rows = {steps_and_ranking.ranking_label(count): folder / f"best_of_{count}" for count in counts}
-    return [side_by_side(rows, TASKS), *other_qualities(rows, TASKS).split("\n\n")]
+    return [comparison_tables(rows, TASKS), *detailed_comparison_tables(rows, TASKS).split("\n\n")]
 
 
 def area_table(name: str) -> list[str]:
@@ -127,8 +129,10 @@ def test_tables_are_those_of_the_shipped_records(document: str) -> None:
     names = re.findall(r"--output (checkpoints/\w+/evaluation)", text)
     assert names
     for name in names:
-        records = json.loads((EXPERIMENTS.parent / name / "metrics.json").read_text())
-        assert tables(records) in text
+        for table in evaluation_tables(
+            read_records(EXPERIMENTS.parent / name / "metrics.json")
+        ).split("\n\n"):
+            assert table in text
 
 
 def test_several_evaluations_need_names_of_their_own() -> None:
@@ -144,7 +148,7 @@ def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
     names = re.findall(r"tables.py (checkpoints/\w+/evaluation/metrics.json) --summary", text)
     assert len(names) == 2
     for name in names:
-        assert summary_table(json.loads((EXPERIMENTS.parent / name).read_text())) in text
+        assert summary_tables(read_records(EXPERIMENTS.parent / name)).split("\n\n")[0] in text
 
 
 def test_what_is_said_of_hues_was_measured() -> None:
@@ -164,12 +168,12 @@ def test_what_gluing_costs_is_told_as_it_was_measured() -> None:
     moved, lost = [], []
     for name in ("digits", "mnist"):
         path = EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/metrics.json"
-        found = by_task(json.loads(path.read_text(encoding="utf-8")))
+        found = group_records(read_records(path))
         distance, agreement = (
-            found["random:0.25", f"{measure} glued"] for measure in ("fd", "agreement")
+            found["random:0.25", Quantity(measure, "mismatched")] for measure in ("fd", "agreement")
         )
-        moved.append(distance["value"] - distance["floor"])
-        lost.append(agreement["ceiling"] - agreement["value"])
+        moved.append(distance.value - distance.floor)
+        lost.append(agreement.ceiling - agreement.value)
     assert max(moved) < 64 / 16
     text = " ".join((EXPERIMENTS / "README.md").read_text(encoding="utf-8").split())
     assert (
@@ -181,7 +185,7 @@ def test_what_gluing_costs_is_told_as_it_was_measured() -> None:
 def test_all_other_tables_are_those_of_their_files() -> None:
     text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
     oracle = RESULTS / "gaussian_fields"
-    assert oracle_table(json.loads((oracle / "metrics.json").read_text())) in text
+    assert oracle_table(read_records(oracle / "metrics.json")) in text
     critic = (oracle / "critic_density_ratio.md").read_text(encoding="utf-8").splitlines()
     assert "\n".join(line for line in critic if line.startswith("|")) in text
     for grid in sorted((EXPERIMENTS / "ablations").glob("*.md")):

@@ -11,7 +11,7 @@ import torch
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.evaluation import comparison
-from biglearn_gan.evaluation.tables import other_qualities, side_by_side
+from biglearn_gan.evaluation.tables import comparison_tables, detailed_comparison_tables
 from biglearn_gan.inference.batched import rank_candidates
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_the_printed_tables_are_those_of_the_written_records(
         monkeypatch.setattr(module, "TASKS", tasks)
     study.main(DIGITS, tmp_path, steps="2", orders="raster", num=70)
     rows = {"2 steps, raster": tmp_path / "2_raster"}
-    tables = f"{side_by_side(rows, tasks)}\n\n{other_qualities(rows, tasks)}"
+    tables = f"{comparison_tables(rows, tasks)}\n\n{detailed_comparison_tables(rows, tasks)}"
     assert capsys.readouterr().out == f"{tables}\n"
     assert (tmp_path / "steps.png").is_file()
     study.main(DIGITS, tmp_path, candidates="2", num=70)

@@ -1,0 +1,97 @@
+"""``biglearn-gan evaluate-samples``: measure images of any system with the protocol of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from biglearn_gan.cli.evaluation_options import (
+    REPORT_FOLDER,
+    FeatureKind,
+    Features,
+    Force,
+    InceptionWeights,
+    MaskedClassifier,
+    ReportFolder,
+    write_and_print_report,
+)
+from biglearn_gan.cli.options import (
+    Classifier,
+    DataRoot,
+    Device,
+    Seed,
+    with_data_root,
+    without_missing,
+)
+from biglearn_gan.progress import task_bars
+
+
+def evaluate_samples(
+    samples: Annotated[
+        Path, typer.Argument(help="Folder of images, or an .npz file like the one of `sample`.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set that the samples imitate (default: the one in the file)."),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Name of the hole that they complete.")
+    ] = None,
+    num: Annotated[int | None, typer.Option(min=1, help="Only the first images (all).")] = None,
+    features: Features = FeatureKind.classifier,
+    classifier: Classifier = None,
+    masked_classifier: MaskedClassifier = None,
+    inception_weights: InceptionWeights = None,
+    seed: Seed = 0,
+    force: Force = False,
+    device: Device = "cpu",
+    output: ReportFolder = REPORT_FOLDER,
+    data_root: DataRoot = None,
+) -> None:
+    """Measure images of any system.
+
+    The protocol is that of `evaluate`.
+    """
+    from biglearn_gan.data.loading import load_dataset
+    from biglearn_gan.devices import usable_device
+    from biglearn_gan.evaluation import protocol
+    from biglearn_gan.evaluation.records import check_report_folder
+    from biglearn_gan.evaluation.saved_samples import choose_data_config, load_saved_samples
+    from biglearn_gan.evaluation.task import EvaluationSettings
+    from biglearn_gan.metrics.metric_models import load_metric_models
+    from biglearn_gan.metrics.reference_statistics import default_cache
+
+    target_device = usable_device(device)
+    check_report_folder(output, samples)
+    config = choose_data_config(samples, data)
+    config = with_data_root(data_root, without_missing(config))
+    output.mkdir(parents=True, exist_ok=True)
+    train_data, test_data = load_dataset(config, "train"), load_dataset(config, "test")
+    metric_models, notes = load_metric_models(
+        config.name,
+        features.value,
+        classifier,
+        masked_classifier,
+        inception_weights,
+        target_device,
+        labeled=train_data.labels is not None,
+    )
+    for note in notes:
+        typer.echo(note)
+    task, saved_samples = load_saved_samples(samples, test_data, tasks, num)
+    if num is not None and len(task) < num:
+        typer.echo(f"{samples} has only {len(task)} of the {num} images")
+    if task.labels is None and task.known.any():
+        typer.echo("no agreement: some sources are not images of the test split")
+    with task_bars() as progress:
+        report = protocol.evaluate_samples(
+            task,
+            saved_samples,
+            metric_models,
+            train_data,
+            test_data,
+            EvaluationSettings(seed, default_cache(), force, progress),
+        )
+    write_and_print_report(report, output)
