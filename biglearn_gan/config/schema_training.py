@@ -29,7 +29,7 @@ class PenaltyConfig(Section):
     """γ on generated images; 0 turns it off."""
 
     interval: Positive = 4
-    """A penalty is taken every so many steps and multiplied by this number."""
+    """Steps from one penalty to the next; each penalty is multiplied by this number."""
 
     sigma: PositiveFloat = 0.05
     """Step of the finite difference, in units of the pixel values."""

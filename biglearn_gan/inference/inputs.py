@@ -23,7 +23,7 @@ from biglearn_gan.data.loading import SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_hole
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import LabelError, require_labels
-from biglearn_gan.tasks.holes import HoleError, UnknownHole, is_hole_name, named_hole
+from biglearn_gan.tasks.holes import HoleError, UnknownHoleError, is_hole_name, named_hole
 from biglearn_gan.tasks.patches import tokens_touched
 
 DEFAULT_NUM = 16
@@ -165,7 +165,7 @@ def load_hole(
         return read_hole(Path(mask), image_size, hole_color).repeat(count, 1, 1)
     try:
         return named_hole(mask, image_size, patch_size, count, seed)
-    except UnknownHole as error:
+    except UnknownHoleError as error:
         raise HoleError(f"{error}, nor an image file or a folder of them") from None
 
 

@@ -1,9 +1,9 @@
-"""A plain pre-norm transformer that serves the generator and the discriminator alike.
+"""A plain pre-norm transformer, the trunk of both networks.
 
-It reads sequences (B, M, D) and knows nothing of images or tasks. A block may be *modulated* by a
-conditioning vector (the generator's latent), after adaptive layer norm (Peebles & Xie 2022,
-arXiv 2212.09748, section 3.2); everything else has the same parameters with and without it, so that
-weights pass from one network to the other.
+It reads sequences (B, M, D) and knows nothing of images or tasks. A block can be *modulated* by a
+conditioning vector, as in adaptive layer norm (Peebles & Xie 2022, arXiv 2212.09748, section 3.2).
+All its other parameters are the same with and without modulation, so the discriminator can start
+from the generator's weights.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 QUERY_KEY_SCALE = 1.5
 """Attention logits are 1.5 / sqrt(head width) times the product of unit-RMS queries and keys, so at
-most 1.5 * sqrt(head width); measured against 3 / sqrt(head width) on MNIST."""
+most 1.5 * sqrt(head width). This was better than 3 / sqrt(head width) on MNIST."""
 
 MODULATION_GAIN = 0.1
-"""Gain of the modulation's Xavier initialization, so that a block starts near its plain form."""
+"""Gain of the modulation's Xavier initialization: small, so a block starts almost unmodulated."""
 
 
 def rms_norm(x: Float[Tensor, "*B D"], eps: float = 1e-6) -> Float[Tensor, "*B D"]:
-    """Divide by the root mean square over the last axis; no parameters (Zhang & Sennrich 2019)."""
+    """Divide by the root mean square over the last axis (Zhang & Sennrich 2019), without a gain."""
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
@@ -51,14 +51,20 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers, four times as wide in between, with exact GELU."""
+    """Two linear layers with a hidden width of 4 D and exact GELU."""
 
     def __init__(self, width: int):
         super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward layer, each on normalized input and added to the residual."""
+    """Attention, then a feed-forward layer, each on normalized input and added to the residual.
+
+    Args:
+        width: D, a multiple of ``heads``.
+        heads: attention heads.
+        conditioning_dim: E, the size of the conditioning vector; None for no modulation.
+    """
 
     def __init__(self, width: int, heads: int, conditioning_dim: int | None = None):
         super().__init__()
@@ -84,7 +90,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """``depth`` blocks and a final normalization."""
+    """``depth`` blocks and a final normalization; see :class:`Block` for the arguments."""
 
     def __init__(self, width: int, depth: int, heads: int, conditioning_dim: int | None = None):
         super().__init__()
@@ -99,5 +105,5 @@ class Transformer(nn.Module):
 
 
 def twice_differentiable_attention() -> AbstractContextManager[None]:
-    """A context in which attention has a second derivative, which fused kernels lack."""
+    """A context in which attention can be differentiated twice, as fused kernels cannot."""
     return sdpa_kernel(SDPBackend.MATH)

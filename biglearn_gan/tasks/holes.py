@@ -1,7 +1,7 @@
-"""Holes that people ask for: True (white) = generate, False (black) = keep, per pixel.
+"""Named holes, such as ``right-half`` and ``random:0.5``: True = generate, per pixel.
 
-A hole is named (``right-half``, ``random:0.5``) or read from an image file. Named holes are drawn
-from (seed, image number) alone, so image *i* gets the same hole however many are asked for.
+The hole of image i depends on (seed, i) only, not on the number of images. ``data/mask_files.py``
+reads holes from image files.
 """
 
 from __future__ import annotations
@@ -31,19 +31,30 @@ HOLE_NAMES = (
     "outside:SIZE",
 )
 
-WITH_PARAMETER = ("random:", "inside:", "outside:")
-"""How names begin that say how much, or how large."""
+COMPLETION_TASKS = (
+    "random:0.25",
+    "random:0.5",
+    "random:0.75",
+    "center",
+    "right-half",
+    "strokes",
+    "checkerboard",
+)
+"""The holes that an evaluation uses by default."""
+
+PREFIXES = ("random:", "inside:", "outside:")
+"""How the names with a parameter begin."""
 
 STROKE_SHARE = 0.3
-"""Share of the pixels that a ``strokes`` hole covers, between MAT's and LaMa's usual sizes."""
+"""Share of the pixels in a ``strokes`` hole, between the usual sizes of MAT and LaMa."""
 
 
 class HoleError(UsageError):
     """A hole that cannot be used, in one sentence."""
 
 
-class UnknownHole(HoleError):
-    """A name that is none of a hole's."""
+class UnknownHoleError(HoleError):
+    """An unknown name of a hole."""
 
 
 def named_hole(
@@ -54,25 +65,34 @@ def named_hole(
     seed: int,
     first_image: int = 0,
 ) -> Bool[Tensor, "N H W"]:
-    """Draw ``count`` holes of one name; the random ones differ from image to image.
+    """Draw ``count`` holes of one name.
+
+    ====================  =================================================================
+    name                  hole
+    ====================  =================================================================
+    ``joint``             all pixels
+    ``left-half``, ...    one half of the image: left, right, top or bottom
+    ``center``            the middle half of both axes
+    ``border``            all but ``center``
+    ``checkerboard``      every other patch
+    ``strokes``           brush strokes over 30% of the pixels
+    ``random:R[:BLOCK]``  a share R of the blocks of BLOCK pixels (default: ``patch_size``)
+    ``inside:SIZE``       a square of SIZE pixels, at a random place
+    ``outside:SIZE``      all but such a square
+    ====================  =================================================================
 
     Args:
-        name: ``joint`` (everything), ``left-half`` (the left is generated) and the other halves,
-            ``center`` (the middle half of both axes), ``border`` (all but that), ``checkerboard``
-            (of patches), ``strokes`` (brush lines over 30% of the pixels), ``random:R[:BLOCK]``
-            (a share R of the blocks of BLOCK pixels, by default of ``patch_size``),
-            ``inside:SIZE`` (a square of SIZE pixels, anywhere inside the image), or
-            ``outside:SIZE`` (all but such a square).
+        name: see the table.
         image_size: height and width in pixels.
-        patch_size: the model's, in pixels.
+        patch_size: height and width of the model's patches in pixels.
         count: number of holes.
-        seed: seed of the random ones.
-        first_image: number of the first image, so that a long job can be cut in parts.
+        seed: seed of random holes, at least 0.
+        first_image: number i of the first image, so that a long job can be split.
 
     Raises:
-        UnknownHole: there is no such name.
-        HoleError: a share outside (0, 1], blocks that do not divide the image, or a square that
-            does not fit inside it, or outside of which nothing is.
+        UnknownHoleError: the name is unknown.
+        HoleError: R is not in (0, 1], blocks do not divide the image, or the square does not fit
+            into the image or leaves no pixel outside.
     """
     height, width = image_size
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
@@ -104,12 +124,12 @@ def named_hole(
         return _squares(name, image_size, images, seed)
     if name.startswith("outside:"):
         return ~_squares(name, image_size, images, seed)
-    raise UnknownHole(f"unknown mask {name!r}: it is none of {', '.join(HOLE_NAMES)}")
+    raise UnknownHoleError(f"unknown mask {name!r}: choose one of {', '.join(HOLE_NAMES)}")
 
 
 def is_hole_name(text: str) -> bool:
-    """Whether this is meant as a hole's name, and not as a file's."""
-    return text in HOLE_NAMES or text.startswith(WITH_PARAMETER)
+    """Whether a text is the name of a hole, and not of a file."""
+    return text in HOLE_NAMES or text.startswith(PREFIXES)
 
 
 def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tuple[float, int]:
@@ -121,12 +141,12 @@ def _parse_random(name: str, image_size: tuple[int, int], patch_size: int) -> tu
         share, block = 0.0, 0
     if len(parts) > 2 or not 0 < share <= 1 or block < 1:
         raise HoleError(
-            f"mask {name!r}: expected random:R or random:R:BLOCK with a share R above 0 and at "
-            "most 1 and a block of at least 1 pixel"
+            f"mask {name!r} must be random:R or random:R:BLOCK, with a share R above 0 and at most "
+            "1 and a block of at least 1 pixel"
         )
     if image_size[0] % block or image_size[1] % block:
         raise HoleError(
-            f"mask {name!r}: blocks of {block} do not divide images of "
+            f"mask {name!r}: blocks of {block} pixels do not divide images of "
             f"{image_size[0]} x {image_size[1]} pixels"
         )
     return share, block
@@ -137,12 +157,10 @@ def _squares(
 ) -> Bool[Tensor, "N H W"]:
     kind, _, text = name.partition(":")
     size = int(text) if text.isdecimal() else 0
-    everything = kind == "outside" and image_size[0] == image_size[1]
-    largest = min(image_size) - everything  # a hole has a pixel at least
+    can_be_empty = kind == "outside" and image_size[0] == image_size[1]
+    largest = min(image_size) - can_be_empty
     if not 1 <= size <= largest:
-        raise HoleError(
-            f"mask {name!r}: expected {kind}:SIZE with a square of 1 to {largest} pixels"
-        )
+        raise HoleError(f"mask {name!r} must be {kind}:SIZE, with a SIZE of 1 to {largest} pixels")
     squares = torch.zeros(len(images), *image_size, dtype=torch.bool)
     for square, index in zip(squares, images, strict=True):
         rng = make_rng(Stream.HOLES, seed, index)
@@ -172,15 +190,3 @@ def _random_holes(
     chosen = torch.full((len(images),), max(1, round(share * cells)))
     blocks = select_lowest(scores, torch.ones(len(images), cells, dtype=torch.bool), chosen)
     return pixels_of_tokens(blocks, grid_size, block)
-
-
-COMPLETION_TASKS = (
-    "random:0.25",
-    "random:0.5",
-    "random:0.75",
-    "center",
-    "right-half",
-    "strokes",
-    "checkerboard",
-)
-"""The holes that completions are measured on by default."""

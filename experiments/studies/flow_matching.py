@@ -45,7 +45,7 @@ from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
 from biglearn_gan.files import replacing
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.models.embeddings import PatchEmbedding
-from biglearn_gan.models.token_model import CHUNK_ROWS
+from biglearn_gan.models.token_model import chunks, sample_rng
 from biglearn_gan.models.transformer import Transformer
 from biglearn_gan.progress import unit_bars
 from biglearn_gan.rng import Stream, make_rng
@@ -133,23 +133,14 @@ class FlowModel:
         source = ~target & ~tokens_touched(absent, patch_size)
         tokens = patchify(images, patch_size)
         completed = tokens[:, None].repeat(1, variations, 1, 1)
-        counts = (source | target).sum(dim=1)
-        for count in counts.unique().tolist():
-            rows = (counts == count).nonzero()[:, 0]
-            pairs = torch.cartesian_prod(rows, torch.arange(variations)).view(-1, 2)
-            for chunk in pairs.split(CHUNK_ROWS):
-                row, variation = chunk.T
-                noise = torch.stack(
-                    [
-                        torch.randn(
-                            tokens.shape[1:],
-                            generator=make_rng(Stream.SAMPLE, seed, first_image + i, k),
-                        )
-                        for i, k in chunk.tolist()
-                    ]
-                )
-                masks = TokenMasks(source[row], target[row])
-                completed[row, variation] = self._integrate(tokens[row], masks, noise)
+        for row, variation in chunks((source | target).sum(dim=1), variations):
+            rngs = [
+                sample_rng(seed, first_image + i, k)
+                for i, k in zip(row.tolist(), variation.tolist(), strict=True)
+            ]
+            noise = torch.stack([torch.randn(tokens.shape[1:], generator=rng) for rng in rngs])
+            masks = TokenMasks(source[row], target[row])
+            completed[row, variation] = self._integrate(tokens[row], masks, noise)
         filled = unpatchify(completed.flatten(0, 1), config.grid_size, patch_size).clamp(-1, 1)
         filled = filled.view(len(images), variations, *images.shape[1:])
         return torch.where(hole[:, None, None], filled, images[:, None])

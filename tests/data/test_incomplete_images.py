@@ -109,7 +109,7 @@ class TestHoles:
         assert pixels_of(load_dataset(digits(**HALF), "test"))[1].all()
 
     def test_an_unknown_hole_is_one_sentence(self, tiny_config: Callable[..., Config]) -> None:
-        told = r"^data\.missing\.hole: unknown mask 'spots': it is none of .*outside:SIZE$"
+        told = r"^data\.missing\.hole: unknown mask 'spots': choose one of .*outside:SIZE$"
         with pytest.raises(HoleError, match=told):
             load_dataset(digits(hole="spots"), "train")
         with pytest.raises(HoleError, match=told):  # a dry run, which needs no data
