@@ -51,7 +51,7 @@ def drawn(law: PartialPatchSampler, masks: TokenMasks, seed: int = 0) -> tuple[T
     st.floats(0, 1),
 )
 @settings(max_examples=50, deadline=None)
-def test_targets_keep_whole_pixels_and_never_all(
+def test_known_values_are_whole_pixels_and_never_a_whole_target(
     seed: int, grid_size: tuple[int, int], patch_size: int, channels: int, share: float
 ) -> None:
     tokens = math.prod(grid_size)
@@ -68,7 +68,7 @@ def test_targets_keep_whole_pixels_and_never_all(
     assert torch.equal(kept_again, kept) and torch.equal(again.target, made.target)
 
 
-def test_so_many_tasks_keep_something_and_the_others_are_as_asked() -> None:
+def test_a_share_of_the_tasks_is_partial_and_the_others_are_unchanged() -> None:
     half = torch.arange(16).expand(4000, 16) < 8
     asked = TokenMasks(half, ~half)
     made, kept = drawn(PartialPatchSampler(0.3, (4, 4), 7, 1), asked)
@@ -94,7 +94,7 @@ def moved(target: Tensor, patch_size: int) -> Tensor:
     return unpatchify(made.target[..., None] & ~kept, (4, 4), patch_size)[:, 0]
 
 
-def test_a_moved_box_stays_one_box_of_up_to_twice_its_size() -> None:
+def test_a_moved_box_is_still_one_box_of_up_to_twice_its_size() -> None:
     box = torch.zeros(1, 4, 4, dtype=torch.bool)
     box[:, 1:3, 1:3] = True
     hidden = moved(box.flatten(1), 4)  # 8 x 8 pixels of 16 x 16
@@ -109,7 +109,7 @@ def test_a_moved_box_stays_one_box_of_up_to_twice_its_size() -> None:
     assert hidden.flatten(1).any(dim=1).all() and not hidden.flatten(1).all(dim=1).any()
 
 
-def test_a_moved_side_goes_on_to_the_border() -> None:
+def test_a_moved_side_extends_to_the_border() -> None:
     side = torch.zeros(1, 4, 4, dtype=torch.bool)
     side[:, :, 2:] = True
     hidden = moved(side.flatten(1), 4)
@@ -122,21 +122,21 @@ def test_a_moved_side_goes_on_to_the_border() -> None:
     assert float((given % 4 > 0).double().mean()) > 0.5
 
 
-def test_what_has_no_source_is_given_nothing() -> None:
+def test_a_task_without_a_source_gets_no_known_values() -> None:
     everything = torch.ones(50, 16, dtype=torch.bool)
     made, kept = drawn(PartialPatchSampler(1.0, (4, 4), 7, 1), TokenMasks(~everything, everything))
     assert not kept.any()
     assert torch.equal(made.target, everything)
 
 
-def test_only_targets_keep_values() -> None:
+def test_only_targets_have_known_values() -> None:
     source, target = torch.tensor([[True, False]]), torch.tensor([[False, True]])
     TokenMasks(source, target, torch.tensor([[[False, False], [True, False]]]))
     with pytest.raises(ValueError, match="only target tokens can have known values"):
         TokenMasks(source, target, torch.tensor([[[True, False], [True, False]]]))
 
 
-def test_sequences_and_rows_carry_what_is_kept() -> None:
+def test_sequences_and_rows_carry_known_values() -> None:
     source = torch.tensor([[True, False, False], [False, False, True]])
     target = torch.tensor([[False, False, True], [True, False, False]])
     kept = torch.zeros(2, 3, 2, dtype=torch.bool)
@@ -172,7 +172,7 @@ def asked(rows: int) -> tuple[Tensor, Tensor]:
     return images, hole
 
 
-def test_completions_depend_on_kept_pixels_and_return_them(model: BigLearnGAN) -> None:
+def test_completions_depend_on_known_pixels_and_return_them(model: BigLearnGAN) -> None:
     images, hole = asked(3)
     drawn = model.complete(images, hole, labels=4, seed=1)[:, 0]
     kept = ~hole[:, None]
@@ -185,7 +185,7 @@ def test_completions_depend_on_kept_pixels_and_return_them(model: BigLearnGAN) -
     assert torch.equal(model.complete(hidden, hole, labels=4, seed=1)[:, 0], drawn)
 
 
-def test_a_model_that_does_not_read_them_says_so(
+def test_a_model_that_cannot_read_them_says_so(
     model: BigLearnGAN, tiny_config: Callable[..., Config]
 ) -> None:
     _, hole = asked(2)
@@ -196,7 +196,7 @@ def test_a_model_that_does_not_read_them_says_so(
     assert "partially masked patches supported" in card_text(model.config)
 
 
-def test_what_is_absent_is_not_kept(model: BigLearnGAN) -> None:
+def test_absent_pixels_are_not_known_values(model: BigLearnGAN) -> None:
     images, hole = asked(2)
     absent = torch.zeros_like(hole)
     absent[:, 0, 2] = True
@@ -207,7 +207,7 @@ def test_what_is_absent_is_not_kept(model: BigLearnGAN) -> None:
     assert torch.equal(again[asked_for], drawn[asked_for])
 
 
-def test_labels_are_read_from_kept_pixels_alone(model: BigLearnGAN) -> None:
+def test_labels_are_read_from_partially_observed_patches(model: BigLearnGAN) -> None:
     """Every patch is observed in part, so no token is a source."""
     images, _ = asked(3)
     observed = torch.zeros(8, 8, dtype=torch.bool)
@@ -220,7 +220,7 @@ def test_labels_are_read_from_kept_pixels_alone(model: BigLearnGAN) -> None:
     assert len(nothing.unique(dim=0)) == 1
 
 
-def test_nothing_kept_is_the_same_as_no_mask_of_it(model: BigLearnGAN) -> None:
+def test_an_empty_mask_of_known_values_equals_none(model: BigLearnGAN) -> None:
     images, hole = asked(4)
     tokens, target = patchify(images, 2), patchify(hole[:, None], 2).any(-1)
     nothing = torch.zeros(4, 16, 4, dtype=torch.bool)
@@ -229,7 +229,7 @@ def test_nothing_kept_is_the_same_as_no_mask_of_it(model: BigLearnGAN) -> None:
         torch.testing.assert_close(one, two)
 
 
-def test_the_critic_is_told_what_is_kept(model: BigLearnGAN) -> None:
+def test_the_discriminator_reads_known_values(model: BigLearnGAN) -> None:
     images, hole = asked(4)
     target = patchify(hole[:, None], 2).any(-1)
     pixels = ~hole
@@ -241,7 +241,7 @@ def test_the_critic_is_told_what_is_kept(model: BigLearnGAN) -> None:
     assert torch.equal(with_kept, model.rank(images, hole))
 
 
-def test_steps_read_what_their_part_keeps(model: BigLearnGAN) -> None:
+def test_steps_read_known_values_of_their_part(model: BigLearnGAN) -> None:
     images, hole = asked(3)
     drawn = model.complete(images, hole, labels=4, seed=1, steps=2, order="raster")
     other = images.clone()
@@ -253,7 +253,7 @@ def test_steps_read_what_their_part_keeps(model: BigLearnGAN) -> None:
 # Training
 
 
-def test_training_reads_them_and_the_hand_over_passes_them_on(
+def test_training_reads_them_and_transfers_their_layer(
     tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
 ) -> None:
     config = tiny_config({"tasks.partial_patches": 0.7, "train.warm_start.share": 0.5})
@@ -293,7 +293,7 @@ def test_training_reads_them_and_the_hand_over_passes_them_on(
         ),
     ],
 )
-def test_what_cannot_keep_pixels_is_refused(
+def test_impossible_partial_patches_are_refused(
     tiny_config: Callable[..., Config], changes: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told):

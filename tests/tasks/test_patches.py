@@ -25,16 +25,16 @@ SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 3))  # ro
 SEEDS = st.integers(0, 10_000)
 
 
-def generator(seed: int) -> torch.Generator:
+def seeded_rng(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def pixel_masks(rows: int, columns: int, patch_size: int, seed: int) -> Tensor:
     """Masks with whole patches in them as well as single pixels and single gaps, (B, H, W)."""
     shares = torch.tensor([0.0, 0.1, 0.9, 1.0])
-    chosen = torch.randint(0, 4, (B, rows, columns), generator=generator(seed))
+    chosen = torch.randint(0, 4, (B, rows, columns), generator=seeded_rng(seed))
     share = shares[chosen].repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
-    return torch.rand(share.shape, generator=generator(seed + 1)) < share
+    return torch.rand(share.shape, generator=seeded_rng(seed + 1)) < share
 
 
 def test_layout_of_the_tokens_by_hand() -> None:
@@ -57,7 +57,7 @@ def test_unpatchify_is_the_inverse_of_patchify(
 ) -> None:
     rows, columns, patch_size = size
     shape = (B, C, rows * patch_size, columns * patch_size)
-    images = torch.randint(0, 256, shape, generator=generator(seed)).to(dtype)
+    images = torch.randint(0, 256, shape, generator=seeded_rng(seed)).to(dtype)
     tokens = patchify(images, patch_size)
     assert tokens.shape == (B, rows * columns, C * patch_size**2)
     assert tokens.dtype == dtype
@@ -70,7 +70,7 @@ def test_unpatchify_is_the_inverse_of_patchify(
 @PROPERTY
 def test_patchify_is_the_inverse_of_unpatchify(size: tuple[int, int, int], seed: int) -> None:
     rows, columns, patch_size = size
-    tokens = torch.rand(B, rows * columns, C * patch_size**2, generator=generator(seed))
+    tokens = torch.rand(B, rows * columns, C * patch_size**2, generator=seeded_rng(seed))
     images = unpatchify(tokens, (rows, columns), patch_size)
     assert images.shape == (B, C, rows * patch_size, columns * patch_size)
     assert torch.equal(patchify(images, patch_size), tokens)
@@ -78,9 +78,9 @@ def test_patchify_is_the_inverse_of_unpatchify(size: tuple[int, int, int], seed:
 
 @given(SIZES, SEEDS)
 @PROPERTY
-def test_a_token_is_the_patch_where_it_stands(size: tuple[int, int, int], seed: int) -> None:
+def test_each_token_is_the_patch_at_its_position(size: tuple[int, int, int], seed: int) -> None:
     rows, columns, p = size
-    images = torch.rand(B, C, rows * p, columns * p, generator=generator(seed))
+    images = torch.rand(B, C, rows * p, columns * p, generator=seeded_rng(seed))
     tokens = patchify(images, p)
     for row in range(rows):
         for column in range(columns):
@@ -97,8 +97,8 @@ def test_images_that_do_not_divide_are_refused_with_their_size(height: int, widt
 @given(SEEDS)
 @PROPERTY
 def test_gather_takes_the_tokens_at_the_positions_in_their_order(seed: int) -> None:
-    tokens = torch.rand(B, L, P, generator=generator(seed))
-    positions = torch.rand(B, L, generator=generator(seed + 1)).argsort(dim=1)[:, :M]
+    tokens = torch.rand(B, L, P, generator=seeded_rng(seed))
+    positions = torch.rand(B, L, generator=seeded_rng(seed + 1)).argsort(dim=1)[:, :M]
     gathered = gather_tokens(tokens, positions)
     expected = [[tokens[b, i].tolist() for i in positions[b]] for b in range(B)]
     assert gathered.tolist() == expected
@@ -107,10 +107,10 @@ def test_gather_takes_the_tokens_at_the_positions_in_their_order(seed: int) -> N
 @given(SEEDS)
 @PROPERTY
 def test_scatter_writes_at_the_positions_and_nowhere_else(seed: int) -> None:
-    onto = torch.rand(B, L, P, generator=generator(seed))
+    onto = torch.rand(B, L, P, generator=seeded_rng(seed))
     before = onto.clone()
-    tokens = torch.rand(B, M, P, generator=generator(seed + 1))
-    positions = torch.rand(B, L, generator=generator(seed + 2)).argsort(dim=1)[:, :M]
+    tokens = torch.rand(B, M, P, generator=seeded_rng(seed + 1))
+    positions = torch.rand(B, L, generator=seeded_rng(seed + 2)).argsort(dim=1)[:, :M]
     result = scatter_tokens(onto, tokens, positions)
     assert torch.equal(onto, before)
     assert torch.equal(gather_tokens(result, positions), tokens)
@@ -169,9 +169,11 @@ def test_covered_tokens_lie_inside_the_pixels_and_touched_ones_around_them(
 
 @given(SIZES, SEEDS)
 @PROPERTY
-def test_token_masks_survive_the_way_over_pixels(size: tuple[int, int, int], seed: int) -> None:
+def test_token_masks_to_pixels_and_back_are_unchanged(
+    size: tuple[int, int, int], seed: int
+) -> None:
     rows, columns, patch_size = size
-    tokens = torch.rand(B, rows * columns, generator=generator(seed)) < 0.5
+    tokens = torch.rand(B, rows * columns, generator=seeded_rng(seed)) < 0.5
     pixels = pixels_of_tokens(tokens, (rows, columns), patch_size)
     assert pixels.shape == (B, rows * patch_size, columns * patch_size)
     assert int(pixels.sum()) == int(tokens.sum()) * patch_size**2

@@ -1,10 +1,9 @@
-"""The task distribution: what every batch keeps, and that the draws follow the laws asked for."""
+"""The task sampler: every batch is sound, and draws follow the configured probabilities."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -12,7 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from task_tools import (
+    GRID,
+    L,
+    all_observed,
+    assert_follows,
+    component,
+    preset,
+    seeded_rng,
+    select,
+    uniform_law,
+)
 from torch import Tensor
 
 from biglearn_gan.config import (
@@ -21,76 +30,13 @@ from biglearn_gan.config import (
     RatioLaw,
     Selection,
     TaskComponent,
-    TasksConfig,
 )
-from biglearn_gan.config.task_presets import PRESETS, task_components
+from biglearn_gan.config.task_presets import PRESETS
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, random_orthogonal, size_cdf
-from biglearn_gan.tasks.token_masks import TokenMasks
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 
-GRID = (3, 5)
-L = 15
 PATTERNS = [name for name in get_args(PatternName) if name != "everything"]
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def all_observed(rows: int, length: int = L) -> Tensor:
-    return torch.ones(rows, length, dtype=torch.bool)
-
-
-def select(pattern: str, inverted: bool = False, **law: Any) -> Selection:
-    return Selection.model_validate({"pattern": pattern, "ratio": law, "inverted": inverted})
-
-
-def component(
-    name: str, weight: float = 1.0, union: Selection | None = None, target: Selection | None = None
-) -> TaskComponent:
-    return TaskComponent(
-        name=name, weight=weight, union=union or Selection(), target=target or Selection()
-    )
-
-
-def preset(name: str, grid_size: tuple[int, int] = GRID) -> TaskSampler:
-    return TaskSampler(PRESETS[name], grid_size)
-
-
-def uniform_law(low: float, high: float, most: int) -> list[float]:
-    """P(n) for n = 1 to ``most``: the share of [low, high] that rounds to n (0 counts as 1)."""
-    law = []
-    for n in range(1, most + 1):
-        start = (n - 0.5) / most if n > 1 else -math.inf
-        overlap = min(high, (n + 0.5) / most) - max(low, start)
-        law.append(max(0.0, overlap) / (high - low))
-    return law
-
-
-def assert_follows(counts: Sequence[int], probabilities: Sequence[float]) -> None:
-    """Chi-square at a fixed seed; what has probability 0 must not occur, rare cells are pooled."""
-    assert sum(probabilities) == pytest.approx(1)
-    total = sum(counts)
-    observed, expected = [], []
-    pooled_observed, pooled_expected = 0.0, 0.0
-    for count, probability in zip(counts, probabilities, strict=True):
-        if probability == 0:
-            assert count == 0
-        elif probability * total < 5:
-            pooled_observed += count
-            pooled_expected += probability * total
-        else:
-            observed.append(float(count))
-            expected.append(probability * total)
-    if pooled_expected > 5:
-        observed.append(pooled_observed)
-        expected.append(pooled_expected)
-    else:
-        assert pooled_observed <= pooled_expected + 5 * math.sqrt(pooled_expected) + 1e-9
-        expected = [e * sum(observed) / sum(expected) for e in expected]
-    if len(observed) > 1:
-        assert stats.chisquare(observed, expected).pvalue > 1e-4
 
 
 def assert_sound(tasks: TaskBatch, observed: Tensor, components: int) -> None:
@@ -133,14 +79,14 @@ MIXTURES = st.lists(
 class TestEveryBatch:
     @given(MIXTURES, st.integers(0, 10_000))
     @PROPERTY
-    def test_is_sound_inside_whatever_was_observed(
+    def test_is_sound_inside_the_observed_tokens(
         self, mixture: list[TaskComponent], seed: int
     ) -> None:
-        shares = torch.rand(7, 1, generator=generator(seed))
-        observed = torch.rand(7, L, generator=generator(seed + 1)) < shares
+        shares = torch.rand(7, 1, generator=seeded_rng(seed))
+        observed = torch.rand(7, L, generator=seeded_rng(seed + 1)) < shares
         observed[:, seed % L] = True
         sampler = TaskSampler(mixture, GRID)
-        draws = generator(seed)
+        draws = seeded_rng(seed)
         tasks = sampler.sample(observed, draws)
         assert_sound(tasks, observed, len(mixture))
         again = sampler.resplit(tasks, observed, draws)
@@ -152,10 +98,10 @@ class TestEveryBatch:
 
     @given(MIXTURES, st.integers(0, 10_000))
     @PROPERTY
-    def test_selects_what_its_component_says_from_complete_images(
+    def test_follows_its_component_on_complete_images(
         self, mixture: list[TaskComponent], seed: int
     ) -> None:
-        tasks = TaskSampler(mixture, GRID).sample(all_observed(7), generator(seed))
+        tasks = TaskSampler(mixture, GRID).sample(all_observed(7), seeded_rng(seed))
         assert_sound(tasks, all_observed(7), len(mixture))
         for row, index in enumerate(tasks.components.tolist()):
             present = int(tasks.masks.union[row].sum())
@@ -170,7 +116,7 @@ class TestEveryBatch:
     @pytest.mark.parametrize("name", get_args(PresetName))
     def test_the_same_seed_gives_the_same_tasks_and_another_seed_others(self, name: str) -> None:
         def draw(seed: int) -> list[Any]:
-            sampler, draws, result = preset(name), generator(seed), []
+            sampler, draws, result = preset(name), seeded_rng(seed), []
             for _ in range(3):
                 tasks = sampler.sample(all_observed(11), draws)
                 result += [tasks.masks.source.tolist(), tasks.masks.target.tolist()]
@@ -180,12 +126,12 @@ class TestEveryBatch:
         assert draw(0) == draw(0)
         assert (draw(0) != draw(1)) == (name != "joint")
 
-    def test_nothing_but_the_generator_is_read(self) -> None:
+    def test_global_random_numbers_are_not_used(self) -> None:
         sampler = preset("big")
-        first = sampler.sample(all_observed(11), generator(5))
+        first = sampler.sample(all_observed(11), seeded_rng(5))
         torch.manual_seed(1)
         before = torch.get_rng_state()
-        second = sampler.sample(all_observed(11), generator(5))
+        second = sampler.sample(all_observed(11), seeded_rng(5))
         assert torch.equal(first.masks.target, second.masks.target)
         assert torch.equal(before, torch.get_rng_state())
 
@@ -193,17 +139,17 @@ class TestEveryBatch:
         observed = all_observed(3)
         observed[1] = False
         with pytest.raises(ValueError, match="at least one observed token"):
-            preset("big").sample(observed, generator())
+            preset("big").sample(observed, seeded_rng())
 
     def test_no_component_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one component"):
             TaskSampler([], GRID)
 
-    def test_rows_of_one_batch_are_of_different_kinds(self) -> None:
+    def test_one_batch_mixes_kinds_of_tasks(self) -> None:
         sampler = preset("big")
         kinds = Counter()
         for seed in range(20):
-            tasks = sampler.sample(all_observed(61), generator(seed))
+            tasks = sampler.sample(all_observed(61), seeded_rng(seed))
             if tasks.masks.union[0].all():
                 joint = ~tasks.masks.source.any(dim=1)
                 kinds["full batches"] += 1
@@ -224,14 +170,14 @@ class TestIncompleteImages:
         dtype=torch.bool,
     )
 
-    def test_shares_are_of_the_smallest_number_observed(self) -> None:
+    def test_sizes_are_shares_of_the_smallest_observed_count(self) -> None:
         half = component("half", union=select("iid", fixed=0.5), target=select("iid", count=1))
-        tasks = TaskSampler([half], GRID).sample(self.OBSERVED, generator())
+        tasks = TaskSampler([half], GRID).sample(self.OBSERVED, seeded_rng())
         assert tasks.masks.union.sum(dim=1).tolist() == [3, 3, 3]  # 2.5, rounded
 
     @pytest.mark.parametrize("name", ["joint", "bert", "big"])
-    def test_everything_is_as_many_of_each_row_at_random(self, name: str) -> None:
-        sampler, draws, times = preset(name), generator(), 400
+    def test_everything_drops_the_surplus_of_a_row_at_random(self, name: str) -> None:
+        sampler, draws, times = preset(name), seeded_rng(), 400
         present, batches = torch.zeros(3, L), 0
         for _ in range(times):
             union = sampler.sample(self.OBSERVED, draws).masks.union
@@ -249,7 +195,7 @@ class TestIncompleteImages:
     def test_a_raster_prefix_is_one_of_the_observed_tokens(self) -> None:
         causal = preset("causal")
         for seed in range(20):
-            masks = causal.sample(self.OBSERVED, generator(seed)).masks
+            masks = causal.sample(self.OBSERVED, seeded_rng(seed)).masks
             count = int(masks.union[0].sum())
             for row in range(3):
                 expected = self.OBSERVED[row].nonzero()[:count, 0].tolist()
@@ -257,7 +203,7 @@ class TestIncompleteImages:
                 assert masks.target[row].nonzero()[:, 0].tolist() == expected[-1:]
 
 
-class TestCountLaw:
+class TestSizeCdf:
     @given(SELECTIONS, st.integers(1, 60))
     @PROPERTY
     def test_is_a_distribution_of_sizes(self, selection: Selection, most: int) -> None:
@@ -270,9 +216,7 @@ class TestCountLaw:
 
     @given(LAWS, st.integers(1, 40))
     @PROPERTY
-    def test_is_that_of_a_share_rounded_to_the_nearest_size(
-        self, law: dict[str, Any], most: int
-    ) -> None:
+    def test_a_share_is_rounded_to_the_nearest_size(self, law: dict[str, Any], most: int) -> None:
         quantiles = (np.arange(2000) + 0.5) / 2000
         if "uniform" in law:
             low, high = law["uniform"]
@@ -352,9 +296,9 @@ def target_law(index: int, present: int) -> list[float]:
 def draws() -> list[tuple[int, list[int], list[int]]]:
     """|S ∪ T|, and for every row its component and |T|, of many batches of 5."""
     torch.set_num_threads(1)
-    sampler, source_of_chance, result = TaskSampler(MIXTURE, GRID_OF_6), generator(1), []
+    sampler, rng, result = TaskSampler(MIXTURE, GRID_OF_6), seeded_rng(1), []
     for _ in range(3000):
-        tasks = sampler.sample(all_observed(5, 6), source_of_chance)
+        tasks = sampler.sample(all_observed(5, 6), rng)
         present = int(tasks.masks.union[0].sum())
         targets = tasks.masks.target.sum(dim=1).tolist()
         result.append((present, tasks.components.tolist(), targets))
@@ -369,13 +313,13 @@ def components_given(present: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-class TestLaws:
+class TestProbabilities:
     @pytest.mark.parametrize("row", [0, 4])
     def test_the_component_of_a_row_follows_the_weights(self, draws: Draws, row: int) -> None:
         counts = Counter(components[row] for _, components, _ in draws)
         assert_follows([counts[index] for index in range(5)], WEIGHTS)
 
-    def test_the_count_follows_the_law_that_the_mixture_induces(self, draws: Draws) -> None:
+    def test_the_count_has_its_distribution_under_the_mixture(self, draws: Draws) -> None:
         counts = Counter(present for present, _, _ in draws)
         law = [
             sum(w * law[n] for w, law in zip(WEIGHTS, UNION_LAWS, strict=True)) for n in range(6)
@@ -388,7 +332,7 @@ class TestLaws:
         assert sum(counts.values()) > 300
         assert_follows([counts[index] for index in range(5)], components_given(present))
 
-    def test_rows_of_a_batch_are_drawn_one_by_one(self, draws: Draws) -> None:
+    def test_rows_of_a_batch_are_independent_given_the_count(self, draws: Draws) -> None:
         """Given the count, the components of two rows are independent."""
         pairs = Counter((c[1], c[3]) for present, c, _ in draws if present == 6)
         law = components_given(6)
@@ -414,17 +358,17 @@ class TestLaws:
             assert_follows([counts[n] for n in range(1, present + 1)], law)
 
     def test_the_components_of_the_big_mixture_keep_their_weights(self) -> None:
-        sampler, source_of_chance = preset("big", (3, 3)), generator(2)
+        sampler, rng = preset("big", (3, 3)), seeded_rng(2)
         counts: Counter[int] = Counter()
         for _ in range(2500):
-            tasks = sampler.sample(all_observed(2, 9), source_of_chance)
+            tasks = sampler.sample(all_observed(2, 9), rng)
             counts[int(tasks.components[0])] += 1
         weights = [c.weight for c in PRESETS["big"]]
         assert_follows([counts[index] for index in range(len(weights))], weights)
 
     def test_targets_fall_anywhere_in_the_union(self) -> None:
         one = component("one", target=select("iid", count=1))
-        tasks = TaskSampler([one], GRID).sample(all_observed(3000), generator())
+        tasks = TaskSampler([one], GRID).sample(all_observed(3000), seeded_rng())
         counts = tasks.masks.target.sum(dim=0).tolist()
         assert_follows(counts, [1 / L] * L)
 
@@ -432,13 +376,13 @@ class TestLaws:
 class TestInverted:
     def test_the_last_tokens_in_raster_order(self) -> None:
         last = component("last", target=select("raster_prefix", inverted=True, fixed=0.4))
-        masks = TaskSampler([last], GRID).sample(all_observed(7), generator()).masks
+        masks = TaskSampler([last], GRID).sample(all_observed(7), seeded_rng()).masks
         assert masks.target.tolist() == [[False] * 9 + [True] * 6] * 7
 
     def test_inverted_and_not_inverted_in_one_batch(self) -> None:
         first = component("first", target=select("raster_prefix", fixed=0.4))
         last = component("last", target=select("raster_prefix", inverted=True, fixed=0.4))
-        tasks = TaskSampler([first, last], GRID).sample(all_observed(31), generator())
+        tasks = TaskSampler([first, last], GRID).sample(all_observed(31), seeded_rng())
         assert set(tasks.components.tolist()) == {0, 1}
         for index, target in zip(tasks.components, tasks.masks.target.tolist(), strict=True):
             expected = [True] * 6 + [False] * 9 if index == 0 else [False] * 9 + [True] * 6
@@ -446,13 +390,13 @@ class TestInverted:
 
     def test_an_inverted_union_leaves_the_pattern_out(self) -> None:
         late = component("late", union=select("raster_prefix", inverted=True, fixed=0.4))
-        masks = TaskSampler([late], GRID).sample(all_observed(7), generator()).masks
+        masks = TaskSampler([late], GRID).sample(all_observed(7), seeded_rng()).masks
         assert masks.union.tolist() == [[False] * 9 + [True] * 6] * 7
 
     def test_outside_a_box_the_source_is_the_box(self) -> None:
         names = [c.name for c in PRESETS["big"]]
         outside = PRESETS["big"][names.index("outside_box")]
-        masks = TaskSampler([outside], (7, 5)).sample(all_observed(101, 35), generator()).masks
+        masks = TaskSampler([outside], (7, 5)).sample(all_observed(101, 35), seeded_rng()).masks
         boxes = 0
         for source in masks.source:
             at = np.argwhere(source.view(7, 5).numpy())
@@ -463,102 +407,8 @@ class TestInverted:
         assert boxes > 50
 
 
-class TestPresets:
-    @staticmethod
-    def masks(name: str, seed: int = 0, rows: int = 23) -> TokenMasks:
-        return preset(name, (7, 5)).sample(all_observed(rows, 35), generator(seed)).masks
-
-    def test_every_name_of_the_configuration_has_one(self) -> None:
-        assert set(PRESETS) == set(get_args(PresetName))
-
-    @pytest.mark.parametrize("name", get_args(PresetName))
-    def test_components_have_names_of_their_own_and_weights_that_sum_to_one(
-        self, name: str
-    ) -> None:
-        components = PRESETS[name]
-        assert len({c.name for c in components}) == len(components)
-        assert sum(c.weight for c in components) == pytest.approx(1)
-
-    def test_joint_is_everything_from_nothing(self) -> None:
-        masks = self.masks("joint")
-        assert masks.target.all()
-        assert not masks.source.any()
-
-    @pytest.mark.parametrize(("name", "targets"), [("bert", 5), ("mae", 26)])  # 5.25, 26.25
-    def test_bert_and_mae_give_all_that_they_do_not_ask(self, name: str, targets: int) -> None:
-        masks = self.masks(name)
-        assert masks.union.all()
-        assert masks.target.sum(dim=1).tolist() == [targets] * 23
-        assert len({tuple(row) for row in masks.target.tolist()}) == 23
-
-    def test_causal_gives_the_whole_past_and_nothing_of_the_future(self) -> None:
-        places = set()
-        for seed in range(300):
-            masks = self.masks("causal", seed, rows=2)
-            for source, target in zip(masks.source.tolist(), masks.target.tolist(), strict=True):
-                assert sum(target) == 1
-                place = target.index(True)
-                assert source == [token < place for token in range(35)]
-                places.add(place)
-        assert places == set(range(35))
-
-    def test_permutation_asks_for_one_token_given_any_others(self) -> None:
-        asked, given_counts = torch.zeros(35), set()
-        for seed in range(300):
-            masks = self.masks("permutation", seed)
-            assert (masks.target.sum(dim=1) == 1).all()
-            asked += masks.target.sum(dim=0)
-            given_counts.add(int(masks.source[0].sum()))
-            if 5 < int(masks.source[0].sum()) < 30:
-                assert len({tuple(row) for row in masks.source.tolist()}) == 23
-        assert given_counts == set(range(35))
-        assert_follows(asked.tolist(), [1 / 35] * 35)
-
-    def test_inpainting_leaves_at_least_half(self) -> None:
-        masks = self.masks("inpainting", rows=600)
-        assert masks.union.all()
-        targets = masks.target.sum(dim=1)
-        assert int(targets.min()) == 4  # 3.5, rounded
-        assert int(targets.max()) == 17  # at most 17.5
-        tasks = preset("inpainting", (7, 5)).sample(all_observed(600, 35), generator())
-        assert_follows(torch.bincount(tasks.components).tolist(), [0.5, 0.5])
-
-    def test_big_has_every_kind_of_task(self) -> None:
-        kinds = Counter()
-        for seed in range(60):
-            masks = self.masks("big", seed)
-            whole = bool(masks.union[0].all())
-            for from_nothing in (~masks.source.any(dim=1)).tolist():
-                kinds[whole, from_nothing] += 1
-        joint, marginal = kinds[True, True], kinds[False, True]
-        conditional, marginal_conditional = kinds[True, False], kinds[False, False]
-        assert min(joint, marginal, conditional, marginal_conditional) > 0
-        assert conditional > joint > marginal
-
-
-class TestComponentsOf:
-    def test_a_preset_by_name(self) -> None:
-        assert task_components(TasksConfig(preset="inpainting")) == PRESETS["inpainting"]
-
-    def test_weights_replace_those_of_a_preset(self) -> None:
-        tasks = TasksConfig(preset="big", weights={"joint": 0.7, "marginal": 0.0})
-        weights = {c.name: c.weight for c in task_components(tasks)}
-        expected = {c.name: c.weight for c in PRESETS["big"]} | {"joint": 0.7}
-        del expected["marginal"]
-        assert weights == expected
-
-    def test_components_of_ones_own_without_those_of_weight_zero(self) -> None:
-        a, b, c = component("a", 1.0), component("b", 0.0), component("c", 2.0)
-        assert task_components(TasksConfig(components=[a, b, c])) == (a, c)
-
-    def test_weights_need_not_sum_to_one(self) -> None:
-        mixture = [component("a", 30.0), component("b", 10.0, target=select("iid", count=1))]
-        tasks = TaskSampler(mixture, GRID).sample(all_observed(2000), generator())
-        assert_follows(torch.bincount(tasks.components).tolist(), [0.75, 0.25])
-
-
 class TestConditional:
-    def test_it_drops_joint_and_marginals_and_keeps_the_others_as_they_are(self) -> None:
+    def test_it_drops_joint_and_marginal_components_only(self) -> None:
         conditional = preset("big").conditional()
         kept = [c for c in PRESETS["big"] if c.name not in {"joint", "marginal"}]
         assert list(conditional.components) == kept
@@ -567,29 +417,29 @@ class TestConditional:
 
     def test_its_components_keep_their_proportions(self) -> None:
         conditional = TaskSampler(MIXTURE[:2] + MIXTURE[3:4], GRID_OF_6).conditional()
-        source_of_chance, counts = generator(), Counter()
+        rng, counts = seeded_rng(), Counter()
         for _ in range(800):
-            tasks = conditional.sample(all_observed(1, 6), source_of_chance)
+            tasks = conditional.sample(all_observed(1, 6), rng)
             counts[int(tasks.components[0])] += 1
         assert_follows([counts[0], counts[1]], [0.2, 0.8])
 
-    def test_a_mixture_of_joints_has_nothing_conditional(self) -> None:
+    def test_a_mixture_without_sources_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one component"):
             preset("joint").conditional()
 
 
 class TestResplit:
-    def test_it_draws_components_and_targets_anew_given_the_count(self) -> None:
+    def test_it_draws_new_components_and_targets_given_the_count(self) -> None:
         sampler = TaskSampler(MIXTURE, GRID_OF_6)
-        observed, source_of_chance = all_observed(400, 6), generator()
+        observed, rng = all_observed(400, 6), seeded_rng()
         seen: Counter[int] = Counter()
         for _ in range(40):
-            first = sampler.sample(observed, source_of_chance)
+            first = sampler.sample(observed, rng)
             present = int(first.masks.union[0].sum())
             if seen[present] == 1:
                 continue
             seen[present] += 1
-            second = sampler.resplit(first, observed, source_of_chance)
+            second = sampler.resplit(first, observed, rng)
             assert torch.equal(second.masks.union, first.masks.union)
             law = components_given(present)
             pairs = Counter(zip(first.components.tolist(), second.components.tolist(), strict=True))
@@ -604,7 +454,7 @@ class TestResplit:
 
     def test_a_joint_task_meets_conditional_ones(self) -> None:
         sampler, observed = preset("big"), all_observed(200)
-        draws = generator(3)
+        draws = seeded_rng(3)
         first = sampler.sample(observed, draws)
         assert first.masks.union.all()
         second = sampler.resplit(first, observed, draws)
@@ -619,8 +469,8 @@ class TestDomains:
         TaskComponent(name="x", weight=1, domain=domain) for domain in ("own", "orthogonal")
     )
 
-    def test_rows_of_one_batch_are_in_domains_of_their_own(self) -> None:
-        tasks = TaskSampler([self.own, self.elsewhere], GRID).sample(all_observed(40), generator())
+    def test_each_row_has_its_own_domain(self) -> None:
+        tasks = TaskSampler([self.own, self.elsewhere], GRID).sample(all_observed(40), seeded_rng())
         assert tasks.transforms is not None
         still = (tasks.transforms == torch.eye(L)).flatten(1).all(dim=1)
         assert torch.equal(still, tasks.components == 0)
@@ -628,30 +478,30 @@ class TestDomains:
         products = tasks.transforms @ tasks.transforms.mT
         torch.testing.assert_close(products, torch.eye(L).expand(40, L, L), rtol=0, atol=1e-5)
 
-    def test_without_such_a_component_nothing_is_drawn_for_them(self) -> None:
-        draws, same = generator(), generator()
+    def test_without_a_transformed_component_no_random_number_is_used(self) -> None:
+        draws, same = seeded_rng(), seeded_rng()
         tasks = TaskSampler([self.own], GRID).sample(all_observed(4), draws)
         assert tasks.transforms is None
         TaskSampler([self.elsewhere], GRID).sample(all_observed(4), same)
         assert not torch.equal(draws.get_state(), same.get_state())
 
-    def test_a_row_that_is_not_observed_whole_stays_in_its_own(self) -> None:
+    def test_an_incomplete_row_stays_in_the_domain_of_the_data(self) -> None:
         observed = all_observed(6)
         observed[:3, 2] = False
-        tasks = TaskSampler([self.elsewhere], GRID).sample(observed, generator())
+        tasks = TaskSampler([self.elsewhere], GRID).sample(observed, seeded_rng())
         assert tasks.transforms is not None
         still = (tasks.transforms == torch.eye(L)).flatten(1).all(dim=1)
         assert still.tolist() == [True] * 3 + [False] * 3
 
-    def test_another_split_stays_in_the_same_domain(self) -> None:
-        sampler, draws = TaskSampler([self.own, self.elsewhere], GRID), generator()
+    def test_a_resplit_stays_in_the_same_domain(self) -> None:
+        sampler, draws = TaskSampler([self.own, self.elsewhere], GRID), seeded_rng()
         first = sampler.sample(all_observed(20), draws)
         second = sampler.resplit(first, all_observed(20), draws)
         assert first.transforms is not None
         assert second.transforms is first.transforms
 
     def test_the_first_row_of_a_random_rotation_is_uniform_on_the_circle(self) -> None:
-        matrices = random_orthogonal(20_000, 2, generator())
+        matrices = random_orthogonal(20_000, 2, seeded_rng())
         angles = torch.atan2(matrices[:, 0, 1], matrices[:, 0, 0])
         counts = torch.histc(angles, 8, -math.pi, math.pi).tolist()
         assert_follows([int(count) for count in counts], [1 / 8] * 8)
