@@ -12,18 +12,13 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
-from biglearn_gan.config import Config, GeneratorConfig, NetworkConfig
-from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.config import GeneratorConfig, NetworkConfig
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.transformer import (
-    Attention,
-    Block,
-    rms_norm,
     twice_differentiable_attention,
 )
-from biglearn_gan.rng import Stream, make_rng
-from biglearn_gan.tasks.patches import gather_tokens, patchify
+from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 
 B, L, M, P, Z, N = 3, 13, 7, 5, 11, 2
@@ -106,7 +101,7 @@ def test_linear_output_is_the_inverse_hyperbolic_tangent_of_the_other(networks: 
     torch.testing.assert_close(unbounded.tanh(), bounded)
 
 
-def test_values_at_target_places_do_not_matter_and_those_at_sources_do(networks: Case) -> None:
+def test_source_values_matter_to_the_generator_and_target_values_do_not(networks: Case) -> None:
     tokens, target = networks.tokens, networks.is_target
     drawn = networks.generate(tokens)
     elsewhere = torch.where(target[..., None], torch.randn(B, M, P), tokens)
@@ -136,7 +131,7 @@ def test_noise_of_source_tokens_does_not_matter(networks: Case) -> None:
     assert torch.equal(networks.generate(networks.tokens), drawn)
 
 
-def test_roles_and_places_matter_to_both_networks(networks: Case) -> None:
+def test_roles_and_positions_matter_to_both_networks(networks: Case) -> None:
     drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
     tokens, positions = networks.tokens, networks.sequence.positions
     networks.change_sequence(positions=(positions + 1) % L)
@@ -146,7 +141,7 @@ def test_roles_and_places_matter_to_both_networks(networks: Case) -> None:
     assert (networks.score(tokens) != logits).all()
 
 
-def test_in_a_transformed_domain_a_token_stands_at_a_mixture_of_places(networks: Case) -> None:
+def test_in_a_transformed_domain_a_position_is_a_mixture_of_positions(networks: Case) -> None:
     """The identity is no transform, and a permutation of the tokens is one of their positions."""
     drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
     transforms = torch.eye(L)[networks.sequence.positions]
@@ -158,7 +153,7 @@ def test_in_a_transformed_domain_a_token_stands_at_a_mixture_of_places(networks:
     assert (networks.generate(networks.tokens) != drawn)[networks.is_target].all()
 
 
-def test_absent_tokens_change_nothing_to_the_bit(networks: Case) -> None:
+def test_absent_tokens_change_nothing_exactly(networks: Case) -> None:
     """Through ``TokenMasks.sequence`` and ``gather_tokens``, as in training."""
     drawn, logits = networks.generate(networks.tokens), networks.score(networks.tokens)
     absent = ~networks.masks.union
@@ -259,196 +254,4 @@ def parameters(network: nn.Module) -> list[Tensor]:
     return leaves(*network.parameters())
 
 
-def test_rms_norm_by_hand() -> None:
-    x = torch.tensor([[3.0, -4.0], [0.0, 1.0]])
-    mean_squares = torch.tensor([[12.5], [0.5]])
-    torch.testing.assert_close(rms_norm(x, eps=0.0), x / mean_squares.sqrt())
-
-
-def test_attention_against_the_formula(float64: None) -> None:
-    """Softmax of 1.5 / sqrt(head width) times products of unit-RMS queries and keys, by head."""
-    width, heads = 6, 2
-    attention = Attention(width, heads)
-    x = torch.randn(B, M, width)
-    query, key, value = (
-        x @ attention.query_key_value.weight.T + attention.query_key_value.bias
-    ).split(width, dim=-1)
-    mixed = []
-    for head in range(heads):
-        own = slice(head * 3, head * 3 + 3)
-        q = query[..., own] / (query[..., own].square().mean(-1, keepdim=True) + 1e-6).sqrt()
-        k = key[..., own] / (key[..., own].square().mean(-1, keepdim=True) + 1e-6).sqrt()
-        weights = (1.5 / math.sqrt(3) * q @ k.transpose(1, 2)).softmax(dim=-1)
-        mixed.append(weights @ value[..., own])
-    expected = torch.cat(mixed, dim=-1) @ attention.out.weight.T + attention.out.bias
-    torch.testing.assert_close(attention(x), expected)
-    with twice_differentiable_attention():
-        torch.testing.assert_close(attention(x), expected)
-
-
-def test_a_block_whose_modulation_is_zero_is_a_plain_block(float64: None) -> None:
-    plain, modulated = Block(8, 2), Block(8, 2, conditioning_dim=3)
-    plain.load_state_dict(modulated.state_dict(), strict=False)
-    x, conditioning = torch.randn(B, M, 8), torch.randn(B, 3)
-    assert (modulated(x, conditioning) != plain(x)).all()
-    assert modulated.modulation is not None
-    nn.init.zeros_(modulated.modulation.weight)
-    torch.testing.assert_close(modulated(x, conditioning), plain(x))
-
-
-def test_each_modulation_has_its_own_place(float64: None) -> None:
-    """scale, shift and gate of the attention, then those of the feed-forward layer."""
-    block = Block(2, 1, conditioning_dim=12)
-    assert block.modulation is not None
-    with torch.no_grad():
-        block.modulation.weight.copy_(torch.eye(12))
-    x, conditioning = torch.randn(1, M, 2), torch.randn(1, 12)
-    scale1, shift1, gate1, scale2, shift2, gate2 = conditioning.view(6, 2)
-    x1 = x + (1 + gate1) * block.attention(rms_norm(x) * (1 + scale1) + shift1)
-    expected = x1 + (1 + gate2) * block.feed_forward(rms_norm(x1) * (1 + scale2) + shift2)
-    torch.testing.assert_close(block(x, conditioning), expected)
-
-
-EMBEDDING = {
-    "embedding.position",
-    "embedding.role",
-    "embedding.value.weight",
-    "embedding.value.bias",
-}
-BLOCK = {
-    f"{layer}.{kind}"
-    for layer in (
-        "attention.query_key_value",
-        "attention.out",
-        "feed_forward.0",
-        "feed_forward.2",
-    )
-    for kind in ("weight", "bias")
-}
-
-
-@pytest.mark.parametrize(("generator_depth", "discriminator_depth"), [(3, 2), (2, 3)])
-@pytest.mark.parametrize("transfer", ["nothing", "trunk"])
-def test_init_from_generator_copies_what_it_says_and_nothing_else(
-    transfer: str, generator_depth: int, discriminator_depth: int
-) -> None:
-    generator = Generator(L, P, GENERATOR.model_copy(update={"depth": generator_depth}))
-    discriminator = Discriminator(
-        L, P, DISCRIMINATOR.model_copy(update={"depth": discriminator_depth})
-    )
-    for network in (generator, discriminator):  # no parameter is equal by its initialization
-        for parameter in network.parameters():
-            nn.init.normal_(parameter)
-    theirs = {name: value.clone() for name, value in generator.state_dict().items()}
-    before = {name: value.clone() for name, value in discriminator.state_dict().items()}
-    copied = {
-        "nothing": set(),
-        "trunk": EMBEDDING | {f"trunk.blocks.{block}.{name}" for block in (0, 1) for name in BLOCK},
-    }[transfer]
-
-    discriminator.init_from_generator(generator, transfer)
-
-    after = discriminator.state_dict()
-    assert after.keys() == before.keys()
-    for name, value in after.items():
-        assert torch.equal(value, theirs[name] if name in copied else before[name]), name
-    for parameter in discriminator.parameters():  # a copy, not the same memory
-        nn.init.zeros_(parameter)
-    assert all(torch.equal(value, theirs[name]) for name, value in generator.state_dict().items())
-
-
 # Ragged masks, through the model: rows that differ in their number of absent tokens.
-
-
-@pytest.fixture
-def ragged(oblong_config: Config) -> tuple[TokenMasks, Tensor]:
-    """Five images of 15 tokens with 15, 9, 9, 1 and 4 present tokens; (5, 15, 12) values."""
-    rng = torch.Generator().manual_seed(1)
-    order = torch.rand(5, 15, generator=rng).argsort(dim=1)
-    union = order < torch.tensor([15, 9, 9, 1, 4])[:, None]
-    target = order < torch.tensor([6, 9, 2, 1, 3])[:, None]
-    return TokenMasks(union & ~target, target), torch.randn(5, 15, 12, generator=rng)
-
-
-def test_a_ragged_batch_equals_one_image_at_a_time(
-    float64: None, oblong_config: Config, ragged: tuple[TokenMasks, Tensor]
-) -> None:
-    masks, tokens = ragged
-    tokens = tokens.double()
-    model = BigLearnGAN(oblong_config)
-    drawn = model.generate(tokens, masks, variations=2, seed=7)  # (5, 2, 15, 12)
-    assert drawn.dtype == torch.float64
-    for image in range(5):
-        own = TokenMasks(
-            masks.source[image : image + 1], masks.target[image : image + 1]
-        ).sequence()
-        present = tokens[image, own.positions[0]][None]
-        for variation in range(2):
-            numbers = make_rng(Stream.SAMPLE, 7, image, variation)
-            noise = model.generator.draw_noise(1, present.shape[1], numbers)
-            alone = model.generator(present, own, noise)
-            expected = tokens[image].clone()
-            expected[own.positions[0]] = alone[0].detach()
-            torch.testing.assert_close(drawn[image, variation], expected)
-
-
-def test_absent_tokens_change_nothing_of_what_the_model_generates(
-    oblong_config: Config, ragged: tuple[TokenMasks, Tensor]
-) -> None:
-    masks, tokens = ragged
-    model = BigLearnGAN(oblong_config)
-    drawn = model.generate(tokens, masks, seed=7)[:, 0]
-    absent = ~masks.union
-    disturbed = torch.where(absent[..., None], torch.full_like(tokens, math.nan), tokens)
-    again = model.generate(disturbed, masks, seed=7)[:, 0]
-    assert torch.equal(again[~absent], drawn[~absent])
-    assert torch.equal(drawn[absent], tokens[absent])
-
-
-def test_absent_pixels_change_nothing_of_a_completion(oblong_config: Config) -> None:
-    model = BigLearnGAN(oblong_config)
-    images = 2 * torch.rand(3, 3, 6, 10) - 1
-    hole, absent = torch.zeros(2, 3, 6, 10, dtype=torch.bool)
-    hole[0, :3, :3] = hole[1, 5] = hole[2, :, 4:6] = True
-    absent[0, 4:] = absent[1, 0, 9] = absent[2, 2:, :2] = True
-    completed = model.complete(images, hole, absent=absent, seed=3)[:, 0]
-    # All of a patch that absent touches is absent (unless the hole touches it, too).
-    whole_patches = patches_touching(absent) & ~patches_touching(hole)
-    assert whole_patches.flatten(1).sum(dim=1).tolist() == [20, 4, 8]
-    disturbed = torch.where(whole_patches[:, None], -images, images)
-    again = model.complete(disturbed, hole, absent=absent, seed=3)[:, 0]
-    inside = hole[:, None].expand_as(images)
-    assert torch.equal(again[inside], completed[inside])
-    assert torch.equal(again[~inside], disturbed[~inside])
-    given = model.complete(images, hole, seed=3)[:, 0]
-    assert (given[inside] != completed[inside]).all()  # while given pixels do matter
-
-
-def test_a_completion_does_not_depend_on_the_holes_beside_it(oblong_config: Config) -> None:
-    """Bit for bit, though rows with other numbers of absent tokens run in other chunks."""
-    rng = torch.Generator().manual_seed(2)
-    model = BigLearnGAN(oblong_config)
-    images = 2 * torch.rand(5, 3, 6, 10, generator=rng) - 1
-    hole = torch.rand(5, 6, 10, generator=rng) < 0.1
-    hole[:, 0, 0] = True
-    absent = torch.rand(5, 6, 10, generator=rng) < torch.tensor([0.0, 0.05, 0.1, 0.2, 0.5]).view(
-        5, 1, 1
-    )
-    completed = model.complete(images, hole, absent=absent, seed=3)
-    counts = (
-        patchify((patches_touching(absent) & ~patches_touching(hole))[:, None], 2).any(-1).sum(1)
-    )
-    assert sorted(counts.tolist()) == [0, 1, 3, 3, 9]
-    for image in range(5):
-        others = torch.arange(5) != image
-        alone = hole.clone(), absent.clone()
-        alone[0][others] = True
-        alone[1][others] = False
-        again = model.complete(images, alone[0], absent=alone[1], seed=3)
-        assert torch.equal(again[image], completed[image])
-
-
-def patches_touching(pixels: Tensor) -> Tensor:
-    """Every pixel of every 2 x 2 patch in which a pixel (B, H, W) is True."""
-    touched = nn.functional.max_pool2d(pixels.float(), 2)
-    return touched.repeat_interleave(2, -1).repeat_interleave(2, -2).bool()

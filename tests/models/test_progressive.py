@@ -31,7 +31,7 @@ def everything(rows: int) -> TokenMasks:
 
 @given(st.integers(1, L), st.sampled_from(ORDERS), st.integers(0, 1000))
 @PROPERTY
-def test_parts_cover_the_targets_once_and_see_all_before_them(
+def test_parts_cover_the_targets_once_given_all_earlier_ones(
     steps: int, order: str, seed: int
 ) -> None:
     draws = torch.rand(5, L, generator=torch.Generator().manual_seed(seed))
@@ -51,13 +51,13 @@ def test_parts_cover_the_targets_once_and_see_all_before_them(
     assert torch.equal(known, source | target)
 
 
-def test_raster_reads_row_by_row() -> None:
+def test_raster_order_is_row_by_row() -> None:
     parts = split_targets(everything(2), GRID, L, "raster", generators(2))
     for step, (_, part) in enumerate(parts):
         assert part.target.nonzero()[:, 1].tolist() == [step, step]
 
 
-def test_center_out_leaves_the_border_for_last() -> None:
+def test_center_out_draws_the_corners_last() -> None:
     (_, first), (_, last) = split_targets(everything(1), GRID, 2, "center-out", generators(1))
     inner = torch.zeros(GRID).bool()
     inner[1, 1:3] = True
@@ -137,7 +137,7 @@ class TestModel:
         assert not torch.isclose(many[:, :1], many[:, 1:])[hidden[:, 1:]].any()
 
 
-def test_pixels_are_drawn_in_steps_too(tiny_config: Callable[..., Config]) -> None:
+def test_whole_images_can_be_drawn_in_steps(tiny_config: Callable[..., Config]) -> None:
     model = BigLearnGAN(tiny_config()).eval()
     one, two = (model.sample(3, seed=1, steps=steps) for steps in (1, 2))
     assert one.shape == two.shape

@@ -1,0 +1,238 @@
+"""A checkpoint is saved and loaded exactly, also under old names; a broken one is one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+from oblong import ragged_holes, random_images
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from biglearn_gan.metrics.classifier import ImageClassifier
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.checkpoint import CheckpointError
+from biglearn_gan.tasks.token_masks import TokenSequence
+
+
+@pytest.fixture
+def folder(model: BigLearnGAN, tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint"
+    model.save_pretrained(path)
+    return path
+
+
+def test_a_saved_model_is_loaded_exactly(model: BigLearnGAN, folder: Path) -> None:
+    again = BigLearnGAN.from_pretrained(folder)
+    assert not again.training
+    assert again.config == model.config.portable()
+    state = again.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(again.sample(5, seed=3), model.sample(5, seed=3))
+    images, hole = random_images(5), ragged_holes(5)
+    ours, theirs = (m.complete(images, hole, variations=2, seed=3) for m in (model, again))
+    assert torch.equal(ours, theirs)
+    tokens = torch.randn(3, 7, 12)
+    sequence = TokenSequence(torch.arange(7).repeat(3, 1), torch.rand(3, 7) < 0.5)
+    logits = again.discriminator(tokens, sequence)
+    assert torch.equal(logits, model.discriminator(tokens, sequence))
+
+
+def test_an_older_checkpoint_is_loaded_exactly(model: BigLearnGAN, folder: Path) -> None:
+    """Its weights and the keys of its configuration have their old names."""
+    old_parts = {
+        ".mask_token": ".unknown",
+        "summary.fc1": "summary.rise",
+        "summary.fc2": "summary.fall",
+    }
+
+    def rename(weights: dict[str, Tensor]) -> None:
+        for new_part, old_part in old_parts.items():
+            for name in [name for name in weights if new_part in name]:
+                weights[name.replace(new_part, old_part)] = weights.pop(name)
+
+    def add_old_keys(values: dict[str, Any]) -> None:
+        values["tasks"]["kept_pixels"] = values["tasks"].pop("partial_patches")
+        values["loss"] |= {"communication_from": 0.0}
+        values["train"]["warm_start"] |= {"tasks": "conditional"}
+
+    change_weights(folder, rename)
+    change_config(folder, add_old_keys)
+    again = BigLearnGAN.from_pretrained(folder)
+    assert again.config == model.config.portable()
+    assert torch.equal(again.sample(5, seed=3), model.sample(5, seed=3))
+
+
+def test_the_folder_is_complete_and_has_no_path_of_this_machine(
+    model: BigLearnGAN, folder: Path
+) -> None:
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.safetensors", "config.json", "README.md"}
+    assert model.config.data.root == "/home/somebody/x"
+    for name in ("config.json", "README.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "somebody" not in text
+        assert str(folder) not in text
+    assert json.loads((folder / "config.json").read_text())["data"]["image_size"] == [6, 10]
+
+
+def test_an_unknown_loading_option_is_refused(model: BigLearnGAN, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'device'"):
+        BigLearnGAN.from_pretrained(tmp_path, device="cpu")  # type: ignore[call-arg]
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    change(values)
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+HEAD = "generator.head.bias"
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "missing weight": (
+        lambda folder: change_weights(folder, lambda weights: weights.pop(HEAD)),
+        ["model.safetensors", "Missing key", HEAD],
+    ),
+    "extra weight": (
+        lambda folder: change_weights(folder, lambda w: w.update(stranger=torch.zeros(3))),
+        ["model.safetensors", "Unexpected key", "stranger"],
+    ),
+    "weight of another shape": (
+        lambda folder: change_weights(folder, lambda w: w.update({HEAD: torch.zeros(13)})),
+        ["model.safetensors", HEAD, "13", "12"],
+    ),
+    "configuration of another size": (
+        lambda folder: change_config(folder, lambda c: c["model"].update(patch_size=1)),
+        ["model.safetensors", "do not fit config.json"],
+    ),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        ["holds no model.safetensors"],
+    ),
+    "weights that are text": (
+        lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs"),
+        ["model.safetensors", "is not a safetensors file"],
+    ),
+    "truncated weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes(
+            (folder / "model.safetensors").read_bytes()[:-97]
+        ),
+        ["model.safetensors", "is not a safetensors file"],
+    ),
+    "empty weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        ["model.safetensors", "is not a safetensors file"],
+    ),
+    "no configuration": (
+        lambda folder: (folder / "config.json").unlink(),
+        ["holds no config.json"],
+    ),
+    "configuration that is not JSON": (
+        lambda folder: (folder / "config.json").write_text('{"data": '),
+        ["config.json", "JSON"],
+    ),
+    "configuration that is not text": (
+        lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00{"),
+        ["config.json", "JSON"],
+    ),
+    "configuration that is a list": (
+        lambda folder: (folder / "config.json").write_text("[1, 2]"),
+        ["config.json"],
+    ),
+    "configuration that is empty": (
+        lambda folder: (folder / "config.json").write_text("{}"),
+        ["config.json", "data", "model", "train"],
+    ),
+    "unknown key": (
+        lambda folder: change_config(folder, lambda c: c["model"].update(color="red")),
+        ["config.json", "model.color", "unknown key"],
+    ),
+    "impossible combination": (
+        lambda folder: change_config(folder, lambda c: c["model"]["generator"].update(heads=3)),
+        ["config.json", "model.generator.heads", "3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("breakage", BROKEN)
+def test_a_broken_folder_is_one_sentence(folder: Path, breakage: str) -> None:
+    break_it, said = BROKEN[breakage]
+    break_it(folder)
+    with pytest.raises(CheckpointError) as caught:
+        BigLearnGAN.from_pretrained(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in [str(folder), *said]:
+        assert words in message
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "a/b/c"])
+def test_an_unknown_name_is_one_sentence_about_folders_and_the_hub(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError) as caught:
+        BigLearnGAN.from_pretrained(name)
+    message = str(caught.value)
+    assert repr(name) in message
+    assert "folder" in message
+    assert "hub" in message
+    assert "\n" not in message
+
+
+def test_an_absolute_path_is_not_looked_up_on_the_hub() -> None:
+    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; no model is next"):
+        BigLearnGAN.from_pretrained("/no/such/folder")
+
+
+def test_a_misspelled_folder_gets_a_list_of_the_models_next_to_it(
+    model: BigLearnGAN, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path / "cats")
+    ImageClassifier((8, 8), 1, 10).save_pretrained(tmp_path / "classifier_cats")
+    for name, content in {"broken": b"\xff", "dogs": b"{"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_bytes(content)
+    (tmp_path / "odd" / "config.json").mkdir(parents=True)
+    told = rf"does not exist; in {tmp_path} are broken, cats, dogs, odd$"
+    with pytest.raises(CheckpointError, match=told):
+        BigLearnGAN.from_pretrained(tmp_path / "cat")
+
+
+def test_push_to_hub_uploads_what_save_pretrained_writes(
+    model: BigLearnGAN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded: dict[str, int] = {}
+
+    class Hub:
+        def __init__(self, token: str | None = None):
+            pass
+
+        def create_repo(self, repo_id: str, **options: object) -> SimpleNamespace:
+            return SimpleNamespace(repo_id=repo_id)
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, **options: object) -> str:
+            assert repo_id == "somebody/digits"
+            uploaded.update({path.name: path.stat().st_size for path in folder_path.iterdir()})
+            return "done"
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    assert model.push_to_hub("somebody/digits") == "done"
+    assert uploaded.keys() == {"model.safetensors", "config.json", "README.md"}
+    assert all(uploaded.values())

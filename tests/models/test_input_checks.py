@@ -1,0 +1,119 @@
+"""Wrong images, masks and numbers are one sentence; unusual but valid ones are used."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oblong import HEIGHT, WIDTH, ragged_holes, random_images
+from torch import Tensor, nn
+
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+
+
+def test_weights_of_another_dtype_are_refused(model: BigLearnGAN) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    told = r"the model computes in torch\.float32, not torch\.float16: call \.to\(torch\.float32\)"
+    for part in (model, model.generator, model.discriminator):
+        part.half()
+        for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
+            with pytest.raises(ValueError, match=told):
+                call()
+        part.float()
+    assert len(model.sample(2)) == 2
+
+
+def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    expected = r"\(N, C, H, W\) = \(N, 3, 6, 10\)"
+    wrong: list[tuple[Tensor, Tensor]] = [
+        (images[:, :1], hole),
+        (nn.functional.pad(images, (0, 2)), nn.functional.pad(hole, (0, 2))),
+        (images.transpose(2, 3), hole.transpose(1, 2)),
+    ]
+    for some_images, some_hole in wrong:
+        with pytest.raises(ValueError, match=expected):
+            model.complete(some_images, some_hole)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        model.complete(images, hole, variations=0)
+    with pytest.raises(ValueError, match="the hole of image 1 is empty"):
+        model.complete(images, hole & torch.tensor([True, False])[:, None, None])
+    with pytest.raises(ValueError, match="seed must be at least 0, not -1"):
+        model.sample(1, seed=-1)
+
+
+def test_only_integers_are_numbers_of_images_and_steps(unchecked: None, model: BigLearnGAN) -> None:
+    for num in (2.5, "2", True, None):
+        with pytest.raises(ValueError, match="num must be an integer of at least 1, not "):
+            model.sample(num)  # type: ignore[arg-type]
+    for steps in (1.5, 2.0):
+        with pytest.raises(ValueError, match=f"steps must be 1 to 15, .* not {steps}"):
+            model.sample(1, steps=steps)  # type: ignore[arg-type]
+
+
+def test_integers_of_numpy_are_integers(unchecked: None, model: BigLearnGAN) -> None:
+    num, seed, steps = np.int64(2), np.int32(3), np.int64(4)
+    drawn = model.sample(num, seed=seed, steps=steps)  # type: ignore[arg-type]
+    assert torch.equal(drawn, model.sample(2, seed=3, steps=4))
+
+
+def test_masks_of_other_sizes_than_the_images_are_refused(
+    unchecked: None, model: BigLearnGAN
+) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    for wrong in (hole.repeat(2, 1, 1), hole[:, :4], hole.transpose(1, 2)):
+        with pytest.raises(ValueError, match="hole must have the shape"):
+            model.complete(images, wrong)
+        with pytest.raises(ValueError, match="absent must have the shape"):
+            model.complete(images, hole, absent=wrong)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"images": np.zeros((2, 3, 6, 10))}, "images must be a torch tensor .*not ndarray"),
+        ({"images": torch.zeros(2, 3, 6, 10).double()}, "images must be torch.float32 .*float64"),
+        (
+            {"images": torch.full((2, 3, 6, 10), 200.0)},
+            r"in \[-1, 1\], not in .*200",
+        ),
+        ({"images": torch.full((2, 3, 6, 10), math.nan)}, "images must be finite"),
+        ({"hole": torch.ones(2, 6, 10)}, "hole must be a boolean torch tensor.*float32"),
+        ({"hole": np.ones((2, 6, 10), bool)}, "hole must be a boolean torch tensor.*ndarray"),
+        ({"absent": torch.ones(2, 6, 10).byte()}, "absent must be a boolean torch tensor.*uint8"),
+    ],
+)
+def test_wrong_types_and_values_are_one_sentence(
+    model: BigLearnGAN, changed: dict[str, Any], told: str
+) -> None:
+    asked = {"images": random_images(2), "hole": ragged_holes(2)} | changed
+    with pytest.raises(ValueError, match=told):
+        model.complete(**asked)
+
+
+def test_values_inside_the_hole_are_not_checked(model: BigLearnGAN) -> None:
+    images, hole = random_images(2), ragged_holes(2)
+    nothing = images.masked_fill(hole[:, None], math.nan)
+    assert torch.equal(model.complete(nothing, hole), model.complete(images, hole))
+
+
+def test_zero_images_have_zero_completions(model: BigLearnGAN) -> None:
+    images, hole = random_images(0), torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+    assert model.complete(images, hole, variations=2).shape == (0, 2, 3, HEIGHT, WIDTH)
+
+
+def test_one_mask_is_used_for_all_images(model: BigLearnGAN) -> None:
+    images, hole = random_images(3), ragged_holes(1)
+    expected = model.complete(images, hole.repeat(3, 1, 1), absent=~hole.repeat(3, 1, 1))
+    for one in (hole[0], hole, hole[None], hole.repeat(3, 1, 1)[:, None]):
+        assert torch.equal(model.complete(images, one, absent=~one), expected)
+
+
+def test_images_in_0_to_1_cause_a_warning(model: BigLearnGAN) -> None:
+    images, hole = random_images(3), ragged_holes(3)
+    with pytest.warns(UserWarning, match=r"no known pixel is below 0: .* 2 \* x - 1"):
+        model.complete((images + 1) / 2, hole)
