@@ -56,7 +56,7 @@ MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
 class Outcome:
     """How :func:`fit` ended; when ``interrupted``, the same call goes on from here.
 
-    ``summary`` is that of the diagnostics, on what was trained by this call, from ``images_before`` on.
+    ``summary`` is that of the diagnostics, of the images from ``images_before`` on.
     """
 
     images_before: int

@@ -180,7 +180,7 @@ class RunFolder:
             (folder / "evaluation.json").write_text(json.dumps(reason, indent=2) + "\n")
 
     def best_score(self, fingerprint: str) -> float | None:
-        """The best state's score by this fingerprint; None where there is none (or it cannot be read)."""
+        """The best state's score if its fingerprint is this one, else None."""
         try:
             reason = json.loads((self.best / "evaluation.json").read_text())
             return float(reason["score"]) if reason["fingerprint"] == fingerprint else None

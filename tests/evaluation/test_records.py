@@ -119,7 +119,7 @@ def test_other_fields_types_and_names_are_rejected(
     rows = json.loads(file.read_text())
     change(rows[0])
     file.write_text(json.dumps(rows))
-    with pytest.raises(UsageError, match="holds no records: give a metrics.json that `evaluate`"):
+    with pytest.raises(UsageError, match=r"holds no records: give a metrics.json that `evaluate`"):
         read_records(file)
 
 

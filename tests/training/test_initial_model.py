@@ -239,7 +239,9 @@ def test_a_card_says_where_the_run_started_but_not_on_which_machine(
     ):
         config = tiny_config({"train.initial_model": name} | NO_WARM_START).portable()
         assert config.train.initial_model == told
-        assert f"| images seen | 7, after starting from `{told}`" in card_text(config, images_seen=7)
+        assert f"| images seen | 7, after starting from `{told}`" in card_text(
+            config, images_seen=7
+        )
 
 
 def test_such_a_run_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
