@@ -1,3 +1,1 @@
-"""The protocol: tasks put to a model or to saved samples, what is measured of them, and the
-records it leaves.
-"""
+"""The evaluation protocol: its tasks, its numbers, their records and tables."""

@@ -18,7 +18,7 @@ from biglearn_gan.evaluation.task import (
     make_sourceless_task,
     make_task,
 )
-from biglearn_gan.metrics.classifier import FEATURES, ClassifierError, ImageClassifier
+from biglearn_gan.metrics.classifier import FEATURE_DIM, ClassifierError, ImageClassifier
 from biglearn_gan.metrics.completion_metrics import diversity, entropy
 from biglearn_gan.metrics.features import ClassifierFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
@@ -72,11 +72,11 @@ class TrainingEvaluation:
     ):
         data = train_data if held_out is None else held_out
         for dataset in (train_data, data):
-            classifier.check_images_of(dataset)
-        if min(len(train_data), len(data)) < FEATURES:
+            classifier.check_dataset(dataset)
+        if min(len(train_data), len(data)) < FEATURE_DIM:
             raise ClassifierError(
                 f"{min(len(train_data), len(data))} images of {data.name} are too few for "
-                f"{FEATURES} features"
+                f"{FEATURE_DIM} features"
             )
         self._classifier = classifier
         self._features = ClassifierFeatures(classifier)
@@ -101,7 +101,7 @@ class TrainingEvaluation:
         This changes neither the model nor any global state.
         """
         joint = self._draw(model, self._joint, 1)[:, 0]
-        labels = self._classifier.read(joint)
+        labels = self._classifier.predict(joint)
         numbers = {
             "evaluation/joint_distance": self._distance(self._features(joint)),
             "evaluation/entropy": entropy(labels, self._classifier.num_classes),
@@ -112,7 +112,7 @@ class TrainingEvaluation:
         numbers["evaluation/completion_distance"] = self._distance(self._features(first))
         numbers["evaluation/diversity"] = float(diversity(completions, task.hole).mean())
         if task.labels is not None:
-            correct = self._classifier.read(first) == task.labels
+            correct = self._classifier.predict(first) == task.labels
             numbers["evaluation/agreement"] = float(correct.double().mean())
         return numbers
 
@@ -131,7 +131,7 @@ class TrainingEvaluation:
         return ModelSamples(model, task, self._seed).read(0, len(task), variations)
 
     def _distance(self, features: Float[Tensor, "N D"]) -> float:
-        statistics = GaussianStatistics(FEATURES)
+        statistics = GaussianStatistics(FEATURE_DIM)
         statistics.update(features)
         return frechet_distance(statistics, self._reference)
 

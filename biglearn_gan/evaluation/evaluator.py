@@ -126,7 +126,7 @@ class Evaluator:
         )
         self.report.records.append(record)
         if self._labels is not None and self._classifier is not None:
-            correct = (self._classifier.read(self._originals) == self._labels).double()
+            correct = (self._classifier.predict(self._originals) == self._labels).double()
             self.report.records.append(
                 self._recorder.mean(
                     "agreement", "classifier", REAL, correct, len(correct), subject=REAL
@@ -139,7 +139,7 @@ class Evaluator:
         for _, images in self._read_first(task, samples):
             feature_parts.append(self._features(images))
             if self._classifier is not None:
-                label_parts.append(self._classifier.read(images))
+                label_parts.append(self._classifier.predict(images))
         features, count = torch.cat(feature_parts), min(len(self._originals), len(task))
         comparable, recorder, records = features[:count], self._recorder, self.report.records
         records.append(recorder.distance(task.name, comparable, self._reference, self._floor))
@@ -253,7 +253,7 @@ class Evaluator:
             seconds += time.perf_counter() - started
             features.append(self._features(images[:, 0]))
             if self._classifier is not None and task.labels is not None:
-                labels.append(self._classifier.read(images.flatten(0, 1)).view(-1, variations))
+                labels.append(self._classifier.predict(images.flatten(0, 1)).view(-1, variations))
             if variations > 1:
                 diversities.append(diversity(images, part.hole))
             changes.append(changed_fraction(images, part.images, part.known))
@@ -282,7 +282,7 @@ class Evaluator:
                 self._recorder.distance(task.name, features, self._reference, self._floor, subject)
             )
             if task.labels is not None and self._classifier is not None:
-                correct = (self._classifier.read(images) == task.labels).double()
+                correct = (self._classifier.predict(images) == task.labels).double()
                 record = self._recorder.mean(
                     "agreement", "classifier", task.name, correct, len(correct), ceiling=ceiling
                 )
@@ -300,7 +300,7 @@ class Evaluator:
         for start in range(0, sources, BATCH_ROWS):
             stop = min(start + BATCH_ROWS, sources)
             images = samples.read(start, stop, draws).flatten(0, 1)
-            labels.append(self._classifier.read(images).view(-1, draws))
+            labels.append(self._classifier.predict(images).view(-1, draws))
             self._settings.progress(f"{task.name} labels", stop, sources)
         shares = histograms(torch.cat(labels), self._classifier.num_classes)
         rng = make_rng(Stream.HISTOGRAMS, self._settings.seed)

@@ -210,7 +210,7 @@ def _check_images(
     for classifier in (metric_models.classifier, metric_models.masked_classifier):
         for data in (train_data, test_data):
             if classifier is not None:
-                classifier.check_images_of(data)
+                classifier.check_dataset(data)
     dimensions = metric_models.features.dimensions
     fewest = min(count, len(train_data))
     if fewest < dimensions and not allow_few:

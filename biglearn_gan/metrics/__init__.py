@@ -1,3 +1,1 @@
-"""Metrics of images, which know no model: distances, neighbors, labels, and the classifiers they
-are taken with.
-"""
+"""Metrics of images, and the networks that they need; nothing here knows a generative model."""

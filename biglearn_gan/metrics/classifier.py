@@ -1,11 +1,11 @@
-"""A small convolutional classifier: its labels say what an image shows, its features how far two
-sets of images are apart.
+"""A small convolutional classifier that measures images.
 
-It is trained on a data set's own training split (``classifier_training.py``) and kept as a folder
-of ``model.safetensors``, ``config.json`` and a card ``README.md``:
+Its labels say what an image shows, and its features how far two sets of images are apart. It is
+trained on the training split of a data set, see ``classifier_training.py``. Its folder holds
+``model.safetensors``, ``config.json`` and the card ``README.md``:
 
     classifier = ImageClassifier.from_pretrained("checkpoints/classifier_digits")
-    labels = classifier.read(images)  # of uint8 (N, C, H, W)
+    labels = classifier.predict(images)  # of uint8 (N, C, H, W)
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
 from biglearn_gan.models.checkpoint import CONFIG_NAME, CheckpointError, load_checkpoint
 
-FEATURES = 64
-"""Numbers in one image's feature vector."""
+FEATURE_DIM = 64
+"""Length of a feature vector."""
 
 INFERENCE_ROWS = 500
-"""Images in one pass without gradients, which bounds its memory."""
+"""Images per pass without gradients, to bound its memory."""
 
 
 class ClassifierError(UserError, ValueError):
-    """A classifier that cannot be trained, loaded or used on these images, in one sentence."""
+    """A classifier cannot be trained, loaded, or used on these images."""
 
 
-Kind = TypeVar("Kind", bound="PretrainedClassifier")
+ClassifierT = TypeVar("ClassifierT", bound="PretrainedClassifier")
 
 
 class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
-    """What every classifier here knows of its images, and how it is loaded.
+    """A network for images of one size, and how it is loaded.
 
     Args:
         image_size: (height, width) in pixels, each at least 4.
@@ -57,22 +57,22 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         self.num_classes = num_classes
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # theirs takes any keyword, unread
-        cls: type[Kind],
+    def from_pretrained(  # type: ignore[override]  # the mixin takes any keyword
+        cls: type[ClassifierT],
         pretrained_model_name_or_path: str | Path,
         *,
         revision: str | None = None,
         token: str | bool | None = None,
-    ) -> Kind:
+    ) -> ClassifierT:
         """Load a folder written by :func:`save_classifier`, or a hub name, in evaluation mode.
 
         Args:
             pretrained_model_name_or_path: folder, or ``owner/name`` on the Hugging Face hub.
             revision: branch, tag or commit there.
-            token: of a user who may read it; True for the one that is stored here.
+            token: access token of the hub; True for the stored one.
 
         Raises:
-            ClassifierError: nothing is there, or its files are broken or do not fit each other.
+            ClassifierError: there is no classifier, or its files are broken or do not fit.
         """
         name = str(pretrained_model_name_or_path)
         try:
@@ -96,21 +96,21 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
-    def check_images_of(self, dataset: ImageDataset) -> None:
-        """Raise ClassifierError unless the data set's images and classes are those it reads."""
+    def check_dataset(self, dataset: ImageDataset) -> None:
+        """Raise ClassifierError unless the classifier fits the images and classes of a data set."""
         ours = (self.channels, *self.image_size)
         theirs = (dataset.channels, *dataset.image_size)
         if ours != theirs:
             raise ClassifierError(
-                f"the classifier reads images of (channels, height, width) {ours}, "
+                f"the classifier is for images of (channels, height, width) {ours}, "
                 f"but those of {dataset.name} are {theirs}"
             )
         if dataset.labels is not None and dataset.num_classes != self.num_classes:
             raise ClassifierError(
-                f"the classifier knows {self.num_classes} classes, "
+                f"the classifier has {self.num_classes} classes, "
                 f"but {dataset.name} has {dataset.num_classes}"
             )
 
@@ -118,9 +118,9 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
 class ImageClassifier(PretrainedClassifier):
     """Convolutions, then 64 features, then one linear layer.
 
-    The features leave an affine-free batch normalization without a nonlinearity behind it, so each
-    has about mean 0 and variance 1 on the training images: images without any variation are at a
-    Fréchet distance of 64 or more, whichever classifier measures it.
+    The features are the output of a batch normalization without affine parameters. Each has a mean
+    of about 0 and a variance of about 1 on the training images, so images without any variation
+    have a Fréchet distance of at least about 64, whatever the classifier.
 
     Args:
         image_size: (height, width) in pixels, each at least 4.
@@ -131,22 +131,22 @@ class ImageClassifier(PretrainedClassifier):
 
     def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 8):
         super().__init__(image_size, channels, num_classes)
-        layers, outputs = convolutions(image_size, channels, width)
+        layers, outputs = make_convolutions(image_size, channels, width)
         self.trunk = nn.Sequential(*layers, nn.Flatten())
-        self.project = nn.Linear(outputs, FEATURES)
-        self.normalize = nn.BatchNorm1d(FEATURES, affine=False)
-        self.head = nn.Linear(FEATURES, num_classes)
+        self.project = nn.Linear(outputs, FEATURE_DIM)
+        self.normalize = nn.BatchNorm1d(FEATURE_DIM, affine=False)
+        self.head = nn.Linear(FEATURE_DIM, num_classes)
 
     def features(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N 64"]:
-        """What the last layer reads, for images in [-1, 1]."""
+        """Input of the last layer, for images in [-1, 1]."""
         return self.normalize(self.project(self.trunk(images)))
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N classes"]:
-        """Logits of the labels, for images in [-1, 1]."""
+        """Logits of the classes, for images in [-1, 1]."""
         return self.head(self.features(images))
 
     @torch.inference_mode()
-    def read(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
+    def predict(self, images: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, " N"]:
         """The most probable label of each image, on the CPU; N at least 1."""
         parts = [
             self(to_signed_float(part).to(self.device)).argmax(dim=1).cpu()
@@ -156,26 +156,26 @@ class ImageClassifier(PretrainedClassifier):
 
 
 def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:
-    """Share of the data set's images whose label the classifier reads, in [0, 1].
+    """Share of the images of a data set whose label the classifier predicts, in [0, 1].
 
     Raises:
-        ClassifierError: the data have no labels, or other images or classes than the classifier.
+        ClassifierError: the data have no labels, or the classifier does not fit them.
     """
-    classifier.check_images_of(dataset)
+    classifier.check_dataset(dataset)
     if dataset.labels is None:
         raise ClassifierError(f"{dataset.name} has no labels to compare with")
-    right = 0
+    correct = 0
     for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
-        read = classifier.read(dataset.images_uint8(indices))
-        right += int((read == dataset.labels[indices].cpu()).sum())
-    return right / len(dataset)
+        labels = classifier.predict(dataset.images_uint8(indices))
+        correct += int((labels == dataset.labels[indices].cpu()).sum())
+    return correct / len(dataset)
 
 
 def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: str) -> None:
     """Write ``model.safetensors``, ``config.json`` and ``README.md`` (the card) into a folder.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,12 +186,12 @@ def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: 
             os.replace(file, folder / file.name)
 
 
-def convolutions(
+def make_convolutions(
     image_size: Sequence[int], channels: int, width: int
 ) -> tuple[list[nn.Module], int]:
-    """Layers that halve images down to less than 8 pixels, and the numbers that leave them.
+    """Layers that halve images to fewer than 8 pixels, and the length of their flat output.
 
-    The first has ``width`` channels, each later one twice as many.
+    The first layer has ``width`` channels, each later one twice as many.
     """
     rows, columns = image_size
     layers = [_convolution(channels, width), _convolution(width, 2 * width)]
@@ -203,7 +203,7 @@ def convolutions(
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Module:
-    """3 x 3 weights, batch normalization and a rectifier; the size stays."""
+    """A 3 x 3 convolution that keeps the size, batch normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
     )

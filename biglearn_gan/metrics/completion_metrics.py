@@ -1,7 +1,7 @@
-"""What the labels of completions say: do they follow their source, and are they diverse enough?
+"""Metrics of completions: labels, diversity and changed pixels.
 
-``p`` is p(y | x_S) of the masked classifier. Completions from the true conditional carry the true
-label with probability E[p_y], and their label histogram is p up to sampling.
+``p`` is p(y | x_S) of the masked classifier. Completions from the true conditional have the true
+label with probability E[p(y_true | x_S)], and their label histogram is p up to sampling error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.metrics.frechet import jackknife_error
 
 PERFECT_REPEATS = 16
-"""Histograms of perfect draws that are simulated for each row."""
+"""Simulated histograms of perfect draws per row."""
 
 
 def histograms(labels: Int64[Tensor, "N K"], num_classes: int) -> Float64[Tensor, "N classes"]:
-    """Share of each label among a row's K."""
+    """Share of each label among the K labels of a row."""
     counts = torch.zeros(len(labels), num_classes, dtype=torch.float64)
     counts.scatter_add_(1, labels, torch.ones_like(labels, dtype=torch.float64))
     return counts / labels.shape[1]
@@ -27,7 +27,7 @@ def histograms(labels: Int64[Tensor, "N K"], num_classes: int) -> Float64[Tensor
 def total_variation(
     first: Float64[Tensor, "N classes"], second: Float64[Tensor, "N classes"]
 ) -> Float64[Tensor, " N"]:
-    """½ Σ |p - q|, in [0, 1], row by row."""
+    """½ Σ |p - q| of each row, in [0, 1]."""
     return 0.5 * (first - second).abs().sum(dim=1)
 
 
@@ -45,17 +45,17 @@ def total_variation_of_perfect_draws(
 
 
 def entropy(labels: Int64[Tensor, " N"], num_classes: int) -> float:
-    """Entropy of the label histogram in nats, at most ln(num_classes)."""
+    """Entropy of the label histogram in nats, from 0 to ln(num_classes)."""
     shares = histograms(labels[None], num_classes)[0]
     return max(0.0, float(-torch.special.xlogy(shares, shares).sum()))
 
 
 def entropy_error(labels: Int64[Tensor, " N"], num_classes: int, groups: int) -> float | None:
-    """Standard error of :func:`entropy`, by leaving out one of ``groups`` parts after another."""
+    """Jackknife error of :func:`entropy` over ``groups`` parts; None if there are fewer labels."""
     if len(labels) < groups:
         return None
     parts = labels.tensor_split(groups)
-    rests = [torch.cat([*parts[:left], *parts[left + 1 :]]) for left in range(groups)]
+    rests = [torch.cat([*parts[:i], *parts[i + 1 :]]) for i in range(groups)]
     return jackknife_error(
         torch.tensor([entropy(rest, num_classes) for rest in rests], dtype=torch.float64)
     )
@@ -64,7 +64,7 @@ def entropy_error(labels: Int64[Tensor, " N"], num_classes: int, groups: int) ->
 def diversity(
     images: UInt8[Tensor, "N K C H W"], hole: Bool[Tensor, "N H W"]
 ) -> Float[Tensor, " N"]:
-    """Standard deviation over K (unbiased) in units of [-1, 1], averaged over the hole's pixels."""
+    """Unbiased standard deviation over K for pixels in [-1, 1], averaged over each hole."""
     deviation = to_signed_float(images).double().std(dim=1).mean(dim=1)  # (N, H, W)
     return (deviation * hole).sum(dim=(1, 2)) / hole.sum(dim=(1, 2))
 
@@ -72,10 +72,10 @@ def diversity(
 def changed_fraction(
     images: UInt8[Tensor, "N K C H W"],
     originals: UInt8[Tensor, "N C H W"],
-    observed: Bool[Tensor, "N H W"],
+    known: Bool[Tensor, "N H W"],
 ) -> Float[Tensor, " N"]:
-    """Share of the observed pixels that differ from the original; 0 where nothing is observed."""
-    known = observed[:, None]  # (N, 1, H, W)
-    differs = (images != originals[:, None]).any(dim=2) & known  # (N, K, H, W)
-    total = known.sum(dim=(1, 2, 3)).clamp_min(1) * images.shape[1]
+    """Share of the known pixels that differ from the original; 0 if there are none."""
+    mask = known[:, None]  # (N, 1, H, W)
+    differs = (images != originals[:, None]).any(dim=2) & mask  # (N, K, H, W)
+    total = mask.sum(dim=(1, 2, 3)).clamp_min(1) * images.shape[1]
     return differs.sum(dim=(1, 2, 3)).double() / total

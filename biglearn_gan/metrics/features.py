@@ -1,7 +1,8 @@
-"""What distances are taken in: a network's features of 8-bit images.
+"""Features of 8-bit images, in which distances are measured.
 
-Anything with the attributes of :class:`Features` will do. Ours are the data set's own small
-classifier, and pytorch-fid's Inception network for comparison with the literature.
+Any object with the attributes of :class:`Features` can be used. This module has the features of the
+data set's own small classifier, and those of pytorch-fid's Inception network, which the literature
+uses.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from torch import Tensor, nn
 
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
-from biglearn_gan.metrics.classifier import FEATURES, INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.metrics.classifier import FEATURE_DIM, INFERENCE_ROWS, ImageClassifier
 
 INCEPTION_ROWS = 50
-"""Images in one pass, pytorch-fid's default."""
+"""Images per pass, as in pytorch-fid."""
 
 INCEPTION_DIMENSIONS = (64, 192, 768, 2048)
 
 
 class FeaturesError(UserError):
-    """Features whose network cannot be had or gives none, in one sentence."""
+    """A network of features cannot be loaded, or its features are not finite."""
 
 
 @runtime_checkable
@@ -36,9 +37,9 @@ class Features(Protocol):
     """A function from images to vectors.
 
     Attributes:
-        name: goes into the names of metrics.
+        name: part of the names of metrics.
         dimensions: D, the length of a vector.
-        fingerprint: tells these features from others of the same name.
+        fingerprint: differs between networks of the same name.
     """
 
     @property
@@ -51,10 +52,10 @@ class Features(Protocol):
     def fingerprint(self) -> str: ...
 
     def __call__(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Vectors on the CPU; each depends on its image alone, up to rounding.
+        """Vectors on the CPU; each depends on its image only, up to rounding.
 
         Raises:
-            FeaturesError: a number in them is not finite.
+            FeaturesError: a number is not finite.
         """
 
 
@@ -62,7 +63,7 @@ class ClassifierFeatures:
     """The 64 features of an :class:`ImageClassifier`."""
 
     name = "classifier"
-    dimensions = FEATURES
+    dimensions = FEATURE_DIM
 
     def __init__(self, classifier: ImageClassifier):
         self.classifier = classifier.eval()
@@ -78,17 +79,16 @@ class ClassifierFeatures:
 
 
 class InceptionFeatures:
-    """pytorch-fid's InceptionV3, with its own resizing and weights; gray is repeated to RGB.
+    """pytorch-fid's InceptionV3 with its resizing and weights; gray images are repeated to RGB.
 
     Args:
-        weights: a file with pytorch-fid's weights; None for its usual URL, or the copy that
-            torch.hub keeps of it.
-        dimensions: 64, 192, 768 or 2048: the block of which spatial means are taken.
+        weights: a file with pytorch-fid's weights; None for its usual URL, which torch.hub caches.
+        dimensions: 64, 192, 768 or 2048; selects the block whose spatial mean is returned.
         device: where the network runs.
 
     Raises:
-        FeaturesError: the weights cannot be had, or are those of another network; or no block has
-            so many dimensions.
+        FeaturesError: the weights cannot be loaded or are those of another network, or no block
+            has this number of dimensions.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class InceptionFeatures:
         except (RuntimeError, TypeError, AttributeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise FeaturesError(
-                f"{origin}: holds no weights of pytorch-fid's network ({reason})"
+                f"{origin} does not hold the weights of pytorch-fid's network ({reason})"
             ) from None
         self._network = network.to(self._device).eval()
         self.fingerprint = fingerprint(network)
@@ -143,7 +143,7 @@ def _finite(features: Float[Tensor, "N D"], network: str) -> Float[Tensor, "N D"
 
 
 def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
-    """What is there and where it comes from; nothing is unpickled but plain values and tensors."""
+    """The weights and their origin; only tensors and plain values are unpickled."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         if file is not None:
@@ -154,11 +154,11 @@ def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
             )
     except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:200]
-        if isinstance(error, UnpicklingError):  # torch advises to unpickle it all
-            reason = "it is no file of tensors alone"
+        if isinstance(error, UnpicklingError):  # torch advises to unpickle everything
+            reason = "it holds more than tensors"
         raise FeaturesError(
-            f"the weights of the Inception network cannot be had from "
-            f"{cached if file is None else file} ({reason}); give a file with --inception-weights, "
-            f"or fetch {url} to {cached}"
+            f"the weights of the Inception network cannot be loaded from "
+            f"{cached if file is None else file} ({reason}): give a file with --inception-weights, "
+            f"or download {url} to {cached}"
         ) from None
     return state, str(file or cached)

@@ -1,7 +1,6 @@
-"""The Fréchet distance between two sets of features, from moments that are gathered as a stream.
+"""The Fréchet distance between two sets of feature vectors, from streamed moments.
 
-Everything is computed in float64 on the CPU. The features themselves come from elsewhere
-(``features.py``), so this file knows vectors only.
+Everything is computed in float64 on the CPU. ``features.py`` turns images into vectors.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from torch import Tensor
 
 
 class GaussianStatistics:
-    """Count, mean and covariance of the feature vectors seen so far, in D² numbers of memory.
+    """Count, mean and covariance of the feature vectors seen so far; memory grows with D² only.
 
     Attributes:
         count: number of vectors, an integer.
         mean: (D,) float64.
-        scatter: (D, D) float64, the sum of outer products of the centered vectors.
+        scatter: (D, D) float64, sum of the outer products of the centered vectors.
     """
 
     def __init__(self, dimensions: int):
-        """Start with no vectors, of ``dimensions`` numbers each; ValueError below 1."""
+        """Start with no vectors of length ``dimensions``; ValueError below 1."""
         if dimensions < 1:
             raise ValueError(f"features need at least one dimension, not {dimensions}")
         self.count = 0
@@ -43,10 +42,10 @@ class GaussianStatistics:
         return self.scatter / (self.count - 1)
 
     def update(self, features: Float[Tensor, "N D"]) -> None:
-        """Add N vectors (N may be 0).
+        """Add N vectors; N may be 0.
 
         Raises:
-            ValueError: the vectors have another length, or a number in them is not finite.
+            ValueError: the vectors have another length, or a number is not finite.
         """
         if features.ndim != 2 or features.shape[1] != self.dimensions:
             raise ValueError(
@@ -56,13 +55,13 @@ class GaussianStatistics:
             return
         features = features.detach().to("cpu", torch.float64)
         if not features.isfinite().all():
-            raise ValueError("the features hold numbers that are not finite")
+            raise ValueError("a feature is not finite")
         mean = features.mean(dim=0)
         centered = features - mean
         self._combine(len(features), mean, centered.T @ centered)
 
     def merge(self, other: GaussianStatistics) -> None:
-        """Add everything that ``other`` has seen; ValueError if its vectors have another length."""
+        """Add the vectors of ``other``; ValueError if they have another length."""
         if other.dimensions != self.dimensions:
             raise ValueError(
                 f"statistics of {other.dimensions} dimensions cannot be merged into "
@@ -88,14 +87,14 @@ def frechet_distance(
 ) -> float:
     """The squared Fréchet (2-Wasserstein) distance between the Gaussians of two feature sets.
 
-    ``|m_a - m_b|² + tr(S_a + S_b - 2 (S_a S_b)^½)`` (Dowson & Landau 1982, eq. 4; as a score of
-    generated images Heusel et al. 2017, eq. 6). With factors ``S = F Fᵀ`` the eigenvalues of
-    ``S_a S_b`` are those of the symmetric ``F_aᵀ S_b F_a`` and the squared singular values of
-    ``F_aᵀ F_b``, so the trace of the root is real, symmetric in a and b, and needs no matrix root.
+    ``|m_a - m_b|² + tr(S_a + S_b - 2 (S_a S_b)^½)`` (Dowson & Landau 1982, eq. 4; for generated
+    images Heusel et al. 2017, eq. 6). With factors ``S = F Fᵀ``, the eigenvalues of ``S_a S_b`` are
+    those of the symmetric ``F_aᵀ S_b F_a`` and the squared singular values of ``F_aᵀ F_b``. The
+    trace of the root is therefore real and symmetric in a and b, and needs no matrix root.
 
     Raises:
-        ValueError: different dimensions, or fewer vectors than dimensions on either side (the
-            covariance is then singular and the distance mostly bias), unless ``allow_few``.
+        ValueError: the dimensions differ, or either side has fewer vectors than dimensions and
+            not ``allow_few`` (its covariance is then singular, and the distance mostly bias).
     """
     if a.dimensions != b.dimensions:
         raise ValueError(
@@ -119,10 +118,10 @@ def frechet_distance_with_error(
     *,
     allow_few: bool = False,
 ) -> tuple[float, float | None]:
-    """The distance of all groups together to a reference, and its standard error.
+    """The distance of the union of all groups to a reference, and its standard error.
 
-    The error (:func:`jackknife_error`) says nothing of the reference's own, and is None where
-    leaving a group out leaves fewer vectors than dimensions.
+    The error is that of :func:`jackknife_error`, with the reference held fixed. It is None if the
+    groups without one have fewer vectors than dimensions.
 
     Raises:
         ValueError: as :func:`frechet_distance`.
@@ -132,26 +131,26 @@ def frechet_distance_with_error(
     smallest = whole.count - max(group.count for group in groups)
     if len(groups) < 2 or smallest < whole.dimensions:
         return value, None
-    without = torch.tensor(
+    values = torch.tensor(
         [
             frechet_distance(
-                _merged([*groups[:left], *groups[left + 1 :]]), reference, allow_few=allow_few
+                _merged([*groups[:i], *groups[i + 1 :]]), reference, allow_few=allow_few
             )
-            for left in range(len(groups))
+            for i in range(len(groups))
         ],
         dtype=torch.float64,
     )
-    return value, jackknife_error(without)
+    return value, jackknife_error(values)
 
 
-def jackknife_error(without: Float[Tensor, " G"]) -> float:
-    """The standard error of a statistic, from its values with each of G equal groups left out.
+def jackknife_error(values: Float[Tensor, " G"]) -> float:
+    """The standard error of a statistic, from its G values without one of G equal groups each.
 
     ``√((G - 1) / G · Σ (θ_g - mean)²)`` (Efron & Tibshirani 1993, *An Introduction to the
-    Bootstrap*, eq. 11.5, with groups in place of observations).
+    Bootstrap*, eq. 11.5, with groups instead of observations).
     """
-    groups = len(without)
-    return float(((without - without.mean()).square().sum() * (groups - 1) / groups).sqrt())
+    groups = len(values)
+    return float(((values - values.mean()).square().sum() * (groups - 1) / groups).sqrt())
 
 
 def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:
@@ -164,9 +163,9 @@ def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:
 def _trace_of_root(a: Float[Tensor, "D D"], b: Float[Tensor, "D D"]) -> Float[Tensor, ""]:
     """The sum of the square roots of the eigenvalues of ``a b``.
 
-    Eigenvalues by way of Cholesky's factor are the faster way. Where a covariance has no full rank
-    they would be zeros with rounding errors, whose roots are large, so singular values are taken,
-    of factors that are as narrow as the ranks.
+    Eigenvalues from a Cholesky factor are faster. If a covariance does not have full rank, some of
+    them are zeros with rounding errors, whose roots are large. Singular values are taken instead,
+    of factors with as many columns as the ranks.
     """
     factor = _cholesky(a)
     if factor is None or _cholesky(b) is None:
@@ -175,7 +174,7 @@ def _trace_of_root(a: Float[Tensor, "D D"], b: Float[Tensor, "D D"]) -> Float[Te
 
 
 def _cholesky(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"] | None:
-    """Lower triangular F with F Fᵀ = covariance, or None where the rank is not full in float64."""
+    """Lower triangular F with F Fᵀ = covariance, or None if the rank is not full in float64."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
     pivots = factor.diagonal().square()
     rounding = len(pivots) * torch.finfo(pivots.dtype).eps
@@ -183,10 +182,10 @@ def _cholesky(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D D"] | None:
 
 
 def _eigen_factor(covariance: Float[Tensor, "D D"]) -> Float[Tensor, "D R"]:
-    """F with F Fᵀ = covariance, of as many columns as its rank R.
+    """F with F Fᵀ = covariance, with as many columns as its rank R.
 
-    Eigenvalues that are rounding, some units in the last place of the largest, count as 0.
+    Eigenvalues of a few units in the last place of the largest are rounding errors and count as 0.
     """
     values, vectors = torch.linalg.eigh(covariance)
-    kept = values > 16 * torch.finfo(values.dtype).eps * values.max()
-    return vectors[:, kept] * values[kept].sqrt()
+    positive = values > 16 * torch.finfo(values.dtype).eps * values.max()
+    return vectors[:, positive] * values[positive].sqrt()

@@ -1,9 +1,9 @@
-"""A classifier of partly observed images: p(y | x_S), the label given what a completion is given.
+"""A classifier of partial images: p(y | x_S), the label given the known pixels.
 
-It makes the ceiling of label agreement exact: completions drawn from the true conditional carry the
-true label with probability E[p(y_true | x_S)], and the labels of many completions of one source are
-distributed as p(y | x_S). Fewer right labels mean that the source is ignored, more that possible
-answers are missing.
+It gives the ceiling of label agreement. Completions from the true conditional have the true label
+with probability E[p(y_true | x_S)], and the labels of many completions of one source follow
+p(y | x_S). Completions below the ceiling ignore their source. Completions above it miss some of the
+possible answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from biglearn_gan.metrics.classifier import (
     INFERENCE_ROWS,
     ClassifierError,
     PretrainedClassifier,
-    convolutions,
+    make_convolutions,
 )
 
 HIDDEN_UNITS = 128
@@ -29,7 +29,7 @@ CALIBRATION_BINS = 15
 
 
 class MaskedClassifier(PretrainedClassifier):
-    """Convolutions over the observed pixels and their map, then one hidden layer.
+    """Convolutions over the known pixels and their mask, then one hidden layer.
 
     Args:
         image_size: (height, width) in pixels, each at least 4.
@@ -40,7 +40,7 @@ class MaskedClassifier(PretrainedClassifier):
 
     def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 16):
         super().__init__(image_size, channels, num_classes)
-        layers, outputs = convolutions(image_size, channels + 1, width)
+        layers, outputs = make_convolutions(image_size, channels + 1, width)
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(DROPOUT))
         self.head = nn.Sequential(
             nn.Linear(outputs, HIDDEN_UNITS),
@@ -51,22 +51,22 @@ class MaskedClassifier(PretrainedClassifier):
         )
 
     def forward(
-        self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"]
+        self, images: Float[Tensor, "N C H W"], known: Bool[Tensor, "N H W"]
     ) -> Float[Tensor, "N classes"]:
-        """Logits of the labels given the observed pixels; what the others hold is ignored."""
-        seen = observed[:, None]
-        given = torch.where(seen, images, torch.zeros_like(images))
-        return self.head(self.trunk(torch.cat([given, seen.to(images.dtype)], dim=1)))
+        """Logits of the classes given the known pixels (True); all others are ignored."""
+        mask = known[:, None]
+        pixels = torch.where(mask, images, torch.zeros_like(images))
+        return self.head(self.trunk(torch.cat([pixels, mask.to(images.dtype)], dim=1)))
 
     @torch.inference_mode()
     def probabilities(
-        self, images: Float[Tensor, "N C H W"], observed: Bool[Tensor, "N H W"]
+        self, images: Float[Tensor, "N C H W"], known: Bool[Tensor, "N H W"]
     ) -> Float[Tensor, "N classes"]:
-        """p(y | x_S) in float64 on the CPU, for images in [-1, 1]."""
+        """p(y | x_S) in float64 on the CPU, for images in [-1, 1]; True in ``known`` is x_S."""
         parts = [
-            self(part.to(self.device), seen.to(self.device)).double().softmax(dim=1).cpu()
-            for part, seen in zip(
-                images.split(INFERENCE_ROWS), observed.split(INFERENCE_ROWS), strict=True
+            self(part.to(self.device), mask.to(self.device)).double().softmax(dim=1).cpu()
+            for part, mask in zip(
+                images.split(INFERENCE_ROWS), known.split(INFERENCE_ROWS), strict=True
             )
         ]
         return torch.cat(parts)
@@ -74,15 +74,15 @@ class MaskedClassifier(PretrainedClassifier):
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far p(y | x_S) can be trusted for one kind of hole.
+    """How accurate p(y | x_S) is for one kind of hole.
 
     Attributes:
         ceiling: mean probability of the true label, E[p(y_true | x_S)].
-        expected: mean of the sum of squared probabilities, which the ceiling equals where the
+        expected: mean of the sum of squared probabilities; it equals the ceiling if the
             probabilities are right.
         accuracy: share of images whose most probable label is the true one.
-        error: expected calibration error of the most probable label (Guo et al. 2017, eq. 3, 15
-            bins of equal width).
+        error: expected calibration error of the most probable label (Guo et al. 2017, eq. 3), in
+            15 bins of equal width.
     """
 
     ceiling: float
@@ -94,16 +94,16 @@ class Calibration:
 def calibration(
     probabilities: Float[Tensor, "N classes"], labels: Int64[Tensor, " N"]
 ) -> Calibration:
-    """Compare predicted probabilities with the labels that came true."""
+    """Compare predicted probabilities with the true labels."""
     confidence, predicted = probabilities.max(dim=1)
-    right = (predicted == labels).double()
+    correct = (predicted == labels).double()
     bins = (confidence * CALIBRATION_BINS).ceil().clamp(1, CALIBRATION_BINS).long() - 1
     gap = torch.zeros(CALIBRATION_BINS, dtype=torch.float64)
-    gap.index_add_(0, bins, right - confidence)
+    gap.index_add_(0, bins, correct - confidence)
     return Calibration(
         ceiling=float(probabilities.gather(1, labels[:, None]).mean()),
         expected=float(probabilities.square().sum(dim=1).mean()),
-        accuracy=float(right.mean()),
+        accuracy=float(correct.mean()),
         error=float(gap.abs().sum() / len(labels)),
     )
 
@@ -111,12 +111,12 @@ def calibration(
 def calibration_on(
     classifier: MaskedClassifier, dataset: ImageDataset, holes: Bool[Tensor, "N H W"]
 ) -> Calibration:
-    """The calibration on all images of a data set, each with its own hole.
+    """The calibration on all images of a data set, with a hole in each.
 
     Raises:
-        ClassifierError: the data have no labels, or other images or classes than the classifier.
+        ClassifierError: the data have no labels, or the classifier does not fit them.
     """
-    classifier.check_images_of(dataset)
+    classifier.check_dataset(dataset)
     if dataset.labels is None:
         raise ClassifierError(f"{dataset.name} has no labels to compare with")
     parts = [

@@ -2,7 +2,7 @@
 
 A shipped classifier is looked up in ``checkpoints/`` of the working directory, then next to the
 evaluated checkpoint, then in ``checkpoints/`` of the clone that the package is imported from. Every
-function also returns what the user should be told.
+function also returns notes for the user.
 """
 
 from __future__ import annotations

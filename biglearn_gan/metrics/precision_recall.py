@@ -1,7 +1,7 @@
-"""Precision and recall of generated images by nearest neighbors in features.
+"""Precision and recall of generated images, from nearest neighbors in feature space.
 
-The manifold of a set is the union of balls around its members, each as large as the distance to its
-k-th nearest other member (Kynkäänniemi et al. 2019, arXiv 1904.06991, eqs. 1 and 2).
+The manifold of a set is the union of balls around its members. The radius of a ball is the distance
+to the k-th nearest other member (Kynkäänniemi et al. 2019, arXiv 1904.06991, eqs. 1 and 2).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ ROWS_AT_ONCE = 1000
 def precision_recall(
     real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"], neighbors: int = 3
 ) -> tuple[float, float]:
-    """Share of generated vectors in the manifold of real ones, and the other way round.
+    """Share of generated vectors in the manifold of real ones, and vice versa.
 
     Args:
-        real, generated: features; more than ``neighbors`` of each.
+        real, generated: features; more than ``neighbors`` each.
         neighbors: k.
 
     Raises:
@@ -37,7 +37,7 @@ def precision_recall(
 def _inside(
     points: Float[Tensor, "N D"], members: Float[Tensor, "M D"], neighbors: int
 ) -> Bool[Tensor, " N"]:
-    """Whether each point lies in the manifold of the members."""
+    """Whether each point is in the manifold of the members."""
     radii = torch.cat(
         [
             _distances(part, members).kthvalue(neighbors + 1, dim=1).values

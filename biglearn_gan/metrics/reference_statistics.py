@@ -1,8 +1,7 @@
-"""Feature statistics of whole data sets, kept between runs.
+"""Cached feature statistics of whole data sets.
 
-Their file is named by a hash of everything that they depend on: the images, what is done to them,
-and the features. Its metadata hold the SHA-256 of its arrays. A damaged file is rebuilt, and so is
-one that could not have been written here.
+The name of a cache file is a hash of the images, their transform, and the features. Its metadata
+hold the SHA-256 of its arrays. A file that is damaged, or was not written here, is computed again.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from biglearn_gan.metrics.frechet import GaussianStatistics
 from biglearn_gan.progress import ImageProgress
 
 Transform = Callable[[UInt8[Tensor, "N C H W"], int], UInt8[Tensor, "N C H W"]]
-"""Called with images and the number of the first."""
+"""Called with a batch of images and the index of its first image."""
 
 HASH = "sha256"
 NAMES = ("count", "mean", "scatter")
@@ -47,18 +46,19 @@ def reference_statistics(
     transform_key: str = "",
     progress: ImageProgress = lambda done, total: None,
 ) -> GaussianStatistics:
-    """Moments of the features over all images of a data set, from the cache where they are in it.
+    """Moments of the features over all images of a data set, from the cache if it holds them.
 
     Memory does not grow with the number of images.
 
     Args:
-        features: of which the moments are.
+        features: maps images to vectors.
         dataset: the images.
-        cache: folder of the files, or None to keep nothing. One that cannot be written is no
-            error, but a warning.
-        transform: what is done to the images before.
-        transform_key: says which transform that is, with all that it depends on.
-        progress: hears of every batch that is measured, nothing where the cache has it.
+        cache: folder of the files, or None for no cache. If it cannot be written, there is a
+            warning.
+        transform: applied to the images first.
+        transform_key: names the transform and everything that it depends on.
+        progress: called with (images done, all images) after every batch; not called if the cache
+            holds the moments.
     """
     if cache is None:
         return _measure(features, dataset, transform, progress)
@@ -69,7 +69,7 @@ def reference_statistics(
         try:
             return _load(path, features.dimensions, len(dataset))
         except (SafetensorError, KeyError, ValueError, OSError) as error:
-            warnings.warn(f"{path}: damaged statistics are computed anew ({error})", stacklevel=2)
+            warnings.warn(f"{path}: damaged statistics are computed again ({error})", stacklevel=2)
     statistics = _measure(features, dataset, transform, progress)
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def reference_statistics(
             tensors = _tensors(statistics)
             save_file(tensors, temporary, {HASH: _hash(tensors)})
     except (OSError, SafetensorError) as error:
-        warnings.warn(f"{cache}: statistics cannot be kept here ({error})", stacklevel=2)
+        warnings.warn(f"{cache}: statistics cannot be cached here ({error})", stacklevel=2)
     return statistics
 
 
@@ -106,7 +106,7 @@ def _tensors(statistics: GaussianStatistics) -> dict[str, Tensor]:
 
 
 def _hash(tensors: dict[str, Tensor]) -> str:
-    """Of the bytes of count, mean and scatter, in this order."""
+    """SHA-256 of the bytes of count, mean and scatter, in this order."""
     digest = hashlib.sha256()
     for name in NAMES:
         digest.update(tensors[name].numpy().tobytes())
@@ -114,7 +114,7 @@ def _hash(tensors: dict[str, Tensor]) -> str:
 
 
 def _load(path: Path, dimensions: int, count: int) -> GaussianStatistics:
-    """The moments of ``count`` vectors; ValueError where they can be none."""
+    """Load the moments of ``count`` vectors; ValueError if the file cannot hold them."""
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in NAMES}
         metadata = file.metadata() or {}
@@ -130,7 +130,7 @@ def _load(path: Path, dimensions: int, count: int) -> GaussianStatistics:
     if tensors["count"].numel() != 1 or tensors["count"].item() != count:
         raise ValueError(f"a count of {tensors['count'].tolist()}, not {count}")
     if metadata.get(HASH) != _hash(tensors):
-        raise ValueError(f"its arrays are not those of its {HASH}")
+        raise ValueError(f"its arrays do not match its {HASH}")
     statistics = GaussianStatistics(dimensions)
     statistics.count, statistics.mean, statistics.scatter = count, mean, scatter
     return statistics

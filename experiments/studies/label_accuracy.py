@@ -127,7 +127,7 @@ def measure_generation(
 def agreement(metric_models: MetricModels, images: Tensor, labels: Tensor) -> float:
     """The share of images from which the classifier reads their label."""
     assert metric_models.classifier is not None
-    return float((metric_models.classifier.read(images) == labels).double().mean())
+    return float((metric_models.classifier.predict(images) == labels).double().mean())
 
 
 def table(results: dict[str, Any]) -> str:

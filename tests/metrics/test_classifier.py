@@ -1,4 +1,4 @@
-"""Training, measuring, keeping and loading the evaluation's classifier."""
+"""The classifier of whole images: training, accuracy, saving and loading."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHIPPED = Path(__file__).parents[2] / "checkpoints"
 
 
 def striped(count: int = 128, channels: int = 1, labels: bool = True) -> ImageDataset:
-    """Toy images of 5 x 11 pixels: rows (class 0) or columns (class 1) are bright by turns."""
+    """Toy images of 5 x 11 pixels: every second row (class 0) or column (class 1) is bright."""
     classes = torch.arange(count) % 2
     row, column = torch.arange(5)[:, None] % 2, torch.arange(11)[None, :] % 2
     stripes = torch.stack([row.expand(5, 11), column.expand(5, 11)])[classes]
@@ -35,7 +35,7 @@ def striped(count: int = 128, channels: int = 1, labels: bool = True) -> ImageDa
     return ImageDataset("toy:train", pixels, classes if labels else None, 2 if labels else None)
 
 
-def test_shapes_for_every_shipped_size() -> None:
+def test_shapes_for_every_supported_size() -> None:
     for size, channels in (((8, 8), 1), ((28, 28), 1), ((32, 32), 3), ((5, 11), 3)):
         classifier = ImageClassifier(size, channels, num_classes=7).eval()
         images = torch.zeros(2, channels, *size)
@@ -43,7 +43,7 @@ def test_shapes_for_every_shipped_size() -> None:
         assert classifier(images).shape == (2, 7)
 
 
-def test_the_same_seed_gives_the_same_weights_and_nothing_global_moves() -> None:
+def test_the_same_seed_gives_the_same_weights_without_global_state() -> None:
     torch.manual_seed(123)
     expected = torch.rand(3)
     torch.manual_seed(123)
@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_weights_and_nothing_global_moves() -> None
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
-def test_it_learns_stripes_and_counts_progress() -> None:
+def test_a_classifier_learns_stripes_and_reports_progress() -> None:
     seen: list[tuple[int, int]] = []
     dataset = striped(channels=3)
     classifier = train_classifier(
@@ -70,7 +70,7 @@ def test_it_learns_stripes_and_counts_progress() -> None:
     assert accuracy(classifier, swapped) == 0.0
 
 
-def test_labels_are_read_of_more_images_than_one_pass_takes(
+def test_labels_are_predicted_in_several_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classifier, dataset = ImageClassifier((5, 11), 1, 7).eval(), striped()
@@ -81,10 +81,12 @@ def test_labels_are_read_of_more_images_than_one_pass_takes(
     expected = classifier(in_range).argmax(dim=1)
     assert len(expected.unique()) > 1
     monkeypatch.setattr("biglearn_gan.metrics.classifier.INFERENCE_ROWS", 3)
-    assert torch.equal(classifier.read(images), expected)
+    assert torch.equal(classifier.predict(images), expected)
 
 
-def test_saved_and_loaded_it_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_loaded_classifier_equals_the_saved_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     classifier = train_classifier(striped(), seed=0, images=640)
     folder = tmp_path / "new" / "folder"
     save_classifier(classifier, folder, "an old card")
@@ -103,7 +105,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, capsys: pytest.CaptureF
     assert captured.out == captured.err == ""
 
 
-def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
+def test_a_broken_folder_is_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "classifier"
     save_classifier(ImageClassifier((5, 11), 1, 2), folder, "card")
     whole = (folder / "model.safetensors").read_bytes()
@@ -135,7 +137,7 @@ def assert_not_loadable(folder: Path, reason: str = "") -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_unfit_data_are_named() -> None:
+def test_unsuitable_data_are_named() -> None:
     with pytest.raises(ClassifierError, match="toy:train has no labels"):
         train_classifier(striped(labels=False), seed=0)
     with pytest.raises(ClassifierError, match="not 63"):
@@ -145,20 +147,20 @@ def test_unfit_data_are_named() -> None:
     classifier = ImageClassifier((5, 11), 3, 2).eval()
     with pytest.raises(ClassifierError, match=r"\(3, 5, 11\), but those of toy:train are \(1, 5"):
         accuracy(classifier, striped())
-    with pytest.raises(ClassifierError, match="knows 7 classes, but toy:train has 2"):
+    with pytest.raises(ClassifierError, match="has 7 classes, but toy:train has 2"):
         accuracy(ImageClassifier((5, 11), 1, 7).eval(), striped())
     with pytest.raises(ClassifierError, match="no labels"):
         accuracy(classifier, striped(channels=3, labels=False))
 
 
-def test_the_command_trains_measures_and_writes_a_card(tmp_path: Path) -> None:
+def test_a_trained_classifier_has_a_card(tmp_path: Path) -> None:
     config = DIGITS.model_copy(update={"validation_share": 0.5})
     folder = tmp_path / "classifier"
-    told = train_and_save_classifier(config, "experiments/digits.yaml", folder, images=6500)
+    sentence = train_and_save_classifier(config, "experiments/digits.yaml", folder, images=6500)
     loaded = ImageClassifier.from_pretrained(folder)
     measured = accuracy(loaded, load_dataset(DIGITS, "test"))
     assert 0.5 < measured < 1
-    assert told == f"accuracy on the test split {measured:.4f}"
+    assert sentence == f"accuracy on the test split {measured:.4f}"
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: mit\n")
     assert f"{measured:.4f} on the 397 images of digits:test" in card
@@ -167,7 +169,7 @@ def test_the_command_trains_measures_and_writes_a_card(tmp_path: Path) -> None:
     assert command + folder.as_posix() in card
 
 
-def test_a_classifier_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
+def test_a_classifier_replaces_only_a_classifier(tmp_path: Path) -> None:
     for name in ("model", "notes", "broken"):
         (tmp_path / name).mkdir()
     shutil.copy(SHIPPED / "digits/config.json", tmp_path / "model")
@@ -175,8 +177,8 @@ def test_a_classifier_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "broken/config.json").write_text("{")
     for folder in (tmp_path / "model", tmp_path / "notes", tmp_path / "broken"):
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        told = f"{folder} holds other files than a classifier's: name a new folder, or remove it"
-        with pytest.raises(ClassifierError, match=re.escape(told)):
+        message = f"{folder} holds files that are not a classifier's: name a new or an empty folder"
+        with pytest.raises(ClassifierError, match=re.escape(message)):
             train_and_save_classifier(DIGITS, "digits.yaml", folder, images=64)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     for kind in ("classifier_digits", "masked_classifier_digits"):
@@ -185,7 +187,7 @@ def test_a_classifier_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
         assert "64 images seen" in (tmp_path / kind / "README.md").read_text()
 
 
-def test_the_shipped_digits_classifier_reads_what_its_card_says() -> None:
+def test_the_shipped_digits_classifier_is_as_accurate_as_its_card_says() -> None:
     classifier = ImageClassifier.from_pretrained(SHIPPED / "classifier_digits")
     measured = accuracy(classifier, load_dataset(DIGITS, "test"))
     assert measured >= 0.97

@@ -15,13 +15,13 @@ from biglearn_gan.metrics.completion_metrics import (
 )
 
 
-def test_histograms_by_hand() -> None:
+def test_histograms_computed_by_hand() -> None:
     labels = torch.tensor([[0, 2, 2, 2], [1, 1, 1, 1]])
     expected = torch.tensor([[0.25, 0.0, 0.75], [0.0, 1.0, 0.0]], dtype=torch.float64)
     assert torch.equal(histograms(labels, 3), expected)
 
 
-def test_total_variation_by_hand() -> None:
+def test_total_variation_computed_by_hand() -> None:
     first = torch.tensor([[0.5, 0.5, 0.0], [1, 0, 0], [0.2, 0.3, 0.5]], dtype=torch.float64)
     second = torch.tensor([[0.25, 0.25, 0.5], [0, 0, 1], [0.2, 0.3, 0.5]], dtype=torch.float64)
     expected = torch.tensor([0.5, 1.0, 0.0], dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_certain_labels_are_drawn_without_error() -> None:
     assert total_variation_of_perfect_draws(p, 5, torch.Generator().manual_seed(0)) == 0
 
 
-def test_perfect_draws_are_those_of_their_seed() -> None:
+def test_perfect_draws_depend_on_their_seed() -> None:
     p = torch.full((7, 4), 0.25, dtype=torch.float64)
     first, again, other = (
         total_variation_of_perfect_draws(p, 5, torch.Generator().manual_seed(seed))
@@ -63,7 +63,7 @@ def test_perfect_draws_are_those_of_their_seed() -> None:
     assert first == again != other
 
 
-def test_entropy_by_hand() -> None:
+def test_entropy_computed_by_hand() -> None:
     assert entropy(torch.tensor([4, 4, 4]), 10) == 0
     assert entropy(torch.arange(10), 10) == pytest.approx(math.log(10))
     assert entropy(torch.tensor([0, 0, 0, 1]), 2) == pytest.approx(

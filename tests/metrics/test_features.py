@@ -1,4 +1,4 @@
-"""Features: Inception's are pytorch-fid's own, and weights that cannot be had are one sentence."""
+"""Features: Inception's equal pytorch-fid's, and unusable weights are one sentence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_inception_features_are_those_of_pytorch_fid(
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
-def test_gray_is_repeated_and_each_image_stands_alone(inception_weights: Path) -> None:
+def test_gray_images_are_repeated_and_images_are_independent(inception_weights: Path) -> None:
     features = InceptionFeatures(inception_weights, 64)
     gray = random_images(3, 1)
     together = features(gray)
@@ -56,7 +56,7 @@ def test_gray_is_repeated_and_each_image_stands_alone(inception_weights: Path) -
     torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-5)
 
 
-def test_more_images_than_one_pass_come_back_in_order(
+def test_several_passes_keep_the_order(
     inception_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = InceptionFeatures(inception_weights, 64)
@@ -66,7 +66,7 @@ def test_more_images_than_one_pass_come_back_in_order(
     torch.testing.assert_close(features(images), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_weights_in_the_cache_are_those_of_the_file(inception_weights: Path, hub: Path) -> None:
+def test_cached_weights_equal_those_of_the_file(inception_weights: Path, hub: Path) -> None:
     cached, given = InceptionFeatures(None, 64), InceptionFeatures(inception_weights, 64)
     assert cached.fingerprint == given.fingerprint
     images = random_images(2, 3)
@@ -82,7 +82,7 @@ def sentence(load: Callable[[], object]) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_file_that_cannot_be_read_is_named(inception_weights: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(inception_weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     assert str(file) in sentence(lambda: InceptionFeatures(file, 64))  # missing
     assert str(tmp_path) in sentence(lambda: InceptionFeatures(tmp_path, 64))  # a folder
@@ -113,14 +113,14 @@ def test_any_damaged_byte_stream_is_one_sentence(tmp_path: Path) -> None:
             assert str(file) in sentence(lambda: InceptionFeatures(file, 64))
 
 
-def test_weights_of_something_else_are_named(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     file = tmp_path / "other.pth"
     others = [torch.zeros(3), [1, 2], {}, {"a": torch.zeros(2)}, {1: 2}, "text", None]
     others.append({"Conv2d_1a_3x3.conv.weight": torch.zeros(2, 3)})
     for other in others:
         torch.save(other, file)
         message = sentence(lambda: InceptionFeatures(file, 64))
-        assert message.startswith(f"{file}: holds no weights of pytorch-fid's network")
+        assert message.startswith(f"{file} does not hold the weights of pytorch-fid's network")
 
 
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     assert not proof.exists()
 
 
-def test_without_a_network_the_url_and_the_place_of_the_cache_are_named(
+def test_without_internet_the_url_and_the_cache_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(*_: object, **__: object) -> None:
@@ -150,12 +150,12 @@ def test_without_a_network_the_url_and_the_place_of_the_cache_are_named(
         assert part in message
 
 
-def test_dimensions_that_no_block_has_are_named(inception_weights: Path) -> None:
+def test_dimensions_that_no_block_has_are_rejected(inception_weights: Path) -> None:
     message = sentence(lambda: InceptionFeatures(inception_weights, 100))
     assert "100" in message and "64, 192, 768, 2048" in message
 
 
-def test_classifier_features_are_what_its_head_reads() -> None:
+def test_classifier_features_are_the_input_of_its_head() -> None:
     classifier = ImageClassifier((7, 11), 3, num_classes=5)
     features = ClassifierFeatures(classifier)
     assert isinstance(features, Features)
@@ -167,7 +167,7 @@ def test_classifier_features_are_what_its_head_reads() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_fingerprint_changes_with_a_weight_and_with_nothing_else() -> None:
+def test_the_fingerprint_depends_on_the_weights_only() -> None:
     classifier = ImageClassifier((7, 11), 1, num_classes=5).eval()
     before = fingerprint(classifier)
     assert ClassifierFeatures(classifier).fingerprint == before
@@ -178,7 +178,7 @@ def test_the_fingerprint_changes_with_a_weight_and_with_nothing_else() -> None:
     assert fingerprint(classifier) != before
 
 
-def test_features_that_are_no_numbers_are_refused(inception_weights: Path) -> None:
+def test_features_that_are_not_finite_are_rejected(inception_weights: Path) -> None:
     classifier = ImageClassifier((7, 11), 3, 5)
     inception_features = InceptionFeatures(inception_weights, 64)
     images = random_images(3, 3)
@@ -189,5 +189,5 @@ def test_features_that_are_no_numbers_are_refused(inception_weights: Path) -> No
         assert features(images).isfinite().all()
         with torch.no_grad():
             next(network.parameters())[0] = torch.inf
-        told = f"the weights of the {name} give features that are not finite"
-        assert sentence(lambda features=features: features(images)) == told
+        message = f"the weights of the {name} give features that are not finite"
+        assert sentence(lambda features=features: features(images)) == message

@@ -39,7 +39,7 @@ def of_moments(mean: torch.Tensor, covariance: torch.Tensor, count: int) -> Gaus
     return statistics
 
 
-def test_moments_are_those_of_numpy() -> None:
+def test_moments_equal_those_of_numpy() -> None:
     features = random_features(101, 7, seed=0)
     statistics = statistics_of(features)
     assert statistics.count == 101
@@ -49,7 +49,7 @@ def test_moments_are_those_of_numpy() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1] * 101, [50, 51], [0, 3, 98, 0], [100, 1]])
-def test_any_chunking_gives_the_statistics_of_all_at_once(sizes: list[int]) -> None:
+def test_batches_give_the_same_statistics_as_one_update(sizes: list[int]) -> None:
     features = random_features(101, 7, seed=1)
     at_once = statistics_of(features)
     streamed, merged = GaussianStatistics(7), GaussianStatistics(7)
@@ -62,7 +62,7 @@ def test_any_chunking_gives_the_statistics_of_all_at_once(sizes: list[int]) -> N
         torch.testing.assert_close(statistics.scatter, at_once.scatter, rtol=1e-11, atol=1e-11)
 
 
-def test_a_large_common_offset_costs_no_digits() -> None:
+def test_a_large_offset_costs_no_precision() -> None:
     features = random_features(101, 7, seed=2)
     moved = statistics_of(features + 1e5)
     torch.testing.assert_close(
@@ -115,7 +115,7 @@ STORED_DISTANCES = {
     ("dimensions", "count"), [(61, 401), (192, 401), (768, 1201), (2048, 2401)]
 )
 def test_equals_pytorch_fid(dimensions: int, count: int) -> None:
-    """By the stored value where SciPy no longer has what it calls, and where it takes long."""
+    """The stored value is used if SciPy lacks what pytorch-fid calls, or if that takes long."""
     fid_score = pytest.importorskip("pytorch_fid.fid_score")
     a, b = (statistics_of(random_features(count, dimensions, seed)) for seed in (6, 7))
     expected = STORED_DISTANCES[dimensions]
@@ -147,7 +147,7 @@ def test_rank_deficient_sets_have_distance_zero_to_themselves() -> None:
     assert frechet_distance(a, b) <= 1e-9 * float(a.covariance.trace())
 
 
-def test_symmetric_and_growing_with_the_shift() -> None:
+def test_the_distance_is_symmetric_and_grows_with_the_shift() -> None:
     features, other = random_features(101, 7, seed=11), random_features(103, 7, seed=12)
     a, b = statistics_of(features), statistics_of(other)
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-10)
@@ -155,7 +155,7 @@ def test_symmetric_and_growing_with_the_shift() -> None:
     assert distances == pytest.approx([7 * 0.1**2, 7 * 0.2**2, 7 * 0.4**2], rel=1e-8)
 
 
-def test_fewer_samples_than_dimensions_are_refused_unless_allowed() -> None:
+def test_fewer_samples_than_dimensions_are_rejected_unless_allowed() -> None:
     enough, few = statistics_of(random_features(7, 7, 13)), statistics_of(random_features(6, 7, 14))
     frechet_distance(enough, enough)
     for pair in ((enough, few), (few, enough)):
@@ -164,7 +164,7 @@ def test_fewer_samples_than_dimensions_are_refused_unless_allowed() -> None:
         assert frechet_distance(*pair, allow_few=True) > 0
 
 
-def test_wrong_features_are_named() -> None:
+def test_wrong_features_are_rejected() -> None:
     statistics = GaussianStatistics(7)
     with pytest.raises(ValueError, match=r"expected features of shape \(N, 7\), not \(3, 5\)"):
         statistics.update(torch.zeros(3, 5))
@@ -199,7 +199,7 @@ def test_the_error_is_the_spread_over_independent_sets() -> None:
     assert mean_square == pytest.approx(spread, rel=0.3)
 
 
-def test_the_value_is_that_of_all_groups_together() -> None:
+def test_the_value_is_that_of_the_union_of_all_groups() -> None:
     features, reference = (
         random_features(101, 7, seed=21),
         statistics_of(random_features(50, 7, 22)),
@@ -209,7 +209,7 @@ def test_the_value_is_that_of_all_groups_together() -> None:
     assert error is not None and error > 0
 
 
-def test_a_jackknife_of_two_groups_by_hand() -> None:
+def test_a_jackknife_of_two_groups_computed_by_hand() -> None:
     # In one dimension with equal variances the distances without a group are (m_g - m)²: with
     # √(1/2 · ((d₁ - d̄)² + (d₂ - d̄)²)) = |d₁ - d₂| / 2.
     def set_around(mean: float) -> GaussianStatistics:
@@ -220,14 +220,14 @@ def test_a_jackknife_of_two_groups_by_hand() -> None:
     assert error == pytest.approx((5.0**2 - 2.0**2) / 2, rel=1e-12)
 
 
-def test_there_is_no_error_where_a_left_out_group_leaves_too_few() -> None:
+def test_there_is_no_error_if_a_group_leaves_too_few_vectors() -> None:
     features, reference = random_features(10, 7, seed=23), statistics_of(random_features(50, 7, 24))
     assert frechet_distance_with_error(groups_of(features, 3), reference)[1] is None  # 6 are left
     assert frechet_distance_with_error(groups_of(features, 4), reference)[1] is not None  # 7 left
     assert frechet_distance_with_error([statistics_of(features)], reference)[1] is None
 
 
-def test_few_vectors_of_the_reference_are_allowed_or_refused_as_in_the_distance() -> None:
+def test_a_reference_of_few_vectors_must_be_allowed() -> None:
     groups, few = (
         groups_of(random_features(100, 7, 25), 10),
         statistics_of(random_features(5, 7, 26)),
@@ -238,7 +238,7 @@ def test_few_vectors_of_the_reference_are_allowed_or_refused_as_in_the_distance(
     assert value > 0 and error is not None and error > 0
 
 
-def test_a_singular_and_a_regular_covariance_compare_by_the_closed_form() -> None:
+def test_a_singular_and_a_regular_covariance_match_the_closed_form() -> None:
     # Diagonal covariances commute: Σ (√a_i - √b_i)².
     a, b = torch.tensor([4.0, 0.0, 9.0]), torch.tensor([1.0, 16.0, 0.25])
     zero = torch.zeros(3)
@@ -250,7 +250,7 @@ def test_a_singular_and_a_regular_covariance_compare_by_the_closed_form() -> Non
 
 
 @pytest.mark.parametrize(("first", "second"), [(11, 11), (7, 29), (2, 60), (19, 20)])
-def test_few_vectors_compare_by_the_closed_form(first: int, second: int) -> None:
+def test_few_vectors_match_the_closed_form(first: int, second: int) -> None:
     """With centered vectors as rows, S = AᵀA and BᵀB: the trace is the nuclear norm of A Bᵀ."""
     vectors = random_features(first, 61, seed=27), random_features(second, 61, seed=28)
     a, b = ((v - v.mean(dim=0)).double() / (len(v) - 1) ** 0.5 for v in vectors)
@@ -260,7 +260,7 @@ def test_few_vectors_compare_by_the_closed_form(first: int, second: int) -> None
     assert found == pytest.approx(float(expected), rel=1e-9)
 
 
-def test_vectors_that_do_not_vary_have_a_distance() -> None:
+def test_constant_vectors_have_a_distance() -> None:
     constant, varying = torch.full((5, 3), 2.0), random_features(50, 3, seed=29)
     a, b = statistics_of(constant), statistics_of(varying)
     expected = float((a.mean - b.mean).square().sum() + b.covariance.trace())

@@ -1,4 +1,4 @@
-"""p(y | x_S): what is hidden changes nothing, probabilities are right, every kind of hole."""
+"""The masked classifier: hidden pixels are ignored, and its probabilities are right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.metrics.classifier import ClassifierError, ImageClassifier
 from biglearn_gan.metrics.classifier_training import (
-    draw_observed,
+    draw_known_pixels,
     train_and_save_classifier,
     train_masked_classifier,
 )
@@ -25,20 +25,20 @@ DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
 
 
-def test_what_hidden_pixels_hold_is_ignored() -> None:
+def test_hidden_pixels_are_ignored() -> None:
     classifier = MaskedClassifier((5, 11), 3, 7).eval()
     images, other = torch.rand(2, 13, 3, 5, 11)
-    observed = torch.rand(13, 5, 11) < 0.5
-    mixed = torch.where(observed[:, None], images, other)
-    mixed[~observed[:, None].expand_as(mixed)] *= float("nan")
-    expected = classifier.probabilities(images, observed)
-    assert torch.equal(classifier.probabilities(mixed, observed), expected)
+    known = torch.rand(13, 5, 11) < 0.5
+    mixed = torch.where(known[:, None], images, other)
+    mixed[~known[:, None].expand_as(mixed)] *= float("nan")
+    expected = classifier.probabilities(images, known)
+    assert torch.equal(classifier.probabilities(mixed, known), expected)
     assert expected.shape == (13, 7) and expected.dtype == torch.float64
     torch.testing.assert_close(expected.sum(dim=1), torch.ones(13, dtype=torch.float64))
-    assert not torch.equal(classifier.probabilities(images, ~observed), expected)
+    assert not torch.equal(classifier.probabilities(images, ~known), expected)
 
 
-def test_observed_black_is_not_hidden_black() -> None:
+def test_a_known_black_pixel_differs_from_a_hidden_one() -> None:
     classifier = MaskedClassifier((5, 11), 1, 7).eval()
     black = torch.zeros(1, 1, 5, 11)
     seen = torch.ones(1, 5, 11, dtype=torch.bool)
@@ -57,7 +57,7 @@ def test_calibration_by_hand() -> None:
     assert found.error == pytest.approx((2 * 0.4 + 0.3 + 0.5) / 4)
 
 
-def test_certain_and_right_is_perfect() -> None:
+def test_certain_and_correct_predictions_are_calibrated() -> None:
     labels = torch.arange(10)
     found = calibration(torch.eye(10, dtype=torch.float64), labels)
     assert (found.ceiling, found.expected, found.accuracy, found.error) == (1, 1, 1, 0)
@@ -69,24 +69,26 @@ def test_certain_and_right_is_perfect() -> None:
     size=st.sampled_from([(8, 8), (6, 10), (28, 28), (5, 11)]),
     seed=st.integers(0, 2**31),
 )
-def test_observed_parts_have_the_images_shape(count: int, size: tuple[int, int], seed: int) -> None:
-    observed = draw_observed(count, size, torch.Generator().manual_seed(seed))
-    assert observed.shape == (count, *size) and observed.dtype == torch.bool
-    again = draw_observed(count, size, torch.Generator().manual_seed(seed))
-    assert torch.equal(observed, again)
+def test_known_pixels_have_the_shape_of_the_images(
+    count: int, size: tuple[int, int], seed: int
+) -> None:
+    known = draw_known_pixels(count, size, torch.Generator().manual_seed(seed))
+    assert known.shape == (count, *size) and known.dtype == torch.bool
+    again = draw_known_pixels(count, size, torch.Generator().manual_seed(seed))
+    assert torch.equal(known, again)
 
 
-def test_every_share_from_nothing_to_everything_is_observed() -> None:
-    observed = draw_observed(4000, (8, 8), torch.Generator().manual_seed(0))
-    share = observed.float().mean(dim=(1, 2))
+def test_every_share_of_pixels_may_be_known() -> None:
+    known = draw_known_pixels(4000, (8, 8), torch.Generator().manual_seed(0))
+    share = known.float().mean(dim=(1, 2))
     assert share.min() == 0 and share.max() == 1
-    # Uniform but for whole blocks, of which four of 4 x 4 pixels are the coarsest.
+    # Uniform, except that blocks are whole; the coarsest are four blocks of 4 x 4 pixels.
     assert float(share.mean()) == pytest.approx(0.5, abs=0.05)
     assert float(share.std()) == pytest.approx(12**-0.5, abs=0.06)
 
 
-def test_labels_that_half_of_the_image_tells() -> None:
-    """Class 1 is bright in its left half; the right half is noise: it must say 'no idea'."""
+def test_the_half_without_the_label_gives_no_confidence() -> None:
+    """Class 1 is bright in its left half. The right half is noise."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(512) % 2
     pixels = torch.randint(0, 100, (512, 1, 4, 8), generator=rng)
@@ -100,26 +102,26 @@ def test_labels_that_half_of_the_image_tells() -> None:
     torch.testing.assert_close(classifier.probabilities(images, left), true, atol=0.05, rtol=0)
     none = classifier.probabilities(images, ~left)
     torch.testing.assert_close(none.mean(dim=0), torch.full((2,), 0.5).double(), atol=0.1, rtol=0)
-    assert float(none.max(dim=1).values.mean()) < 0.75  # and not a confident coin
+    assert float(none.max(dim=1).values.mean()) < 0.75  # a coin would be confident
     assert calibration_on(classifier, data, left).ceiling == pytest.approx(0.5, abs=0.15)
     with pytest.raises(ClassifierError, match="no labels"):
         calibration_on(classifier, ImageDataset("toy:x", pixels.to(torch.uint8)), left)
 
 
-def test_the_same_seed_gives_the_same_weights_and_nothing_global_moves(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_without_global_state(tmp_path: Path) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
     folders = [tmp_path / "first", tmp_path / "again"]
     for folder in folders:
-        told = train_and_save_classifier(
+        sentence = train_and_save_classifier(
             DIGITS, "experiments/digits.yaml", folder, masked=True, images=640
         )
     assert torch.equal(torch.rand(3), expected)
     weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
     card = (folders[1] / "README.md").read_text()
-    assert told.partition("\n")[2] in card
+    assert sentence.partition("\n")[2] in card
     assert "--masked --images 640" in card
     loaded = MaskedClassifier.from_pretrained(folders[0])
     assert not loaded.training
@@ -127,7 +129,7 @@ def test_the_same_seed_gives_the_same_weights_and_nothing_global_moves(tmp_path:
         ImageClassifier.from_pretrained(folders[0])
 
 
-def test_the_shipped_one_is_calibrated_as_its_card_says() -> None:
+def test_the_shipped_classifier_is_calibrated_as_its_card_says() -> None:
     classifier = MaskedClassifier.from_pretrained(SHIPPED / "masked_classifier_digits")
     test = load_dataset(DIGITS, "test")
     card = (SHIPPED / "masked_classifier_digits" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Precision and recall by hand, at their extremes, and against the definition written out."""
+"""Precision and recall: by hand, at their extremes, and against a literal implementation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def column(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)[:, None]
 
 
-def test_one_dimension_by_hand() -> None:
+def test_one_dimension_computed_by_hand() -> None:
     # With k = 1 the real radii are 1, 1, 2 and 7: balls [-1, 1], [0, 2], [1, 5] and [3, 17].
     real = column(0, 1, 3, 10)
     # Of -1.5, 18 and 2.5 only the last is in them. Their own radii are 4, 15.5 and 4, which makes
@@ -34,7 +34,7 @@ def random_sets(n: int = 53, m: int = 47) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
-def test_equals_the_definition_written_out(k: int) -> None:
+def test_values_equal_a_literal_implementation(k: int) -> None:
     real, generated = random_sets()
 
     def share(points: torch.Tensor, members: torch.Tensor) -> float:
@@ -63,22 +63,22 @@ def test_constant_images_have_no_recall() -> None:
     real, _ = random_sets()
     precision, recall = precision_recall(real, real[5].expand(50, 3))
     assert precision == 1.0
-    assert recall <= 1 / 53  # the image itself at most
+    assert recall <= 1 / 53  # at most the image itself
 
 
-def test_far_sets_share_nothing() -> None:
+def test_distant_sets_have_neither_precision_nor_recall() -> None:
     real, generated = random_sets()
     assert precision_recall(real, generated + 1000) == (0.0, 0.0)
 
 
-def test_exchanging_the_sets_exchanges_the_shares() -> None:
+def test_exchanging_the_sets_exchanges_precision_and_recall() -> None:
     real, generated = random_sets()
     precision, recall = precision_recall(real, generated)
     assert precision_recall(generated, real) == (recall, precision)
 
 
 @pytest.mark.parametrize("rows", [1, 10, 53])
-def test_chunks_do_not_matter(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_does_not_matter(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = random_sets()
     expected = precision_recall(real, generated)
     monkeypatch.setattr(neighbors, "ROWS_AT_ONCE", rows)
@@ -91,7 +91,7 @@ def test_a_common_offset_and_scale_do_not_matter() -> None:
     assert precision_recall(5 * real + 100, 5 * generated + 100) == expected
 
 
-def test_too_few_are_named() -> None:
+def test_too_few_vectors_are_rejected() -> None:
     real, generated = random_sets()
     message = "3 images are too few for 3 nearest neighbors"
     for pair in ((real[:3], generated), (real, generated[:3])):

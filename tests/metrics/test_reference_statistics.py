@@ -1,4 +1,4 @@
-"""Statistics of whole data sets: streamed, kept, found again, and never taken for others."""
+"""Statistics of whole data sets: streaming, the cache, and damaged files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from biglearn_gan.metrics.reference_statistics import default_cache, reference_s
 
 
 class Projection:
-    """Five fixed sums of the pixels; counts how many images it was asked for."""
+    """Five fixed sums of the pixels; counts the images."""
 
     name = "projection"
     dimensions = 5
 
     def __init__(self, fingerprint: str = "first") -> None:
         self.fingerprint = fingerprint
-        self.asked = 0
+        self.count = 0
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        self.asked += len(images)
+        self.count += len(images)
         rng = torch.Generator().manual_seed(0)
         weights = torch.randn(images[0].numel(), 5, generator=rng)
         return images.flatten(1).float() @ weights / 255
@@ -49,7 +49,7 @@ def only_file(cache: Path) -> Path:
     return file
 
 
-def test_streaming_gives_the_moments_of_all_at_once() -> None:
+def test_streaming_gives_the_moments_of_one_batch() -> None:
     images, features = dataset(), Projection()
     at_once = GaussianStatistics(5)
     at_once.update(features(images.images_uint8(torch.arange(len(images)))))
@@ -59,41 +59,41 @@ def test_streaming_gives_the_moments_of_all_at_once() -> None:
     torch.testing.assert_close(streamed.covariance, at_once.covariance, rtol=1e-5, atol=1e-6)
 
 
-def test_a_hit_gives_the_same_to_the_bit_and_asks_no_features(tmp_path: Path) -> None:
+def test_a_cache_hit_gives_exactly_the_same_moments(tmp_path: Path) -> None:
     cache, images = tmp_path / "a" / "cache", dataset()
     first, second = Projection(), Projection()
     computed = reference_statistics(first, images, cache=cache)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = reference_statistics(second, images, cache=cache)
-    assert (first.asked, second.asked) == (len(images), 0)
+    assert (first.count, second.count) == (len(images), 0)
     assert same(computed, found)
     assert same(computed, reference_statistics(Projection(), images))
-    assert only_file(cache).suffix == ".safetensors"  # and nothing half written beside it
+    assert only_file(cache).suffix == ".safetensors"  # no temporary file
 
 
-def test_anything_that_matters_makes_a_miss(tmp_path: Path) -> None:
-    def asked(images: ImageDataset, features: Projection, **options: object) -> int:
+def test_every_dependency_is_part_of_the_key(tmp_path: Path) -> None:
+    def count(images: ImageDataset, features: Projection, **options: object) -> int:
         reference_statistics(features, images, cache=tmp_path, **options)
-        return features.asked
+        return features.count
 
     images = dataset(count=7)
-    assert asked(images, Projection()) == 7
-    assert asked(images, Projection()) == 0
+    assert count(images, Projection()) == 7
+    assert count(images, Projection()) == 0
     one_pixel = images.images_uint8(torch.arange(7)).clone()
     one_pixel[3, 0, 1, 2] ^= 1
-    assert asked(ImageDataset(images.name, one_pixel), Projection()) == 7
-    assert asked(images, Projection("other weights")) == 7
+    assert count(ImageDataset(images.name, one_pixel), Projection()) == 7
+    assert count(images, Projection("other weights")) == 7
     renamed = Projection()
     renamed.name = "another"
-    assert asked(images, renamed) == 7
-    assert asked(images, Projection(), transform=lambda x, _: 255 - x, transform_key="a") == 7
-    assert asked(images, Projection(), transform=lambda x, _: x // 2, transform_key="b") == 7
-    assert asked(images, Projection(), transform=lambda x, _: x // 2, transform_key="b") == 0
+    assert count(images, renamed) == 7
+    assert count(images, Projection(), transform=lambda x, _: 255 - x, transform_key="a") == 7
+    assert count(images, Projection(), transform=lambda x, _: x // 2, transform_key="b") == 7
+    assert count(images, Projection(), transform=lambda x, _: x // 2, transform_key="b") == 0
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_the_transform_is_told_the_number_of_its_first_image() -> None:
+def test_the_transform_gets_the_index_of_its_first_image() -> None:
     images, firsts = dataset(), []
 
     def negative(part: torch.Tensor, first: int) -> torch.Tensor:
@@ -108,14 +108,14 @@ def test_the_transform_is_told_the_number_of_its_first_image() -> None:
 
 
 def with_hash(tensors: dict[str, torch.Tensor], file: Path) -> bytes:
-    """The bytes of a file of these tensors, with the hash that belongs to them."""
+    """The bytes of a file of these tensors, with their hash."""
     whole = b"".join(tensors[name].numpy().tobytes() for name in ("count", "mean", "scatter"))
     save_file(tensors, file, {"sha256": hashlib.sha256(whole).hexdigest()})
     return file.read_bytes()
 
 
 def damaged_contents(file: Path) -> list[tuple[bytes, str]]:
-    """Files that are none or hold no moments of these images, and what is said of them."""
+    """Invalid files, and the reason in the warning."""
     whole = file.read_bytes()
     cut = [(content, "") for content in (whole[:-8], whole[:20], b"", b"not a file of tensors")]
     flipped = whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:]  # the last bit of one number
@@ -140,11 +140,11 @@ def damaged_contents(file: Path) -> list[tuple[bytes, str]]:
     del tensors["count"]
     save_file(tensors, file)
     keyless = file.read_bytes()
-    arrays = "its arrays are not those of its sha256"
+    arrays = "its arrays do not match its sha256"
     return [*cut, (flipped, arrays), *changed, (unsigned, arrays), (keyless, "count")]
 
 
-def test_a_damaged_file_is_named_and_rebuilt(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_and_computed_again(tmp_path: Path) -> None:
     images = dataset(count=7)
     computed = reference_statistics(Projection(), images, cache=tmp_path)
     file = only_file(tmp_path)
@@ -153,14 +153,14 @@ def test_a_damaged_file_is_named_and_rebuilt(tmp_path: Path) -> None:
     for content, words in contents:
         file.write_bytes(content)
         features = Projection()
-        with pytest.warns(UserWarning, match="damaged statistics are computed anew") as caught:
+        with pytest.warns(UserWarning, match="damaged statistics are computed again") as caught:
             rebuilt = reference_statistics(features, images, cache=tmp_path)
         assert str(file) in str(caught[0].message)
         assert re.search(words, str(caught[0].message))
-        assert features.asked == 7 and same(rebuilt, computed)
+        assert features.count == 7 and same(rebuilt, computed)
         again = Projection()
         assert same(reference_statistics(again, images, cache=tmp_path), computed)
-        assert again.asked == 0
+        assert again.count == 0
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
@@ -168,20 +168,20 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     expected = reference_statistics(Projection(), images)
     (tmp_path / "file").write_text("no folder")
     for cache in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.warns(UserWarning, match="statistics cannot be kept here") as caught:
+        with pytest.warns(UserWarning, match="statistics cannot be cached here") as caught:
             assert same(reference_statistics(Projection(), images, cache=cache), expected)
         assert str(cache) in str(caught[0].message)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder closed even to root")
-def test_a_folder_that_takes_no_files_is_a_warning() -> None:
+def test_a_folder_that_is_not_writable_is_a_warning() -> None:
     images, closed = dataset(count=7), Path("/proc/self")
     expected = reference_statistics(Projection(), images)
-    with pytest.warns(UserWarning, match="/proc/self: statistics cannot be kept here"):
+    with pytest.warns(UserWarning, match="/proc/self: statistics cannot be cached here"):
         assert same(reference_statistics(Projection(), images, cache=closed), expected)
 
 
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIGLEARN_GAN_CACHE", str(tmp_path))
     assert default_cache() == tmp_path
     for empty in (True, False):
