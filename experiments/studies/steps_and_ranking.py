@@ -64,7 +64,7 @@ class StepwiseModel:
 
     @property
     def patch_size(self) -> int:
-        """That of the model."""
+        """Side of a patch in pixels."""
         return self.model.patch_size
 
     def complete(
@@ -83,7 +83,7 @@ class RankingModel:
 
     @property
     def patch_size(self) -> int:
-        """That of the model."""
+        """Side of a patch in pixels."""
         return self.model.patch_size
 
     def complete(

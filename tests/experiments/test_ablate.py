@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from biglearn_gan.cli.runner import CommandError
 
 ROOT = Path(__file__).parents[2]
+Call = Callable[..., str]
 
 
 def rows() -> list[ablate.Row]:
@@ -22,7 +24,7 @@ def rows() -> list[ablate.Row]:
     return [
         {
             **{"variant": variant, "seed": seed, "run": f"{variant}/{seed}"},
-            **{"images": "48", "seconds": "2.0", "agreement glued random:0.5": 0.3},
+            **{"images": "48", "seconds": "2.0", "agreement mismatched random:0.5": 0.3},
             **{"fd joint": distance, "agreement random:0.5": agreement},
         }
         for variant, seed, distance, agreement in measured
@@ -45,7 +47,7 @@ def test_the_csv_the_figure_and_the_tables_hold_the_rows(tmp_path: Path) -> None
     assert (tmp_path / "new/some.png").read_bytes().startswith(b"\x89PNG")
     usual = ablate.table(rows(), ["fd joint", "agreement random:0.5"])
     assert ablate.tables_text(rows()) == usual
-    tables = {"First": ["fd joint"], "Second": ["agreement glued random:0.5"]}
+    tables = {"First": ["fd joint"], "Second": ["agreement mismatched random:0.5"]}
     first, second = (ablate.table(rows(), columns) for columns in tables.values())
     assert ablate.tables_text(rows(), tables) == f"First\n\n{first}\n\nSecond\n\n{second}"
 
@@ -60,13 +62,25 @@ def test_unchanged_results_are_not_written_again(tmp_path: Path) -> None:
     assert all(file.stat().st_mtime_ns > time for file, time in zip(files, before, strict=True))
 
 
-def run_script(ablation: Path, runs: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run the script, with its results beside the YAML file unless another --output is given."""
-    command = [sys.executable, "experiments/ablate.py", ablation, "--runs", runs]
-    command += ["--processes", 2, "--output", ablation.parent, *words]
-    return subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def run_script(ablation: Path, runs: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script as a command."""
+    command = [sys.executable, "experiments/ablate.py", str(ablation), "--runs", str(runs)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the script in this process, with its results beside the YAML file; returns its output."""
+    monkeypatch.chdir(ROOT)
+
+    def run_main(
+        ablation: Path, runs: Path, output: Path | None = None, only_print: bool = False
+    ) -> str:
+        capsys.readouterr()
+        ablate.main(ablation, 2, runs, output or ablation.parent, only_print)
+        return capsys.readouterr().out
+
+    return run_main
 
 
 @pytest.fixture
@@ -85,18 +99,17 @@ def values() -> dict[str, Any]:
 
 
 def test_runs_are_trained_evaluated_and_not_repeated(
-    values: dict[str, Any], tmp_path: Path
+    values: dict[str, Any], call: Call, tmp_path: Path
 ) -> None:
     tiny, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
     tiny.write_text(yaml.safe_dump(values))
-    first = run_script(tiny, runs)
-    assert first.returncode == 0, first.stderr
+    printed = call(tiny, runs)
     with (tmp_path / "tiny.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [(line["seed"], line["images"]) for line in found] == [("0", "64"), ("1", "64")]
     assert found[0]["fd joint"] != found[1]["fd joint"]
     table = ablate.tables_text(list(ablate.read_rows(tmp_path / "tiny.csv").values()))
-    assert first.stdout.endswith(f"{table}\n")
+    assert printed.endswith(f"{table}\n")
 
     # Another ablation finds the runs.
     metrics = sorted(runs.rglob("metrics.json"))
@@ -105,7 +118,7 @@ def test_runs_are_trained_evaluated_and_not_repeated(
     another.write_text(
         yaml.safe_dump(values | {"variants": {"slim": values["variants"]["narrow"]}})
     )
-    assert run_script(another, runs).returncode == 0
+    call(another, runs)
     assert sorted(runs.rglob("metrics.json")) == metrics and len(metrics) == 2
     assert [file.stat().st_mtime_ns for file in metrics] == written
     with (tmp_path / "another.csv").open(newline="") as file:
@@ -114,28 +127,25 @@ def test_runs_are_trained_evaluated_and_not_repeated(
     # A run of another configuration is not taken for this one.
     config = metrics[0].parents[1] / "config.yaml"
     config.write_text(config.read_text().replace("batch_size: 4", "batch_size: 8"))
-    ended = run_script(tiny, runs, "--output", tmp_path / "anew")
-    assert ended.returncode == 1 and "has a run of another configuration" in ended.stderr
+    with pytest.raises(CommandError, match="has a run of another configuration"):
+        call(tiny, runs, tmp_path / "anew")
 
     # The CSV is enough, unless its configuration is another.
     content = (tmp_path / "tiny.csv").read_bytes()
-    for words in ((), ("--print",)):
-        again = run_script(tiny, tmp_path / "no_runs", *words)
-        assert (again.returncode, again.stdout) == (0, f"{table}\n")
+    for only_print in (False, True):
+        assert call(tiny, tmp_path / "no_runs", only_print=only_print) == f"{table}\n"
     assert not (tmp_path / "no_runs").exists()
     assert (tmp_path / "tiny.csv").read_bytes() == content
     (tmp_path / "tiny.csv").write_bytes(content.replace(found[0]["configuration"].encode(), b"old"))
-    ended = run_script(tiny, tmp_path / "no_runs")
-    assert ended.returncode == 1
-    assert "for 'narrow', seed 0, of another configuration" in ended.stderr
+    with pytest.raises(CommandError, match="for 'narrow', seed 0, of another configuration"):
+        call(tiny, tmp_path / "no_runs")
 
 
-def test_only_print_needs_finished_runs(values: dict[str, Any], tmp_path: Path) -> None:
+def test_only_print_needs_finished_runs(values: dict[str, Any], call: Call, tmp_path: Path) -> None:
     tiny = tmp_path / "tiny.yaml"
     tiny.write_text(yaml.safe_dump(values))
-    ended = run_script(tiny, tmp_path / "runs", "--print")
-    assert ended.returncode == 1
-    assert ended.stderr.endswith("has no run of this ablation: run it without --print\n")
+    with pytest.raises(CommandError, match="has no run of this ablation: run it without --print"):
+        call(tiny, tmp_path / "runs", only_print=True)
 
 
 @pytest.mark.parametrize("column", ["fd jiont", "df joint", "fd pasted joint", "fd"])

@@ -1,25 +1,30 @@
-"""The tables in the docs and in the model cards are those that the stored records print."""
+"""The tables in README, docs, and model cards are what the stored records print.
+
+A quoted table may select rows and columns of what a command prints; its cells must be the same.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
+import ablate
+import color_consistency
+import critic_density_ratio
 import flow_matching
 import gmm_gan
+import gmm_schedules
+import label_accuracy
 import pytest
 import steps_and_ranking
-from color_consistency import table as hues_table
-from label_accuracy import table as labels_table
 
+from biglearn_gan import BigLearnGAN
 from biglearn_gan.evaluation.comparison import TASKS
-from biglearn_gan.evaluation.records import read_records
+from biglearn_gan.evaluation.records import REAL, read_records
 from biglearn_gan.evaluation.tables import (
     Quantity,
     comparison_tables,
@@ -29,177 +34,233 @@ from biglearn_gan.evaluation.tables import (
     oracle_table,
     summary_tables,
 )
-from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.model_card import card_text
 from biglearn_gan.models.progressive import OrderName
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-RESULTS = EXPERIMENTS / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments/results"
+CHECKPOINTS = ROOT / "checkpoints"
+MODELS = ("digits", "mnist", "colored_mnist")
+
+Cells = dict[tuple[str, str], str]
+"""Cells of a table by (label of the row, header of the column)."""
 
 
-def flow_matching_tables(subject: str) -> list[str]:
+def parse_tables(text: str) -> list[Cells]:
+    """The Markdown tables of a text."""
+    blocks = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    return [parse_table(block) for block in blocks]
+
+
+def parse_table(block: str) -> Cells:
+    header, _, *rows = (
+        [cell.strip() for cell in line.strip()[1:-1].split("|")] for line in block.splitlines()
+    )
+    assert all(len(row) == len(header) for row in rows), block
+    return {
+        (row[0], column): cell
+        for row in rows
+        for column, cell in zip(header[1:], row[1:], strict=True)
+    }
+
+
+def is_selection(quoted: Cells, printed: Cells) -> bool:
+    """Whether a quoted table has only cells of the printed ones, at the same places."""
+    return bool(quoted) and all(printed.get(key) == cell for key, cell in quoted.items())
+
+
+def count_quotes(page: str, printed: str) -> int:
+    """The number of tables on a page that are selections of the printed tables together."""
+    cells: Cells = {}
+    for table in parse_tables(printed):
+        cells |= table
+    tables = parse_tables((ROOT / page).read_text(encoding="utf-8"))
+    return sum(is_selection(table, cells) for table in tables)
+
+
+def flow_matching_tables(subject: str) -> str:
     folder = RESULTS / "flow_matching" / subject
     counts = sorted(int(path.name.removeprefix("steps_")) for path in folder.iterdir())
-    beside = EXPERIMENTS.parent / "checkpoints" / subject / "evaluation"
-    return [comparison_tables(flow_matching.rows_of(folder, counts, beside), TASKS)]
+    rows = flow_matching.table_rows(folder, counts, CHECKPOINTS / subject / "evaluation")
+    return comparison_tables(rows, TASKS)
 
 
-def steps_tables() -> list[str]:
+def steps_tables() -> str:
     folder = RESULTS / "steps_and_ranking/steps"
-    orders = get_args(OrderName)
     parts = [path.name.split("_") for path in folder.iterdir()]
-    keys = sorted((int(count), orders.index(order)) for count, order in parts)
+    orders = get_args(OrderName)
+    parts.sort(key=lambda part: (int(part[0]), orders.index(part[1])))
     rows = {
-        steps_and_ranking.step_label(count, orders[place]): folder / f"{count}_{orders[place]}"
-        for count, place in keys
+        steps_and_ranking.step_label(int(count), order): folder / f"{count}_{order}"
+        for count, order in parts
     }
-    return [comparison_tables(rows, TASKS), *detailed_comparison_tables(rows, TASKS).split("\n\n")]
+    return f"{comparison_tables(rows, TASKS)}\n\n{detailed_comparison_tables(rows, TASKS)}"
 
 
-def ranking_tables() -> list[str]:
+def ranking_tables() -> str:
     folder = RESULTS / "steps_and_ranking/ranking"
     counts = sorted(int(path.name.removeprefix("best_of_")) for path in folder.glob("best_of_*"))
     rows = {steps_and_ranking.ranking_label(count): folder / f"best_of_{count}" for count in counts}
-    return [comparison_tables(rows, TASKS), *detailed_comparison_tables(rows, TASKS).split("\n\n")]
+    return f"{comparison_tables(rows, TASKS)}\n\n{detailed_comparison_tables(rows, TASKS)}"
 
 
-def area_table(name: str) -> list[str]:
+def auc_table(name: str) -> str:
     path = RESULTS / "steps_and_ranking" / name / "discrimination_auc.json"
-    return [steps_and_ranking.auc_table(json.loads(path.read_text(encoding="utf-8")))]
+    return steps_and_ranking.auc_table(json.loads(path.read_text(encoding="utf-8")))
 
 
-def before_and_after(subject: str) -> list[str]:
-    folder = RESULTS / "partial_patches" / subject
-    paths = [str(folder / side / "metrics.json") for side in ("before", "after")]
-    command = [sys.executable, "-m", "biglearn_gan", "tables", *paths]
-    return [subprocess.run(command, capture_output=True, text=True, check=True).stdout]
-
-
-PRINTED: dict[str, Callable[[], list[str]]] = {
-    "flow_matching/digits": partial(flow_matching_tables, "digits"),
-    "flow_matching/mnist": partial(flow_matching_tables, "mnist"),
-    "steps_and_ranking/steps": steps_tables,
-    "steps_and_ranking/ranking": ranking_tables,
-    "steps_and_ranking/ranking, areas": partial(area_table, "ranking"),
-    "steps_and_ranking/ranking_score, areas": partial(area_table, "ranking_score"),
-    "partial_patches/mnist": partial(before_and_after, "mnist"),
-    "partial_patches/colored_mnist": partial(before_and_after, "colored_mnist"),
-}
-DOCS = sorted((EXPERIMENTS.parent / "docs/results").glob("*.md"))
-
-
-@pytest.mark.parametrize("study", PRINTED)
-def test_the_docs_quote_the_tables_of_the_stored_records(study: str) -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
-    printed = PRINTED[study]()
-    assert printed
-    for table in printed:
-        assert table in text
-
-
-@pytest.mark.parametrize("name", ["digits", "mnist", "colored_mnist"])
-def test_the_head_of_a_shipped_card_is_that_of_its_model(name: str) -> None:
-    folder = EXPERIMENTS.parent / "checkpoints" / name
-    config = BigLearnGAN.from_pretrained(folder).config
-    shipped = (folder / "README.md").read_text(encoding="utf-8").splitlines()
-    by_hand = ("| images seen |", "| training time |")  # of more than one call
-    for line in card_text(config).splitlines():
-        assert line.startswith(by_hand) or line in shipped
-
-
-@pytest.mark.parametrize("name", ["digits", "mnist", "colored_mnist"])
-def test_what_is_said_of_labels_was_measured(name: str) -> None:
-    results = json.loads(
-        (EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/labels.json").read_text()
+def before_and_after(subject: str) -> str:
+    folders = {side: RESULTS / "partial_patches" / subject / side for side in ("before", "after")}
+    records = read_records(folders["after"] / "metrics.json")
+    return comparison_tables(
+        folders, list(dict.fromkeys(r.task for r in records if r.task != REAL))
     )
-    assert labels_table(results) in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "experiments/README.md",
-        "checkpoints/digits/README.md",
-        "checkpoints/mnist/README.md",
-        "checkpoints/colored_mnist/README.md",
-    ],
-)
-def test_tables_are_those_of_the_shipped_records(document: str) -> None:
-    text = (EXPERIMENTS.parent / document).read_text(encoding="utf-8")
-    names = re.findall(r"--output (checkpoints/\w+/evaluation)", text)
-    assert names
-    for name in names:
-        for table in evaluation_tables(
-            read_records(EXPERIMENTS.parent / name / "metrics.json")
-        ).split("\n\n"):
-            assert table in text
+def ablation_tables(name: str) -> str:
+    ablation = ablate.read_ablation(ROOT / f"experiments/ablations/{name}.yaml")
+    rows = ablate.read_rows(RESULTS / f"ablations/{name}.csv")
+    return ablate.tables_text(list(rows.values()), ablation.tables)
 
 
-def test_several_evaluations_need_names_of_their_own() -> None:
-    path = str(RESULTS / "partial_patches/mnist/before/metrics.json")
-    command = [sys.executable, str(EXPERIMENTS / "tables.py"), path, path]
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr.endswith("side by side are told apart by their folders' names\n")
+def gaussian_fields_table() -> str:
+    return oracle_table(read_records(RESULTS / "gaussian_fields/metrics.json"))
 
 
-def test_short_tables_of_the_readme_are_those_of_the_shipped_records() -> None:
-    text = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
-    names = re.findall(r"tables.py (checkpoints/\w+/evaluation/metrics.json) --summary", text)
-    assert len(names) == 2
-    for name in names:
-        assert summary_tables(read_records(EXPERIMENTS.parent / name)).split("\n\n")[0] in text
+def critic_table() -> str:
+    path = RESULTS / "gaussian_fields/critic_density_ratio.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return critic_density_ratio.table([critic_density_ratio.TaskResult(**row) for row in rows])
 
 
-def test_what_is_said_of_hues_was_measured() -> None:
-    results = json.loads(
-        (EXPERIMENTS.parent / "checkpoints/colored_mnist/color_consistency.json").read_text()
-    )
-    assert hues_table(results) in (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
-    told = (
-        f"keep both hues of a half-hidden image in {results['completions']['both']:.1%} of 10,000"
-    )
-    assert told in (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
-    assert results["completions"]["both"] >= 0.95
+def gmm_schedules_table() -> str:
+    return gmm_schedules.table(gmm_schedules.read_rows(RESULTS / "simulations/gmm_schedules.csv"))
 
 
-def test_what_gluing_costs_is_told_as_it_was_measured() -> None:
-    """Less than a sixteenth of the 64 that images without any variation are away."""
-    moved, lost = [], []
-    for name in ("digits", "mnist"):
-        path = EXPERIMENTS.parent / f"checkpoints/{name}/evaluation/metrics.json"
-        found = group_records(read_records(path))
-        distance, agreement = (
-            found["random:0.25", Quantity(measure, "mismatched")] for measure in ("fd", "agreement")
+def gmm_gan_table() -> str:
+    return gmm_gan.table(gmm_schedules.read_rows(RESULTS / "simulations/gmm_gan.csv"))
+
+
+def label_accuracy_table(name: str) -> str:
+    path = CHECKPOINTS / name / "evaluation/label_accuracy.json"
+    return label_accuracy.table(json.loads(path.read_text(encoding="utf-8"))).split("\n\n")[0]
+
+
+def color_table() -> str:
+    path = CHECKPOINTS / "colored_mnist/color_consistency.json"
+    return color_consistency.table(json.loads(path.read_text(encoding="utf-8")))
+
+
+def shipped_tables(name: str, tables: Callable[..., str] = evaluation_tables) -> str:
+    return tables(read_records(CHECKPOINTS / name / "evaluation/metrics.json"))
+
+
+PAGES = "docs/results/"
+QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
+    "README": ("README.md", partial(shipped_tables, "mnist", summary_tables), 1),
+    "digits": (PAGES + "digits.md", partial(shipped_tables, "digits"), 3),
+    "mnist": (PAGES + "mnist.md", partial(shipped_tables, "mnist"), 3),
+    "colored_mnist": (PAGES + "colored-mnist.md", partial(shipped_tables, "colored_mnist"), 3),
+    "colors": (PAGES + "colored-mnist.md", color_table, 1),
+    "before, mnist": (PAGES + "mnist.md", partial(before_and_after, "mnist"), 1),
+    "before, colored": (PAGES + "colored-mnist.md", partial(before_and_after, "colored_mnist"), 1),
+    "flow, digits": (PAGES + "flow-matching.md", partial(flow_matching_tables, "digits"), 1),
+    "flow, mnist": (PAGES + "flow-matching.md", partial(flow_matching_tables, "mnist"), 1),
+    "steps": (PAGES + "steps-and-ranking.md", steps_tables, 3),
+    "ranking": (PAGES + "steps-and-ranking.md", ranking_tables, 3),
+    "score": (PAGES + "steps-and-ranking.md", partial(auc_table, "ranking"), 1),
+    "absolute score": (PAGES + "steps-and-ranking.md", partial(auc_table, "ranking_score"), 1),
+    "gaussian fields": (PAGES + "gaussian-fields.md", gaussian_fields_table, 1),
+    "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
+    "schedules": (PAGES + "simulations.md", gmm_schedules_table, 1),
+    "gmm gan": (PAGES + "simulations.md", gmm_gan_table, 1),
+    **{
+        f"labels, {name}": (PAGES + "labels.md", partial(label_accuracy_table, name), 1)
+        for name in MODELS
+    },
+    **{
+        name: (PAGES + page, partial(ablation_tables, name), count)
+        for name, page, count in (
+            ("digits_tasks", "ablations.md", 2),
+            ("digits_objective", "ablations.md", 1),
+            ("digits_noise", "ablations.md", 1),
+            ("digits_communication", "ablations.md", 1),
+            ("digits_partial_patches", "ablations.md", 2),
+            ("digits_warm_start", "ablations-recipe.md", 1),
+            ("digits_rates", "ablations-recipe.md", 1),
+            ("digits_balance", "ablations-recipe.md", 1),
+            ("digits_steps", "ablations-recipe.md", 1),
+            ("digits_discriminator", "ablations-recipe.md", 1),
+            ("digits_labels", "labels.md", 2),
+            ("digits_five_minutes", "digits.md", 2),
         )
-        moved.append(distance.value - distance.floor)
-        lost.append(agreement.ceiling - agreement.value)
-    assert max(moved) < 64 / 16
-    text = " ".join((EXPERIMENTS / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        f"moves the distance by {moved[0]:.1f} (digits) and {moved[1]:.1f} (MNIST)" in text
-        and f"agreement is {lost[0]:.2f} and {lost[1]:.2f} below its ceiling" in text
+    },
+}
+"""The page, what the records print, and how many tables of the page quote it."""
+
+
+@pytest.mark.parametrize("name", QUOTES)
+def test_a_page_quotes_the_stored_records(name: str) -> None:
+    page, printed, count = QUOTES[name]
+    assert count_quotes(page, printed()) == count
+
+
+def test_every_ablation_is_quoted() -> None:
+    names = {path.stem for path in (ROOT / "experiments/ablations").glob("*.yaml")}
+    assert names <= set(QUOTES)
+
+
+def test_a_quote_with_another_cell_is_none() -> None:
+    printed = parse_table("| a | b | c |\n|---|---|---|\n| x | 1 | 2 |\n| y | 3 | 4 |")
+    assert is_selection(parse_table("| | c |\n|---|---|\n| y | 4 |"), printed)
+    for quoted in ("| | c |\n|---|---|\n| y | 3 |", "| | d |\n|---|---|\n| y | 4 |"):
+        assert not is_selection(parse_table(quoted), printed)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_card_quotes_the_evaluation(name: str) -> None:
+    assert count_quotes(f"checkpoints/{name}/README.md", shipped_tables(name)) == 3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_head_of_a_model_card_describes_the_model(name: str) -> None:
+    config = BigLearnGAN.from_pretrained(CHECKPOINTS / name).config
+    card = (CHECKPOINTS / name / "README.md").read_text(encoding="utf-8").splitlines()
+    by_hand = ("| images seen |", "| training time |")  # the sum over several trainings
+    for line in card_text(config).splitlines():
+        assert line.startswith(by_hand) or line in card
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_agreement_of_generated_labels_is_quoted(name: str) -> None:
+    results = json.loads(
+        (CHECKPOINTS / name / "evaluation/label_accuracy.json").read_text(encoding="utf-8")
     )
+    cells = label_accuracy.table(results).splitlines()[-1]
+    assert cells in (ROOT / PAGES / "labels.md").read_text(encoding="utf-8")
 
 
-def test_all_other_tables_are_those_of_their_files() -> None:
-    text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
-    oracle = RESULTS / "gaussian_fields"
-    assert oracle_table(read_records(oracle / "metrics.json")) in text
-    critic = (oracle / "critic_density_ratio.md").read_text(encoding="utf-8").splitlines()
-    assert "\n".join(line for line in critic if line.startswith("|")) in text
-    for grid in sorted((EXPERIMENTS / "ablations").glob("*.md")):
-        assert grid.read_text(encoding="utf-8").strip() in text
-    printed = subprocess.run(
-        [sys.executable, "experiments/simulate_table.py", "--print"],
-        cwd=EXPERIMENTS.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    assert printed in (EXPERIMENTS / "simulations.md").read_text(encoding="utf-8")
+def test_the_kept_colors_are_those_of_the_record() -> None:
+    path = CHECKPOINTS / "colored_mnist/color_consistency.json"
+    both = json.loads(path.read_text(encoding="utf-8"))["completions"]["both"]
+    assert both >= 0.95
+    for page in ("docs/results/colored-mnist.md", "docs/results/README.md"):
+        assert f"{both:.1%}" in (ROOT / page).read_text(encoding="utf-8")
 
 
-def test_tables_of_what_is_not_shipped_are_those_of_their_records() -> None:
-    games = gmm_gan.table(gmm_gan.read(RESULTS / "simulations/gmm_gan.csv"))
-    assert games in (EXPERIMENTS / "simulations.md").read_text(encoding="utf-8")
+def test_the_readme_quotes_the_recall_of_mnist() -> None:
+    records = group_records(read_records(CHECKPOINTS / "mnist/evaluation/metrics.json"))
+    recall = records["joint", Quantity("recall")]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"(recall {recall.value:.2f}, ceiling {recall.ceiling:.2f})" in text
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_mismatched_completions_are_close_in_distance_and_far_in_agreement(name: str) -> None:
+    """The docs warn of this; images without any variation have a distance of 64 or more."""
+    records = group_records(read_records(CHECKPOINTS / name / "evaluation/metrics.json"))
+    distance = records["random:0.25", Quantity("fd", "mismatched")]
+    agreement = records["random:0.25", Quantity("agreement", "mismatched")]
+    assert distance.floor is not None and agreement.ceiling is not None
+    assert distance.value - distance.floor < 64 / 16
+    assert agreement.value < agreement.ceiling - 0.2

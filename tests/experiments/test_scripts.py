@@ -24,7 +24,11 @@ FEW = "--num must be at least 64, as many as features have dimensions, not 5"
 
 MISTAKES = {
     "make_grid": (
-        [("--checkpoint", "nowhere", "--output", "x.png"), 1, "'nowhere' is neither a folder"],
+        [
+            ("--checkpoint", "experiments/nowhere", "--output", "x.png"),
+            1,
+            "experiments/nowhere does not exist",
+        ],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
         [DIGITS, 2, "--output must name a .png file, not x"],
     ),
