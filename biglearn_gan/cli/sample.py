@@ -98,6 +98,7 @@ def sample(  # more than eight parameters, because every option is one
     )
     from biglearn_gan.inference.outputs import check_output, write_samples
     from biglearn_gan.models.progressive import check_order
+    from biglearn_gan.models.token_model import SamplingOptions
 
     if mask == "joint":
         unused = {"--images": images, "--data-root": data_root}
@@ -114,18 +115,16 @@ def sample(  # more than eight parameters, because every option is one
     rows = len(inputs.images)
     hole = load_hole(mask, model, rows, seed, mask_color, inputs.names)
     typer.echo(describe_hole(hole, model, "generated whole"))
+    labels = None if label is None else parse_labels(label, model, rows)
+    options = SamplingOptions(labels, variations, seed, steps=steps, order=checked)
     output.mkdir(parents=True, exist_ok=True)
     with unit_bars() as on_start:
         samples = draw_samples(
             model,
             inputs.images,
             hole,
-            labels=None if label is None else parse_labels(label, model, rows),
-            variations=variations,
-            seed=seed,
+            options,
             batch_size=batch_size,
-            steps=steps,
-            order=checked,
             best_of=best_of,
             on_images=on_start("image", rows),
         )

@@ -19,6 +19,7 @@ from biglearn_gan.inference.batched import Samples, draw_samples
 from biglearn_gan.inference.inputs import describe_resize
 from biglearn_gan.inference.outputs import sample_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
@@ -143,9 +144,7 @@ class DemoSession:
             self.model,
             images,
             hole,
-            labels=labels,
-            variations=variations,
-            seed=seed,
+            SamplingOptions(labels=labels, variations=variations, seed=seed),
             batch_size=rows,
         )
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.input_checks import check_labels
 from biglearn_gan.models.model_inputs import completion_inputs
-from biglearn_gan.models.progressive import OrderName
 from biglearn_gan.models.token_model import SamplingOptions
 
 
@@ -45,13 +45,9 @@ def draw_samples(
     model: BigLearnGAN,
     inputs: UInt8[Tensor, "N C H W"],
     hole: Bool[Tensor, "N H W"],
+    options: SamplingOptions,
     *,
-    labels: Int64[Tensor, " N"] | None = None,
-    variations: int,
-    seed: int,
     batch_size: int,
-    steps: int = 1,
-    order: OrderName = "random",
     best_of: int | None = None,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> Samples:
@@ -61,22 +57,20 @@ def draw_samples(
         model: generates and ranks.
         inputs: the images to complete, in [0, 255].
         hole: True = generate.
-        labels: the class of each image, for a model with labels; None to draw it.
-        variations: K, samples of each image.
-        seed: see :meth:`~biglearn_gan.models.biglearn_gan.BigLearnGAN.complete`.
+        options: labels, variations, seed and steps.
         batch_size: images in memory at a time.
-        steps: as ``seed``.
-        order: as ``seed``.
         best_of: candidates for each sample; the one with the highest critic score is kept. None
             draws one candidate without a score.
         on_images: called after each batch with its number of images.
     """
-    options = SamplingOptions(variations=variations, seed=seed, steps=steps, order=order)
-    batches = []
-    for first in range(0, len(inputs), batch_size):
+    count, labels, batches = len(inputs), None, []
+    if options.labels is not None:
+        labels = check_labels(options.labels, count, options.variations, model.config.data)
+    for first in range(0, count, batch_size):
         rows = slice(first, first + batch_size)
         batch_labels = None if labels is None else labels[rows]
-        batch_options = replace(options, labels=batch_labels, first_image=first)
+        first_image = options.first_image + first
+        batch_options = replace(options, labels=batch_labels, first_image=first_image)
         images = to_signed_float(inputs[rows])
         batches.append(complete_best(model, images, hole[rows], batch_options, best_of=best_of))
         on_images(len(batches[-1].images))
@@ -84,7 +78,7 @@ def draw_samples(
         torch.cat([to_uint8(batch.images) for batch in batches]),
         inputs,
         hole,
-        seed,
+        options.seed,
         torch.cat([batch.candidate_index for batch in batches]),
         _concatenate([batch.scores for batch in batches]),
         _concatenate([batch.labels for batch in batches]),

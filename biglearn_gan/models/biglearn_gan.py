@@ -157,7 +157,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         options = SamplingOptions(labels=labels, seed=seed, steps=steps, order=order)
         return self.complete_with(options, completion_inputs(self.config, empty, hole))[:, 0]
 
-    def complete(
+    def complete(  # nine parameters: callers name the few that they change
         self,
         images: Float[Tensor, "N C H W"],
         hole: Mask,

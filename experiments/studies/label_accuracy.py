@@ -30,6 +30,7 @@ from biglearn_gan.files import replacing
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.masked_classifier import calibration
 from biglearn_gan.metrics.metric_models import MetricModels
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.holes import named_hole
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
@@ -107,9 +108,7 @@ def measure_generation(
             model,
             empty,
             hole,
-            labels=labels,
-            variations=1,
-            seed=seed,
+            SamplingOptions(labels=labels, seed=seed),
             batch_size=BATCH_ROWS,
             best_of=candidates,
         )

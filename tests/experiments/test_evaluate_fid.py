@@ -160,11 +160,13 @@ def test_completions_are_those_of_the_sample_command(
     from biglearn_gan.inference.inputs import load_hole, load_input_images
     from biglearn_gan.inference.outputs import write_samples
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
+    from biglearn_gan.models.token_model import SamplingOptions
 
     model = BigLearnGAN.from_pretrained(DIGITS)
     sources = load_input_images(model.config.data, None, 9).images
     hole = load_hole("random:0.5", model, 9, 5)
-    write_samples(draw_samples(model, sources, hole, variations=1, seed=5, batch_size=7), tmp_path)
+    samples = draw_samples(model, sources, hole, SamplingOptions(seed=5), batch_size=7)
+    write_samples(samples, tmp_path)
     few = save_images(tmp_path / "few", 9, "L", (8, 8), seed=7)
     options = (few, "--dims", 64, "--inception-weights", inception_weights, "--force")
     drawn = ("--checkpoint", DIGITS, "--mask", "random:0.5", "--num", 9)
