@@ -1,4 +1,4 @@
-"""Devices by the names that people give."""
+"""Devices by name: ``auto``, ``cpu``, ``cuda`` or ``mps``."""
 
 from __future__ import annotations
 
@@ -9,40 +9,46 @@ from biglearn_gan.errors import UsageError
 
 
 class DeviceError(UsageError):
-    """This machine has no such device, in one sentence."""
+    """This machine has no such device."""
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name (``auto``: the best one here), after a first number on it.
+    """The device of that name, after computing one number on it.
+
+    Args:
+        name: a torch device such as ``cpu`` or ``cuda:1``, or ``auto`` for the best one here.
 
     Raises:
         DeviceError: this machine has no such device.
     """
     try:
-        device = torch.device(_devices_here()[-1] if name == "auto" else name)
+        device = torch.device(_available_kinds()[-1] if name == "auto" else name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError):
-        raise _no_device(name) from None
+        raise _unavailable(name) from None
     return device
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """accelerate's view of the device and the processes.
+    """The device and the processes of this run, as accelerate sees them.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        DeviceError: the device is not on this machine.
+        DeviceError: this machine has no such device.
     """
-    if device not in ("auto", *_devices_here()):
-        raise _no_device(device)
-    return Accelerator(cpu=device == "cpu" or _devices_here() == ("cpu",))
+    if device not in ("auto", *_available_kinds()):
+        raise _unavailable(device)
+    return Accelerator(cpu=device == "cpu" or _available_kinds() == ("cpu",))
 
 
-def _devices_here() -> tuple[str, ...]:
+def _available_kinds() -> tuple[str, ...]:
     """Kinds of devices of this machine, the best one last."""
     others = {"mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
-    return ("cpu", *(name for name, there in others.items() if there))
+    return ("cpu", *(name for name, available in others.items() if available))
 
 
-def _no_device(name: str) -> DeviceError:
-    names = ", ".join(("auto", *_devices_here()))
+def _unavailable(name: str) -> DeviceError:
+    names = ", ".join(("auto", *_available_kinds()))
     return DeviceError(f"this machine has no device {name!r}: choose one of {names}")

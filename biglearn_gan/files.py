@@ -1,11 +1,9 @@
-"""Files that are never half there, written under a temporary name and then renamed; and what an
-output folder may not be.
-"""
+"""Check an output folder before anything is written into it, and write files atomically."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,44 +11,58 @@ from biglearn_gan.errors import UserError
 
 
 class OutputError(UserError):
-    """An output folder where files would be lost or mixed up, in one sentence."""
+    """An output folder that cannot be made, or in which files would be lost or mixed up."""
 
 
-def refuse_foreign(files: Iterable[Path], folder: Path, command: str) -> None:
-    """Refuse an output folder with files that the command would replace and did not write.
+def check_output_folder(
+    folder: Path,
+    *,
+    written_by: str,
+    replaces: Iterable[Path] = (),
+    ours: Collection[Path] = (),
+    inputs: Iterable[Path] = (),
+    recursive: bool = False,
+) -> None:
+    """Refuse an output folder that cannot be made, or in which files would be lost or mixed up.
+
+    Nothing is written. The folder need not exist.
+
+    Args:
+        folder: the output folder.
+        written_by: the command that is about to write, as messages name it: ``train``.
+        replaces: paths in the folder that the command may replace; those missing do not matter.
+        ours: the ones among them that an earlier call of the command wrote.
+        inputs: files and folders that the command reads. The folder must differ from each input
+            folder and from the folder of each input file.
+        recursive: input folders are read with their subfolders, so the folder must not lie below
+            one either.
 
     Raises:
-        OutputError: one of ``files`` exists; it names the folder, the file and the command.
+        OutputError: for one of these reasons, in one sentence.
     """
-    for file in files:
-        if file.exists():
+    advice = "choose another output folder"
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise OutputError(f"cannot create {folder} because {above} is a file: {advice}")
+    resolved = folder.resolve()
+    for path in inputs:
+        input_folder = (path if path.is_dir() else path.parent).resolve()
+        if input_folder == resolved or (recursive and input_folder in resolved.parents):
+            raise OutputError(f"output in {folder} would mix with the input {path}: {advice}")
+    for path in replaces:
+        if path.exists() and path not in ours:
             raise OutputError(
-                f"{folder} holds {file.relative_to(folder)}, which is not of {command}: name "
-                "another output folder"
-            )
-
-
-def refuse_input_among(folders: Sequence[Path], given: Path) -> None:
-    """Refuse output folders that hold what is read: a folder, or the file that is meant.
-
-    Raises:
-        OutputError: one of them is the folder, or that of the file.
-    """
-    place = given if given.is_dir() else given.parent
-    for folder in folders:
-        if folder.resolve() == place.resolve():
-            raise OutputError(
-                f"what is written into {folder} would be mixed up with what is read from {given}: "
-                "name another output folder"
+                f"{folder} holds {path.relative_to(folder)}, which `{written_by}` did not write: "
+                f"{advice}"
             )
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; what was written there replaces it at the end.
+    """Yield a temporary path next to ``path``; the file written there replaces ``path``.
 
-    The suffix stays the same, because some writers choose their format by it. If the block
-    raises, ``path`` is left as it was.
+    The temporary path has the same suffix, because some writers choose their format by it. If the
+    block raises, ``path`` stays as it was.
     """
     temporary = path.with_name(f".writing-{path.name}")
     try:

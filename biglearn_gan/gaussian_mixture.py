@@ -1,11 +1,13 @@
-"""Gaussian mixtures in closed form: marginals, linear images, conditionals, densities and samples.
+"""Gaussian mixtures in closed form: marginals, projections, conditionals, densities and samples.
 
-:class:`LineMixtures` is what many lines through a mixture see of it, at the cost of one.
+:class:`GaussianMixture` is the joint density, :class:`ConditionalMixture` its conditionals, and
+:class:`LineMixtures` its projections on many lines at a time.
 
-Everything is float64 and differentiable in weights, means and covariances (samples are so given
-their component and noise). Formulae: Bishop 2006, *Pattern Recognition and Machine Learning*,
-eqs. 2.81, 2.82 (conditional of one Gaussian) and 2.115 (affine image); a mixture's conditional is
-the mixture of its components' conditionals, weighted by how well each explains the source.
+Everything is float64 and differentiable in the weights, means and covariances. Samples are
+differentiable given their component and noise. Formulas: Bishop 2006, *Pattern Recognition and
+Machine Learning*, eqs. 2.81 and 2.82 (conditional of a Gaussian) and 2.115 (affine map). The
+conditional of a mixture is the mixture of its components' conditionals, each weighted by how well
+it explains the source.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 WEIGHTS_TOLERANCE = 1e-6
+"""How far the sum of the weights may be from 1."""
 
 
 class GaussianError(ValueError):
-    """A mixture, or a question to one, that cannot be; in one sentence."""
+    """Parameters that define no mixture, or coordinates that it does not have."""
 
 
 class GaussianMixture:
@@ -32,12 +35,12 @@ class GaussianMixture:
     Args:
         weights: (K,), at least 0, summing to one.
         means: (K, D).
-        covariances: (K, D, D), symmetric; samples and densities need them positive definite,
-            moments, marginals and linear images do not.
+        covariances: (K, D, D), symmetric. They must be positive definite for samples and
+            densities, but not for moments, marginals and projections.
 
     Raises:
-        GaussianError: shapes do not fit, a number is not float64, the weights are none, or a
-            covariance is not symmetric.
+        GaussianError: the shapes do not fit, a dtype is not float64, a weight is negative, the
+            weights do not sum to 1, or a covariance is not symmetric.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class GaussianMixture:
 
     @property
     def mean(self) -> Float64[Tensor, " D"]:
-        """E x of the whole mixture."""
+        """E x over the whole mixture."""
         return _overall_mean(self.weights, self.means)
 
     @property
@@ -67,7 +70,7 @@ class GaussianMixture:
         return _overall_covariance(self.weights, self.means, self.covariances)
 
     def sample(self, num: int, rng: torch.Generator) -> Float64[Tensor, "N D"]:
-        """Draw ``num`` points; the generator is on the mixture's device.
+        """Draw ``num`` points; ``rng`` is on the mixture's device.
 
         Raises:
             GaussianError: a covariance is not positive definite.
@@ -92,13 +95,13 @@ class GaussianMixture:
         return _normal_log_densities(x[:, None] - self.means, self._factors)
 
     def transform(self, matrix: Float64[Tensor, "d D"]) -> GaussianMixture:
-        """The law of A x; it has a density where A has full row rank."""
+        """The distribution of A x, which has a density if A has full row rank."""
         means = self.means @ matrix.T
         covariances = matrix @ self.covariances @ matrix.T
         return GaussianMixture(self.weights, means, _symmetric(covariances))
 
     def on_lines(self, directions: Float64[Tensor, "B D"]) -> LineMixtures:
-        """The laws of the coordinates uᵀx along B directions u."""
+        """The distributions of uᵀx for B directions u."""
         half = torch.einsum("bd,kde->bke", directions, self.covariances)
         return LineMixtures(
             self.weights.log().expand(len(directions), -1),
@@ -113,10 +116,10 @@ class GaussianMixture:
         return torch.einsum("bd,kde,be->bk", one, self.covariances, other)
 
     def marginal(self, indices: Sequence[int] | Int64[Tensor, " d"]) -> GaussianMixture:
-        """The law of some coordinates, in the order given.
+        """The distribution of some coordinates, in the given order.
 
         Raises:
-            GaussianError: an index is out of range or stands twice.
+            GaussianError: an index is out of range or repeated.
         """
         (chosen,) = self._indices(indices)
         covariances = self.covariances[:, chosen[:, None], chosen]
@@ -127,17 +130,17 @@ class GaussianMixture:
         target: Sequence[int] | Int64[Tensor, " T"],
         source: Sequence[int] | Int64[Tensor, " S"],
     ) -> ConditionalMixture:
-        """The law of the target coordinates given the source coordinates, all others left out.
+        """The distribution of the target given the source; other coordinates are marginalized out.
 
-        An empty source gives the target's marginal.
+        An empty source gives the marginal of the target.
 
         Raises:
-            GaussianError: the target is empty, an index is out of range or stands twice, or the
+            GaussianError: the target is empty, an index is out of range or repeated, or the
                 source's covariance is not positive definite.
         """
         chosen_target, chosen_source = self._indices(target, source)
         if len(chosen_target) == 0:
-            raise GaussianError("a conditional needs at least one target coordinate, not none")
+            raise GaussianError("the target is empty: name at least one target coordinate")
         return ConditionalMixture(self, chosen_target, chosen_source)
 
     @cached_property
@@ -145,7 +148,7 @@ class GaussianMixture:
         return _cholesky(self.covariances)
 
     def _indices(self, *groups: Sequence[int] | Tensor) -> list[Tensor]:
-        """Each group as a tensor; no coordinate may stand twice in all of them."""
+        """Each group as a tensor; no coordinate may be repeated within or across groups."""
         device = self.means.device
         tensors = [torch.as_tensor(g, dtype=torch.int64, device=device) for g in groups]
         together = torch.cat(tensors)
@@ -154,15 +157,17 @@ class GaussianMixture:
                 f"coordinates must lie in 0 to {self.dimension - 1}, not {together.tolist()}"
             )
         if len(together.unique()) < len(together):
-            raise GaussianError(f"no coordinate may stand twice, but {together.tolist()} has one")
+            raise GaussianError(f"coordinates must be distinct, not {together.tolist()}")
         return tensors
 
 
 class ConditionalMixture:
-    """p(x_T | x_S) of a mixture, for any number of sources x_S at a time.
+    """p(x_T | x_S) of a mixture, for N sources x_S at a time.
 
-    Made by :meth:`GaussianMixture.conditional`; ``covariances`` (K, T, T) are those of the
-    components, which do not depend on the source.
+    Use :meth:`GaussianMixture.conditional` to make one.
+
+    Attributes:
+        covariances: (K, T, T), those of the components; they do not depend on the source.
     """
 
     def __init__(
@@ -199,7 +204,7 @@ class ConditionalMixture:
     def sample(
         self, x_source: Float64[Tensor, "N S"], draws: int, rng: torch.Generator
     ) -> Float64[Tensor, "N draws T"]:
-        """Draw targets for each source; the generator is on the mixture's device."""
+        """Draw ``draws`` targets for each source; ``rng`` is on the mixture's device."""
         weights, means = self.weights(x_source), self.means(x_source)
         return _sample(weights, means, self._factors, draws, rng)
 
@@ -214,7 +219,7 @@ class ConditionalMixture:
     def responsibilities(
         self, x_target: Float64[Tensor, "N draws T"], x_source: Float64[Tensor, "N S"]
     ) -> Float64[Tensor, "N draws K"]:
-        """p(k | x_T, x_S), the weight of each component given targets of each source as well."""
+        """p(k | x_T, x_S), the weight of each component given the target and the source."""
         difference = x_target[:, :, None] - self.means(x_source)[:, None]  # (N, draws, K, T)
         densities = _normal_log_densities(difference.flatten(0, 1), self._factors)
         densities = densities.view(*x_target.shape[:2], -1)
@@ -249,16 +254,16 @@ class LineMixtures:
         return (terms + self.log_weights[..., None, :]).logsumexp(dim=-1)
 
     def add_noise(self, variance: float) -> LineMixtures:
-        """The laws of y + √variance ε, ε standard normal: what is seen through a blur."""
+        """The distributions of y + √variance ε with standard normal ε."""
         return LineMixtures(self.log_weights, self.means, self.variances + variance)
 
     def detach(self) -> LineMixtures:
-        """The same laws without gradients."""
+        """The same distributions without gradients."""
         parts = (self.log_weights, self.means, self.variances)
         return LineMixtures(*(part.detach() for part in parts))
 
     def sample(self, num: int, rng: torch.Generator) -> Float64[Tensor, "*B N"]:
-        """Draw ``num`` points from each mixture, differentiable given component and noise."""
+        """Draw ``num`` points from each mixture, differentiable given their component and noise."""
         batch, components = self.means.shape[:-1], self.means.shape[-1]
         weights = self.log_weights.detach().exp().reshape(-1, components)
         chosen = torch.multinomial(weights, num, replacement=True, generator=rng)
@@ -266,17 +271,17 @@ class LineMixtures:
         noise = torch.randn(chosen.shape, generator=rng, dtype=torch.float64, device=chosen.device)
         return self.means.gather(-1, chosen) + self.variances.gather(-1, chosen).sqrt() * noise
 
-    def given(
+    def conditional(
         self,
         source: LineMixtures,
         covariances: Float64[Tensor, "*B K"],
         y_source: Float64[Tensor, "*B N"],
     ) -> LineMixtures:
-        """The laws (*B, N, K) of y given another coordinate, for N values of it.
+        """The distributions (*B, N, K) of y given N values of another coordinate.
 
         Args:
-            source: the laws of the other coordinate, of the same mixtures.
-            covariances: of y with the other coordinate, within each component.
+            source: the distributions of the other coordinate, from the same mixtures.
+            covariances: between y and the other coordinate, within each component.
             y_source: the values of the other coordinate.
         """
         explained = _line_log_densities(y_source, source.means, source.variances)
@@ -289,7 +294,7 @@ class LineMixtures:
 
 
 def equal_mixture(means: Float64[Tensor, "K D"], variance: float) -> GaussianMixture:
-    """K Gaussians of equal weight and of covariance ``variance`` I."""
+    """K Gaussians of equal weight, each with covariance ``variance`` I."""
     count, dimension = means.shape
     weights = torch.full((count,), 1 / count, dtype=torch.float64)
     covariance = variance * torch.eye(dimension, dtype=torch.float64)
@@ -323,7 +328,7 @@ def _check(weights: Tensor, means: Tensor, covariances: Tensor) -> None:
 
 
 def _symmetric(matrices: Tensor) -> Tensor:
-    """Without the rounding errors that make a product's halves differ."""
+    """Remove the rounding errors that make a product of matrices asymmetric."""
     return (matrices + matrices.mT) / 2
 
 
@@ -373,7 +378,7 @@ def _sample(
     draws: int,
     rng: torch.Generator,
 ) -> Float64[Tensor, "N draws D"]:
-    """A component for every draw, then its mean plus its factor times standard normal noise."""
+    """Draw a component, then add its Cholesky factor times standard normal noise to its mean."""
     component = torch.multinomial(weights, draws, replacement=True, generator=rng)
     shape = (*component.shape, means.shape[-1])
     noise = torch.randn(shape, generator=rng, dtype=means.dtype, device=means.device)

@@ -1,11 +1,11 @@
-"""What long work tells of itself, and what is shown of it: a bar on a terminal, lines in a log."""
+"""Progress of long work: bars on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -13,15 +13,35 @@ ImageProgress = Callable[[int, int], None]
 """Called with (images done, all images)."""
 
 TaskProgress = Callable[[str, int, int], None]
-"""Called with (what is done: a task, say; images done; all of its images)."""
+"""Called with (name of the task, its images done, all its images)."""
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """What training reports after each step.
+
+    Attributes:
+        images_seen: images since the start of the run.
+        total_images: the budget of the run, in images.
+        in_warm_start: the next step belongs to the warm start.
+        metrics: means over a logging interval; empty unless one has just ended.
+        evaluation: what an evaluation measured; empty unless one has just run.
+        evaluation_eta: a sentence on when the next evaluation runs; empty unless it is news.
+        warnings: sentences of the diagnostics.
+    """
+
+    images_seen: int
+    total_images: int
+    in_warm_start: bool
+    metrics: Mapping[str, float]
+    evaluation: Mapping[str, float]
+    evaluation_eta: str
+    warnings: Sequence[str]
 
 
 @contextmanager
 def unit_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-    """Bars, one after another, each of which hears how many more units are done; none in a log.
-
-    What is given starts a bar: it is called with the name of the unit and how many there are.
-    """
+    """Yield ``start(unit, total) -> update(n)``, which shows a bar; silent unless on a terminal."""
     with ExitStack() as bars:
 
         def start(unit: str, total: int) -> Callable[[int], None]:
@@ -34,8 +54,8 @@ def unit_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
 
 @contextmanager
 def task_bars() -> Iterator[TaskProgress]:
-    """A bar per task on a terminal, a line per task in a log."""
-    bars: dict[str, Any] = {}
+    """Yield a callback that shows a bar per task on a terminal, a line per task in a log."""
+    bars: dict[str, tqdm] = {}
     terminal = sys.stderr.isatty()
 
     def report(task: str, done: int, total: int) -> None:
@@ -53,43 +73,37 @@ def task_bars() -> Iterator[TaskProgress]:
 
 
 @contextmanager
-def training_progress() -> Iterator[Callable[[Any], None]]:
-    """A bar with speed and losses on a terminal, a line per logging interval in a log."""
+def training_progress() -> Iterator[Callable[[TrainingProgress], None]]:
+    """Yield a callback that shows speed and losses: a bar on a terminal, lines in a log."""
     terminal = sys.stderr.isatty()
-    bar: Any = None
+    bar: tqdm | None = None
 
-    def report(progress: Any) -> None:
+    def report(progress: TrainingProgress) -> None:
         nonlocal bar
         if bar is None:
-            seen = {"initial": progress.images_seen, "total": progress.total_images}
-            bar = tqdm(**seen, unit="image", disable=not terminal)
-        bar.desc = "warm start" if progress.warm else "game"
-        shown = {
+            bar = tqdm(
+                initial=progress.images_seen,
+                total=progress.total_images,
+                unit="image",
+                disable=not terminal,
+            )
+        bar.desc = "warm start" if progress.in_warm_start else "game"
+        losses = {
             name.rpartition("/")[2]: f"{value:.3f}"
             for name, value in progress.metrics.items()
             if name.startswith(("loss/", "warm_start/"))
         }
-        if shown:
-            bar.set_postfix(shown, refresh=False)
+        if losses:
+            bar.set_postfix(losses, refresh=False)
         bar.update(progress.images_seen - bar.n)
-        if progress.evaluation:
-            values = "  ".join(
-                f"{name.rpartition('/')[2]} {value:.3f}"
-                for name, value in progress.evaluation.items()
-            )
-            line = f"{progress.images_seen:>10,} images seen, now measured: {values}"
+        for line in _messages(progress):
             bar.write(line, file=sys.stderr)
-        if progress.outlook:
-            line = f"{progress.images_seen:>10,} images seen: {progress.outlook}"
-            bar.write(line, file=sys.stderr)
-        for warning in progress.warnings:
-            bar.write(f"biglearn-gan: {warning}", file=sys.stderr)
         if progress.metrics and not terminal:
             speed = progress.metrics["images_per_second"]
-            losses = "  ".join(f"{name} {value}" for name, value in shown.items())
+            listed = "  ".join(f"{name} {value}" for name, value in losses.items())
             print(
                 f"{progress.images_seen:>10,} / {progress.total_images:,} images  "
-                f"{speed:.0f} images/s  {losses}",
+                f"{speed:.0f} images/s  {listed}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -99,3 +113,17 @@ def training_progress() -> Iterator[Callable[[Any], None]]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _messages(progress: TrainingProgress) -> Iterator[str]:
+    """The lines to print besides the losses."""
+    seen = f"{progress.images_seen:>10,} images seen"
+    if progress.evaluation:
+        values = "  ".join(
+            f"{name.rpartition('/')[2]} {value:.3f}" for name, value in progress.evaluation.items()
+        )
+        yield f"{seen}, evaluation: {values}"
+    if progress.evaluation_eta:
+        yield f"{seen}: {progress.evaluation_eta}"
+    for warning in progress.warnings:
+        yield f"biglearn-gan: {warning}"

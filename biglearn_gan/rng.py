@@ -1,4 +1,4 @@
-"""Random generators that depend on nothing but the numbers they are named by."""
+"""Random generators that are seeded by a purpose and some numbers, and by nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import torch
 
 
 class Stream(IntEnum):
-    """What a generator is for, so that equal numbers never give related draws."""
+    """What random numbers are for. Different streams are unrelated, even with the same seed.
+
+    The values must never change: every result that a seed gives depends on them.
+    """
 
     WEIGHTS = 0
     TASKS = 1
@@ -31,10 +34,15 @@ class Stream(IntEnum):
 
 
 def make_rng(stream: Stream, *numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator on ``device``, seeded by the stream and any numbers of at least 0.
+    """A new random generator on ``device``, seeded by the stream and the numbers.
 
-    The numbers are hashed (``numpy.random.SeedSequence``), so neighbors are unrelated. One stream
-    always takes equally many numbers, because the hash does not see zeros at the end.
+    The numbers are hashed (``numpy.random.SeedSequence``), so neighboring seeds are unrelated.
+
+    Args:
+        stream: the purpose.
+        numbers: at least 0 each. Always pass the same count for one stream, because the hash
+            ignores zeros at the end.
+        device: of the generator.
     """
     state = np.random.SeedSequence([int(stream), *numbers]).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]))

@@ -12,7 +12,7 @@ from biglearn_gan.image_grid import (
     GAP,
     HOLE_COLOR,
     MARGIN,
-    SMALLEST_CELL,
+    MIN_CELL_SIZE,
     completion_grid,
     image_grid,
     with_names,
@@ -40,7 +40,7 @@ def pasted(rows: list[list[Tensor]], factor: int) -> np.ndarray:
 
 
 def test_a_grid_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("biglearn_gan.image_grid.SMALLEST_CELL", 2)
+    monkeypatch.setattr("biglearn_gan.image_grid.MIN_CELL_SIZE", 2)
     red, blue, one, two = [9, 0, 0], [0, 0, 9], [1, 1, 1], [2, 2, 2]
     images = torch.tensor([[red, blue], [one, two]], dtype=torch.uint8)  # two of 1 x 2 pixels
     grid = np.asarray(image_grid(images.permute(0, 2, 1)[:, :, None], columns=2))
@@ -66,7 +66,7 @@ def test_cells_are_enlarged_by_the_smallest_factor_that_is_enough(
     height: int, width: int, factor: int
 ) -> None:
     image = random_images(1, 3, height, width)
-    assert min(height, width) * factor >= SMALLEST_CELL
+    assert min(height, width) * factor >= MIN_CELL_SIZE
     grid = np.asarray(image_grid(image, columns=1))
     assert np.array_equal(grid, pasted([[image[0]]], factor))
 

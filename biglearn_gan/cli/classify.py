@@ -18,6 +18,7 @@ from biglearn_gan.cli.options import (
     load_model,
 )
 from biglearn_gan.cli.runner import fail
+from biglearn_gan.files import OutputError, check_output_folder
 from biglearn_gan.progress import unit_bars
 
 LabeledCheckpoint = Annotated[
@@ -95,6 +96,7 @@ def _check_output(output: Path) -> None:
     """Refuse a file that is not a CSV file, or that lies below another file."""
     if output.suffix != ".csv":
         fail(f"--output must name a file that ends in .csv, not {output}", code=2)
-    parent = next(folder for folder in output.absolute().parents if folder.exists())
-    if not parent.is_dir():
-        fail(f"cannot create --output {output}: {parent} is a file", code=2)
+    try:
+        check_output_folder(output.parent, written_by="classify")
+    except OutputError as error:
+        fail(f"--output {output}: {error}", code=2)

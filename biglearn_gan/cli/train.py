@@ -15,7 +15,7 @@ from biglearn_gan.progress import training_progress
 
 if TYPE_CHECKING:  # keeps torch out of --help
     from biglearn_gan.data.dataset import ImageDataset
-    from biglearn_gan.training.fit import Outcome
+    from biglearn_gan.training.fit import TrainingResult
     from biglearn_gan.training.monitor import Evaluation
 
 
@@ -61,14 +61,14 @@ def train(
 
     folder = output if output is not None else Path("runs") / config.stem
     with training_progress() as on_progress:
-        outcome = fit(
+        result = fit(
             settings,
             folder,
             device=device,
             on_progress=on_progress,
             make_evaluation=make_evaluation,
         )
-    _report(outcome, can_grow=settings.train.max_images is not None)
+    _report(result, can_grow=settings.train.max_images is not None)
 
 
 def _print_description(settings: Config, device: str) -> None:
@@ -81,32 +81,32 @@ def _print_description(settings: Config, device: str) -> None:
         typer.echo(line)
 
 
-def _report(outcome: Outcome, can_grow: bool) -> None:
+def _report(result: TrainingResult, can_grow: bool) -> None:
     """Print how training ended, from the main process; exit with ``STOPPED`` if interrupted.
 
     Args:
-        outcome: of the run.
+        result: of the run.
         can_grow: whether the budget is a number of images, which can be raised.
     """
-    if outcome.interrupted and not outcome.is_main:
+    if result.interrupted and not result.is_main_process:
         sys.exit(STOPPED)
-    if outcome.interrupted:
+    if result.interrupted:
         fail(
-            f"stopped at {outcome.images_seen:,} of {outcome.total_images:,} images; run the same "
+            f"stopped at {result.images_seen:,} of {result.total_images:,} images; run the same "
             "command to resume",
             code=STOPPED,
         )
-    if not outcome.is_main:
+    if not result.is_main_process:
         return
-    if outcome.images_before == outcome.images_seen:
+    if result.images_at_start == result.images_seen:
         hint = "; raise train.max_images to train further" if can_grow else ""
         typer.echo(
-            f"nothing to do: all {outcome.images_seen:,} images were seen before, and the model is "
-            f"in {outcome.checkpoint}{hint}"
+            f"nothing to do: all {result.images_seen:,} images were seen before, and the model is "
+            f"in {result.checkpoint}{hint}"
         )
         return
     typer.echo(
-        f"{outcome.images_seen:,} images seen in {outcome.seconds / 60:.1f} minutes; "
-        f"the model is in {outcome.checkpoint}"
+        f"{result.images_seen:,} images seen in {result.seconds / 60:.1f} minutes; "
+        f"the model is in {result.checkpoint}"
     )
-    typer.echo(outcome.summary)
+    typer.echo(result.diagnostics)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter
 
 from biglearn_gan.errors import UsageError
-from biglearn_gan.files import refuse_foreign, refuse_input_among, replacing
+from biglearn_gan.files import check_output_folder, replacing
 
 RECORD_FILES = ("metrics.json", "metrics.csv")
 REPORT_FILES = (*RECORD_FILES, "speed.csv", "distance.png", "agreement.png")
@@ -191,13 +191,20 @@ def check_report_folder(folder: Path, samples: Path | None = None) -> None:
         samples: the images that are measured, which must not lie among the figures.
 
     Raises:
-        OutputError: the folder holds other files of these names, or the images.
+        OutputError: the folder cannot be made, holds other files of these names, or holds the
+            images.
     """
+    inputs = []
     if samples is not None and samples.is_dir() and not (samples / "samples.npz").is_file():
-        refuse_input_among((folder,), samples)
-    ours = _files_of_report(folder)
+        inputs.append(samples)
     files = [*(folder / name for name in REPORT_FILES), *sorted(folder.glob(figure_name("*")))]
-    refuse_foreign((file for file in files if file not in ours), folder, "`evaluate`")
+    check_output_folder(
+        folder,
+        written_by="evaluate",
+        replaces=files,
+        ours=_files_of_report(folder),
+        inputs=inputs,
+    )
 
 
 def figure_name(task: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.files import refuse_foreign, refuse_input_among, replacing
+from biglearn_gan.files import check_output_folder, replacing
 from biglearn_gan.image_grid import completion_grid, image_grid
 from biglearn_gan.inference.batched import Samples
 
@@ -39,16 +39,20 @@ def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
         inputs: image files, or folders of them, that are read.
 
     Raises:
-        OutputError: a file would be lost, or samples would be mixed with inputs.
+        OutputError: the folder cannot be made, a file would be lost, or samples would be mixed
+            with inputs.
     """
-    for path in inputs:
-        if path.exists():
-            refuse_input_among((output, output / "samples"), path)
+    inputs = [path for path in inputs if path.exists()]
+    check_output_folder(output / "samples", written_by="sample", inputs=inputs)
     numbered = sorted((output / "samples").glob("*.png"))
     numbered = [file for file in numbered if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
-    previous = _previous_files(output)
-    files = (output / "samples.npz", output / "grid.png", *numbered)
-    refuse_foreign((file for file in files if file not in previous), output, "`sample`")
+    check_output_folder(
+        output,
+        written_by="sample",
+        replaces=(output / "samples.npz", output / "grid.png", *numbered),
+        ours=_previous_files(output),
+        inputs=inputs,
+    )
 
 
 def _previous_files(output: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from biglearn_gan.config import DataConfig, PatternName
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.files import check_output_folder
 from biglearn_gan.metrics.classifier import (
     ClassifierError,
     ClassifierT,
@@ -178,12 +179,12 @@ def train_and_save_classifier(
         The result on the test split, in one sentence.
 
     Raises:
-        ClassifierError: the data have no labels or too few images, or the folder holds files that
-            are not a classifier's.
+        ClassifierError: the data have no labels or too few images.
+        OutputError: the folder holds files that are not a classifier's.
         DataError: the data cannot be loaded.
         OSError: the folder cannot be written.
     """
-    _check_free(Path(folder))
+    _check_output(Path(folder))
     Path(folder).mkdir(parents=True, exist_ok=True)
     config = config.model_copy(update={"validation_share": 0.0})
     train, test = load_dataset(config, "train"), load_dataset(config, "test")
@@ -217,21 +218,22 @@ def train_and_save_classifier(
     return sentence
 
 
-def _check_free(folder: Path) -> None:
-    """Make sure that the classifier would replace nothing but another classifier."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
+def _check_output(folder: Path) -> None:
+    """Refuse a folder that holds anything but a classifier."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
     try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        values = None
-    if (
-        not isinstance(values, dict)
-        or values.keys() != signature(ImageClassifier).parameters.keys()
-    ):
-        raise ClassifierError(
-            f"{folder} holds files that are not a classifier's: name a new or an empty folder"
-        )
+        written = None
+    is_classifier = (
+        isinstance(written, dict) and written.keys() == signature(ImageClassifier).parameters.keys()
+    )
+    check_output_folder(
+        folder,
+        written_by="train-classifier",
+        replaces=files,
+        ours=files if is_classifier else (),
+    )
 
 
 def _train(

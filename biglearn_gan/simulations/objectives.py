@@ -181,7 +181,7 @@ def _lines(
         source_laws = [mixture.on_lines(v).add_noise(task.noise) for mixture in (model, data)]
         given = source_laws[1].sample(sources, rng)
         laws = [
-            law.given(source, mixture.covariances_between(u, v), given)
+            law.conditional(source, mixture.covariances_between(u, v), given)
             for law, source, mixture in zip(laws, source_laws, (model, data), strict=True)
         ]
     return laws[0], laws[1]

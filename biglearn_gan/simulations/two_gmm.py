@@ -102,8 +102,8 @@ def objective(kind: TaskKind, degrees: int, means: Float64[Tensor, "M 2"]) -> Fl
     source_model = _line(-math.sin(angle) * means)
     weights = source_data.log_density(y[None])[0].exp() * (y[1] - y[0])
     # The rotated covariances are still VARIANCE I: no component's y₁ and y₂ vary together.
-    given_data = data.given(source_data, torch.zeros_like(truth), y[None])
-    given_model = model.given(source_model, torch.zeros_like(means), y.expand(len(means), -1))
+    given_data = data.conditional(source_data, torch.zeros_like(truth), y[None])
+    given_model = model.conditional(source_model, torch.zeros_like(means), y.expand(len(means), -1))
     return reverse_kl_on_lines(given_model, given_data, y) @ weights
 
 

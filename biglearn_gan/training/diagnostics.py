@@ -1,7 +1,7 @@
-"""Is the game healthy? What the training log tells, and which knob to turn.
+"""Checks on the training log: is the game healthy, and if not, which setting helps?
 
-Thresholds are far outside of what healthy runs show: on digits and MNIST the discriminator's loss
-stays between 0.6 and 0.95 of a blind one's.
+The thresholds lie far outside what healthy runs show. On digits and MNIST, the discriminator's loss
+stays between 0.6 and 0.95 of the loss of a blind discriminator, whose logits are all 0.
 """
 
 from __future__ import annotations
@@ -13,107 +13,112 @@ from dataclasses import dataclass
 from biglearn_gan.config import Config
 
 PATIENCE = 3
-"""Log lines in a row that must show a symptom of the losses; an evaluation says it at once."""
+"""Lines of the log in a row that must show a symptom of the losses before it counts.
 
-WINNING = 0.15
+A symptom of an evaluation counts immediately."""
+
+WINNING_SHARE = 0.15
 """Below this share of a blind discriminator's loss, the generator learns nothing from it."""
 
-BLIND = 0.985
-"""Above this share, the discriminator learns nothing."""
+BLIND_SHARE = 0.985
+"""Above this share of a blind discriminator's loss, the discriminator learns nothing."""
 
-ALIKE = 0.01
-"""Standard deviation of completions, in units of [-1, 1], below which they are one and the same."""
+MIN_DIVERSITY = 0.01
+"""Below this standard deviation, in units of [-1, 1], completions count as identical."""
 
-MISSING_CLASSES = 0.5
-"""Nats that the class histogram's entropy may lie below the most it has been; ln 10 is 2.3."""
+MAX_ENTROPY_DROP = 0.5
+"""Nats by which the entropy of the class histogram may fall below its maximum so far; the entropy
+of ten equal classes is ln 10 = 2.3."""
 
-SETTLED = 0.25
-"""Share of the game before which it may look odd."""
+SETTLED_SHARE = 0.25
+"""Before this share of the game, only a winning discriminator counts as a symptom."""
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """What was seen, and the knob that helps."""
+    """A problem of the game, and the setting that helps."""
 
     name: str
     advice: str
 
 
-WINS = Symptom(
-    "the discriminator tells every fake",
+DISCRIMINATOR_WINS = Symptom(
+    "the discriminator recognizes every fake",
     "raise loss.penalty.r1 and r2, or lower train.learning_rate.discriminator",
 )
-GUESSES = Symptom(
-    "the discriminator cannot tell real from fake at all",
+DISCRIMINATOR_GUESSES = Symptom(
+    "the discriminator cannot distinguish real from fake at all",
     "lower loss.penalty.r1 and r2, or raise train.learning_rate.discriminator",
 )
-ONE_ANSWER = Symptom(
-    "completions of one source are all alike",
+NO_DIVERSITY = Symptom(
+    "completions of the same source are all alike",
     "raise loss.energy_score or model.generator.token_noise_scale",
 )
-FEW_CLASSES = Symptom(
+LOST_CLASSES = Symptom(
     "joint samples have lost classes",
     "raise loss.penalty.r1 and r2, or train.batch_size",
 )
 
 
 class Diagnostics:
-    """Watches the lines of a run's log, and names each symptom once.
+    """Reads the lines of a run's log and reports each symptom once.
 
-    Args:
-        config: of the run.
+    Attributes:
+        found: the images seen when each symptom was found.
     """
 
     def __init__(self, config: Config):
         loss = config.loss
-        self._blind = (2 * loss.logistic + loss.relativistic) * math.log(2)
-        self._in_a_row: dict[Symptom, int] = {}
-        self._most_entropy = 0.0
+        self._blind_loss = (2 * loss.logistic + loss.relativistic) * math.log(2)
+        self._lines_in_a_row: dict[Symptom, int] = {}
+        self._max_entropy = 0.0
         self._settled_lines = 0
         self.found: dict[Symptom, int] = {}
 
-    def check(self, images_seen: int, metrics: Mapping[str, float], share: float) -> list[str]:
-        """Warnings about what is new in a line of the log.
+    def check(self, images_seen: int, metrics: Mapping[str, float], game_share: float) -> list[str]:
+        """Warnings about symptoms that are new in this line of the log.
 
         Args:
-            images_seen: in the whole run.
-            metrics: the line; names that are missing are not judged.
-            share: of the game that is played; before ``SETTLED`` only a winning discriminator
-                is a symptom.
+            images_seen: images since the start of the run.
+            metrics: the line of the log. Checks whose metrics are missing are skipped.
+            game_share: how much of the game has been played, in [0, 1]; below 0 in the warm start.
         """
         warnings = []
-        self._settled_lines += "loss/discriminator" in metrics and share >= SETTLED
-        for symptom, shows in self._judge(metrics).items():
-            if symptom is not WINS and share < SETTLED:
+        self._settled_lines += "loss/discriminator" in metrics and game_share >= SETTLED_SHARE
+        for symptom, present in self._symptoms(metrics).items():
+            if symptom is not DISCRIMINATOR_WINS and game_share < SETTLED_SHARE:
                 continue
-            row = self._in_a_row[symptom] = self._in_a_row.get(symptom, 0) + 1 if shows else 0
-            patience = PATIENCE if symptom in (WINS, GUESSES) else 1
-            if row >= patience and symptom not in self.found:
+            lines = self._lines_in_a_row.get(symptom, 0) + 1 if present else 0
+            self._lines_in_a_row[symptom] = lines
+            of_losses = symptom in (DISCRIMINATOR_WINS, DISCRIMINATOR_GUESSES)
+            if lines >= (PATIENCE if of_losses else 1) and symptom not in self.found:
                 self.found[symptom] = images_seen
                 warnings.append(f"{symptom.name} at {images_seen:,} images: {symptom.advice}")
         return warnings
 
     def summary(self) -> str:
-        """One sentence on everything that was looked at."""
+        """One sentence on all lines that were checked."""
         if not self.found and self._settled_lines < PATIENCE:
             return "diagnostics: too few lines of the game were logged to judge it"
         if not self.found:
             return "diagnostics: the game looked healthy"
-        named = "; ".join(
+        symptoms = "; ".join(
             f"{symptom.name} (since {images:,} images; {symptom.advice})"
             for symptom, images in self.found.items()
         )
-        return f"diagnostics: {named}"
+        return f"diagnostics: {symptoms}"
 
-    def _judge(self, metrics: Mapping[str, float]) -> dict[Symptom, bool]:
-        judged: dict[Symptom, bool] = {}
+    def _symptoms(self, metrics: Mapping[str, float]) -> dict[Symptom, bool]:
+        """Whether each symptom is present, for those that the metrics can show."""
+        present: dict[Symptom, bool] = {}
         if "loss/discriminator" in metrics:
-            share = metrics["loss/discriminator"] / self._blind
-            judged |= {WINS: share < WINNING, GUESSES: share > BLIND}
+            share = metrics["loss/discriminator"] / self._blind_loss
+            present[DISCRIMINATOR_WINS] = share < WINNING_SHARE
+            present[DISCRIMINATOR_GUESSES] = share > BLIND_SHARE
         if "evaluation/diversity" in metrics:
-            judged[ONE_ANSWER] = metrics["evaluation/diversity"] < ALIKE
+            present[NO_DIVERSITY] = metrics["evaluation/diversity"] < MIN_DIVERSITY
         if "evaluation/entropy" in metrics:
             entropy = metrics["evaluation/entropy"]
-            self._most_entropy = max(self._most_entropy, entropy)
-            judged[FEW_CLASSES] = entropy < self._most_entropy - MISSING_CLASSES
-        return judged
+            self._max_entropy = max(self._max_entropy, entropy)
+            present[LOST_CLASSES] = entropy < self._max_entropy - MAX_ENTROPY_DROP
+        return present

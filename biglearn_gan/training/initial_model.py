@@ -1,4 +1,4 @@
-"""The trained networks that a run starts from, instead of random ones."""
+"""The trained model that a run starts from (``train.initial_model``)."""
 
 from __future__ import annotations
 
@@ -9,54 +9,59 @@ from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 
-def load_initial(config: Config) -> BigLearnGAN | None:
-    """The model that ``train.initial_model`` names, None where it names none.
+def load_initial_model(config: Config) -> BigLearnGAN | None:
+    """The model of ``train.initial_model``, or None if the key is not set.
 
-    Warns where it knows other labels than the run, or has learned them of other data.
+    Warns if the labels of the model and the run differ.
 
     Raises:
-        CheckpointError: it cannot be found or read.
-        ConfigError: its networks are others than those of the run (labels may differ), or it reads
-            kept pixels and the run has no tasks with them.
+        CheckpointError: the model cannot be found or read.
+        ConfigError: its networks differ from those of the run (labels may differ), or it was
+            trained with partial patches and the run has none.
     """
     name = config.train.initial_model
     if name is None:
         return None
     model = BigLearnGAN.from_pretrained(name)
-    problems = [f"train.initial_model: {name} has {told}" for told in _told(model.config, config)]
+    problems = [
+        f"train.initial_model: {name} has {problem}" for problem in _problems(model.config, config)
+    ]
     if problems:
         raise ConfigError(problems)
-    told = _of_labels(model.config.data, config.data)
-    if told is not None:
-        warnings.warn(f"train.initial_model: {name} {told}", stacklevel=2)
+    note = _label_note(model.config.data, config.data)
+    if note is not None:
+        warnings.warn(f"train.initial_model: {name} {note}", stacklevel=2)
     return model
 
 
-def _of_labels(there: DataConfig, here: DataConfig) -> str | None:
-    """What becomes of its labels, where they do not stay what they are."""
-    theirs, ours = there.num_classes, here.num_classes
-    if theirs == ours:
-        if ours is None or there.name == here.name:
+def _label_note(trained: DataConfig, run: DataConfig) -> str | None:
+    """What happens to the labels of the trained model, or None if they stay the same."""
+    trained_classes, run_classes = trained.num_classes, run.num_classes
+    if trained_classes == run_classes:
+        if run_classes is None or trained.name == run.name:
             return None
-        return f"knows the labels of {there.name}: they now stand for those of {here.name}"
-    if theirs is None:
-        return f"knows no labels: these {ours} are learned anew"
-    if ours is None:
-        return f"knows {theirs} labels, and this run none: they are left behind"
-    return f"knows {theirs} labels, and this run {ours}: they are learned anew"
+        return f"knows the labels of {trained.name}; they now stand for those of {run.name}"
+    if trained_classes is None:
+        return f"knows no labels; the run learns {run_classes} from scratch"
+    if run_classes is None:
+        return f"knows {trained_classes} labels and the run has none; they are dropped"
+    return (
+        f"knows {trained_classes} labels and the run has {run_classes}; the run learns its labels "
+        "from scratch"
+    )
 
 
-def _told(there: Config, here: Config) -> Iterator[str]:
-    """What differs in the settings of the networks."""
-    theirs, ours = _settings(there), _settings(here)
-    for key in theirs:
-        if theirs[key] != ours[key]:
-            yield f"{key} = {theirs[key]}, not {ours[key]}"
-    if there.reads_partial_patches and not here.reads_partial_patches:
-        yield "tasks.partial_patches above 0: a run from it needs them, too"
+def _problems(trained: Config, run: Config) -> Iterator[str]:
+    """What the run cannot take over from the trained model."""
+    run_settings = _network_settings(run)
+    for key, value in _network_settings(trained).items():
+        if value != run_settings[key]:
+            yield f"{key} = {value}, but the run has {run_settings[key]}"
+    if trained.reads_partial_patches and not run.reads_partial_patches:
+        yield "tasks.partial_patches above 0, so the run needs tasks.partial_patches above 0 too"
 
 
-def _settings(config: Config) -> dict[str, object]:
+def _network_settings(config: Config) -> dict[str, object]:
     data = config.data
     sizes = {"data.image_size": list(data.image_size), "data.channels": data.channels}
     return config.flat("model") | sizes

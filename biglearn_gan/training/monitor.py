@@ -1,4 +1,4 @@
-"""What is looked at of a model while it trains: grids, and measurements as often as time allows."""
+"""Watching a model while it trains: sample grids, and evaluations as often as time allows."""
 
 from __future__ import annotations
 
@@ -23,94 +23,108 @@ GRID_VARIATIONS = 6
 
 @runtime_checkable
 class Evaluation(Protocol):
-    """Measures the model alongside training."""
+    """What measures a model during training."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What :meth:`measure` may give."""
+        """The names that :meth:`measure` may return."""
 
     @property
     def fingerprint(self) -> str:
-        """Tells scores that can be compared from others."""
+        """Scores with the same fingerprint can be compared."""
 
     def measure(self, model: BigLearnGAN) -> dict[str, float]:
-        """Numbers to log; changes neither the model nor anything global."""
+        """Measurements by name; changes neither the model nor any global state."""
 
     def score(self, measured: dict[str, float]) -> float | None:
-        """What the best state has the least of; None to name no best state."""
+        """The score of a model, lower is better; None if no model should count as the best."""
 
 
 class PeriodicEvaluation:
-    """Evaluates the model as often as its share of the time allows, and keeps the best state.
+    """Evaluates a model within its share of the training time, and saves the best state.
 
     Args:
-        evaluation: what measures.
-        trainer: of the model.
-        folder: where records and the best state go.
-        spent: seconds that the making of the evaluation took, which count as its own.
+        evaluation: measures the model.
+        trainer: trains it.
+        folder: receives measurements and the best state.
+        setup_seconds: time spent on making ``evaluation``, which counts as time of evaluation.
     """
 
-    def __init__(self, evaluation: Evaluation, trainer: Trainer, folder: RunFolder, spent: float):
+    def __init__(
+        self, evaluation: Evaluation, trainer: Trainer, folder: RunFolder, setup_seconds: float
+    ):
         self._evaluation = evaluation
         self._trainer = trainer
         self._folder = folder
         self._share = trainer.config.logging.evaluation_time_share
-        self._start = trainer.images_seen, trainer.seconds
-        self._best = folder.best_score(evaluation.fingerprint) if trainer.images_seen else None
-        self._spent = spent
-        self._last: float | None = None
-        self._seen = 0
-        self._told = False
+        self._images_at_start = trainer.images_seen
+        self._seconds_at_start = trainer.seconds
+        self._best_score = (
+            folder.best_score(evaluation.fingerprint) if trainer.images_seen else None
+        )
+        self._seconds_spent = setup_seconds
+        self._seconds_of_last: float | None = None
+        self._images_at_last = 0
+        self._eta_reported = False
 
     def maybe_evaluate(self) -> dict[str, float]:
-        """Evaluate the first time, then as time allows, at most once in a logging interval.
+        """Evaluate if it is the first call or time allows, at most once in a logging interval.
 
-        The last state is evaluated however recent the one before it, if there is time.
+        The final state is evaluated if there is time, even shortly after the previous evaluation.
 
         Returns:
-            What was measured, or nothing.
+            The measurements, or an empty dictionary.
         """
-        if self._last is not None and not self._is_time(self._last):
+        if self._seconds_of_last is not None and not self._is_due(self._seconds_of_last):
             return {}
-        self._seen, self._told = self._trainer.images_seen, False
+        self._images_at_last, self._eta_reported = self._trainer.images_seen, False
         return self._evaluate()
 
     def eta_message(self) -> str:
-        """When the next evaluation comes at the present speed; once after each, else empty.
+        """When the next evaluation runs at the present speed; empty if it was already reported.
 
-        The warm start, which is faster than the game, foretells nothing.
+        There is no estimate during the warm start, whose speed differs.
         """
         trainer = self._trainer
-        elapsed, at_end = self._seconds()
-        if self._last is None or self._told or elapsed == 0 or trainer.warm or trainer.finished:
+        elapsed, total = self._training_seconds()
+        if (
+            self._seconds_of_last is None
+            or self._eta_reported
+            or elapsed == 0
+            or trainer.in_warm_start
+            or trainer.finished
+        ):
             return ""
-        self._told = True
-        cost, left = self._spent + self._last, at_end - elapsed
-        if cost > self._share * at_end:
+        self._eta_reported = True
+        cost, left = self._seconds_spent + self._seconds_of_last, total - elapsed
+        if cost > self._share * total:
             return "no time for another evaluation"
         wait = cost / self._share - elapsed
-        if cost + self._last > self._share * at_end or wait >= left:
+        if cost + self._seconds_of_last > self._share * total or wait >= left:
             return "next evaluation at the end, if time allows"
         images = wait / left * (trainer.schedule.total_images - trainer.images_seen)
-        soonest = self._seen + trainer.config.logging.log_images - trainer.images_seen
+        soonest = self._images_at_last + trainer.config.logging.log_images - trainer.images_seen
         return f"next evaluation in about {max(round(images), soonest):,} images"
 
-    def _is_time(self, last: float) -> bool:
-        """Whether an evaluation that takes as long as the last one may run now."""
-        trainer, cost = self._trainer, self._spent + last
-        elapsed, at_end = self._seconds()
+    def _is_due(self, seconds: float) -> bool:
+        """Whether an evaluation that takes ``seconds`` may run now.
+
+        Time for one more, of the final state, is held back.
+        """
+        trainer, cost = self._trainer, self._seconds_spent + seconds
+        elapsed, total = self._training_seconds()
         if cost > self._share * elapsed:
             return False
         if trainer.finished:
             return True
-        soon = trainer.images_seen - self._seen < trainer.config.logging.log_images
-        return not soon and cost + last <= self._share * at_end
+        too_soon = trainer.images_seen - self._images_at_last < trainer.config.logging.log_images
+        return not too_soon and cost + seconds <= self._share * total
 
-    def _seconds(self) -> tuple[float, float]:
-        """Of training since this began, and what they will be at the end at the same speed."""
-        images, seconds = self._start
-        elapsed, seen = self._trainer.seconds - seconds, self._trainer.images_seen - images
-        total = self._trainer.schedule.total_images - images
+    def _training_seconds(self) -> tuple[float, float]:
+        """Seconds of training so far, and in total at the same speed; both since the start."""
+        elapsed = self._trainer.seconds - self._seconds_at_start
+        seen = self._trainer.images_seen - self._images_at_start
+        total = self._trainer.schedule.total_images - self._images_at_start
         return elapsed, elapsed * total / seen if seen else 0.0
 
     def _evaluate(self) -> dict[str, float]:
@@ -120,8 +134,8 @@ class PeriodicEvaluation:
         measured = self._evaluation.measure(model)
         self._folder.log({"images": trainer.images_seen, **measured})
         score = self._evaluation.score(measured)
-        if score is not None and (self._best is None or score < self._best):
-            self._best = score
+        if score is not None and (self._best_score is None or score < self._best_score):
+            self._best_score = score
             self._folder.save_best(
                 model.cpu(),
                 training_grid(model, trainer.dataset),
@@ -131,13 +145,13 @@ class PeriodicEvaluation:
                 images_seen=trainer.images_seen,
                 seconds=trainer.seconds,
             )
-        self._last = time.perf_counter() - started
-        self._spent += self._last
+        self._seconds_of_last = time.perf_counter() - started
+        self._seconds_spent += self._seconds_of_last
         return measured
 
 
 def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
-    """Joint samples and completions of the data set's first images, with their input columns."""
+    """Joint samples and completions of the first images of the data set, with their inputs."""
     indices = torch.arange(GRID_ROWS_PER_HOLE) % len(dataset)
     batch = dataset.batch(indices)
     images, absent = batch.images.cpu(), ~batch.observed.cpu()

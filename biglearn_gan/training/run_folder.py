@@ -1,12 +1,12 @@
-"""The folder of one training run: what is in it, and how it is never half written.
+"""The folder of a training run. Every file in it is complete: it is written aside, then renamed.
 
 config.yaml       the resolved configuration
 metrics.csv       one line per logging interval
 tensorboard/      the same for TensorBoard
-grids/            samples along the way, named by images seen
-state.pt          everything that is needed to go on
+grids/            sample grids, named by images seen
+state.pt          everything that the run needs to go on
 checkpoint/       the model for use: weights, configuration, card, grid
-best/             the same of the best state, where evaluation on held-out images names one
+best/             the same for the best state, if an evaluation on held-out images scores states
 """
 
 from __future__ import annotations
@@ -25,30 +25,42 @@ from torch.utils.tensorboard import SummaryWriter
 
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.errors import UserError
-from biglearn_gan.files import replacing
+from biglearn_gan.files import check_output_folder, replacing
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
-_FREE = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
-"""Keys that change no result, so a run may go on with other values."""
+_KEYS_WITHOUT_EFFECT = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
+"""Keys that change no result, so they may differ when a run goes on."""
 
-_NAMES = (
+_BUDGET_KEY = "train.max_images"
+
+_KEYS_OF_LARGER_BUDGET = ("train.learning_rate.", "train.ema_half_life_images")
+"""Prefixes of keys that may differ if the budget is larger, so that a run can end more finely."""
+
+_PREFIXES = (
     *("config.yaml", "metrics.csv", "tensorboard", "grids", "state.pt", "checkpoint", "best"),
     ".writing-",
 )
-"""How the names of a run's files begin, those half written included."""
+"""How the names of a run's files begin, unfinished ones included."""
 
-_BUDGET = "train.max_images"
-
-_WITH_BUDGET = ("train.learning_rate.", "train.ema_half_life_images")
-"""How keys begin that may change where a larger budget is given: a run goes on more finely, say."""
+_STATE_KEYS = ("trainer", "max_images", "original_max_images")
+_OLD_STATE_KEYS = {"first_budget": "original_max_images"}
+_OLD_TRAINER_KEYS = {
+    "players": "adversarial",
+    "sums": "metric_sums",
+    "reported": "last_report",
+}
+_LOG_COLUMNS = ("images", "seconds", "images_per_second")
 
 
 class RunFolderError(UserError):
-    """A run folder that cannot be written or does not belong to this configuration."""
+    """A run folder that cannot be read or written, or that belongs to another configuration."""
 
 
 class RunFolder:
-    """The folder of a run; one process calls :meth:`check` and :meth:`open`, and it alone writes.
+    """Reads and writes the folder of a run.
+
+    With several processes, only the main process may write: :meth:`check`, :meth:`create`, and the
+    methods that save and log.
 
     Args:
         path: the folder.
@@ -58,50 +70,49 @@ class RunFolder:
     def __init__(self, path: Path, config: Config):
         self.path = path
         self._config = config
-        self._columns: tuple[str, ...] = ("images", "seconds", "images_per_second")
+        self._columns: tuple[str, ...] = _LOG_COLUMNS
         self._writer: SummaryWriter | None = None
 
     def check(self) -> None:
-        """Make sure that the folder is new, empty or this run's; nothing is written.
+        """Refuse a folder that is neither new, nor empty, nor of this run; writes nothing.
 
-        A run that was stopped before it left a model is begun anew, whatever its configuration was.
+        A run that stopped before its first checkpoint starts again, with any configuration. A run
+        with a state goes on if its configuration is the same. Allowed differences are ``logging``,
+        where and how the data are stored, and, with a larger ``train.max_images``, the learning
+        rates and the half-life of the average.
 
         Raises:
-            ConfigError: it holds a state, and a ``config.yaml`` that is none.
-            RunFolderError: it lies among the images of its data, which it would join; or it holds
-                no state, but a model or other files, or the state of a run
-                with another configuration (what changes no result may differ: ``logging``, and
-                where the data are and how they are held; and ``train.max_images`` may be larger,
-                with other learning rates and another half-life of the average).
+            ConfigError: the folder has a training state but an invalid ``config.yaml``.
+            OutputError: the folder cannot be made, lies among the images to train on, or has no
+                training state but files that a run does not write.
+            RunFolderError: the folder has the state of another configuration, or a model without
+                a training state.
         """
         data = self._config.data
-        root = Path(data.root).expanduser().resolve()
-        if data.name == "folder" and root in (self.path.resolve(), *self.path.resolve().parents):
-            raise RunFolderError(
-                f"{self.path} lies in data.root ({data.root}), and what the run draws would be "
-                "among its images: name an output folder outside"
-            )
-        if self.has_state and self._written.exists():
-            self._refuse_another(load_config(self._written, stored=True))
-        elif not self.has_state and self.path.is_dir() and not self._is_of_a_run():
-            raise RunFolderError(
-                f"{self.path} holds other files than a run's: name a new or an empty output folder"
-            )
+        check_output_folder(
+            self.path,
+            written_by="train",
+            replaces=[] if self.has_state else self._foreign_files(),
+            inputs=[Path(data.root).expanduser()] if data.name == "folder" else [],
+            recursive=True,
+        )
+        if self.has_state and self._config_file.exists():
+            self._check_same_config(load_config(self._config_file, stored=True))
         elif not self.has_state and self.checkpoint.exists():
             raise RunFolderError(
-                f"{self.path} holds a model, but no state.pt that its run could go on from: name "
-                "another output folder, or remove this one"
+                f"{self.path} has a model but no state.pt to go on from: choose another output "
+                "folder, or remove this one"
             )
 
-    def open(self) -> None:
+    def create(self) -> None:
         """Make the folder, and write the configuration into it.
 
         Raises:
-            RunFolderError: it cannot be written.
+            RunFolderError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with replacing(self._written) as path:
+            with replacing(self._config_file) as path:
                 path.write_text(self._config.to_yaml(), encoding="utf-8")
             self._grids.mkdir(exist_ok=True)
         except OSError as error:
@@ -119,11 +130,11 @@ class RunFolder:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether there is a training state to go on from."""
         return (self.path / "state.pt").exists()
 
     @property
-    def _written(self) -> Path:
+    def _config_file(self) -> Path:
         return self.path / "config.yaml"
 
     @property
@@ -131,34 +142,34 @@ class RunFolder:
         return self.path / "grids"
 
     def load_state(self) -> dict[str, Any] | None:
-        """The state that a resumed run goes on from, on the CPU, or None in a new folder.
+        """The saved training state with its tensors on the CPU, or None in a new folder.
 
         Raises:
-            RunFolderError: it cannot be read, or is none.
+            RunFolderError: ``state.pt`` cannot be read, or is not a training state.
         """
         if not self.has_state:
             return None
         path = self.path / "state.pt"
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            return {key: state[key] for key in ("trainer", "max_images", "first_budget")}
+            state = upgrade_state(torch.load(path, map_location="cpu", weights_only=True))
+            return {key: state[key] for key in _STATE_KEYS}
         except MemoryError:
             raise
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
         except Exception:  # a damaged pickle can raise anything
             raise RunFolderError(
-                f"{path}: cannot be read as a training state; name another output folder"
+                f"{path}: cannot be read as a training state: choose another output folder"
             ) from None
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Replace the saved state."""
+        """Replace the training state."""
         with replacing(self.path / "state.pt") as path:
             torch.save(state, path)
 
     def save_model(self, model: BigLearnGAN, grid: Image.Image, **card_details: Any) -> None:
         """Replace the model for use."""
-        with self._replaced(self.checkpoint) as folder:
+        with self._replacing_folder(self.checkpoint) as folder:
             model.save_pretrained(folder, model_card_kwargs=card_details)
             grid.save(folder / "grid.png")
 
@@ -171,25 +182,25 @@ class RunFolder:
         fingerprint: str,
         **card_details: Any,
     ) -> None:
-        """Replace the best model; ``evaluation.json`` in it says why it is the best."""
-        with self._replaced(self.best) as folder:
+        """Replace the best model; ``evaluation.json`` has its measurements and score."""
+        with self._replacing_folder(self.best) as folder:
             model.save_pretrained(folder, model_card_kwargs=card_details)
             grid.save(folder / "grid.png")
-            reason = {"images": card_details["images_seen"], "score": score, **measured}
-            reason["fingerprint"] = fingerprint
-            (folder / "evaluation.json").write_text(json.dumps(reason, indent=2) + "\n")
+            record = {"images": card_details["images_seen"], "score": score, **measured}
+            record["fingerprint"] = fingerprint
+            (folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
 
     def best_score(self, fingerprint: str) -> float | None:
-        """The best state's score if its fingerprint is this one, else None."""
+        """The score of the best model, or None without a readable score of this fingerprint."""
         try:
-            reason = json.loads((self.best / "evaluation.json").read_text())
-            return float(reason["score"]) if reason["fingerprint"] == fingerprint else None
+            record = json.loads((self.best / "evaluation.json").read_text())
+            return float(record["score"]) if record["fingerprint"] == fingerprint else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     @contextmanager
-    def _replaced(self, folder: Path) -> Iterator[Path]:
-        """A new folder to fill, which then takes the place of the old one."""
+    def _replacing_folder(self, folder: Path) -> Iterator[Path]:
+        """Yield a new folder to fill, which then takes the place of the old one."""
         temporary, old = folder.with_suffix(".tmp"), folder.with_suffix(".old")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -201,14 +212,14 @@ class RunFolder:
         shutil.rmtree(old, ignore_errors=True)
 
     def save_grid(self, grid: Image.Image, images_seen: int) -> None:
-        """Keep a sample grid under its number of images seen."""
+        """Save a sample grid under its number of images seen."""
         with replacing(self._grids / f"{images_seen:09d}.png") as path:
             grid.save(path)
 
-    def start_metrics(self, names: tuple[str, ...], images_seen: int) -> None:
-        """Begin to log metrics of these names at ``images_seen``.
+    def start_log(self, names: tuple[str, ...], images_seen: int) -> None:
+        """Start or continue the log at ``images_seen``, with metrics of these names.
 
-        Lines of a later time (before a crash) are dropped; columns of other names stay.
+        Lines of more images (from before a crash) are dropped. Columns of other names stay.
         """
         columns = [*self._columns, *names]
         path = self.path / "metrics.csv"
@@ -216,9 +227,9 @@ class RunFolder:
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
                 lines = csv.DictReader(file)
-                whole = [row for row in lines if None not in row.values()]
+                complete = [row for row in lines if None not in row.values()]
                 columns = [*(lines.fieldnames or ()), *columns]
-                rows = [row for row in whole if int(row["images"]) <= images_seen]
+                rows = [row for row in complete if int(row["images"]) <= images_seen]
         self._columns = tuple(dict.fromkeys(columns))
         with (
             replacing(path) as temporary,
@@ -231,53 +242,66 @@ class RunFolder:
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=images_seen + 1)
 
     def log(self, values: Mapping[str, int | float]) -> None:
-        """Append one line; ``values`` holds ``images`` and any of the other columns."""
+        """Append a line to the log; ``values`` has ``images`` and any of the other columns."""
         with (self.path / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, restval="")
-            writer.writerow({name: _shortest(value) for name, value in values.items()})
+            writer.writerow({name: _format(value) for name, value in values.items()})
         if self._writer is not None:
             for name, value in values.items():
                 if name != "images":
                     self._writer.add_scalar(name, value, int(values["images"]))
 
     def close(self) -> None:
-        """Flush what is still in memory."""
+        """Close the log."""
         if self._writer is not None:
             self._writer.close()
 
-    def _is_of_a_run(self) -> bool:
-        """Whether it holds nothing that a run does not write, nor a configuration of a person's."""
-        if any(not path.name.startswith(_NAMES) for path in self.path.iterdir()):
-            return False
-        if not self._written.exists():
-            return True
-        try:
-            return load_config(self._written, stored=True).to_yaml() == self._written.read_text(
-                "utf-8"
-            )
-        except ConfigError:
-            return False
+    def _foreign_files(self) -> list[Path]:
+        """Files and folders that a run does not write; a hand-written config.yaml is one."""
+        paths = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        foreign = [path for path in paths if not path.name.startswith(_PREFIXES)]
+        if self._config_file.exists():
+            try:
+                config = load_config(self._config_file, stored=True)
+                written = config.to_yaml() == self._config_file.read_text("utf-8")
+            except ConfigError:
+                written = False
+            foreign += [] if written else [self._config_file]
+        return foreign
 
-    def _refuse_another(self, theirs: Config) -> None:
-        before, now = theirs.train.max_images, self._config.train.max_images
-        raised = before is not None and now is not None and now > before
+    def _check_same_config(self, saved: Config) -> None:
+        saved_budget, budget = saved.train.max_images, self._config.train.max_images
+        raised = saved_budget is not None and budget is not None and budget > saved_budget
         for name in ("data", "tasks", "model", "loss", "train"):
-            there, here = theirs.flat(name), self._config.flat(name)
-            for key in sorted(there.keys() | here.keys()):
-                if key in _FREE or there.get(key) == here.get(key):
+            saved_values, values = saved.flat(name), self._config.flat(name)
+            for key in sorted(saved_values.keys() | values.keys()):
+                if key in _KEYS_WITHOUT_EFFECT or saved_values.get(key) == values.get(key):
                     continue
-                if raised and (key == _BUDGET or key.startswith(_WITH_BUDGET)):
+                if raised and (key == _BUDGET_KEY or key.startswith(_KEYS_OF_LARGER_BUDGET)):
                     continue
                 allowed = "the same configuration"
-                if key == _BUDGET and before is not None and now is not None:
-                    allowed = f"at least {before}"
-                elif key.startswith(_WITH_BUDGET):
-                    allowed += f" (with a larger {_BUDGET} it may be another)"
+                if key == _BUDGET_KEY and saved_budget is not None and budget is not None:
+                    allowed = f"at least {saved_budget}"
+                elif key.startswith(_KEYS_OF_LARGER_BUDGET):
+                    allowed += f" (it may differ with a larger {_BUDGET_KEY})"
                 raise RunFolderError(
-                    f"{self.path} holds a run with {key} = {there.get(key)}, not "
-                    f"{here.get(key)}: choose another output folder or {allowed}"
+                    f"{self.path} has a run with {key} = {saved_values.get(key)}, not "
+                    f"{values.get(key)}: choose another output folder or {allowed}"
                 )
 
 
-def _shortest(value: int | float) -> str:
+def upgrade_state(state: dict[str, Any]) -> dict[str, Any]:
+    """A training state with the keys of today, from one with those of earlier versions.
+
+    Weights keep their names here: each network renames its own when it loads them.
+    """
+
+    def rename(values: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+        return {names.get(key, key): value for key, value in values.items()}
+
+    state = rename(state, _OLD_STATE_KEYS)
+    return state | {"trainer": rename(state["trainer"], _OLD_TRAINER_KEYS)}
+
+
+def _format(value: int | float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"

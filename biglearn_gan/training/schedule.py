@@ -1,26 +1,43 @@
-"""What changes over a run, as pure functions of the images seen."""
+"""Step sizes and phases of a run, as pure functions of the images seen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from biglearn_gan.config import Config
-from biglearn_gan.training.adversarial import StepSizes
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """The plan of a run: a warm start, then the game, whole batches both.
+class StepSettings:
+    """What changes from step to step.
+
+    Attributes:
+        generator_lr: learning rate of the generator.
+        discriminator_lr: learning rate of the discriminator; 0 in the warm start.
+        penalty_factor: factor of the gradient penalties; 0 in the warm start.
+        ema_decay: weight of the old moving average in the new one.
+    """
+
+    generator_lr: float
+    discriminator_lr: float
+    penalty_factor: float
+    ema_decay: float
+
+
+@dataclass(frozen=True)
+class TrainingSchedule:
+    """The plan of a run: first the warm start, then the game, both in whole batches.
 
     Attributes:
         config: of the run.
         max_images: the budget in images, warm start included.
-        first_budget: the budget that the warm start is a share of, where it was raised since.
+        original_max_images: the budget that the run began with, if it was raised later. The length
+            of the warm start is a share of this one.
     """
 
     config: Config
     max_images: int
-    first_budget: int | None = None
+    original_max_images: int | None = None
 
     @property
     def total_images(self) -> int:
@@ -28,21 +45,22 @@ class Schedule:
         return self._whole_batches(self.max_images)
 
     @property
-    def warm_images(self) -> int:
-        """Images of the warm start, in whole batches and short of the budget."""
+    def warm_start_images(self) -> int:
+        """Images of the warm start; at least one batch of the budget is left for the game."""
         batch_size = self.config.train.batch_size
-        total = self._whole_batches(self.first_budget or self.max_images)
+        total = self._whole_batches(self.original_max_images or self.max_images)
         steps = round(self.config.train.warm_start.share * total / batch_size)
         return min(steps * batch_size, total - batch_size)
 
-    def at(self, images_seen: int) -> StepSizes:
-        """Step sizes of the step that begins at ``images_seen``.
+    def at(self, images_seen: int) -> StepSettings:
+        """Settings of the step that begins at ``images_seen``.
 
-        In the game: a linear rise over ``warmup_images``, flat until ``hold_share`` of the game's
-        images, then a linear fall to the final factors. The average's decay has the configured
-        half-life, shorter at first, to forget random weights: (1 + n) / (10 + n) after n steps (as
-        TensorFlow's moving average does with ``num_updates``). A run from a trained model, most of
-        whose weights are not random, has it whole from the start.
+        Learning rates of the game rise linearly over ``warmup_images``, stay flat until
+        ``hold_share`` of the game's images, then fall linearly to ``final_factor`` times their
+        value; the warm start has the rise alone. The decay of the moving average gives it the
+        configured half-life. It is at most (1 + n) / (10 + n) after n steps, so that the average
+        forgets the random initial weights (as TensorFlow's moving average does with
+        ``num_updates``), unless the run starts from a trained model.
         """
         train = self.config.train
         steps = images_seen // train.batch_size
@@ -50,20 +68,31 @@ class Schedule:
         if train.initial_model is None:
             decay = min(decay, (1 + steps) / (10 + steps))
         rates = train.learning_rate
-        if images_seen < self.warm_images:
+        if images_seen < self.warm_start_images:
             rise = _rise(images_seen + train.batch_size, rates.warmup_images)
-            return StepSizes(train.warm_start.learning_rate * rise, 0.0, 0.0, decay)
-        played = images_seen - self.warm_images
+            return StepSettings(train.warm_start.learning_rate * rise, 0.0, 0.0, decay)
+        played = images_seen - self.warm_start_images
         rise = _rise(played + train.batch_size, rates.warmup_images)
-        share = played / (self.total_images - self.warm_images)
+        share = played / (self.total_images - self.warm_start_images)
         fall = min(1.0, (1 - share) / (1 - rates.hold_share)) if rates.hold_share < 1 else 1.0
-        factor = rise * _between(rates.final_factor, fall)
-        return StepSizes(
+        factor = rise * _interpolate(rates.final_factor, fall)
+        return StepSettings(
             rates.generator * factor,
             rates.discriminator * factor,
-            _between(self.config.loss.penalty.final_factor, fall),
+            _interpolate(self.config.loss.penalty.final_factor, fall),
             decay,
         )
+
+    def has_penalty(self, images_seen: int) -> bool:
+        """Whether the step that begins at ``images_seen`` takes gradient penalties."""
+        played = images_seen - self.warm_start_images
+        step = played // self.config.train.batch_size
+        penalty = self.config.loss.penalty
+        return played >= 0 and max(penalty.r1, penalty.r2) > 0 and step % penalty.interval == 0
+
+    def has_communication(self, images_seen: int) -> bool:
+        """Whether the step that begins at ``images_seen`` plays the communication game."""
+        return self.config.loss.communication > 0 and images_seen >= self.warm_start_images
 
     def _whole_batches(self, images: int) -> int:
         batch_size = self.config.train.batch_size
@@ -74,6 +103,6 @@ def _rise(images: int, warmup_images: int) -> float:
     return min(1.0, images / warmup_images) if warmup_images else 1.0
 
 
-def _between(final: float, share: float) -> float:
+def _interpolate(final: float, share: float) -> float:
     """1 at a share of 1, ``final`` at a share of 0, linear in between."""
     return final + (1 - final) * share

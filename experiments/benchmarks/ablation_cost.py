@@ -44,7 +44,7 @@ def main(
     configs = variant_configs(ablation_file)
     trainers = {name: random_trainer(config, "cpu") for name, config in configs.items()}
     for trainer in trainers.values():
-        trainer.images_seen = trainer.schedule.warm_images
+        trainer.images_seen = trainer.schedule.warm_start_images
     operations = {name: count_operations(trainer, steps) for name, trainer in trainers.items()}
     seconds = time_in_turns(trainers, rounds, steps)
     base = next(iter(seconds.values()))

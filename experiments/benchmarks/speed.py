@@ -66,8 +66,8 @@ def model(
     typer.echo(f"| threads | {torch.get_num_threads()} |")
     typer.echo(f"| matrix-multiply peak, float32 | {peak / 1e9:.0f} GFLOP/s |")
     for phase in ("warm start", "adversarial training"):
-        trainer.images_seen = 0 if phase == "warm start" else trainer.schedule.warm_images
-        if phase == "warm start" and trainer.schedule.warm_images == 0:
+        trainer.images_seen = 0 if phase == "warm start" else trainer.schedule.warm_start_images
+        if phase == "warm start" and trainer.schedule.warm_start_images == 0:
             continue
         report_training(trainer, phase, steps, peak)
     report_sampling(trainer.model().to(place), peak)
@@ -127,13 +127,13 @@ def report_training(trainer: Trainer, phase: str, steps: int, peak: float) -> No
         f"({operations / 1e9:.2f} GFLOP a step) |"
     )
     parts = Stopwatch(device)
-    players = trainer.players
-    sampler = trainer.warm_start_tasks if phase == "warm start" else trainer.game_tasks
+    training, batches = trainer.adversarial, trainer.batch_sampler
+    sampler = batches.warm_start_tasks if phase == "warm start" else batches.game_tasks
     parts.watch(sampler, "sample", "tasks")
-    parts.watch(players, "_generate", "generator forward")
-    parts.watch(players, "_score", "discriminator forward")
-    parts.watch(players, "_update", "backward and optimizer")
-    parts.watch(players, "_move_average", "moving average")
+    parts.watch(training, "_generate", "generator forward")
+    parts.watch(training, "_score", "discriminator forward")
+    parts.watch(training, "_update", "backward and optimizer")
+    parts.watch(training, "_update_average", "moving average")
     before = resident_memory()
     total = timed(lambda: train_steps(trainer, steps), device)
     parts.stop()

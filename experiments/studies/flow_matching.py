@@ -60,7 +60,7 @@ from biglearn_gan.tasks.sampler import TaskSampler
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 from biglearn_gan.training.adversarial import ADAM_BETAS
 from biglearn_gan.training.losses import squared_error
-from biglearn_gan.training.schedule import Schedule
+from biglearn_gan.training.schedule import TrainingSchedule
 
 FREQUENCIES = 16
 SAVE_IMAGES = 100_000
@@ -183,7 +183,7 @@ class FlowTraining:
     def __init__(self, config: Config):
         assert config.train.max_images is not None
         self.config = config
-        self.schedule = Schedule(config, config.train.max_images)
+        self.schedule = TrainingSchedule(config, config.train.max_images)
         self.dataset = load_dataset(config.data, "train")
         self.sampler = TaskSampler(task_components(config.tasks), config.grid_size)
         self.order = EpochOrder(len(self.dataset), config.train.seed)
@@ -204,14 +204,14 @@ class FlowTraining:
     def step(self) -> None:
         """Train on one batch."""
         sequence, real = self._next_batch()
-        sizes = self.schedule.at(self.images_seen)
-        self.optimizer.param_groups[0]["lr"] = sizes.generator
+        settings = self.schedule.at(self.images_seen)
+        self.optimizer.param_groups[0]["lr"] = settings.generator_lr
         self.optimizer.zero_grad()
         flow_loss(self.field, real, sequence, self.images_seen).backward()
         self.optimizer.step()
         averages = [parameter.detach() for parameter in self.average.parameters()]
         parameters = [parameter.detach() for parameter in self.field.parameters()]
-        torch._foreach_lerp_(averages, parameters, 1 - sizes.ema_decay)
+        torch._foreach_lerp_(averages, parameters, 1 - settings.ema_decay)
         self.images_seen += self.config.train.batch_size
 
     def _next_batch(self) -> tuple[TokenSequence, Float[Tensor, "B M P"]]:

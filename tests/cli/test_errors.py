@@ -29,7 +29,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unwritable run": (
         ("train", "--config", "{config}", "--output", "{tmp}/file/run", "--device", "cpu"),
         1,
-        "cannot be written",
+        "file is a file: choose another output folder",
     ),
     "a file for a run": (
         (*TRAIN[:4], "{tmp}/file"),
@@ -40,7 +40,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "other files than a run's": (
         (*TRAIN[:4], "{tmp}"),
         1,
-        "holds other files than a run's: name a new or an empty output folder",
+        "which `train` did not write: choose another output folder",
     ),
     "no rows": (
         (*SAMPLE, "--num", "0"),
@@ -72,17 +72,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "samples among the masks": (
         (*SAMPLE[:-1], "{tmp}/broken", "--mask", "{tmp}/broken"),
         1,
-        "would be mixed up with what is read from",
+        "would mix with the input",
     ),
     "a run among its images": (
         (*TRAIN[:4], "{tmp}/broken/run", "data.name=folder", "data.root={tmp}/broken"),
         1,
-        "lies in data.root (",
+        "would mix with the input",
     ),
     "samples among the images": (
         (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}"),
         1,
-        "would be mixed up with what is read from",
+        "would mix with the input",
     ),
     "square that is no whole number": (
         (*SAMPLE, "--mask", "outside:1.5"),

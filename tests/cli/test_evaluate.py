@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "figures among the images": (
         ("evaluate-samples", "{tmp}", "--data", "digits", "--output", "{tmp}"),
         1,
-        "would be mixed up with",
+        "would mix with the input",
     ),
     "no checkpoint": (("evaluate",), 2, "Missing option '--checkpoint'"),
     "no samples": (("evaluate-samples",), 2, "Missing argument 'samples'"),
@@ -227,7 +227,7 @@ def test_a_report_never_replaces_what_evaluate_did_not_write(
     (output / name).write_text("[]")
     code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", output)
     assert code == 1
-    assert f"{output} holds {name}, which is not of `evaluate`: name another output folder" in err
+    assert f"{output} holds {name}, which `evaluate` did not write" in err
     assert (output / name).read_text() == "[]"
 
 
@@ -252,7 +252,7 @@ def test_a_report_beside_anothers_figures_keeps_them(
     (tmp_path / "completions_mine.png").write_text("somebody else's")
     code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", tmp_path)
     assert code == 1
-    assert "holds completions_mine.png, which is not of `evaluate`" in err
+    assert "holds completions_mine.png, which `evaluate` did not write" in err
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -28,7 +28,7 @@ def test_training_resumes_and_ends(run: Run, config_file: Path, tmp_path: Path) 
     assert out.splitlines()[-1].startswith("nothing to do: all 48 images were seen before")
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
     code, out, err = run(*command, "model.generator.depth=2", "logging.evaluation_time_share=0.5")
-    assert code == 1 and "holds a run with model.generator.depth = 1, not 2" in err
+    assert code == 1 and "has a run with model.generator.depth = 1, not 2" in err
     assert out == "", "a refused run is told of nothing else"
     code, out, _ = run(*command, "train.max_images=64")
     assert code == 0
@@ -44,7 +44,7 @@ def test_a_model_without_its_state_is_not_begun_anew(
     before = weights.read_bytes()
     (tmp_path / "run" / "state.pt").unlink()
     code, _, err = run(*command, "train.seed=5")
-    assert code == 1 and "holds a model, but no state.pt that its run could go on from" in err
+    assert code == 1 and "has a model but no state.pt to go on from" in err
     assert weights.read_bytes() == before
 
 
@@ -57,7 +57,7 @@ def test_a_folder_of_a_persons_own_is_not_taken_for_a_run(
     before = (mine / "config.yaml").read_bytes()
     command = ("train", "--config", mine / "config.yaml", "--output", mine, "--device", "cpu")
     code, _, err = run(*command)
-    assert code == 1 and "holds other files than a run's" in err
+    assert code == 1 and "holds config.yaml, which `train` did not write" in err
     assert (mine / "config.yaml").read_bytes() == before
     (mine / "config.yaml").unlink()
     (mine / "grids").mkdir()  # a run that was stopped before it wrote anything else
@@ -132,7 +132,7 @@ def test_training_is_evaluated_and_says_so(
     assert code == 0
     assert "evaluation during training: 280 images of digits:validation" in out
     assert "100% of the time" in out
-    assert "images seen, now measured: joint_distance" in err
+    assert "images seen, evaluation: joint_distance" in err
     assert re.search(r"images seen: (next|no time for another) evaluation", err)
     assert (tmp_path / "with" / "best" / "evaluation.json").is_file()
 

@@ -25,10 +25,10 @@ def test_a_configuration_trains(path: Path) -> None:
     )
     accelerator = make_accelerator("cpu")
     trainer = Trainer(config, random_images(config, 3, accelerator.device), accelerator, 4)
-    assert trainer.warm
+    assert trainer.in_warm_start
     trainer.step()
-    assert not trainer.warm
-    players = trainer.players
+    assert not trainer.in_warm_start
+    players = trainer.adversarial
     networks = (players.generator, players.discriminator)
     before = [network.trunk.blocks[0].attention.out.weight.clone() for network in networks]
     trainer.step()

@@ -81,7 +81,7 @@ def test_unobserved_pixels_change_no_weight(
         trainer = Trainer(config, dataset, Accelerator(cpu=True), config.train.max_images or 0)
         while not trainer.finished:
             trainer.step()
-        weights.append([parameter.clone() for parameter in trainer.players.parameters()])
+        weights.append([parameter.clone() for parameter in trainer.adversarial.parameters()])
     assert all(torch.equal(*pair) for pair in zip(*weights, strict=True))
     grids = [training_grid(trainer.model(), dataset) for dataset in datasets]
     assert grids[0] == grids[1]
@@ -122,7 +122,9 @@ class TestImagesWithoutKnownPatch:
         whole = load_dataset(config.data, "train")
         _, observed = pixels_of(whole)
         aligned = observed.view(-1, 4, 2, 4, 2).all(4).all(2).flatten(1).any(1)
-        with pytest.warns(UserWarning, match=r"no patch of 2 pixels .* and are left out") as told:
+        with pytest.warns(
+            UserWarning, match=r"no fully observed patch of 2 pixels and are left out"
+        ) as told:
             dataset = load_training_images(config, torch.device("cpu"))
         left_out = int((~aligned).sum())
         assert f"{left_out:,} of {len(whole):,} images" in str(told[0].message)
@@ -300,34 +302,34 @@ class TestDrawingMoreThanIsJudged:
         sizes = {int(add_random_targets(tasks, rng).masks.union[0].sum()) for _ in range(200)}
         assert sizes == set(range(1, 10))
 
-    def test_the_judged_tokens_are_found_among_the_drawn_ones(
+    def test_the_scored_tokens_are_found_among_the_generated_ones(
         self, tiny_config: Callable[..., Config]
     ) -> None:
         config = tiny_config({"data.missing": {"hole": "random:0.5:2"}, "data.labels": True})
         dataset = load_dataset(config.data, "train")
         trainer = Trainer(config, dataset, Accelerator(cpu=True), 48)
         seen: list[GameBatch] = []
-        players = trainer.players
+        players = trainer.adversarial
         step = players.warm_start_step
         players.warm_start_step = lambda batch, sizes: (seen.append(batch), step(batch, sizes))[1]
-        while trainer.warm:
+        while trainer.in_warm_start:
             trainer.step()
         sizes = []
         for batch in seen:
-            assert batch.drawn is not None
-            drawn, judged = batch.drawn.sequence, batch.drawn.judged
-            assert torch.equal(drawn.positions.gather(1, judged), batch.sequence.positions)
-            assert torch.equal(drawn.is_target.gather(1, judged), batch.sequence.is_target)
-            assert torch.equal(gather_tokens(batch.drawn.real, judged), batch.real)
-            further = torch.ones_like(drawn.is_target).scatter(1, judged, False)
-            assert drawn.is_target[further].all()
-            sizes.append(int(further[0].sum()))
+            assert batch.superset is not None
+            generated, scored = batch.superset.sequence, batch.superset.scored
+            assert torch.equal(generated.positions.gather(1, scored), batch.sequence.positions)
+            assert torch.equal(generated.is_target.gather(1, scored), batch.sequence.is_target)
+            assert torch.equal(gather_tokens(batch.superset.real, scored), batch.real)
+            added = torch.ones_like(generated.is_target).scatter(1, scored, False)
+            assert generated.is_target[added].all()
+            sizes.append(int(added[0].sum()))
         assert max(sizes) > 0
 
-    def test_complete_images_are_drawn_as_they_are_judged(
+    def test_complete_images_are_generated_as_they_are_scored(
         self, tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
     ) -> None:
         assert not tiny_dataset.incomplete
         trainer = Trainer(tiny_config(), tiny_dataset, Accelerator(cpu=True), 48)
-        batch, _ = trainer._draw(trainer.game_tasks, penalize=False)
-        assert batch.drawn is None
+        batch, _ = trainer.batch_sampler.draw(0)
+        assert batch.superset is None

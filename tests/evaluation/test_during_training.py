@@ -24,8 +24,9 @@ from biglearn_gan.evaluation.during_training import TrainingEvaluation
 from biglearn_gan.metrics import reference_statistics as reference
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.training.fit import Progress, fit
-from biglearn_gan.training.trainer import Trainer
+from biglearn_gan.progress import TrainingProgress
+from biglearn_gan.training.batch_sampler import BatchSampler
+from biglearn_gan.training.fit import fit
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1, validation_share=0.2)
@@ -134,7 +135,7 @@ def test_evaluation_does_not_change_training(
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     players, expected = (
-        torch.load(tmp_path / name / "state.pt", weights_only=True)["trainer"]["players"]
+        torch.load(tmp_path / name / "state.pt", weights_only=True)["trainer"]["adversarial"]
         for name in ("with", "without")
     )
     mine, theirs = players["generator"], expected["generator"]
@@ -175,7 +176,7 @@ def test_the_best_state_is_kept_also_by_a_resumed_run(
     config, run = always(tiny_config()), tmp_path / "run"
 
     def interrupted(scores: list[float], images: int, *fingerprint: str) -> dict[str, float]:
-        def press(progress: Progress) -> None:
+        def press(progress: TrainingProgress) -> None:
             if progress.images_seen == images:
                 signal.raise_signal(signal.SIGINT)
 
@@ -217,13 +218,13 @@ def spend(
     """
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    original = Trainer._draw
+    original = BatchSampler.draw
 
     def draw(self: Any, *arguments: Any, **options: Any) -> Any:
         now[0] += 1.0
         return original(self, *arguments, **options)
 
-    monkeypatch.setattr(Trainer, "_draw", draw)
+    monkeypatch.setattr(BatchSampler, "draw", draw)
 
     class Slow(Scripted):
         def measure(self, model: BigLearnGAN) -> dict[str, float]:
@@ -240,11 +241,11 @@ def spend(
 
         evaluated, messages = [], []
 
-        def on_progress(progress: Progress) -> None:
+        def on_progress(progress: TrainingProgress) -> None:
             if progress.evaluation:
                 evaluated.append(progress.images_seen // 4)
-            if progress.outlook:
-                messages.append(f"{progress.images_seen // 4}: {progress.outlook}")
+            if progress.evaluation_eta:
+                messages.append(f"{progress.images_seen // 4}: {progress.evaluation_eta}")
 
         config = tiny_config({"train.max_images": 4 * steps, "logging.evaluation_time_share": 0.5})
         run = tmp_path / "run"

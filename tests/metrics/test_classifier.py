@@ -13,6 +13,7 @@ import torch
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.files import OutputError
 from biglearn_gan.metrics.classifier import (
     ClassifierError,
     ImageClassifier,
@@ -177,8 +178,9 @@ def test_a_classifier_replaces_only_a_classifier(tmp_path: Path) -> None:
     (tmp_path / "broken/config.json").write_text("{")
     for folder in (tmp_path / "model", tmp_path / "notes", tmp_path / "broken"):
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        message = f"{folder} holds files that are not a classifier's: name a new or an empty folder"
-        with pytest.raises(ClassifierError, match=re.escape(message)):
+        name = min(before)
+        message = f"{folder} holds {name}, which `train-classifier` did not write"
+        with pytest.raises(OutputError, match=re.escape(message)):
             train_and_save_classifier(DIGITS, "digits.yaml", folder, images=64)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     for kind in ("classifier_digits", "masked_classifier_digits"):

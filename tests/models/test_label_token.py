@@ -14,20 +14,24 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.config.task_presets import PRESETS
-from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.loading import DataError, load_dataset
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.generator import Noise
 from biglearn_gan.models.input_checks import LabelError
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.sampler import TaskSampler
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
-from biglearn_gan.training.adversarial import AdversarialTraining, GameBatch, StepSizes
+from biglearn_gan.training.adversarial import AdversarialTraining, GameBatch
 from biglearn_gan.training.losses import label_cross_entropy
+from biglearn_gan.training.schedule import StepSettings
 from biglearn_gan.training.throughput import describe
 from biglearn_gan.training.trainer import Trainer
 
 B, L, M, C = 7, 16, 11, 10
-SIZES = StepSizes(generator=0.003, discriminator=0.005, penalty_factor=0.6, ema_decay=0.75)
+SETTINGS = StepSettings(
+    generator_lr=0.003, discriminator_lr=0.005, penalty_factor=0.6, ema_decay=0.75
+)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -60,8 +64,10 @@ def game_batch(config: Config, masks: TokenMasks, labels: Tensor, is_given: Tens
     return GameBatch(
         real=torch.randn(B, M, config.token_dim),
         sequence=replace(masks.sequence(), labels=shown),
-        z=torch.randn(fakes, B, generator.latent_dim),
-        token_noise=torch.randn(fakes, B, M, generator.token_noise_dim),
+        noise=Noise(
+            torch.randn(fakes * B, generator.latent_dim),
+            torch.randn(fakes * B, M, generator.token_noise_dim),
+        ),
         labels=labels,
     )
 
@@ -86,9 +92,9 @@ def test_a_label_that_is_not_given_reaches_nothing_but_the_cross_entropy(
         players = AdversarialTraining(config, Accelerator(cpu=True))
         batch = game_batch(config, draw_masks(B, L, M), labels, is_given)
         if phase == "warm":
-            players.warm_start_step(batch, SIZES)
+            players.warm_start_step(batch, SETTINGS)
         else:
-            players.train_step(batch, SIZES, penalize=True)
+            players.train_step(batch, SETTINGS, penalize=True)
         return [*players.generator.parameters(), *players.discriminator.parameters()]
 
     first = weights(labels)
@@ -105,7 +111,7 @@ def test_every_weight_of_both_kinds_of_token_is_trained(
     players = AdversarialTraining(config, Accelerator(cpu=True))
     before = [p.detach().clone() for p in players.generator.parameters()]
     batch = game_batch(config, draw_masks(B, L, M), torch.arange(B), torch.arange(B) < 3)
-    result = players.train_step(batch, SIZES, penalize=False)
+    result = players.train_step(batch, SETTINGS, penalize=False)
     assert result.metrics["loss/label"] > 0
     moved = [bool((a != b).any()) for a, b in zip(before, players.generator.parameters())]  # noqa: B905
     assert all(moved)
@@ -152,16 +158,15 @@ def test_the_trainer_gives_each_image_its_own_label(
 ) -> None:
     trainer = Trainer(labeled(), halves, Accelerator(cpu=True), 10**6)
     shown = []
-    for _ in range(10):
-        batch, tasks = trainer._draw(trainer.game_tasks, penalize=False)
+    for images_seen in range(0, 40, 4):
+        batch, tasks = trainer.batch_sampler.draw(images_seen)
         assert batch.labels is not None and batch.sequence.labels is not None
-        where = trainer._order.indices(trainer.images_seen, 4)
+        where = EpochOrder(len(halves), 0).indices(images_seen, 4)
         assert halves.labels is not None
         assert torch.equal(batch.labels, halves.labels[where])
         expected = torch.where(tasks.label_is_source, batch.labels, UNKNOWN_LABEL)  # type: ignore[arg-type]
         assert torch.equal(batch.sequence.labels, expected)
         shown += expected.tolist()
-        trainer.images_seen += 4
     assert set(shown) == {UNKNOWN_LABEL, 0, 1}
 
 

@@ -258,14 +258,14 @@ def test_training_reads_them_and_transfers_their_layer(
 ) -> None:
     config = tiny_config({"tasks.partial_patches": 0.7, "train.warm_start.share": 0.5})
     trainer = Trainer(config, tiny_dataset, Accelerator(cpu=True), 48)
-    players = trainer.players
-    start = players.generator.embedding.known_values.weight.clone()
-    while trainer.warm:
+    training = trainer.adversarial
+    start = training.generator.embedding.known_values.weight.clone()
+    while trainer.in_warm_start:
         trainer.step()
-    assert not torch.equal(players.generator.embedding.known_values.weight, start)
-    players.hand_over()
+    assert not torch.equal(training.generator.embedding.known_values.weight, start)
+    training.transfer_to_discriminator()
     ours, theirs = (
-        n.embedding.known_values.weight for n in (players.discriminator, players.generator)
+        n.embedding.known_values.weight for n in (training.discriminator, training.generator)
     )
     assert torch.equal(ours, theirs)
     while not trainer.finished:

@@ -1,4 +1,4 @@
-"""One step of the warm start and of the game against the formulas, written out a second time."""
+"""Steps of the warm start and the game agree with a plain implementation of the formulas."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from biglearn_gan.training.adversarial import (
     METRIC_NAMES,
     AdversarialTraining,
     GameBatch,
-    StepSizes,
 )
+from biglearn_gan.training.schedule import StepSettings
 
 B, L, M, P = 7, 16, 11, 4
-SIZES = StepSizes(generator=0.003, discriminator=0.005, penalty_factor=0.6, ema_decay=0.75)
+SETTINGS = StepSettings(
+    generator_lr=0.003, discriminator_lr=0.005, penalty_factor=0.6, ema_decay=0.75
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "logistic": {"logistic": 1.3, "relativistic": 0.0},
@@ -40,7 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "penalty": {"kind": "finite_difference", "r1": 0.3, "r2": 0.7, "interval": 5},
     },
     "reuse_fake_pass": {"logistic": 0.6, "relativistic": 0.7, "reuse_fake_pass": True},
-    "shared_pass_and_communication": {
+    "reuse_fake_pass_and_communication": {
         "logistic": 1.3,
         "relativistic": 0.0,
         "communication": 0.8,
@@ -52,8 +54,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no_energy": {"energy_score": 0.0},
     "one_fake": {"energy_score": 0.0, "fakes_per_real": 1},
     "three_fakes": {"fakes_per_real": 3},
-    "kept": {},
-    "kept_and_finite_difference": {"penalty": {"kind": "finite_difference"}},
+    "partial_patches": {},
+    "partial_patches_and_finite_difference": {"penalty": {"kind": "finite_difference"}},
 }
 
 
@@ -63,12 +65,16 @@ def loss_of(option: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def players(tiny_config: Callable[..., Config]) -> Callable[..., AdversarialTraining]:
-    def make(loss: dict[str, Any] | None = None, kept: bool = False) -> AdversarialTraining:
-        config = tiny_config({"loss": loss or {}, "tasks.partial_patches": 0.5 * kept})
+def make_training(tiny_config: Callable[..., Config]) -> Callable[..., AdversarialTraining]:
+    def make(
+        loss: dict[str, Any] | None = None, partial_patches: bool = False
+    ) -> AdversarialTraining:
+        config = tiny_config({"loss": loss or {}, "tasks.partial_patches": 0.5 * partial_patches})
         result = AdversarialTraining(config, Accelerator(cpu=True))
         torch.manual_seed(5)
-        with torch.no_grad():  # a critic that is not near zero, an average of its own
+        with (
+            torch.no_grad()
+        ):  # logits far from zero, and an average that differs from the generator
             for parameter in result.average.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
             result.discriminator.head.weight.mul_(5)
@@ -79,7 +85,7 @@ def players(tiny_config: Callable[..., Config]) -> Callable[..., AdversarialTrai
 
 @pytest.fixture
 def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
-    """Real tokens, a task for each, a second split of the same unions where it is asked for."""
+    """Real tokens, their tasks, and a second split of the same unions for communication."""
 
     def make(config: Config) -> GameBatch:
         torch.manual_seed(6)
@@ -91,7 +97,7 @@ def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
         sequence = masks.sequence()
         if config.reads_partial_patches:
             known = sequence.is_target[..., None] & (torch.rand(B, M, P) < 0.4)
-            known[..., :2] = False  # far from the norms' corner at 0
+            known[..., :2] = False  # so that no norm is near its corner at 0
             sequence = replace(sequence, known_values=known)
         assert torch.equal(sequence.positions, second.positions)
         assert (sequence.is_target != second.is_target).any()
@@ -99,19 +105,21 @@ def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
         return GameBatch(
             real=torch.randn(B, M, P),
             sequence=sequence,
-            z=torch.randn(fakes, B, generator.latent_dim),
-            token_noise=torch.randn(fakes, B, M, generator.token_noise_dim),
+            noise=Noise(
+                torch.randn(fakes * B, generator.latent_dim),
+                torch.randn(fakes * B, M, generator.token_noise_dim),
+            ),
             perturbation=torch.randn((1 + fakes) * B, M, P) if finite else None,
-            second=second if config.loss.communication else None,
+            second_split=second if config.loss.communication else None,
         )
 
     return make
 
 
-def watch(players: AdversarialTraining) -> dict[str, list[Tensor]]:
+def watch(training: AdversarialTraining) -> dict[str, list[Tensor]]:
     """The gradients with which each optimizer steps."""
     seen: dict[str, list[Tensor]] = {}
-    for name, optimizer in players.optimizers.items():
+    for name, optimizer in training.optimizers.items():
 
         def note(optimizer: torch.optim.Optimizer, *_: Any, name: str = name) -> None:
             assert name not in seen, f"{name} stepped twice"
@@ -130,27 +138,28 @@ def equal(ours: list[Tensor], theirs: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-class ByTheBook:
-    """The objectives of one step by loops over images and fakes, with plain operations."""
+class PlainStep:
+    """The objectives of one step, by loops over images and fakes with plain operations."""
 
     def __init__(self, config: Config, batch: GameBatch):
         self.loss, self.batch = config.loss, batch
         self.fakes = range(config.loss.fakes_per_real)
 
     def fake(self, generator: Generator, k: int, b: int, sequence: TokenSequence) -> Tensor:
-        """(1, M, P)"""
-        return generator(
-            self.batch.real[b : b + 1],
-            sequence.rows(slice(b, b + 1)),
-            Noise(self.batch.z[k, b][None], self.batch.token_noise[k, b][None]),
-        )
+        """Fake k of image b, (1, M, P)."""
+        noise = self.batch.noise.rows(slice(k * B + b, k * B + b + 1))
+        return generator(self.batch.real[b : b + 1], sequence.rows(slice(b, b + 1)), noise)
 
-    def score(self, critic: Discriminator, x: Tensor, b: int, second: bool = False) -> Tensor:
-        sequence = self.batch.second if second else self.batch.sequence
+    def score(
+        self, discriminator: Discriminator, x: Tensor, b: int, second: bool = False
+    ) -> Tensor:
+        sequence = self.batch.second_split if second else self.batch.sequence
         assert sequence is not None
-        return critic(x, sequence.rows(slice(b, b + 1)))[0]
+        return discriminator(x, sequence.rows(slice(b, b + 1)))[0]
 
-    def penalty(self, critic: Discriminator, x: Tensor, b: int, draw: Tensor | None) -> Tensor:
+    def penalty(
+        self, discriminator: Discriminator, x: Tensor, b: int, draw: Tensor | None
+    ) -> Tensor:
         target = self.batch.sequence.is_target[b][:, None].expand(M, P)
         if self.batch.sequence.known_values is not None:
             target = target & ~self.batch.sequence.known_values[b]
@@ -158,74 +167,75 @@ class ByTheBook:
             sigma = self.loss.penalty.sigma
             moved = x.clone()
             moved[0, target] += sigma * draw[target]
-            slope = (self.score(critic, moved, b) - self.score(critic, x, b)) / sigma
+            slope = (self.score(discriminator, moved, b) - self.score(discriminator, x, b)) / sigma
             return slope**2 / 2
         x = x.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.score(critic, x, b), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(self.score(discriminator, x, b), x, create_graph=True)
         return (gradient[0][target] ** 2).sum() / 2
 
-    def communication(self, critic: Discriminator, x1: Tensor, x2: Tensor, b: int) -> Tensor:
+    def communication(self, discriminator: Discriminator, x1: Tensor, x2: Tensor, b: int) -> Tensor:
         """log σ(f(x1; 2) - f(x1; 1)) + log σ(f(x2; 1) - f(x2; 2)), x_i from the task i's model."""
-        first = self.score(critic, x1, b, second=True) - self.score(critic, x1, b)
-        second = self.score(critic, x2, b) - self.score(critic, x2, b, second=True)
+        first = self.score(discriminator, x1, b, second=True) - self.score(discriminator, x1, b)
+        second = self.score(discriminator, x2, b) - self.score(discriminator, x2, b, second=True)
         return first.sigmoid().log() + second.sigmoid().log()
 
     def discriminator_objective(
-        self, critic: Discriminator, generator: Generator, penalize: bool
+        self, discriminator: Discriminator, generator: Generator, penalize: bool
     ) -> Tensor:
         loss, batch = self.loss, self.batch
         pairs, real_penalties, fake_penalties = [], [], []
         for b in range(B):
             x = batch.real[b : b + 1]
-            real = self.score(critic, x, b)
+            real = self.score(discriminator, x, b)
             draws = batch.perturbation
             if penalize:
                 draw = None if draws is None else draws[b]
-                real_penalties.append(self.penalty(critic, x, b, draw))
+                real_penalties.append(self.penalty(discriminator, x, b, draw))
             for k in self.fakes:
                 drawn = self.fake(generator, k, b, batch.sequence).detach()
-                fake = self.score(critic, drawn, b)
+                fake = self.score(discriminator, drawn, b)
                 logistic = -real.sigmoid().log() - (-fake).sigmoid().log()
                 relativistic = -(real - fake).sigmoid().log()
                 pairs.append(loss.logistic * logistic + loss.relativistic * relativistic)
                 if penalize:
                     draw = None if draws is None else draws[(1 + k) * B + b]
-                    fake_penalties.append(self.penalty(critic, drawn, b, draw))
+                    fake_penalties.append(self.penalty(discriminator, drawn, b, draw))
         objective = torch.stack(pairs).mean()
         if penalize:
-            strength = loss.penalty.interval * SIZES.penalty_factor
+            strength = loss.penalty.interval * SETTINGS.penalty_factor
             objective = objective + strength * loss.penalty.r1 * torch.stack(real_penalties).mean()
             objective = objective + strength * loss.penalty.r2 * torch.stack(fake_penalties).mean()
         if loss.communication:
-            objective = objective - loss.communication * self.agreement(critic, generator)
+            objective = objective - loss.communication * self.agreement(discriminator, generator)
         return objective
 
-    def agreement(self, critic: Discriminator, generator: Generator) -> Tensor:
+    def agreement(self, discriminator: Discriminator, generator: Generator) -> Tensor:
         """The mean value of the communication game on fixed samples."""
         batch, values = self.batch, []
-        assert batch.second is not None
+        assert batch.second_split is not None
         for b in range(B):
             x1 = self.fake(generator, 0, b, batch.sequence).detach()
-            x2 = self.fake(generator, self.fakes[-1], b, batch.second).detach()
-            values.append(self.communication(critic, x1, x2, b))
+            x2 = self.fake(generator, self.fakes[-1], b, batch.second_split).detach()
+            values.append(self.communication(discriminator, x1, x2, b))
         return torch.stack(values).mean()
 
     def generator_objective(
         self,
-        critic: Discriminator,
-        old_critic: Discriminator,
+        discriminator: Discriminator,
+        old_discriminator: Discriminator,
         generator: Generator,
         penalize: bool,
     ) -> Tensor:
-        """``critic`` has made its step; a pair's real logit is the one from before it.
+        """``discriminator`` has been updated, ``old_discriminator`` has not.
 
-        So is the fakes' logit where one pass serves both players, in steps without a penalty.
+        Real logits are from before the update; fake logits too if their pass is reused, which needs
+        a step without a penalty.
         """
         loss, batch = self.loss, self.batch
-        judge = old_critic if loss.reuse_fake_pass and not penalize else critic
+        judge = old_discriminator if loss.reuse_fake_pass and not penalize else discriminator
         pairs, energies, agreements = [], [], []
         for b in range(B):
-            real = self.score(old_critic, batch.real[b : b + 1], b).detach()
+            real = self.score(old_discriminator, batch.real[b : b + 1], b).detach()
             drawn = [self.fake(generator, k, b, batch.sequence) for k in self.fakes]
             for x in drawn:
                 fake = self.score(judge, x, b)
@@ -235,9 +245,9 @@ class ByTheBook:
                 target = batch.sequence.is_target[b]
                 x, x1, x2 = (t[target] for t in (batch.real[b], drawn[0][0], drawn[1][0]))
                 energies.append((norm(x1 - x) + norm(x2 - x) - norm(x1 - x2)) / 2)
-            if batch.second is not None:
-                x2 = self.fake(generator, self.fakes[-1], b, batch.second)
-                agreements.append(self.communication(critic, drawn[0], x2, b))
+            if batch.second_split is not None:
+                x2 = self.fake(generator, self.fakes[-1], b, batch.second_split)
+                agreements.append(self.communication(discriminator, drawn[0], x2, b))
         objective = torch.stack(pairs).mean()
         if energies:
             objective = objective + loss.energy_score * torch.stack(energies).mean()
@@ -264,25 +274,30 @@ def assert_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
 @pytest.mark.parametrize("penalize", [False, True], ids=["plain", "penalized"])
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_step_of_the_game_follows_the_formulas(
-    players: Callable[..., AdversarialTraining],
+    make_training: Callable[..., AdversarialTraining],
     batch: Callable[..., GameBatch],
     option: str,
     penalize: bool,
 ) -> None:
-    ours = players(loss_of(option), kept=option.startswith("kept"))
-    data = batch(ours.config)
-    critic, generator = copy.deepcopy(ours.discriminator), copy.deepcopy(ours.generator)
-    seen = watch(ours)
-    result = ours.train_step(data, SIZES, penalize)
+    training = make_training(loss_of(option), partial_patches=option.startswith("partial_patches"))
+    data = batch(training.config)
+    discriminator, generator = (
+        copy.deepcopy(training.discriminator),
+        copy.deepcopy(training.generator),
+    )
+    seen = watch(training)
+    result = training.train_step(data, SETTINGS, penalize)
 
-    book = ByTheBook(ours.config, data)
+    plain = PlainStep(training.config, data)
     with sdpa_kernel(SDPBackend.MATH):
-        of_critic = book.discriminator_objective(critic, generator, penalize)
-        assert_close(seen["discriminator"], gradients(of_critic, critic))
-        of_generator = book.generator_objective(ours.discriminator, critic, generator, penalize)
-        assert_close(seen["generator"], gradients(of_generator, generator))
+        d_objective = plain.discriminator_objective(discriminator, generator, penalize)
+        assert_close(seen["discriminator"], gradients(d_objective, discriminator))
+        g_objective = plain.generator_objective(
+            training.discriminator, discriminator, generator, penalize
+        )
+        assert_close(seen["generator"], gradients(g_objective, generator))
 
-    loss = ours.config.loss
+    loss = training.config.loss
     expected = {"loss/discriminator", "loss/generator", "logits/real", "logits/fake"}
     expected |= {"penalty/real", "penalty/fake"} if penalize else set()
     expected |= {"loss/energy_score"} if loss.energy_score else set()
@@ -295,40 +310,43 @@ def test_a_step_of_the_game_follows_the_formulas(
         terms["penalty/fake"] = loss.fakes_per_real * terms["penalty/fake"]
     total = sum(terms.values())
     if loss.communication:
-        total = total - book.agreement(critic, generator)
+        total = total - plain.agreement(discriminator, generator)
     torch.testing.assert_close(result.per_sample.mean(), total)
 
 
-def test_what_a_step_of_the_game_reports(
-    players: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
+def test_a_step_of_the_game_reports_means_of_logits_and_penalties(
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
 ) -> None:
-    """Means of unweighted penalties and logits, image by image and fake by fake."""
-    ours = players(loss_of("relativistic"))
-    data = batch(ours.config)
-    critic, generator = copy.deepcopy(ours.discriminator), copy.deepcopy(ours.generator)
-    metrics = ours.train_step(data, SIZES, penalize=True).metrics
-    book = ByTheBook(ours.config, data)
-    real = [book.score(critic, data.real[b : b + 1], b) for b in range(B)]
-    drawn = [(b, book.fake(generator, k, b, data.sequence)) for k in (0, 1) for b in range(B)]
+    """Penalties are reported without their weights."""
+    training = make_training(loss_of("relativistic"))
+    data = batch(training.config)
+    discriminator, generator = (
+        copy.deepcopy(training.discriminator),
+        copy.deepcopy(training.generator),
+    )
+    metrics = training.train_step(data, SETTINGS, penalize=True).metrics
+    plain = PlainStep(training.config, data)
+    real = [plain.score(discriminator, data.real[b : b + 1], b) for b in range(B)]
+    drawn = [(b, plain.fake(generator, k, b, data.sequence)) for k in (0, 1) for b in range(B)]
     torch.testing.assert_close(metrics["logits/real"], torch.stack(real).mean().detach())
-    fake = torch.stack([book.score(critic, x, b) for b, x in drawn]).mean()
+    fake = torch.stack([plain.score(discriminator, x, b) for b, x in drawn]).mean()
     torch.testing.assert_close(metrics["logits/fake"], fake.detach())
     with sdpa_kernel(SDPBackend.MATH):
-        of_real = [book.penalty(critic, data.real[b : b + 1], b, None) for b in range(B)]
-        of_fake = [book.penalty(critic, x, b, None) for b, x in drawn]
+        of_real = [plain.penalty(discriminator, data.real[b : b + 1], b, None) for b in range(B)]
+        of_fake = [plain.penalty(discriminator, x, b, None) for b, x in drawn]
     torch.testing.assert_close(metrics["penalty/real"], torch.stack(of_real).mean().detach())
     torch.testing.assert_close(metrics["penalty/fake"], torch.stack(of_fake).mean().detach())
 
 
-def test_each_player_steps_with_its_own_rate(
-    players: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
+def test_each_network_steps_with_its_own_learning_rate(
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
 ) -> None:
     """Adam's first step without momentum is the rate times the sign of the gradient."""
-    ours = players(loss_of("relativistic"))
-    networks = {"generator": ours.generator, "discriminator": ours.discriminator}
+    training = make_training(loss_of("relativistic"))
+    networks = {"generator": training.generator, "discriminator": training.discriminator}
     before = {name: weights_of(network) for name, network in networks.items()}
-    seen = watch(ours)
-    ours.train_step(batch(ours.config), SIZES, penalize=False)
+    seen = watch(training)
+    training.train_step(batch(training.config), SETTINGS, penalize=False)
     for name, rate in (("generator", 0.003), ("discriminator", 0.005)):
         for was, now, gradient in zip(
             before[name], weights_of(networks[name]), seen[name], strict=True
@@ -341,34 +359,38 @@ def test_each_player_steps_with_its_own_rate(
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_the_average_moves_by_one_minus_its_decay(
-    players: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch], warm: bool
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch], warm: bool
 ) -> None:
-    ours = players()
-    data, before = batch(ours.config), weights_of(ours.average)
-    _ = ours.warm_start_step(data, SIZES) if warm else ours.train_step(data, SIZES, penalize=False)
+    training = make_training()
+    data, before = batch(training.config), weights_of(training.average)
+    _ = (
+        training.warm_start_step(data, SETTINGS)
+        if warm
+        else training.train_step(data, SETTINGS, penalize=False)
+    )
     for was, average, live in zip(
-        before, weights_of(ours.average), weights_of(ours.generator), strict=True
+        before, weights_of(training.average), weights_of(training.generator), strict=True
     ):
         assert torch.equal(average, was.lerp(live, 0.25))
         torch.testing.assert_close(average, 0.75 * was + 0.25 * live)
 
 
-def test_a_warm_step_trains_the_generator_and_nothing_else(
-    players: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
+def test_a_warm_start_step_trains_the_generator_only(
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
 ) -> None:
     """Mean over images of the mean squared error over the target's values, with the first noise."""
-    ours = players()
-    data = batch(ours.config)
-    critic, generator = weights_of(ours.discriminator), copy.deepcopy(ours.generator)
-    average = weights_of(ours.average)
-    seen = watch(ours)
-    result = ours.warm_start_step(data, SIZES)
+    training = make_training()
+    data = batch(training.config)
+    discriminator, generator = weights_of(training.discriminator), copy.deepcopy(training.generator)
+    average = weights_of(training.average)
+    seen = watch(training)
+    result = training.warm_start_step(data, SETTINGS)
 
-    book = ByTheBook(ours.config, data)
+    plain = PlainStep(training.config, data)
     errors = []
     for b in range(B):
         target = data.sequence.is_target[b]
-        drawn = book.fake(generator, 0, b, data.sequence)[0]
+        drawn = plain.fake(generator, 0, b, data.sequence)[0]
         errors.append((drawn[target] - data.real[b][target]).square().mean())
     torch.testing.assert_close(result.per_sample.detach(), torch.stack(errors).detach())
     expected = torch.stack(errors).mean()
@@ -379,29 +401,29 @@ def test_a_warm_step_trains_the_generator_and_nothing_else(
     assert seen.keys() == {"generator"}
     assert_close(seen["generator"], gradients(expected, generator))
 
-    assert equal(weights_of(ours.discriminator), critic)
-    assert not ours.optimizers["discriminator"].state
-    assert not equal(weights_of(ours.generator), weights_of(generator))
-    assert not equal(weights_of(ours.average), average)
+    assert equal(weights_of(training.discriminator), discriminator)
+    assert not training.optimizers["discriminator"].state
+    assert not equal(weights_of(training.generator), weights_of(generator))
+    assert not equal(weights_of(training.average), average)
 
 
-def test_hand_over_starts_the_discriminator_from_the_live_generator(
-    players: Callable[..., AdversarialTraining],
+def test_transfer_starts_the_discriminator_from_the_live_generator(
+    make_training: Callable[..., AdversarialTraining],
 ) -> None:
-    ours = players()
-    ours.hand_over()
-    own, live = ours.discriminator.state_dict(), ours.generator.state_dict()
+    training = make_training()
+    training.transfer_to_discriminator()
+    own, live = training.discriminator.state_dict(), training.generator.state_dict()
     shared = [name for name in own if name in live and not name.startswith("head")]
     assert any(name.startswith("trunk.blocks.0.") for name in shared)
     assert all(torch.equal(own[name], live[name]) for name in shared)
 
 
-def test_players_start_from_the_seed_alone(tiny_config: Callable[..., Config]) -> None:
+def test_initial_weights_depend_only_on_the_seed(tiny_config: Callable[..., Config]) -> None:
     first = AdversarialTraining(tiny_config(), Accelerator(cpu=True))
     torch.manual_seed(123)
     state = torch.get_rng_state()
     second = AdversarialTraining(tiny_config(), Accelerator(cpu=True))
-    assert torch.equal(torch.get_rng_state(), state)  # and leave global randomness alone
+    assert torch.equal(torch.get_rng_state(), state)  # global randomness is untouched
     assert equal(weights_of(first.generator), weights_of(second.generator))
     assert equal(weights_of(first.discriminator), weights_of(second.discriminator))
     assert equal(weights_of(first.generator), weights_of(first.average))

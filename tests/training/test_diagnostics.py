@@ -10,10 +10,10 @@ import pytest
 
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.training.diagnostics import (
-    FEW_CLASSES,
-    GUESSES,
-    ONE_ANSWER,
-    WINS,
+    DISCRIMINATOR_GUESSES,
+    DISCRIMINATOR_WINS,
+    LOST_CLASSES,
+    NO_DIVERSITY,
     Diagnostics,
     Symptom,
 )
@@ -36,18 +36,18 @@ HEALTHY = line(0.8 * LN2)
 @pytest.mark.parametrize(
     ("symptom", "sick"),
     [
-        (WINS, line(0.05 * LN2)),
-        (GUESSES, line(0.999 * LN2)),
-        (ONE_ANSWER, line(0.8 * LN2, diversity=0.001)),
-        (FEW_CLASSES, line(0.8 * LN2, entropy=1.2)),
+        (DISCRIMINATOR_WINS, line(0.05 * LN2)),
+        (DISCRIMINATOR_GUESSES, line(0.999 * LN2)),
+        (NO_DIVERSITY, line(0.8 * LN2, diversity=0.001)),
+        (LOST_CLASSES, line(0.8 * LN2, entropy=1.2)),
     ],
 )
 def test_each_symptom_is_named_once_with_its_knob(
     symptom: Symptom, sick: dict[str, float], tiny_config: Callable[..., Config]
 ) -> None:
     diagnostics = Diagnostics(tiny_config())
-    assert diagnostics.check(100, HEALTHY, share=0.5) == []
-    told = [diagnostics.check(images, sick, share=0.6) for images in (200, 300, 400, 500)]
+    assert diagnostics.check(100, HEALTHY, game_share=0.5) == []
+    told = [diagnostics.check(images, sick, game_share=0.6) for images in (200, 300, 400, 500)]
     flat = [warning for warnings in told for warning in warnings]
     assert len(flat) == 1 and flat[0].endswith(symptom.advice)
     assert list(diagnostics.found) == [symptom]
@@ -92,10 +92,10 @@ def test_training_ends_with_the_summary(tiny_config: Callable[..., Config], tmp_
     told: list[str] = []
     config = tiny_config({"train.learning_rate.discriminator": 1e-9, "train.max_images": 96})
     outcome = fit(config, tmp_path, device="cpu", on_progress=lambda p: told.extend(p.warnings))
-    assert len(told) == 1 and told[0].endswith(GUESSES.advice)
-    assert GUESSES.name in outcome.summary
+    assert len(told) == 1 and told[0].endswith(DISCRIMINATOR_GUESSES.advice)
+    assert DISCRIMINATOR_GUESSES.name in outcome.diagnostics
     short = fit(tiny_config({"train.max_images": 16}), tmp_path / "short", device="cpu")
-    assert "too few lines" in short.summary
+    assert "too few lines" in short.diagnostics
 
 
 def test_a_logged_healthy_run_is_called_healthy() -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from torch import Tensor
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training import fit as fit_module
 from biglearn_gan.training import losses
 from biglearn_gan.training.adversarial import AdversarialTraining
-from biglearn_gan.training.fit import Progress, fit
+from biglearn_gan.training.fit import fit
 from biglearn_gan.training.run_folder import RunFolder
 from biglearn_gan.training.trainer import Trainer, TrainingError
 
@@ -79,10 +80,10 @@ def metrics_of(run: Path) -> list[dict[str, str]]:
     ]
 
 
-def press_at(images: int) -> Callable[[Progress], None]:
+def press_at(images: int) -> Callable[[TrainingProgress], None]:
     """Press Ctrl-C after the step that reaches ``images``; it is answered after the next one."""
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         if progress.images_seen == images:
             signal.raise_signal(signal.SIGINT)
 
@@ -121,7 +122,7 @@ def test_a_run_without_a_state_gives_way_to_another_configuration(
     """After a crash before the first checkpoint, nothing is there that could be lost."""
     run, fresh = tmp_path / "run", tmp_path / "fresh"
 
-    def crash(progress: Progress) -> None:
+    def crash(progress: TrainingProgress) -> None:
         if progress.images_seen == 20:
             raise MemoryError("a crash")
 
@@ -315,7 +316,7 @@ def test_a_first_ctrl_c_gives_the_previous_handler_back(
 ) -> None:
     handlers: dict[int, Any] = {}
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         if progress.images_seen == 8:
             signal.raise_signal(signal.SIGINT)
         handlers[progress.images_seen] = signal.getsignal(signal.SIGINT)
@@ -333,7 +334,7 @@ def test_sigterm_saves_however_often_it_comes(
 ) -> None:
     """A launcher hands on to its workers what a scheduler has sent to all of them."""
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         if progress.images_seen == 8:
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
@@ -397,10 +398,13 @@ def environment(**changes: str) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | changes
 
 
-def free_port() -> str:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return str(server.getsockname()[1])
+def free_ports(count: int) -> list[str]:
+    """Different ports that nothing listens on."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for server in servers:
+            server.bind(("127.0.0.1", 0))
+        return [str(server.getsockname()[1]) for server in servers]
 
 
 HALF_PRECISION = """
@@ -478,7 +482,7 @@ def test_bfloat16_trains_float32_weights_and_takes_penalties_in_float32(
     for kind in ("exact", "finite_difference"):
         assert_good_run(tmp_path / kind, 12)
         for state in (
-            load_state(tmp_path / kind)["trainer"]["players"],
+            load_state(tmp_path / kind)["trainer"]["adversarial"],
             load_file(tmp_path / kind / "checkpoint" / "model.safetensors"),
         ):
             assert {tensor.dtype for tensor in tensors_of(state)} == {torch.float32}
@@ -570,12 +574,12 @@ def train(output, overrides=(), press=(None, None)):
     config = load_config(folder / "tiny.yaml", overrides)
     outcome = fit_module.fit(config, folder / output, device="cpu")
     Trainer.step = step
-    return outcome.images_seen, outcome.total_images, outcome.interrupted, outcome.is_main
+    return outcome.images_seen, outcome.total_images, outcome.interrupted, outcome.is_main_process
 
 outcomes = [train("whole")]
 outcomes += [train("run", press=press) for press in [(1, 20), (0, 32), (None, None)]]
 
-throughput.CALIBRATION_SECONDS = 0.05
+throughput.TIMED_SECONDS = 0.05
 measure = throughput._seconds_per_image
 
 def measured(*given, **named):  # each process finds another cost
@@ -593,7 +597,7 @@ def test_two_processes_stop_together_go_on_and_agree_on_a_budget_in_minutes(
 ) -> None:
     """Ctrl-C reaches one process only, first the second one, later the main one."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_values()))
-    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *(free_port() for _ in range(5))]
+    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(5)]
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     workers = [
         subprocess.Popen(

@@ -18,8 +18,9 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.checkpoint import CheckpointError
 from biglearn_gan.models.model_card import card_text
-from biglearn_gan.training.fit import Progress, fit
-from biglearn_gan.training.initial_model import load_initial
+from biglearn_gan.progress import TrainingProgress
+from biglearn_gan.training.fit import fit
+from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.throughput import describe
 
 NO_WARM_START = {"train.warm_start.share": 0.0}
@@ -55,7 +56,7 @@ def test_what_keeps_no_pixels_is_drawn_as_the_model_drew_it(
 ) -> None:
     values = {"train.initial_model": str(trained), "tasks.partial_patches": 0.5} | NO_WARM_START
     config = tiny_config(values)
-    initial = load_initial(config)
+    initial = load_initial_model(config)
     assert initial is not None
     players = BigLearnGAN(config)
     state = players_state(config, initial)
@@ -75,7 +76,7 @@ def players_state(config: Config, initial: BigLearnGAN) -> dict[str, Tensor]:
     from biglearn_gan.training.adversarial import AdversarialTraining
 
     players = AdversarialTraining(config, Accelerator(cpu=True))
-    players.start_from(initial.generator, initial.discriminator)
+    players.init_from(initial.generator, initial.discriminator)
     for mine, average in zip(
         players.generator.parameters(), players.average.parameters(), strict=True
     ):
@@ -93,7 +94,7 @@ def test_a_run_that_goes_on_needs_its_first_model_no_more(
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START)
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.images_seen == 20:
             raise KeyboardInterrupt
 
@@ -113,10 +114,10 @@ def test_a_run_that_goes_on_needs_its_first_model_no_more(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model.patch_size": 4}, "model.patch_size = 2, not 4"),
-        ({"model.generator.width": 40}, "model.generator.width = 20, not 40"),
-        ({"data.image_size": 16}, r"data.image_size = \[8, 8\], not \[16, 16\]"),
-        ({"data.channels": 3}, "data.channels = 1, not 3"),
+        ({"model.patch_size": 4}, "model.patch_size = 2, but the run has 4"),
+        ({"model.generator.width": 40}, "model.generator.width = 20, but the run has 40"),
+        ({"data.image_size": 16}, r"data.image_size = \[8, 8\], but the run has \[16, 16\]"),
+        ({"data.channels": 3}, "data.channels = 1, but the run has 3"),
     ],
     ids=str,
 )
@@ -140,8 +141,8 @@ def test_a_model_that_reads_kept_pixels_needs_tasks_with_them(
 ) -> None:
     BigLearnGAN(tiny_config({"tasks.partial_patches": 0.5})).save_pretrained(tmp_path / "reads")
     config = tiny_config({"train.initial_model": str(tmp_path / "reads")} | NO_WARM_START)
-    with pytest.raises(ConfigError, match="partial_patches above 0: a run from it needs them, too"):
-        load_initial(config)
+    with pytest.raises(ConfigError, match="partial_patches above 0, so the run needs"):
+        load_initial_model(config)
 
 
 LABELS = {"data.labels": True, "data.name": "digits"}
@@ -157,8 +158,10 @@ def test_a_model_without_labels_learns_them_and_keeps_all_else(
     tiny_config: Callable[..., Config], trained: Path
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | LABELS)
-    with pytest.warns(UserWarning, match=r"trained knows no labels: these \d+ are learned anew$"):
-        initial = load_initial(config)
+    with pytest.warns(
+        UserWarning, match=r"trained knows no labels; the run learns \d+ from scratch$"
+    ):
+        initial = load_initial_model(config)
     assert initial is not None
     state = players_state(config, initial)
     before = initial.state_dict()
@@ -174,7 +177,7 @@ def test_a_model_with_the_same_labels_keeps_them(
     values = {"train.initial_model": str(tmp_path / "labeled")} | NO_WARM_START | LABELS
     config = tiny_config(values)
     with warnings.catch_warnings(action="error"):
-        initial = load_initial(config)
+        initial = load_initial_model(config)
     assert initial is not None
     state, before = players_state(config, initial), initial.state_dict()
     assert state.keys() == before.keys()
@@ -184,8 +187,11 @@ def test_a_model_with_the_same_labels_keeps_them(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({}, "labels, and this run none: they are left behind"),
-        (LABELS | {"data.name": "folder", "data.classes": 3}, "labels, and this run 3: they are l"),
+        ({}, "labels and the run has none; they are dropped"),
+        (
+            LABELS | {"data.name": "folder", "data.classes": 3},
+            "labels and the run has 3; the run l",
+        ),
     ],
     ids=["no labels", "other classes"],
 )
@@ -197,7 +203,7 @@ def test_a_model_with_other_labels_leaves_them_behind(
     values = {"train.initial_model": str(tmp_path / "labeled")} | NO_WARM_START | changes
     config = tiny_config(values)
     with pytest.warns(UserWarning, match=rf"^train.initial_model: .*labeled knows \d+ {told}"):
-        loaded = load_initial(config)
+        loaded = load_initial_model(config)
     assert loaded is not None
     state = players_state(config, loaded)
     for name, value in initial.state_dict().items():
@@ -215,8 +221,8 @@ def test_labels_of_other_data_keep_their_numbers_and_that_is_told(
     classes = initial.config.data.num_classes
     values = {"train.initial_model": str(tmp_path / "labeled")} | NO_WARM_START | LABELS
     config = tiny_config(values | {"data.name": "folder", "data.classes": classes})
-    with pytest.warns(UserWarning, match=r"labels of \w+: they now stand for those of folder$"):
-        loaded = load_initial(config)
+    with pytest.warns(UserWarning, match=r"labels of \w+; they now stand for those of folder$"):
+        loaded = load_initial_model(config)
     assert loaded is not None
     assert players_state(config, loaded).keys() == initial.state_dict().keys()
 

@@ -21,14 +21,14 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.config.task_presets import task_components
-from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.devices import DeviceError, usable_device
+from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.tasks.patches import patchify
 from biglearn_gan.training import fit as fit_module
-from biglearn_gan.training import losses
-from biglearn_gan.training import throughput as calibration
-from biglearn_gan.training.fit import Outcome, Progress, fit, load_training_images
+from biglearn_gan.training import losses, throughput
+from biglearn_gan.training.fit import TrainingResult, fit, load_training_images
 from biglearn_gan.training.run_folder import RunFolderError
 from biglearn_gan.training.throughput import images_in_minutes
 from biglearn_gan.training.trainer import Trainer, TrainingError
@@ -107,7 +107,7 @@ def flat(state: Any, name: str = "") -> dict[str, Any]:
         return {name: state}
     leaves: dict[str, Any] = {}
     for key, value in items:
-        if key not in ("seconds", "reported"):
+        if key not in ("seconds", "last_report"):
             leaves |= flat(value, f"{name}/{key}")
     return leaves
 
@@ -133,8 +133,8 @@ def test_the_seed_decides(start: Callable[..., Trainer], changes: dict[str, Any]
     first = train(start(changes)).state_dict()
     torch.manual_seed(12)
     assert_same(train(start(changes)).state_dict(), first)
-    others = train(start(changes | {"train.seed": 1})).state_dict()["players"]["generator"]
-    for name, value in first["players"]["generator"].items():
+    others = train(start(changes | {"train.seed": 1})).state_dict()["adversarial"]["generator"]
+    for name, value in first["adversarial"]["generator"].items():
         assert not torch.equal(others[name], value), name
 
 
@@ -154,7 +154,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_every_step_draws_anew(start: Callable[..., Trainer]) -> None:
     """Images, flips, tasks, noise and perturbations; within a step, no two draws are the same."""
-    trainer = start(EVERYTHING | {"train.batch_size": 17, "train.max_images": 170})
+    changes = {"train.batch_size": 17, "train.max_images": 170, "loss.penalty.interval": 1}
+    trainer = start(EVERYTHING | changes)
     flips: list[Tensor] = []
     whole = trainer.dataset.batch
 
@@ -165,13 +166,12 @@ def test_every_step_draws_anew(start: Callable[..., Trainer]) -> None:
     trainer.dataset.batch = watch  # type: ignore[method-assign]
     batches = []
     for images in (51, 68):  # both steps of the game
-        trainer.images_seen = images
-        batches.append(trainer._draw(trainer.game_tasks, penalize=True)[0])
+        batches.append(trainer.batch_sampler.draw(images)[0])
     first, second = batches
     assert (flips[0] != flips[1]).any()
     for of_batch in (
-        lambda batch: batch.z,
-        lambda batch: batch.token_noise[..., :1, :],
+        lambda batch: batch.noise.z,
+        lambda batch: batch.noise.token_noise[:, :1],
         lambda batch: batch.perturbation[:, :1],
         lambda batch: batch.real[:, :1],
     ):
@@ -184,72 +184,66 @@ def test_every_step_draws_anew(start: Callable[..., Trainer]) -> None:
     lengths = first.sequence.positions.shape[1], second.sequence.positions.shape[1]
     assert lengths[0] != lengths[1] or (first.sequence.is_target != second.sequence.is_target).any()
     for batch in batches:
-        assert torch.equal(batch.second.positions, batch.sequence.positions)
-        assert (batch.second.is_target != batch.sequence.is_target).any()
+        assert torch.equal(batch.second_split.positions, batch.sequence.positions)
+        assert (batch.second_split.is_target != batch.sequence.is_target).any()
 
 
-def test_warm_start_then_hand_over_then_game(start: Callable[..., Trainer]) -> None:
+def test_the_game_draws_a_second_split_for_communication(start: Callable[..., Trainer]) -> None:
+    sampler = start(EVERYTHING).batch_sampler
+    has_split = [sampler.draw(images)[0].second_split is not None for images in range(0, 48, 4)]
+    assert has_split == [False] * 3 + [True] * 9
+
+
+def test_the_warm_start_is_transferred_to_the_discriminator_before_the_game(
+    start: Callable[..., Trainer],
+) -> None:
     trainer = start()
-    critic = {name: w.clone() for name, w in trainer.players.discriminator.state_dict().items()}
+    before = {name: w.clone() for name, w in trainer.adversarial.discriminator.state_dict().items()}
     for _ in range(3):
-        assert trainer.warm
+        assert trainer.in_warm_start
         trainer.step()
-    for name, weight in trainer.players.discriminator.state_dict().items():
-        assert torch.equal(weight, critic[name]), name
-    assert not trainer.warm
+    for name, weight in trainer.adversarial.discriminator.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    assert not trainer.in_warm_start
 
-    handed_over: list[bool] = []
-    train_step, penalized = trainer.players.train_step, []
+    transferred: list[bool] = []
+    train_step, penalized = trainer.adversarial.train_step, []
 
-    def watch(batch: Any, sizes: Any, penalize: bool) -> Any:
-        own = trainer.players.discriminator.state_dict()
-        theirs = trainer.players.generator.state_dict()
-        handed_over.append(torch.equal(own["embedding.position"], theirs["embedding.position"]))
+    def watch(batch: Any, settings: Any, penalize: bool) -> Any:
+        own = trainer.adversarial.discriminator.state_dict()
+        theirs = trainer.adversarial.generator.state_dict()
+        transferred.append(torch.equal(own["embedding.position"], theirs["embedding.position"]))
         penalized.append(penalize)
-        return train_step(batch, sizes, penalize)
+        return train_step(batch, settings, penalize)
 
-    trainer.players.train_step = watch  # type: ignore[method-assign]
+    trainer.adversarial.train_step = watch  # type: ignore[method-assign]
     train(trainer)
-    assert handed_over == [True] + [False] * 8
+    assert transferred == [True] + [False] * 8
     assert penalized == [True, False, False, False] * 2 + [True]
 
 
-def test_without_a_warm_start_nothing_is_handed_over(start: Callable[..., Trainer]) -> None:
+def test_without_a_warm_start_nothing_is_transferred(start: Callable[..., Trainer]) -> None:
     trainer = start({"train.warm_start.share": 0.0})
-    assert not trainer.warm
-    trainer.players.hand_over = lambda: pytest.fail("handed over")  # type: ignore[method-assign]
+    assert not trainer.in_warm_start
+    trainer.adversarial.transfer_to_discriminator = (  # type: ignore[method-assign]
+        lambda: pytest.fail("transferred")
+    )
     trainer.step()
 
 
 def test_tasks_of_the_warm_start_have_a_source(start: Callable[..., Trainer]) -> None:
-    trainer = start({"tasks": {"components": TWO_KINDS}})
-    for sampler, has_joint in ((trainer.warm_start_tasks, False), (trainer.game_tasks, True)):
-        seen = []
-        for images in range(0, 400, 4):
-            trainer.images_seen = images
-            batch, _ = trainer._draw(sampler, penalize=False)
-            seen.append(batch.sequence.is_target.all(dim=1))
-        assert bool(torch.cat(seen).any()) is has_joint
+    sampler = start({"tasks": {"components": TWO_KINDS}, "train.max_images": 1600}).batch_sampler
+    for first, without_source in ((0, False), (400, True)):  # the warm start, the game
+        batches = [sampler.draw(images)[0] for images in range(first, first + 400, 4)]
+        is_target = torch.cat([batch.sequence.is_target.all(dim=1) for batch in batches])
+        assert bool(is_target.any()) is without_source
 
 
-def test_only_the_adversarial_training_splits_a_task_twice(start: Callable[..., Trainer]) -> None:
-    changes = {"loss.logistic": 1.0, "loss.communication": 0.3, "train.warm_start.share": 0.5}
-    trainer = start(changes)
-    warm_images = trainer.schedule.warm_images
-    assert warm_images > 0
-    for images_seen, is_split in ((0, False), (warm_images - 4, False), (warm_images, True)):
-        trainer.images_seen = images_seen
-        batch, _ = trainer._draw(trainer.game_tasks, penalize=False)
-        assert (batch.second is not None) is is_split
-    trainer = start({"loss.logistic": 1.0, "train.warm_start.share": 0.0})
-    assert trainer._draw(trainer.game_tasks, penalize=False)[0].second is None
-
-
-def test_a_task_elsewhere_reads_mixtures_of_tokens(start: Callable[..., Trainer]) -> None:
+def test_a_task_in_another_domain_reads_mixtures_of_tokens(start: Callable[..., Trainer]) -> None:
     trainer = start(EVERYTHING | {"data.horizontal_flip": False})
-    indices = trainer._order.indices(0, trainer.config.train.batch_size)
+    indices = EpochOrder(len(trainer.dataset), 0).indices(12, 4)
     own = patchify(trainer.dataset.batch(indices).images, trainer.config.model.patch_size)
-    batch, tasks = trainer._draw(trainer.game_tasks, penalize=False)
+    batch, tasks = trainer.batch_sampler.draw(12)
     assert tasks.transforms is not None
     for row, positions in enumerate(batch.sequence.positions.tolist()):
         transform = tasks.transforms[row]
@@ -274,15 +268,16 @@ def test_absent_and_unobserved_pixels_never_enter_a_batch(
 
     monkeypatch.setattr(trainer.dataset, "batch", half)
     for images in range(0, 120, 4):
-        trainer.images_seen = images
-        batch, tasks = trainer._draw(trainer.game_tasks, penalize=False)
+        batch, tasks = trainer.batch_sampler.draw(images)
         assert not tasks.masks.union[:, :8].any()
         assert batch.sequence.positions.min() >= 8
 
 
-def test_the_model_for_use_holds_the_average_and_the_critic(start: Callable[..., Trainer]) -> None:
+def test_the_model_for_use_has_the_average_and_the_live_discriminator(
+    start: Callable[..., Trainer],
+) -> None:
     trainer = train(start())
-    model, players = trainer.model(), trainer.players
+    model, players = trainer.model(), trainer.adversarial
     for ours, theirs in (
         (model.generator, players.average),
         (model.discriminator, players.discriminator),
@@ -296,14 +291,14 @@ def test_the_model_for_use_holds_the_average_and_the_critic(start: Callable[...,
 
 def test_metrics_are_means_since_they_were_last_taken(start: Callable[..., Trainer]) -> None:
     trainer, seen = start(), []
-    warm_start_step = trainer.players.warm_start_step
+    warm_start_step = trainer.adversarial.warm_start_step
 
     def watch(batch: Any, sizes: Any) -> Any:
         result = warm_start_step(batch, sizes)
         seen.append(result.metrics["warm_start/squared_error"].item())
         return result
 
-    trainer.players.warm_start_step = watch  # type: ignore[method-assign]
+    trainer.adversarial.warm_start_step = watch  # type: ignore[method-assign]
     train(trainer, 2)
     metrics = trainer.take_metrics()
     assert metrics["warm_start/squared_error"] == pytest.approx(sum(seen) / 2)
@@ -358,7 +353,7 @@ def test_a_diverging_game_names_step_tasks_and_folder(
     config = tiny_config({"loss.logistic": 1.0, "logging.checkpoint_images": 16})
     run, whole = tmp_path / "run", tmp_path / "whole"
 
-    def spoil_later(progress: Progress) -> None:
+    def spoil_later(progress: TrainingProgress) -> None:
         if progress.images_seen == 28:  # 24 stands in metrics.csv, the last good state is of 16
             spoil(monkeypatch, "logistic_generator", lambda fake: torch.arange(len(fake)) == 0)
 
@@ -395,10 +390,10 @@ def metrics_of(run: Path) -> list[dict[str, str]]:
     ]
 
 
-def interrupt_at(images: int) -> Callable[[Progress], None]:
+def interrupt_at(images: int) -> Callable[[TrainingProgress], None]:
     """Press Ctrl-C after the step that reaches ``images``; it is answered after the next one."""
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         if progress.images_seen == images:
             signal.raise_signal(signal.SIGINT)
 
@@ -415,7 +410,7 @@ def test_ctrl_c_and_the_same_call_again_equal_an_uninterrupted_run(
     assert (whole.images_seen, whole.total_images, whole.interrupted) == (48, 48, False)
 
     run = tmp_path / "run"
-    outcomes: list[Outcome] = []
+    outcomes: list[TrainingResult] = []
     for images in (8, 16, 40):
         outcomes.append(fit(config, run, device="cpu", on_progress=interrupt_at(images)))
     outcomes.append(fit(config, run, device="cpu"))
@@ -444,7 +439,7 @@ def test_metrics_have_one_row_per_interval_and_both_phases(
 def test_a_finished_run_stays_as_it_is(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
     first = fit(tiny_config(), tmp_path / "run", device="cpu")
     state = load_state(tmp_path / "run")
-    calls: list[Progress] = []
+    calls: list[TrainingProgress] = []
     again = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=calls.append)
     assert (again.images_seen, again.interrupted) == (first.images_seen, False)
     assert not calls
@@ -459,7 +454,7 @@ def test_a_finished_run_stays_as_it_is(tiny_config: Callable[..., Config], tmp_p
             "train.learning_rate.generator",
             0.007,
             "train.learning_rate.generator = 0.002, not 0.007: choose another output folder or the "
-            "same configuration (with a larger train.max_images it may be another)",
+            "same configuration (it may differ with a larger train.max_images)",
         ),
         ("model.generator.depth", 2, "model.generator.depth = 1, not 2"),
         ("train.max_images", 24, "train.max_images = 48, not 24: choose another output folder"),
@@ -493,16 +488,16 @@ def test_a_larger_budget_goes_on_from_what_is_there(
     again = fit(larger, run, device="cpu")
     assert (again.images_seen, again.total_images) == (96, 96)
     state = load_state(run)
-    assert (state["max_images"], state["first_budget"]) == (96, 48)
+    assert (state["max_images"], state["original_max_images"]) == (96, 48)
 
     # The same as a trainer of the larger budget and the first warm start, from that state.
     dataset = load_training_images(larger, torch.device("cpu"))
     trainer = Trainer(larger, dataset, Accelerator(cpu=True), 96, 48)
-    assert trainer.schedule.warm_images == 24
+    assert trainer.schedule.warm_start_images == 24
     trainer.load_state_dict(spent["trainer"])
     while not trainer.finished:
         trainer.step()
-    assert_same(trainer.state_dict()["players"], state["trainer"]["players"])
+    assert_same(trainer.state_dict()["adversarial"], state["trainer"]["adversarial"])
 
 
 def test_what_is_logged_and_where_the_data_are_may_change(
@@ -545,7 +540,7 @@ def test_auto_is_the_best_device_here(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
     monkeypatch.setattr(torch, "zeros", lambda *_, device: torch.empty(1))
     assert usable_device("auto") == torch.device(best)
-    with pytest.raises(ConfigError, match=f"choose one of {', '.join(('auto', 'cpu', *there))}$"):
+    with pytest.raises(DeviceError, match=f"choose one of {', '.join(('auto', 'cpu', *there))}$"):
         usable_device("abacus")
 
 
@@ -559,11 +554,13 @@ def test_minutes_are_turned_into_images_by_the_cost_of_every_phase(
 ) -> None:
     """A quarter at 0.01 s and three quarters at 0.03 s are 0.025 s: 1,200 images in 30 s."""
     monkeypatch.setattr(
-        calibration, "_seconds_per_image", lambda *given: 0.01 if given[-1] == 0 else 0.03
+        throughput,
+        "_seconds_per_image",
+        lambda *arguments: 0.01 if arguments[-1] == 0 else 0.03,
     )
     config = tiny_config({"train.max_images": None, "train.max_minutes": 0.5})
     assert images_in_minutes(config, tiny_dataset, Accelerator(cpu=True)) == 1200
-    monkeypatch.setattr(calibration, "_seconds_per_image", lambda *_: 0.03)
+    monkeypatch.setattr(throughput, "_seconds_per_image", lambda *_: 0.03)
     cold = tiny_config(
         {"train.max_images": None, "train.max_minutes": 0.5, "train.warm_start.share": 0.0}
     )
@@ -574,10 +571,10 @@ def test_a_budget_in_minutes_is_measured_once_and_kept(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0.12 s at a cost that is measured, and then said to be 0.003 s an image, are 40 images."""
-    monkeypatch.setattr(calibration, "CALIBRATION_SECONDS", 0.01)
-    measure = calibration._seconds_per_image
+    monkeypatch.setattr(throughput, "TIMED_SECONDS", 0.01)
+    measure = throughput._seconds_per_image
     monkeypatch.setattr(
-        calibration,
+        throughput,
         "_seconds_per_image",
         lambda *given, **named: 0.003 if measure(*given, **named) > 0 else 0.0,
     )
@@ -585,7 +582,7 @@ def test_a_budget_in_minutes_is_measured_once_and_kept(
     run = tmp_path / "run"
     totals: list[int] = []
 
-    def stop_at_once(progress: Progress) -> None:
+    def stop_at_once(progress: TrainingProgress) -> None:
         totals.append(progress.total_images)
         if len(totals) == 1:
             signal.raise_signal(signal.SIGINT)
@@ -608,7 +605,7 @@ def test_a_budget_in_minutes_is_measured_once_and_kept(
     in_images = tiny_config({"train.max_images": budget})
     fit(in_images, tmp_path / "images", device="cpu")
     ours, theirs = load_state(run), load_state(tmp_path / "images")
-    assert_same(ours["trainer"]["players"], theirs["trainer"]["players"])
+    assert_same(ours["trainer"]["adversarial"], theirs["trainer"]["adversarial"])
 
 
 # Several processes
@@ -670,5 +667,5 @@ def test_several_threads_sum_in_the_same_order_every_time() -> None:
         trainer = Trainer(config, dataset, Accelerator(cpu=True), max_images=10**6)
         for _ in range(30):
             trainer.step()
-        weights.append([p.detach().clone() for p in trainer.players.parameters()])
+        weights.append([p.detach().clone() for p in trainer.adversarial.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
