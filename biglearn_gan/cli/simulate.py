@@ -1,4 +1,4 @@
-"""The command that fits Gaussians to Gaussians, see simulations.py."""
+"""``biglearn-gan simulate``: fit Gaussian mixtures to Gaussian mixtures in closed form."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from biglearn_gan.progress import unit_bars
 
 
 class Simulation(StrEnum):
-    """Which simulation."""
+    """The mixtures of a simulation."""
 
     two_gmm = "two-gmm"
     grid_gmm = "grid-gmm"
 
 
 class SimulationTask(StrEnum):
-    """Which tasks a simulation draws."""
+    """The tasks that a simulation draws."""
 
     joint = "joint"
     marginal = "marginal"
@@ -41,7 +41,7 @@ class SimulationSchedule(StrEnum):
 def simulate(
     simulation: Annotated[Simulation, typer.Argument(help="Two Gaussians, or a grid of 25.")],
     task: Annotated[
-        SimulationTask, typer.Option(help="Tasks to learn from; big mixes them.")
+        SimulationTask, typer.Option(help="Tasks to learn from; big mixes all kinds.")
     ] = SimulationTask.big,
     schedule: Annotated[
         SimulationSchedule | None,
@@ -53,42 +53,42 @@ def simulate(
         typer.Option(file_okay=False, help="Folder (default: samples/SIMULATION)."),
     ] = None,
 ) -> None:
-    """Fit Gaussians to Gaussians, exactly.
+    """Fit Gaussian mixtures in closed form.
 
-    What big learning is, with every number exact.
+    It shows why learning from many tasks helps.
     """
     if simulation is Simulation.two_gmm and schedule is not None:
-        fail("--schedule is for grid-gmm; two-gmm goes down exact gradients", code=2)
+        fail("--schedule requires grid-gmm", code=2)
     folder = output if output is not None else Path("samples") / simulation.value
     folder.mkdir(parents=True, exist_ok=True)
 
     with unit_bars() as on_start:
         if simulation is Simulation.two_gmm:
-            told = run_two(task.value, seed, folder, on_start)
+            lines = run_two(task.value, seed, folder, on_start)
         else:
-            plan = (schedule or SimulationSchedule.ours).value
-            told = run_grid(task.value, plan, seed, folder, on_start)
-    for line in told:
+            schedule_name = (schedule or SimulationSchedule.ours).value
+            lines = run_grid(task.value, schedule_name, seed, folder, on_start)
+    for line in lines:
         typer.echo(line)
     typer.echo(f"figures and tables are in {folder}")
 
 
 OnStart = Callable[[str, int], Callable[[int], None]]
-"""Called with the name of a unit of work and their number; returns what hears of more done."""
+"""Called with a unit of work and its total; returns a function to call with the units done."""
 
 
 def run_grid(task: str, schedule: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
     """Fit 25 Gaussians to 25 Gaussians.
 
     Args:
-        task: of ``TaskChoice``.
-        schedule: of ``SCHEDULES``.
+        task: value of a ``TaskChoice``.
+        schedule: name in ``SCHEDULES``.
         seed: at least 0.
-        folder: where figures, tables and ``summary.json`` go; it exists.
-        on_start: makes the progress display.
+        folder: for figures, tables and ``summary.json``; it exists.
+        on_start: starts a progress bar.
 
     Returns:
-        Lines that say what came out.
+        Lines with the results.
     """
     from biglearn_gan.simulations.figures import write_grid
     from biglearn_gan.simulations.grid_gmm import SCHEDULES, TaskChoice, fit_grid
@@ -109,28 +109,28 @@ def run_grid(task: str, schedule: str, seed: int, folder: Path, on_start: OnStar
 
 
 def run_two(task: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
-    """Draw the surfaces of two Gaussians, and go down them; as :func:`run_grid`."""
+    """Compute the surfaces of two Gaussians and descend on them; see :func:`run_grid`."""
     from biglearn_gan.simulations.figures import write_two
     from biglearn_gan.simulations.two_gmm import (
         DESCENT_STEPS,
         descend,
-        plans,
+        list_descents,
+        list_tasks,
         surfaces,
-        tasks_of,
     )
 
-    tasks, ways = tasks_of(task), plans(task)
-    began = time.perf_counter()
-    found = surfaces(tasks, on_surface=on_start("surface", len(tasks)))
-    on_steps = on_start("step", len(ways) * DESCENT_STEPS)
-    descents = [descend(way, seed, on_steps=on_steps) for way in ways]
+    tasks, plans = list_tasks(task), list_descents(task)
+    started = time.perf_counter()
+    task_surfaces = surfaces(tasks, on_surface=on_start("surface", len(tasks)))
+    on_steps = on_start("step", len(plans) * DESCENT_STEPS)
+    descents = [descend(plan, seed, on_steps=on_steps) for plan in plans]
     facts: dict[str, str | int | float] = {
         "simulation": "two-gmm",
         "task": task,
         "seed": seed,
-        "seconds": round(time.perf_counter() - began, 3),
+        "seconds": round(time.perf_counter() - started, 3),
     }
-    summary = write_two(found, descents, folder, facts)
+    summary = write_two(task_surfaces, descents, folder, facts)
     minima, solved = summary["spurious_minima"], summary["share_of_starts_solved"]
     return [f"{name}: {count} spurious minima" for name, count in minima.items()] + [
         f"{name}: {share:.0%} of the starts end at a global minimum"

@@ -1,1 +1,1 @@
-"""Gaussian mixtures fitted in closed form: why learning from many tasks helps."""
+"""Gaussian mixtures fitted in closed form, to show why learning from many tasks helps."""

@@ -1,4 +1,4 @@
-"""What is left of a simulation: figures, an animation, tables and ``summary.json``."""
+"""Write the results of a simulation: figures, animations, tables and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from biglearn_gan.simulations.objectives import grid_data, line_grid
 from biglearn_gan.simulations.two_gmm import Descent, Surface
 
 DATA_COLOR, MODEL_COLOR = "#b0b7c3", "#c0392b"
-REACH = 6.5
+PLANE_LIMIT = 6.5
 """The plane is drawn from minus to plus this."""
 
 FRAME_MILLISECONDS, LAST_MILLISECONDS = 200, 2000
@@ -36,16 +36,16 @@ FRAME_MILLISECONDS, LAST_MILLISECONDS = 200, 2000
 def write_grid(
     history: Sequence[Measurement], folder: Path, facts: Mapping[str, str | int]
 ) -> dict[str, Any]:
-    """Write what a fit of 25 Gaussians left, and return the summary.
+    """Write the results of a fit of 25 Gaussians, and return the summary.
 
     - ``summary.json``: ``facts`` and the last measurement.
-    - ``training.csv``: tasks, seconds, modes covered and both divergences over time.
-    - ``training.gif``: the model's Gaussians over time.
-    - ``training.png``: divergences and modes over time.
-    - ``densities.png``: of the data and of the result.
+    - ``training.csv``: tasks, seconds, covered modes and both divergences over time.
+    - ``training.gif``: the Gaussians of the model over time.
+    - ``training.png``: divergences and covered modes over time.
+    - ``densities.png``: densities of the data and of the result.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     columns = ("tasks", "seconds", "modes_covered", "reverse_kl", "forward_kl")
@@ -55,11 +55,11 @@ def write_grid(
         ([getattr(row, column) for column in columns] for row in history),
     )
     _write_animation(folder / "training.gif", history)
-    _write_figure(folder / "training.png", curves(history))
+    _write_figure(folder / "training.png", plot_history(history))
     last = history[-1]
     weights = torch.full((len(last.means),), 1 / len(last.means), dtype=torch.float64)
     result = GaussianMixture(weights, last.means, last.covariances)
-    _write_figure(folder / "densities.png", densities(grid_data(), result))
+    _write_figure(folder / "densities.png", plot_densities(grid_data(), result))
     summary = dict(facts) | {
         "modes_covered": last.modes_covered,
         "reverse_kl": last.reverse_kl,
@@ -76,15 +76,16 @@ def write_two(
     folder: Path,
     facts: Mapping[str, str | int | float],
 ) -> dict[str, Any]:
-    """Write what the surfaces of two Gaussians and the descents on them left; return the summary.
+    """Write the surfaces of two Gaussians and the descents on them, and return the summary.
 
-    - ``summary.json``: ``facts``, spurious minima of every surface, share of starts that got out.
+    - ``summary.json``: ``facts``, the number of spurious minima of every surface, and the share of
+      starts from which each descent reached a global minimum.
     - ``minima.csv``: every minimum of every surface.
-    - ``surfaces.png``: the surfaces, with their minima.
-    - ``descents.png`` and ``descents.gif``: where models went from a grid of starts.
+    - ``surfaces.png``: the surfaces and their minima.
+    - ``descents.png``, ``descents.gif``: paths of the models from a grid of starts.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -94,9 +95,9 @@ def write_two(
             kind = "spurious" if minimum in spurious else "global"
             rows.append([surface.name, *(round(value, 6) for value in minimum), kind])
     _write_csv(folder / "minima.csv", ("surface", "a", "b", "value", "kind"), rows)
-    _write_figure(folder / "surfaces.png", contours(surfaces))
+    _write_figure(folder / "surfaces.png", plot_surfaces(surfaces))
     joint = surfaces[0]
-    _write_figure(folder / "descents.png", paths(joint, descents))
+    _write_figure(folder / "descents.png", plot_paths(joint, descents))
     _write_descents(folder / "descents.gif", joint, descents)
     summary = dict(facts) | {
         "spurious_minima": {s.name: len(s.spurious_minima()) for s in surfaces},
@@ -106,8 +107,8 @@ def write_two(
     return summary
 
 
-def contours(surfaces: Sequence[Surface]) -> Figure:
-    """One panel for each surface; circles are global minima, crosses spurious ones."""
+def plot_surfaces(surfaces: Sequence[Surface]) -> Figure:
+    """One panel per surface; circles are global minima, crosses are spurious ones."""
     columns = min(6, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
     figure = _figure(1.9 * columns + 0.4, 2.1 * rows + 0.2)
@@ -127,7 +128,7 @@ def contours(surfaces: Sequence[Surface]) -> Figure:
 
 
 def _contour(axes: Axes, surface: Surface) -> None:
-    """Square-rooted, so that the bottoms can be seen."""
+    """Draw the square root of the values, which shows the minima better."""
     heights = surface.values.clamp(min=0).sqrt().T.numpy()
     if heights.max() > 1e-6:
         axes.contourf(surface.axis.numpy(), surface.axis.numpy(), heights, levels=16)
@@ -137,16 +138,16 @@ def _contour(axes: Axes, surface: Surface) -> None:
     axes.tick_params(labelsize=6)
 
 
-def paths(surface: Surface, descents: Sequence[Descent]) -> Figure:
-    """Where every start went, over the joint surface or the first one."""
+def plot_paths(surface: Surface, descents: Sequence[Descent]) -> Figure:
+    """The paths of every descent, drawn over a surface."""
     figure = _figure(3.4 * len(descents), 3.7)
     for axes, descent in zip(
         figure.subplots(1, len(descents), squeeze=False).flat, descents, strict=True
     ):
         _contour(axes, surface)
-        way = descent.paths.numpy()
-        axes.plot(way[:, :, 0], way[:, :, 1], color="white", linewidth=0.4, alpha=0.6)
-        axes.plot(way[-1, :, 0], way[-1, :, 1], ".", color="red", markersize=4)
+        path = descent.paths.numpy()
+        axes.plot(path[:, :, 0], path[:, :, 1], color="white", linewidth=0.4, alpha=0.6)
+        axes.plot(path[-1, :, 0], path[-1, :, 1], ".", color="red", markersize=4)
         axes.set_title(f"{descent.name}: {descent.share_solved:.0%} solved", fontsize=8)
     return figure
 
@@ -169,8 +170,8 @@ def _write_descents(path: Path, surface: Surface, descents: Sequence[Descent]) -
     _write_gif(path, frames)
 
 
-def curves(history: Sequence[Measurement]) -> Figure:
-    """Divergences and modes covered against seconds of training."""
+def plot_history(history: Sequence[Measurement]) -> Figure:
+    """Divergences and covered modes against seconds of training."""
     figure = _figure(7.5, 3.0)
     left, right = figure.subplots(1, 2)
     seconds = [row.seconds for row in history]
@@ -190,26 +191,30 @@ def curves(history: Sequence[Measurement]) -> Figure:
     return figure
 
 
-def densities(data: GaussianMixture, model: GaussianMixture) -> Figure:
-    """Both densities over the plane, on one scale of colors."""
-    axis = line_grid(REACH, 0.06)
+def plot_densities(data: GaussianMixture, model: GaussianMixture) -> Figure:
+    """Both densities over the plane, on one color scale."""
+    axis = line_grid(PLANE_LIMIT, 0.06)
     points = torch.cartesian_prod(axis, axis)
     figure = _figure(6.4, 3.3)
     highest = float(data.log_density(data.means).exp().max())
-    for axes, name, law in zip(
+    for axes, name, mixture in zip(
         figure.subplots(1, 2), ("data", "model"), (data, model), strict=True
     ):
         shape = (len(axis), len(axis))
-        heights = law.log_density(points).exp().view(shape).T.numpy()
+        heights = mixture.log_density(points).exp().view(shape).T.numpy()
         axes.imshow(
-            heights, origin="lower", extent=(-REACH, REACH, -REACH, REACH), vmax=highest, vmin=0
+            heights,
+            origin="lower",
+            extent=(-PLANE_LIMIT, PLANE_LIMIT, -PLANE_LIMIT, PLANE_LIMIT),
+            vmax=highest,
+            vmin=0,
         )
         axes.set_title(name, fontsize=9)
     return figure
 
 
 def _write_animation(path: Path, history: Sequence[Measurement]) -> None:
-    """Two standard deviations of every Gaussian, the data's filled."""
+    """Draw two standard deviations of every Gaussian; those of the data are filled."""
     data = grid_data()
     frames = []
     for row in history:
@@ -217,7 +222,7 @@ def _write_animation(path: Path, history: Sequence[Measurement]) -> None:
         axes = figure.subplots()
         _ellipses(axes, data.means, data.covariances, facecolor=DATA_COLOR)
         _ellipses(axes, row.means, row.covariances, facecolor="none", edgecolor=MODEL_COLOR)
-        axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+        axes.set(xlim=(-PLANE_LIMIT, PLANE_LIMIT), ylim=(-PLANE_LIMIT, PLANE_LIMIT), aspect="equal")
         axes.tick_params(labelsize=6)
         axes.set_title(
             f"{row.tasks:,} tasks: {row.modes_covered} modes, KL {row.reverse_kl:.3f}", fontsize=8
@@ -252,7 +257,7 @@ def _pixels(figure: Figure) -> Image.Image:
 
 
 def _write_gif(path: Path, frames: Sequence[Image.Image]) -> None:
-    """One palette of 64 colors for all frames, that of the last."""
+    """Use one palette for all frames: 64 colors of the last frame."""
     palette = frames[-1].quantize(64)
     reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_MILLISECONDS]

@@ -1,4 +1,4 @@
-"""Fitting 25 Gaussians to 25 Gaussians: the schedules, and the one loop that runs them."""
+"""Fit 25 Gaussians to 25 Gaussians: the schedules, and the loop that runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.simulations.objectives import (
     EqualMixture,
     PlaneGrid,
-    Task,
+    RotatedTask,
     TaskKind,
     exact_objective,
     grid_data,
@@ -26,32 +26,32 @@ from biglearn_gan.simulations.objectives import (
 
 
 class Optimizer(StrEnum):
-    """The step rule."""
+    """The optimizer of a fit."""
 
     sgd = "sgd"
     adam = "adam"
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How a model is fitted.
+class FitSchedule:
+    """How a mixture is fitted.
 
     Attributes:
-        tasks: how many tasks are drawn, one after another.
-        steps_per_task: optimizer steps on each.
-        rotations: random rotations in each task, over which its objective is averaged.
-        exact: whether expectations are quadrature instead of ``simulations.SAMPLES`` samples.
-        optimizer: the step rule.
+        tasks: number of tasks, drawn one after another.
+        steps_per_task: optimizer steps on each task.
+        rotations: random rotations per task, over which its objective is averaged.
+        exact: use quadrature instead of ``objectives.SAMPLES`` samples.
+        optimizer: its kind.
         learning_rate: at the start.
-        last_learning_rate: at the end; it moves there geometrically.
+        last_learning_rate: at the end, after a geometric decay.
         noise: variance of the blur at the start.
-        noise_until: the share of the tasks after which there is no blur; it goes there as the
-            square of the way left.
-        shared_shape_until: the share of the tasks until which all components move their shapes
-            together, by the mean of their gradients, and so stay of one shape.
-        joint_from: the share of the tasks after which some are joint, where tasks are mixed.
-        joint_share: which share of them then is.
-        conditional_share: which share of the others is conditional, where tasks are mixed.
+        noise_until: share of the tasks after which there is no blur; until then it decreases as the
+            square of the remaining share.
+        shared_shape_until: share of the tasks until which all components have the same shape,
+            because each uses the mean of their gradients.
+        joint_from: in a mixture of tasks, share of the tasks after which some are joint.
+        joint_share: in a mixture of tasks, share of joint tasks from then on.
+        conditional_share: in a mixture of tasks, share of conditional tasks among the others.
     """
 
     tasks: int
@@ -69,7 +69,7 @@ class Schedule:
     conditional_share: float
 
 
-PUBLISHED = Schedule(
+PUBLISHED = FitSchedule(
     tasks=10_000,
     steps_per_task=20,
     rotations=1,
@@ -84,9 +84,9 @@ PUBLISHED = Schedule(
     joint_share=0.1,
     conditional_share=0.0,
 )
-"""The released script of Cong and Zhao, *Big Learning* (2022), whose conditionals are a stub."""
+"""The released script of Cong and Zhao, *Big Learning* (2022), which has no conditional tasks."""
 
-OURS = Schedule(
+OURS = FitSchedule(
     tasks=3300,
     steps_per_task=1,
     rotations=4,
@@ -101,9 +101,9 @@ OURS = Schedule(
     joint_share=1.0,
     conditional_share=0.0,
 )
-"""Exact expectations, a fresh draw of rotations every step, and a blur that goes away.
+"""Exact expectations, new rotations in every step, and a blur that decreases to zero.
 
-Measured against one change at a time in ``docs/results/simulations.md``.
+``docs/results/simulations.md`` compares it with single changes.
 """
 
 SCHEDULES = {"published": PUBLISHED, "ours": OURS}
@@ -111,12 +111,15 @@ SCHEDULES = {"published": PUBLISHED, "ours": OURS}
 ADAM_BETAS = (0.9, 0.99)
 
 CONDITIONAL_GRADIENT = 1.0
-"""Longest gradient of a conditional task. Given y₂, a single component can bear all of it, 25 times
-its part of a marginal's: without a limit, the published steps of SGD diverge."""
+"""Maximum gradient norm of a conditional task.
+
+Given y₂, one component can get the whole gradient, 25 times its part in a marginal task. Without a
+limit, the published SGD steps diverge.
+"""
 
 
 class TaskChoice(StrEnum):
-    """Which tasks are drawn: one kind, or what the schedule mixes."""
+    """The tasks of a fit: one kind, or the mixture of the schedule."""
 
     joint = "joint"
     marginal = "marginal"
@@ -126,12 +129,12 @@ class TaskChoice(StrEnum):
 
 @dataclass(frozen=True)
 class Measurement:
-    """Where a fit is: one row of ``training.csv``, and one frame of the animation.
+    """The state of a fit: one row of ``training.csv``, and one frame of the animation.
 
     Attributes:
         tasks: tasks done.
-        seconds: wall time of training alone, without measuring.
-        modes_covered: of the 25.
+        seconds: wall time of training, without the measurements.
+        modes_covered: covered modes, at most 25.
         reverse_kl: KL(model ‖ data), in nats.
         forward_kl: KL(data ‖ model), in nats.
         means: (K, 2), of the model's components.
@@ -148,24 +151,24 @@ class Measurement:
 
 
 def fit_grid(
-    schedule: Schedule,
+    schedule: FitSchedule,
     choice: TaskChoice,
     seed: int,
     *,
     measurements: int = 30,
     on_tasks: Callable[[int], None] | None = None,
 ) -> list[Measurement]:
-    """Fit 25 Gaussians to the data's 25, and measure on the way.
+    """Fit 25 Gaussians to the 25 of the data, and measure during the fit.
 
     Args:
-        schedule: what is done.
+        schedule: how to fit.
         choice: the kinds of tasks.
-        seed: of the model's start and every draw.
-        measurements: how often to measure after the start, at equal distances.
+        seed: of the initial model and of every draw.
+        measurements: number of measurements after the initial one, at equal distances.
         on_tasks: called with the number of tasks done since the last call.
 
     Returns:
-        The measurement of the start, and the others; the last is that of the result.
+        The measurements, from the initial model to the result.
     """
     rng = make_rng(Stream.SIMULATION, seed)
     data = grid_data()
@@ -200,22 +203,24 @@ def fit_grid(
     return rows
 
 
-def draw_task(schedule: Schedule, choice: TaskChoice, share: float, rng: torch.Generator) -> Task:
-    """The next task where ``share`` of the tasks, 0 to 1, is done."""
+def draw_task(
+    schedule: FitSchedule, choice: TaskChoice, share: float, rng: torch.Generator
+) -> RotatedTask:
+    """Draw the next task after a share of the tasks, in [0, 1]."""
     angles = math.pi * torch.rand(schedule.rotations, generator=rng, dtype=torch.float64)
     noise = 0.0
     if share < schedule.noise_until:
         noise = schedule.noise * (1 - share / schedule.noise_until) ** 2
     if choice is not TaskChoice.big:
-        return Task(TaskKind(choice.value), angles, noise)
+        return RotatedTask(TaskKind(choice.value), angles, noise)
     joint, conditional = torch.rand(2, generator=rng, dtype=torch.float64).tolist()
     kind = TaskKind.conditional if conditional < schedule.conditional_share else TaskKind.marginal
     if share >= schedule.joint_from and joint < schedule.joint_share:
         kind = TaskKind.joint
-    return Task(kind, angles, noise)
+    return RotatedTask(kind, angles, noise)
 
 
-def _optimizer(schedule: Schedule, model: EqualMixture) -> torch.optim.Optimizer:
+def _optimizer(schedule: FitSchedule, model: EqualMixture) -> torch.optim.Optimizer:
     parameters = model.parameters()
     if schedule.optimizer is Optimizer.sgd:
         return torch.optim.SGD(parameters, schedule.learning_rate)
@@ -226,9 +231,9 @@ def _optimizer(schedule: Schedule, model: EqualMixture) -> torch.optim.Optimizer
 def _measure(
     model: EqualMixture, grid: PlaneGrid, modes: Tensor, tasks: int, seconds: float
 ) -> Measurement:
-    law = model.mixture()
-    reverse, forward = grid.divergences(law)
-    means, covariances = law.means.clone(), law.covariances.clone()
+    mixture = model.mixture()
+    reverse, forward = grid.divergences(mixture)
+    means, covariances = mixture.means.clone(), mixture.covariances.clone()
     return Measurement(
         tasks, seconds, modes_covered(means, modes), reverse, forward, means, covariances
     )

@@ -1,15 +1,15 @@
-"""Two simulations of big learning on Gaussian mixtures: data, model, tasks, objectives, measures.
+"""Data, model, tasks, objectives and metrics of the two simulations with Gaussian mixtures.
 
-Cong and Zhao, *Big Learning* (2022): a mixture is fitted to a mixture by reverse KL, once in the
-joint domain, where it gets stuck, and once in many transformed domains, where it does not. A task
-here is a rotation of the plane, y = A x, and which of its coordinates are source and target:
+Cong and Zhao, *Big Learning* (2022), fit a mixture to a mixture by reverse KL. In the joint domain
+the fit gets stuck; in many transformed domains it does not. A task here is a rotation of the plane,
+y = A x, and a choice of source and target coordinates:
 
-- joint: both are targets, KL(q(x) ‖ p(x));
-- marginal: y₁ alone, KL(q(y₁) ‖ p(y₁)), the source y₂ marginalized out;
-- conditional: y₁ given y₂, with sources from the data: E_{p(y₂)} KL(q(y₁|y₂) ‖ p(y₁|y₂)).
+- joint: both coordinates are targets, KL(q(x) ‖ p(x));
+- marginal: y₁ is the target, and y₂ is marginalized out, KL(q(y₁) ‖ p(y₁));
+- conditional: y₁ given y₂, with sources from the data, E_{p(y₂)} KL(q(y₁|y₂) ‖ p(y₁|y₂)).
 
-p is the data's law, q the model's. A task can also look through a blur: both laws with isotropic
-normal noise added, which keeps every closed form.
+p is the distribution of the data, q that of the model. A task can also blur both distributions with
+isotropic normal noise, which keeps every closed form.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from biglearn_gan.data.gaussian_fields import gaussian_field
 from biglearn_gan.gaussian_mixture import GaussianMixture, LineMixtures, equal_mixture
 
 SAMPLES = 100
-"""Reparameterized samples of one sampled objective, as in the released script."""
+"""Reparameterized samples in a sampled objective, as in the released script."""
 
 SOURCES = 4
-"""Sources y₂ for each rotation of an exact conditional objective."""
+"""Sources y₂ per rotation in an exact conditional objective."""
 
-REACH = 12.0
-"""Quadrature on lines runs from minus to plus this: both laws lie within."""
+LINE_LIMIT = 12.0
+"""Quadrature on lines runs from minus to plus this, and covers both distributions."""
 
 NODES = 5
-"""Gauss-Hermite nodes for each axis of a component in the exact joint objective."""
+"""Gauss-Hermite nodes per axis and component in the exact joint objective."""
 
 COVERED_WITHIN = 3 * 0.05**0.5
-"""A mode is covered where a mean of the model lies within three standard deviations, 0.67."""
+"""A mode is covered if a mean of the model is within three standard deviations, 0.67."""
 
 
 class TaskKind(StrEnum):
-    """Which coordinates of a rotated plane are targets, and which are sources."""
+    """Which coordinates of the rotated plane are targets and sources."""
 
     joint = "joint"
     marginal = "marginal"
@@ -64,7 +64,7 @@ def two_data() -> GaussianMixture:
 class EqualMixture(nn.Module):
     """The model: K Gaussians of equal fixed weights, with free means and covariances.
 
-    A covariance is L Lᵀ with L lower triangular and a positive diagonal, kept as its logarithm.
+    A covariance is L Lᵀ with L lower triangular; the parameters hold the logarithm of its diagonal.
     All means start at (-5, -5) + 0.1 N(0, I), all covariances at I, as in the released script.
     """
 
@@ -85,27 +85,27 @@ class EqualMixture(nn.Module):
         )
 
     def share_shape_gradients(self) -> None:
-        """Give every component the mean of the gradients of all covariances' parameters."""
+        """Replace the gradients of all covariances by their mean over the components."""
         for parameter in (self.log_diagonal, self.lower):
             assert parameter.grad is not None
             parameter.grad = parameter.grad.mean(dim=0, keepdim=True).expand_as(parameter).clone()
 
     def mixture(self) -> GaussianMixture:
-        """The law of the model, differentiable in its parameters."""
+        """The distribution of the model, differentiable in its parameters."""
         factors = self.factors()
         assert isinstance(self.weights, Tensor)
         return GaussianMixture(self.weights, self.means, factors @ factors.mT)
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is matched in one step.
+class RotatedTask:
+    """What one step matches.
 
     Attributes:
         kind: which coordinates are targets and sources.
-        angles: (B,), rotations in radians, over which the objective is averaged; the joint task
-            is the same under all of them.
-        noise: variance of the blur that both laws are seen through.
+        angles: (B,), rotations in radians over which the objective is averaged; the joint task
+            does not depend on them.
+        noise: variance of the blur of both distributions.
     """
 
     kind: TaskKind
@@ -114,42 +114,43 @@ class Task:
 
     @property
     def target_directions(self) -> Float64[Tensor, "B 2"]:
-        """The first row of every rotation A, that of y₁."""
+        """The first row of every rotation A, which gives y₁."""
         return torch.stack([self.angles.cos(), self.angles.sin()], dim=1)
 
     @property
     def source_directions(self) -> Float64[Tensor, "B 2"]:
-        """The second row of every rotation A, that of y₂."""
+        """The second row of every rotation A, which gives y₂."""
         return torch.stack([-self.angles.sin(), self.angles.cos()], dim=1)
 
 
 def exact_objective(
-    model: EqualMixture, data: GaussianMixture, task: Task, rng: torch.Generator
+    model: EqualMixture, data: GaussianMixture, task: RotatedTask, rng: torch.Generator
 ) -> Float64[Tensor, ""]:
-    """A task's reverse KL in nats without sampling noise in the targets.
+    """The reverse KL of a task in nats, without sampling noise in the targets.
 
-    Marginals and conditionals by the trapezoidal rule on the line, which converges exponentially
-    for Gaussians (steps stay below half a standard deviation of the blurred data); conditionals for
-    ``SOURCES`` sources drawn from the data. The joint by Gauss-Hermite nodes in each component:
-    only there the number differs from its limit (by some per cent where Gaussians of the model
-    straddle several of the data, by nothing at the end), and its gradient is the path derivative.
+    Marginals and conditionals use the trapezoidal rule on the line, which converges exponentially
+    for Gaussians (steps are below half a standard deviation of the blurred data). Conditionals are
+    averaged over ``SOURCES`` sources drawn from the data. The joint task uses Gauss-Hermite nodes
+    in each component, and its gradient is the path derivative. Only there does the value differ
+    from its limit: by some percent if a Gaussian of the model spans several of the data, and not at
+    the end of a fit.
     """
     if task.kind is TaskKind.joint:
         nodes, weights = _hermite(NODES)
         return _joint_objective(model, data, task, nodes.expand(len(model.means), -1, -1), weights)
     model_lines, data_lines = _lines(model.mixture(), data, task, rng, SOURCES)
     step = 0.45 * math.sqrt(float(data.covariances[0, 0, 0]) + task.noise)
-    return reverse_kl_on_lines(model_lines, data_lines, line_grid(REACH, step)).mean()
+    return reverse_kl_on_lines(model_lines, data_lines, line_grid(LINE_LIMIT, step)).mean()
 
 
 def sampled_objective(
-    model: EqualMixture, data: GaussianMixture, task: Task, rng: torch.Generator
+    model: EqualMixture, data: GaussianMixture, task: RotatedTask, rng: torch.Generator
 ) -> Float64[Tensor, ""]:
-    """A task's reverse KL in nats, from ``SAMPLES`` reparameterized samples.
+    """The reverse KL of a task in nats, from ``SAMPLES`` reparameterized samples.
 
-    The gradient is the path derivative (Roeder et al. 2017, *Sticking the Landing*): the model's
-    own log density gets none through its parameters. Conditionals have as many sources from the
-    data, and sum over the components given each, whose weights depend on the model.
+    The gradient is the path derivative (Roeder et al. 2017, *Sticking the Landing*): the parameters
+    of the model's log density get no gradient. Conditionals draw as many sources from the data, and
+    sum over the components given each source, whose weights depend on the model.
     """
     count = SAMPLES // len(task.angles)
     if task.kind is TaskKind.joint:
@@ -170,58 +171,58 @@ def sampled_objective(
 def _lines(
     model: GaussianMixture,
     data: GaussianMixture,
-    task: Task,
+    task: RotatedTask,
     rng: torch.Generator,
     sources: int,
 ) -> tuple[LineMixtures, LineMixtures]:
-    """The laws of y₁ under the task: (B, K), or given sources (B, sources, K)."""
+    """The distributions of y₁ under the task: (B, K), or given sources (B, sources, K)."""
     u, v = task.target_directions, task.source_directions
-    laws = [mixture.on_lines(u).add_noise(task.noise) for mixture in (model, data)]
+    lines = [mixture.on_lines(u).add_noise(task.noise) for mixture in (model, data)]
     if task.kind is TaskKind.conditional:
-        source_laws = [mixture.on_lines(v).add_noise(task.noise) for mixture in (model, data)]
-        given = source_laws[1].sample(sources, rng)
-        laws = [
-            law.conditional(source, mixture.covariances_between(u, v), given)
-            for law, source, mixture in zip(laws, source_laws, (model, data), strict=True)
+        source_lines = [mixture.on_lines(v).add_noise(task.noise) for mixture in (model, data)]
+        y2 = source_lines[1].sample(sources, rng)
+        lines = [
+            line.conditional(source, mixture.covariances_between(u, v), y2)
+            for line, source, mixture in zip(lines, source_lines, (model, data), strict=True)
         ]
-    return laws[0], laws[1]
+    return lines[0], lines[1]
 
 
 def _joint_objective(
     model: EqualMixture,
     data: GaussianMixture,
-    task: Task,
+    task: RotatedTask,
     noise: Float64[Tensor, "M N 2"],
     weights: Float64[Tensor, " N"],
     chosen: Tensor | None = None,
 ) -> Tensor:
-    """E_q[log q - log p] by nodes or samples, N in each of M components (all, or those chosen)."""
+    """E_q[log q - log p] from N nodes or samples in each of M components (all, or those chosen)."""
     means: Tensor = model.means
     factors = model.factors()
     if task.noise:
         blur = task.noise * torch.eye(2, dtype=torch.float64)
         factors = torch.linalg.cholesky(factors @ factors.mT + blur)
         data = GaussianMixture(data.weights, data.means, data.covariances + blur)
-    still = factors.detach()
-    law = GaussianMixture(model.mixture().weights, means.detach(), still @ still.mT)
+    constant = factors.detach()
+    q = GaussianMixture(model.mixture().weights, means.detach(), constant @ constant.mT)
     if chosen is not None:
         means, factors = means[chosen], factors[chosen]
     x = (means[:, None] + noise @ factors.mT).flatten(0, 1)
-    ratios = (law.log_density(x) - data.log_density(x)).unflatten(0, noise.shape[:2])
+    ratios = (q.log_density(x) - data.log_density(x)).unflatten(0, noise.shape[:2])
     return (ratios @ weights).mean()
 
 
 @cache
 def _hermite(nodes: int) -> tuple[Tensor, Tensor]:
-    """Nodes (N², 2) and weights (N²,) of the mean over a standard normal in the plane."""
+    """Nodes (N², 2) and weights (N²,) for the mean over a standard normal in the plane."""
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
     x, w = torch.from_numpy(points), torch.from_numpy(weights / weights.sum())
     return torch.cartesian_prod(x, x), torch.outer(w, w).flatten()
 
 
-def line_grid(reach: float, step: float) -> Float64[Tensor, " N"]:
-    """Points at most ``step`` apart from -reach to reach."""
-    return torch.linspace(-reach, reach, math.ceil(2 * reach / step) + 1, dtype=torch.float64)
+def line_grid(limit: float, step: float) -> Float64[Tensor, " N"]:
+    """Equidistant points at most ``step`` apart, from -limit to limit."""
+    return torch.linspace(-limit, limit, math.ceil(2 * limit / step) + 1, dtype=torch.float64)
 
 
 def reverse_kl_on_lines(
@@ -229,8 +230,8 @@ def reverse_kl_on_lines(
 ) -> Float64[Tensor, "*B"]:
     """KL(q ‖ p) in nats by the trapezoidal rule on equidistant points.
 
-    Integrates q log(q/p) - q + p, which is KL(q ‖ p) where the points hold all of both laws, and
-    stays at least 0 where they do not: leaving the points would not pay.
+    This integrates q log(q/p) - q + p. It is KL(q ‖ p) if the points cover both distributions, and
+    at least 0 otherwise, so that the model gains nothing by leaving the points.
     """
     log_q = model.log_density(y.expand(*model.means.shape[:-1], -1))
     log_p = data.log_density(y.expand(*data.means.shape[:-1], -1))
@@ -243,9 +244,9 @@ def _divergence(log_q: Tensor, log_p: Tensor) -> Tensor:
 
 
 class PlaneGrid:
-    """Both KL divergences of a model from the data, by quadrature on a square of points.
+    """Both KL divergences between a model and the data, by quadrature on a square of points.
 
-    Points lie 0.125 apart in [-10, 10]²: half a standard deviation of the data's Gaussians.
+    The points in [-10, 10]² are 0.125 apart: half a standard deviation of the data's Gaussians.
     """
 
     def __init__(self, data: GaussianMixture):
@@ -264,14 +265,13 @@ class PlaneGrid:
 
 @dataclass(frozen=True)
 class ModeStatistics:
-    """How samples fall on the modes of an equal mixture of Gaussians with covariance v I.
+    """How samples are spread over the modes of an equal mixture of Gaussians with covariance v I.
 
     Attributes:
-        covered: modes with a sample within three standard deviations.
-        good_share: share of samples within three standard deviations of a mode; 1 - exp(-9/2) =
-            0.989 of the mixture's own in two dimensions.
-        histogram_kl: KL(histogram ‖ uniform) in nats of the nearest mode of each sample, good or
-            not.
+        covered: number of modes with a sample within three standard deviations.
+        good_share: share of samples within three standard deviations of a mode; for exact samples
+            in two dimensions 1 - exp(-9/2) = 0.989.
+        histogram_kl: KL(histogram ‖ uniform) in nats of the nearest mode of every sample.
     """
 
     covered: int
@@ -294,5 +294,5 @@ def mode_statistics(x: Float64[Tensor, "N D"], data: GaussianMixture) -> ModeSta
 
 
 def modes_covered(means: Float64[Tensor, "K D"], modes: Float64[Tensor, "M D"]) -> int:
-    """How many modes have a mean of the model within ``COVERED_WITHIN``."""
+    """Number of modes with a mean of the model within ``COVERED_WITHIN``."""
     return int((torch.cdist(modes, means).amin(dim=1) < COVERED_WITHIN).sum())

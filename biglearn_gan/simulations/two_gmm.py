@@ -1,9 +1,9 @@
-"""Two Gaussians fitted to two Gaussians: what every task's reverse KL looks like, and who gets out.
+"""Fit two Gaussians to two Gaussians: the loss surface of every task, and descents on them.
 
-The model is the data's family with the first coordinates (a, b) of the two means left free, so a
-task's objective is a surface over the plane of (a, b). Global minima are (1, -1) and (-1, 1). In
-the joint domain there are others, with both means on one mode (Cong and Zhao, *Big Learning*,
-2022).
+The model is a mixture like that of the data, in which only the first coordinates (a, b) of the two
+means are free. The objective of a task is therefore a surface over the plane of (a, b). Its global
+minima are (1, -1) and (-1, 1). The joint domain also has local minima with both means on one mode
+(Cong and Zhao, *Big Learning*, 2022).
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.simulations.objectives import TaskKind, line_grid, reverse_kl_on_lines, two_data
 
 VARIANCE = 0.1
-"""Of every Gaussian, in every direction."""
+"""Variance of every Gaussian, in every direction."""
 
-SIDE = 2.0
+SURFACE_LIMIT = 2.0
 """Surfaces run from minus to plus this in a and in b."""
 
 DEGREES = tuple(range(0, 180, 15))
 """Rotations of the marginal and conditional tasks."""
 
-REACH = 4.0
-STEP = 0.15
-"""Quadrature in y: half a standard deviation, out to six of them from the farthest mean."""
+LINE_LIMIT = 4.0
+LINE_STEP = 0.15
+"""Limit and step of the quadrature in y: six and half a standard deviation."""
 
-CHUNK = 1000
-"""Models whose conditionals are integrated at once."""
+BATCH_MODELS = 1000
+"""Models whose objectives are computed in one batch."""
 
 FLAT = 1e-9
-"""Differences below this, in nats, are rounding: a flat surface has no minima."""
+"""Smaller differences in nats are rounding errors, so that a flat surface has no minima."""
 
-NEAR = 0.1
-"""How near (a, b) must be to a global minimum to count as there."""
+SOLVED_WITHIN = 0.1
+"""Maximum distance of (a, b) from a global minimum that it has reached."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Surface:
     values: Float64[Tensor, "N N"]
 
     def minima(self) -> Float64[Tensor, "M 3"]:
-        """Every strict local minimum that is not at the border, with a >= b: a, b and the value.
+        """Every strict local minimum inside of the border with a >= b, as a, b and its value.
 
-        Exchanging the two means changes nothing, so each stands for its mirror image too.
+        Exchanging the two means changes nothing, so each minimum has a mirror image.
         """
         inner = self.values[1:-1, 1:-1]
         size = len(self.axis) - 2
@@ -74,25 +74,25 @@ class Surface:
         return torch.stack([self.axis[a], self.axis[b], self.values[a, b]], dim=1)
 
     def spurious_minima(self) -> Float64[Tensor, "M 3"]:
-        """Those minima that are not global ones."""
+        """The minima that are not global."""
         minima = self.minima()
         return minima[~solved(minima[:, :2])]
 
 
 def solved(means: Float64[Tensor, "N 2"]) -> Tensor:
-    """Whether (a, b) lies within ``NEAR`` of (1, -1) or (-1, 1)."""
+    """Whether (a, b) is within ``SOLVED_WITHIN`` of (1, -1) or (-1, 1)."""
     target = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
-    return torch.cdist(means, target).amin(dim=1) < NEAR
+    return torch.cdist(means, target).amin(dim=1) < SOLVED_WITHIN
 
 
 def objective(kind: TaskKind, degrees: int, means: Float64[Tensor, "M 2"]) -> Float64[Tensor, " M"]:
-    """A task's reverse KL in nats for M models (a, b), by quadrature and differentiable.
+    """The reverse KL of a task in nats for M models (a, b), by quadrature; differentiable.
 
-    The joint is the marginal of x₁, because the second coordinate of model and data is the same
-    and independent of the first.
+    The joint task equals the marginal of x₁, because the second coordinates of model and data have
+    the same distribution and are independent of the first.
     """
     angle = math.radians(0.0 if kind is TaskKind.joint else degrees)
-    y = line_grid(REACH, STEP)
+    y = line_grid(LINE_LIMIT, LINE_STEP)
     model = _line(math.cos(angle) * means)
     truth = two_data().means[:, 0][None]
     data = _line(math.cos(angle) * truth)
@@ -101,10 +101,12 @@ def objective(kind: TaskKind, degrees: int, means: Float64[Tensor, "M 2"]) -> Fl
     source_data = _line(-math.sin(angle) * truth)
     source_model = _line(-math.sin(angle) * means)
     weights = source_data.log_density(y[None])[0].exp() * (y[1] - y[0])
-    # The rotated covariances are still VARIANCE I: no component's y₁ and y₂ vary together.
-    given_data = data.conditional(source_data, torch.zeros_like(truth), y[None])
-    given_model = model.conditional(source_model, torch.zeros_like(means), y.expand(len(means), -1))
-    return reverse_kl_on_lines(given_model, given_data, y) @ weights
+    # The rotated covariances are still VARIANCE I, so y₁ and y₂ are independent in a component.
+    conditional_data = data.conditional(source_data, torch.zeros_like(truth), y[None])
+    conditional_model = model.conditional(
+        source_model, torch.zeros_like(means), y.expand(len(means), -1)
+    )
+    return reverse_kl_on_lines(conditional_model, conditional_data, y) @ weights
 
 
 def _line(means: Float64[Tensor, "M 2"]) -> LineMixtures:
@@ -113,7 +115,7 @@ def _line(means: Float64[Tensor, "M 2"]) -> LineMixtures:
     )
 
 
-def tasks_of(choice: str) -> list[tuple[TaskKind, int]]:
+def list_tasks(choice: str) -> list[tuple[TaskKind, int]]:
     """The tasks (kind, degrees) of ``joint``, ``marginal``, ``conditional`` or ``big`` (all)."""
     joint = [(TaskKind.joint, 0)]
     marginal = [(TaskKind.marginal, degrees) for degrees in DEGREES]
@@ -132,18 +134,18 @@ def surfaces(
     points: int = 100,
     on_surface: Callable[[int], None] | None = None,
 ) -> list[Surface]:
-    """The surface of every task, then that of each kind's sum, then that of the sum of all.
+    """The surfaces of every task, of the sum of each kind, and of the sum of all.
 
     Args:
         tasks: kinds and degrees.
-        points: values of a and of b.
-        on_surface: called with 1 after each task's surface.
+        points: number of values of a and of b.
+        on_surface: called with 1 after the surface of each task.
     """
-    axis = torch.linspace(-SIDE, SIDE, points, dtype=torch.float64)
+    axis = torch.linspace(-SURFACE_LIMIT, SURFACE_LIMIT, points, dtype=torch.float64)
     models = torch.cartesian_prod(axis, axis)
     single: list[tuple[TaskKind, Surface]] = []
     for kind, degrees in tasks:
-        values = torch.cat([objective(kind, degrees, some) for some in models.split(CHUNK)])
+        values = torch.cat([objective(kind, degrees, part) for part in models.split(BATCH_MODELS)])
         name = kind.value if kind is TaskKind.joint else f"{kind.value} {degrees}"
         single.append((kind, Surface(name, axis, values.view(points, points))))
         if on_surface is not None:
@@ -162,11 +164,11 @@ def surfaces(
 
 @dataclass(frozen=True)
 class Descent:
-    """Models that went down from a grid of starts.
+    """Models that descended from a grid of starts.
 
     Attributes:
-        name: which tasks, and whether one after another or the mean of all.
-        paths: (T, M, 2), (a, b) of M models at T times, the first at the start.
+        name: of the tasks and their order.
+        paths: (T, M, 2), (a, b) of M models at T times, from the start.
     """
 
     name: str
@@ -174,79 +176,80 @@ class Descent:
 
     @property
     def share_solved(self) -> float:
-        """Which share of the models ended at a global minimum."""
+        """Share of the models that ended at a global minimum."""
         return float(solved(self.paths[-1]).double().mean())
 
 
 LEARNING_RATE = 0.05
 DESCENT_STEPS = 600
 STEPS_PER_TASK = 20
-"""Of tasks in turn, as published; long enough to leave a trap."""
+"""Steps on each of several tasks in turn, as published; enough to leave a local minimum."""
 STARTS = 12
 
 
-def starts() -> Float64[Tensor, "M 2"]:
-    """A grid of starts from -1.9 to 1.9 whose means differ (from equal ones, they never part)."""
-    one = torch.linspace(-1.9, 1.9, STARTS, dtype=torch.float64)
-    return torch.cartesian_prod(one, one + 0.02)
+def start_grid() -> Float64[Tensor, "M 2"]:
+    """A grid of starts from -1.9 to 1.9 with different means, because equal ones stay equal."""
+    axis = torch.linspace(-1.9, 1.9, STARTS, dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis + 0.02)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A descent that can be made: its name, its tasks, and the steps on each (None: their mean)."""
+class DescentPlan:
+    """A descent: its name, its tasks, and the steps on each (None: on their mean)."""
 
     name: str
     tasks: Sequence[tuple[TaskKind, int]]
     steps_per_task: int | None = None
 
 
-def plans(choice: str) -> list[Plan]:
-    """Down the joint alone, the mean of the marginals, and tasks in turn, as far as chosen.
+def list_descents(choice: str) -> list[DescentPlan]:
+    """The joint task, the mean of the marginals, and tasks in turn, depending on the choice.
 
-    The mean of all conditionals is left out: it would take twelve of the dearest objectives a step.
+    The mean of all conditionals is left out, because each step would need twelve of the most
+    expensive objectives.
     """
-    marginals = tasks_of("marginal")
-    found = [Plan("joint only", tasks_of("joint"))]
+    marginals = list_tasks("marginal")
+    plans = [DescentPlan("joint only", list_tasks("joint"))]
     if choice in ("marginal", "big"):
-        found.append(Plan("mean of marginals", marginals))
-        found.append(Plan("a marginal for every step", marginals, 1))
-        found.append(Plan("marginals in turn", marginals, STEPS_PER_TASK))
+        plans.append(DescentPlan("mean of marginals", marginals))
+        plans.append(DescentPlan("a marginal for every step", marginals, 1))
+        plans.append(DescentPlan("marginals in turn", marginals, STEPS_PER_TASK))
     if choice in ("conditional", "big"):
         name = "all tasks in turn" if choice == "big" else "conditionals in turn"
-        found.append(Plan(name, tasks_of(choice), STEPS_PER_TASK))
-    return found
+        plans.append(DescentPlan(name, list_tasks(choice), STEPS_PER_TASK))
+    return plans
 
 
 def descend(
-    plan: Plan,
+    plan: DescentPlan,
     seed: int,
     steps: int = DESCENT_STEPS,
     on_steps: Callable[[int], None] | None = None,
 ) -> Descent:
-    """Gradient descent with exact gradients from every start.
+    """Descend from every start with exact gradients.
 
     Args:
-        plan: the tasks, drawn at random one after another, or their mean.
+        plan: the tasks, in random order, or their mean.
         seed: of the order of tasks.
-        steps: gradient steps of ``LEARNING_RATE``.
+        steps: gradient steps with ``LEARNING_RATE``.
         on_steps: called with 1 after each step.
     """
-    order = _order(len(plan.tasks), steps, seed)
-    means = starts()
+    order = _draw_order(len(plan.tasks), steps, seed)
+    means = start_grid()
     path = [means]
     for number in range(steps):
-        here = means.detach().requires_grad_()
-        chosen = list(plan.tasks)
+        current = means.detach().requires_grad_()
+        tasks = list(plan.tasks)
         if plan.steps_per_task is not None:
-            chosen = [plan.tasks[int(order[number // plan.steps_per_task])]]
-        losses = [objective(kind, degrees, here).sum() for kind, degrees in chosen]
-        (gradient,) = torch.autograd.grad(torch.stack(losses).mean(), here)
-        means = here.detach() - LEARNING_RATE * gradient
+            tasks = [plan.tasks[int(order[number // plan.steps_per_task])]]
+        losses = [objective(kind, degrees, current).sum() for kind, degrees in tasks]
+        (gradient,) = torch.autograd.grad(torch.stack(losses).mean(), current)
+        means = current.detach() - LEARNING_RATE * gradient
         path.append(means)
         if on_steps is not None:
             on_steps(1)
     return Descent(plan.name, torch.stack(path))
 
 
-def _order(tasks: int, count: int, seed: int) -> Int64[Tensor, " count"]:
+def _draw_order(tasks: int, count: int, seed: int) -> Int64[Tensor, " count"]:
     return torch.randint(tasks, (count,), generator=make_rng(Stream.SIMULATION, seed))

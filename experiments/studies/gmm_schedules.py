@@ -29,8 +29,8 @@ from biglearn_gan.files import replacing
 from biglearn_gan.simulations.grid_gmm import (
     OURS,
     PUBLISHED,
+    FitSchedule,
     Optimizer,
-    Schedule,
     TaskChoice,
     fit_grid,
 )
@@ -39,7 +39,7 @@ BIG, JOINT = TaskChoice.big, TaskChoice.joint
 RESULTS = Path("experiments/results/simulations/gmm_schedules.csv")
 COLUMNS = ("variant", "seed", "modes_covered", "reverse_kl", "forward_kl", "seconds", "cpu_seconds")
 
-VARIANTS: dict[str, tuple[Schedule, TaskChoice]] = {
+VARIANTS: dict[str, tuple[FitSchedule, TaskChoice]] = {
     "published": (PUBLISHED, BIG),
     "joint only, published, a tenth": (replace(PUBLISHED, tasks=1000), JOINT),
     "ours": (OURS, BIG),

@@ -289,7 +289,7 @@ def test_every_row_must_have_the_square(square: list[tuple[int, int]], tmp_path:
         masks[3][pixel] = False
     with pytest.raises(DataError, match="do not leave one square of 2 x 2 pixels in each row"):
         load_saved_samples(with_masks(masks, tmp_path), black, "outside:2")
-    with pytest.raises(HoleError, match="a square of 1 to 11 pixels"):
+    with pytest.raises(HoleError, match="a SIZE of 1 to 11 pixels"):
         load_saved_samples(with_masks(masks, tmp_path), black, "outside:13")
 
 

@@ -1,4 +1,4 @@
-"""What `simulate` leaves: files that hold what was measured, and one sentence for bad input."""
+"""``biglearn-gan simulate``: its files, and one sentence for a mistake."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_fit_is_written_as_tables_and_figures(tmp_path: Path) -> None:
 def test_surfaces_are_written_with_their_minima(tmp_path: Path) -> None:
     tasks = [(TaskKind.joint, 0), (TaskKind.marginal, 60)]
     found = surfaces.surfaces(tasks, 100)
-    ways = [surfaces.descend(surfaces.Plan("joint only", tasks[:1]), 0, 3)]
+    ways = [surfaces.descend(surfaces.DescentPlan("joint only", tasks[:1]), 0, 3)]
     summary = write_two(found, ways, tmp_path, {"seed": 0})
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert summary["spurious_minima"] == {"joint": 2, "marginal 60": 0, "sum of all": 2}
@@ -104,7 +104,7 @@ def test_the_command_fits_the_grid(
     assert str(tmp_path) in printed
 
 
-def test_the_command_draws_the_surfaces(
+def test_the_command_computes_the_surfaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["simulate", "two-gmm", "--task", "joint", "--output", str(tmp_path)]
@@ -118,13 +118,13 @@ def test_the_command_draws_the_surfaces(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["two-gmm", "--schedule", "ours"], "--schedule is for grid-gmm"),
+        (["two-gmm", "--schedule", "ours"], "--schedule requires grid-gmm"),
         (["three-gmm"], "'three-gmm' is not one of 'two-gmm', 'grid-gmm'"),
         (["grid-gmm", "--task", "all"], "'all' is not one of"),
         (["grid-gmm", "--seed", "-1"], "greater than or equal to 0"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_a_mistake_is_one_sentence(
     words: list[str],
     message: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,11 +136,11 @@ def test_bad_input_is_one_sentence(
     assert len(error.splitlines()) == 1
 
 
-def test_an_output_that_is_a_file_fails_before_the_work(
+def test_an_output_that_is_a_file_fails_immediately(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     assert run(monkeypatch, "simulate", "grid-gmm", "--output", str(tmp_path / "file")) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("biglearn-gan: Invalid value for '--output': ")
-    assert told.endswith(f"'{tmp_path / 'file'}' is a file.\n")
+    message = capsys.readouterr().err
+    assert message.startswith("biglearn-gan: Invalid value for '--output': ")
+    assert message.endswith(f"'{tmp_path / 'file'}' is a file.\n")

@@ -1,4 +1,4 @@
-"""Objectives and measures of the simulations against quadrature, Monte Carlo and formulae."""
+"""Objectives and metrics of the simulations against quadrature, Monte Carlo and formulas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from biglearn_gan.simulations import objectives as simulations
 from biglearn_gan.simulations.objectives import (
     EqualMixture,
     PlaneGrid,
-    Task,
+    RotatedTask,
     TaskKind,
     exact_objective,
     grid_data,
@@ -31,7 +31,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def model_of_three() -> EqualMixture:
-    """Three components that look like nothing else and lie among the data."""
+    """Three different components near the data."""
     model = EqualMixture(3, generator())
     with torch.no_grad():
         model.means.copy_(torch.tensor([[-1.0, 0.5], [1.5, -0.3], [0.2, 2.0]]))
@@ -47,8 +47,10 @@ def wide_data() -> GaussianMixture:
     return GaussianMixture(weights, means, torch.stack([covariance, 0.5 * covariance]))
 
 
-def task(kind: TaskKind, noise: float = 0.0, *degrees: float) -> Task:
-    return Task(kind, torch.tensor(degrees or (20.0, 110.0), dtype=torch.float64).deg2rad(), noise)
+def task(kind: TaskKind, noise: float = 0.0, *degrees: float) -> RotatedTask:
+    return RotatedTask(
+        kind, torch.tensor(degrees or (20.0, 110.0), dtype=torch.float64).deg2rad(), noise
+    )
 
 
 def blurred(mixture: GaussianMixture, noise: float) -> GaussianMixture:
@@ -56,14 +58,16 @@ def blurred(mixture: GaussianMixture, noise: float) -> GaussianMixture:
     return GaussianMixture(mixture.weights, mixture.means, mixture.covariances + more)
 
 
-def rotated(mixture: GaussianMixture, task: Task, number: int) -> GaussianMixture:
+def rotated(mixture: GaussianMixture, task: RotatedTask, number: int) -> GaussianMixture:
     angle = float(task.angles[number])
     matrix = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
     return mixture.transform(torch.tensor(matrix, dtype=torch.float64))
 
 
-def monte_carlo(kind: TaskKind, model: GaussianMixture, data: GaussianMixture, task: Task) -> float:
-    """The objective from its definition, with closed forms of `GaussianMixture` alone."""
+def monte_carlo(
+    kind: TaskKind, model: GaussianMixture, data: GaussianMixture, task: RotatedTask
+) -> float:
+    """The objective by its definition, with closed forms of `GaussianMixture` only."""
     results = []
     for number in range(len(task.angles)):
         laws = [rotated(blurred(law, task.noise), task, number) for law in (model, data)]
@@ -136,7 +140,7 @@ def test_the_gradient_of_the_exact_marginal_is_its_finite_difference() -> None:
 
 
 @pytest.mark.parametrize("kind", list(TaskKind))
-def test_nothing_is_left_to_learn_where_the_model_is_the_data(kind: TaskKind) -> None:
+def test_the_objective_is_minimal_if_the_model_equals_the_data(kind: TaskKind) -> None:
     model = model_of_three()
     data = model.mixture()
     data = GaussianMixture(data.weights, data.means.detach(), data.covariances.detach())
@@ -146,7 +150,7 @@ def test_nothing_is_left_to_learn_where_the_model_is_the_data(kind: TaskKind) ->
         assert float(gradient_of(model, loss).abs().max()) < 1e-9
 
 
-def test_one_gaussian_against_another_is_the_formula() -> None:
+def test_two_gaussians_match_the_formula() -> None:
     one = torch.ones(1, dtype=torch.float64)
     q = GaussianMixture(one, one[None] * 0.3, 0.25 * one[None, None]).on_lines(one[None])
     p = GaussianMixture(one, one[None] * -0.5, 1.44 * one[None, None]).on_lines(one[None])
@@ -156,14 +160,14 @@ def test_one_gaussian_against_another_is_the_formula() -> None:
     )
 
 
-def test_the_model_cannot_hide_from_the_quadrature() -> None:
+def test_a_model_beyond_the_quadrature_has_a_positive_divergence() -> None:
     one = torch.ones(1, dtype=torch.float64)
     q = GaussianMixture(one, 100 * one[None], one[None, None]).on_lines(one[None])
     p = GaussianMixture(one, 0 * one[None], one[None, None]).on_lines(one[None])
     assert float(reverse_kl_on_lines(q, p, line_grid(8.0, 0.2))) == pytest.approx(1)
 
 
-def test_the_plane_measures_both_divergences() -> None:
+def test_quadrature_on_the_plane_gives_both_divergences() -> None:
     one = torch.ones(1, dtype=torch.float64)
     data = GaussianMixture(
         one, torch.tensor([[1.0, -2.0]]).double(), 0.5 * torch.eye(2).double()[None]
@@ -207,7 +211,7 @@ def test_samples_are_counted_at_their_modes() -> None:
     assert (found.covered, found.good_share) == (1, 0.5)
 
 
-def test_samples_of_the_mixture_itself_fall_as_its_law_says() -> None:
+def test_exact_samples_have_the_expected_mode_statistics() -> None:
     data, number = grid_data(), 40_000
     found = mode_statistics(data.sample(number, generator()), data)
     assert found.covered == 25
@@ -216,7 +220,7 @@ def test_samples_of_the_mixture_itself_fall_as_its_law_says() -> None:
     assert found.histogram_kl < 3 * 24 / (2 * number)  # its mean is 24 / 2N
 
 
-def test_data_are_as_described() -> None:
+def test_the_data_have_their_means_and_covariances() -> None:
     data = grid_data()
     assert data.means.shape == (25, 2)
     assert {tuple(mean) for mean in data.means.tolist()} == {
@@ -236,14 +240,14 @@ def test_the_model_starts_in_the_corner() -> None:
     assert float(law.weights.sum()) == pytest.approx(1)
 
 
-def test_covariances_are_the_square_of_the_factors() -> None:
+def test_covariances_are_the_squares_of_their_factors() -> None:
     model = model_of_three()
     factor = model.factors()[0].detach().tolist()
     expected = [[math.exp(-0.5), 0.0], [0.3, math.exp(0.1)]]
     torch.testing.assert_close(torch.tensor(factor), torch.tensor(expected))
 
 
-def test_shared_gradients_are_the_mean_and_leave_means_alone() -> None:
+def test_shared_gradients_are_the_mean_and_exclude_the_means() -> None:
     model = model_of_three()
     exact_objective(model, wide_data(), task(TaskKind.marginal), generator()).backward()
     before = [parameter.grad.clone() for parameter in model.parameters()]  # type: ignore[union-attr]

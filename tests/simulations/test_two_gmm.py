@@ -1,4 +1,4 @@
-"""Surfaces of two Gaussians have the minima that are known, and descents end where they must."""
+"""Surfaces of two Gaussians have the known minima, and descents end where theory says."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.simulations import two_gmm as module
 from biglearn_gan.simulations.objectives import TaskKind, two_data
 from biglearn_gan.simulations.two_gmm import (
-    Plan,
+    DescentPlan,
     Surface,
     descend,
+    list_descents,
+    list_tasks,
     objective,
-    plans,
     solved,
     surfaces,
-    tasks_of,
 )
 
 SOLUTIONS = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
@@ -32,7 +32,7 @@ def two(a: float, b: float) -> GaussianMixture:
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 105])
-def test_objectives_are_their_definition(degrees: int) -> None:
+def test_objectives_match_their_definition(degrees: int) -> None:
     draw, count = torch.Generator().manual_seed(0), 100_000
     angle = math.radians(degrees)
     rows = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
@@ -56,13 +56,13 @@ def test_objectives_are_their_definition(degrees: int) -> None:
 
 
 @pytest.mark.parametrize("kind", list(TaskKind))
-def test_gradients_are_finite_differences(kind: TaskKind) -> None:
+def test_gradients_match_finite_differences(kind: TaskKind) -> None:
     means = torch.tensor([[0.7, -0.2], [1.3, 0.9]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda m: objective(kind, 30, m), (means,))
 
 
-@pytest.mark.parametrize(("kind", "degrees"), tasks_of("big"))
-def test_every_task_is_solved_by_the_data(kind: TaskKind, degrees: int) -> None:
+@pytest.mark.parametrize(("kind", "degrees"), list_tasks("big"))
+def test_the_data_are_a_minimum_of_every_task(kind: TaskKind, degrees: int) -> None:
     assert float(objective(kind, degrees, SOLUTIONS).abs().max()) < 1e-9
 
 
@@ -72,7 +72,7 @@ def test_both_means_on_one_mode_cost_the_logarithm_of_two() -> None:
 
 
 def by_name(choice: str, points: int = 50) -> dict[str, Surface]:
-    return {surface.name: surface for surface in surfaces(tasks_of(choice), points)}
+    return {surface.name: surface for surface in surfaces(list_tasks(choice), points)}
 
 
 def test_minima_of_joint_and_marginals() -> None:
@@ -94,7 +94,7 @@ def test_minima_of_joint_and_marginals() -> None:
     )
 
 
-def test_sums_are_sums() -> None:
+def test_sums_of_surfaces() -> None:
     tasks = [(TaskKind.joint, 0), (TaskKind.marginal, 30), (TaskKind.marginal, 60)]
     found = {surface.name: surface.values for surface in surfaces(tasks, 11)}
     assert list(found) == ["joint", "marginal 30", "marginal 60", "sum of marginals", "sum of all"]
@@ -104,7 +104,7 @@ def test_sums_are_sums() -> None:
     assert [surface.name for surface in surfaces(tasks[:1], 11)] == ["joint"]
 
 
-def test_minima_of_a_made_up_surface() -> None:
+def test_minima_of_an_artificial_surface() -> None:
     axis = torch.linspace(-2, 2, 5, dtype=torch.float64)
     values = torch.ones(5, 5, dtype=torch.float64)
     values[3, 1] = values[1, 3] = 0.0  # (1, -1) and its mirror image
@@ -117,28 +117,28 @@ def test_minima_of_a_made_up_surface() -> None:
     assert Surface("flat", axis, torch.zeros(5, 5).double()).minima().tolist() == []
 
 
-def test_tasks_in_turn_leave_what_their_mean_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_in_turn_escape_where_their_mean_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STARTS", 6)
-    marginals = tasks_of("marginal")
-    told: list[int] = []
-    joint = descend(Plan("joint", tasks_of("joint")), 0, 200, told.append)
-    assert told == [1] * 200
-    mean = descend(Plan("mean", marginals), 0, 200)
-    turn = descend(Plan("turn", marginals, 20), 0)
-    hasty = descend(Plan("hasty", marginals, 1), 0)
+    marginals = list_tasks("marginal")
+    calls: list[int] = []
+    joint = descend(DescentPlan("joint", list_tasks("joint")), 0, 200, calls.append)
+    assert calls == [1] * 200
+    mean = descend(DescentPlan("mean", marginals), 0, 200)
+    turn = descend(DescentPlan("turn", marginals, 20), 0)
+    hasty = descend(DescentPlan("hasty", marginals, 1), 0)
     assert 0.4 < joint.share_solved < 0.6
     assert 0.4 < mean.share_solved < 0.7
     assert hasty.share_solved < 0.9
     assert turn.share_solved == 1
     assert turn.paths.shape == (module.DESCENT_STEPS + 1, 36, 2)
     assert torch.equal(turn.paths[0], joint.paths[0])
-    again = descend(Plan("turn", marginals, 20), 0, 60)
+    again = descend(DescentPlan("turn", marginals, 20), 0, 60)
     assert torch.equal(turn.paths[:61], again.paths)
-    other = descend(Plan("turn", marginals, 20), 1, 60)
+    other = descend(DescentPlan("turn", marginals, 20), 1, 60)
     assert not torch.equal(again.paths, other.paths)
 
 
-def test_plans_follow_the_choice() -> None:
+def test_descents_depend_on_the_choice() -> None:
     joint = ("joint only", 1, None)
     marginals = [
         ("mean of marginals", 12, None),
@@ -151,5 +151,7 @@ def test_plans_follow_the_choice() -> None:
         "conditional": [joint, ("conditionals in turn", 12, 20)],
         "big": [joint, *marginals, ("all tasks in turn", 25, 20)],
     }.items():
-        found = [(plan.name, len(plan.tasks), plan.steps_per_task) for plan in plans(choice)]
+        found = [
+            (plan.name, len(plan.tasks), plan.steps_per_task) for plan in list_descents(choice)
+        ]
         assert found == expected
