@@ -13,8 +13,9 @@ from biglearn_gan.cli.evaluation_options import (
     Force,
     InceptionWeights,
     MaskedClassifier,
+    OldOracle,
+    OldSamples,
     ReportFolder,
-    has_moved,
     write_and_print_report,
 )
 from biglearn_gan.cli.options import (
@@ -30,6 +31,7 @@ from biglearn_gan.cli.options import (
 from biglearn_gan.progress import task_bars
 
 
+# Typer makes an option of every parameter, hence their number.
 def evaluate(
     checkpoint: Checkpoint,
     tasks: Annotated[
@@ -47,24 +49,8 @@ def evaluate(
     device: Device = "cpu",
     output: ReportFolder = REPORT_FOLDER,
     data_root: DataRoot = None,
-    _samples: Annotated[
-        str | None,
-        typer.Option(
-            "--samples",
-            hidden=True,
-            is_eager=True,
-            callback=has_moved("--samples", "evaluate-samples SAMPLES"),
-        ),
-    ] = None,
-    _oracle: Annotated[
-        bool,
-        typer.Option(
-            "--oracle",
-            hidden=True,
-            is_eager=True,
-            callback=has_moved("--oracle", "evaluate-oracle --checkpoint CHECKPOINT"),
-        ),
-    ] = False,
+    _samples: OldSamples = None,
+    _oracle: OldOracle = False,
 ) -> None:
     """Measure a model.
 
@@ -96,7 +82,7 @@ def evaluate(
     )
     for note in notes:
         typer.echo(note)
-    names = protocol.default_tasks(data.image_size, model.patch_size)
+    default_tasks = protocol.default_tasks(data.image_size, model.patch_size)
     with task_bars() as progress:
         report = protocol.evaluate(
             model,
@@ -105,7 +91,7 @@ def evaluate(
             test_data,
             num=num,
             variations=variations,
-            tasks=tasks.split(",") if tasks else names,
+            tasks=tasks.split(",") if tasks else default_tasks,
             settings=EvaluationSettings(seed, default_cache(), force, progress),
         )
     write_and_print_report(report, output)

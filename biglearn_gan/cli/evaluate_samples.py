@@ -28,6 +28,7 @@ from biglearn_gan.cli.options import (
 from biglearn_gan.progress import task_bars
 
 
+# Typer makes an option of every parameter, hence their number.
 def evaluate_samples(
     samples: Annotated[
         Path, typer.Argument(help="Folder of images, or an .npz file like the one of `sample`.")
@@ -50,10 +51,7 @@ def evaluate_samples(
     output: ReportFolder = REPORT_FOLDER,
     data_root: DataRoot = None,
 ) -> None:
-    """Measure images of any system.
-
-    The protocol is that of `evaluate`.
-    """
+    """Measure images of any system with the protocol of `evaluate`."""
     from biglearn_gan.data.loading import load_dataset
     from biglearn_gan.devices import usable_device
     from biglearn_gan.evaluation import protocol
@@ -65,8 +63,7 @@ def evaluate_samples(
 
     target_device = usable_device(device)
     check_report_folder(output, samples)
-    config = choose_data_config(samples, data)
-    config = with_data_root(data_root, without_missing(config))
+    config = with_data_root(data_root, without_missing(choose_data_config(samples, data)))
     output.mkdir(parents=True, exist_ok=True)
     train_data, test_data = load_dataset(config, "train"), load_dataset(config, "test")
     metric_models, notes = load_metric_models(
@@ -86,12 +83,8 @@ def evaluate_samples(
     if task.labels is None and task.known.any():
         typer.echo("no agreement: some sources are not images of the test split")
     with task_bars() as progress:
+        settings = EvaluationSettings(seed, default_cache(), force, progress)
         report = protocol.evaluate_samples(
-            task,
-            saved_samples,
-            metric_models,
-            train_data,
-            test_data,
-            EvaluationSettings(seed, default_cache(), force, progress),
+            task, saved_samples, metric_models, train_data, test_data, settings
         )
     write_and_print_report(report, output)

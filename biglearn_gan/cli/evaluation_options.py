@@ -1,7 +1,4 @@
-"""Options that ``evaluate`` and ``evaluate-samples`` share, and the steps that they have in common.
-
-Typer makes an option of every parameter, so the commands have more parameters than other functions.
-"""
+"""Options and steps that ``evaluate``, ``evaluate-samples`` and ``evaluate-oracle`` share."""
 
 from __future__ import annotations
 
@@ -28,6 +25,17 @@ class FeatureKind(StrEnum):
     inception = "inception"
 
 
+def has_moved(option: str, command: str) -> Callable[[T], T]:
+    """A callback for an old option of ``evaluate`` that is now a command."""
+
+    def reject(value: T) -> T:
+        if value:
+            fail(f"`evaluate {option}` is now a command: `biglearn-gan {command}`", code=2)
+        return value
+
+    return reject
+
+
 Features = Annotated[FeatureKind, typer.Option("--features", help="Features of the distances.")]
 MaskedClassifier = Annotated[
     str | None,
@@ -51,18 +59,25 @@ ReportFolder = Annotated[
         "--output", file_okay=False, help="Folder for metrics.json, metrics.csv and figures."
     ),
 ]
+OldSamples = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        hidden=True,
+        is_eager=True,
+        callback=has_moved("--samples", "evaluate-samples SAMPLES"),
+    ),
+]
+OldOracle = Annotated[
+    bool,
+    typer.Option(
+        "--oracle",
+        hidden=True,
+        is_eager=True,
+        callback=has_moved("--oracle", "evaluate-oracle --checkpoint CHECKPOINT"),
+    ),
+]
 REPORT_FOLDER = Path("samples/evaluation")
-
-
-def has_moved(option: str, command: str) -> Callable[[T], T]:
-    """A callback for an old option of ``evaluate`` that is now a command."""
-
-    def reject(value: T) -> T:
-        if value:
-            fail(f"`evaluate {option}` is now a command: `biglearn-gan {command}`", code=2)
-        return value
-
-    return reject
 
 
 def write_and_print_report(report: Report, folder: Path) -> None:
