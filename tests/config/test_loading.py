@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -518,3 +518,52 @@ class TestResolved:
         config = parse_config(BASE)
         with pytest.raises(ValueError, match="frozen"):
             config.train.seed = 3
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"data.labels": True, "data.name": "celeba"}, "data.labels: celeba has no labels"),
+            ({"data.labels": True, "data.name": "folder"}, "data.classes: with data.labels: true"),
+            ({"data.classes": 3}, "data.classes: this key is only for a folder"),
+            (
+                {"data.labels": True, "data.classes": 3},
+                "data.classes: this key is only for a folder",
+            ),
+            ({"tasks.label_conditioning": 1.5}, "tasks.label_conditioning: 1.5 is not allowed"),
+        ],
+    )
+    def test_impossible_labels_are_refused(
+        self, changes: dict[str, Any], message: str, tiny_config: Callable[..., Config]
+    ) -> None:
+        with pytest.raises(ConfigError, match=message):
+            tiny_config(changes)
+
+
+class TestPartialPatches:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"model.patch_size": 1},
+                "tasks.partial_patches: no hole cuts through a patch of one pixel",
+            ),
+            (
+                {
+                    "tasks": {
+                        "components": [{"name": "x", "weight": 1, "domain": "orthogonal"}],
+                        "partial_patches": 0.5,
+                    },
+                    "model.generator.output": "linear",
+                    "train.warm_start.share": 0.0,
+                },
+                "holds no pixels; set tasks.partial_patches to 0",
+            ),
+        ],
+    )
+    def test_impossible_ones_are_refused(
+        self, tiny_config: Callable[..., Config], changes: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=message):
+            tiny_config({"tasks.partial_patches": 0.5} | changes)

@@ -1,5 +1,6 @@
 """``load_dataset``: fixed splits, folders, the limit of memory, and broken files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from image_folders import (
     save_many,
     split_folder,
 )
+from PIL import Image
 from sklearn.datasets import load_digits
 
+from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import has_validation, load_dataset
@@ -252,3 +255,18 @@ class TestMemoryAndBrokenFiles:
         (tmp_path / "train" / "003.png").unlink()
         with pytest.raises(DataError, match=r"003.png is not a readable image"):
             lazy.batch(torch.tensor([0, 3]))
+
+
+def test_a_folder_must_have_the_configured_number_of_classes(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    for name in ("cat", "dog", "owl"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("L", (8, 8), 30 * number).save(tmp_path / name / f"{number}.png")
+    folder = {"data.name": "folder", "data.root": str(tmp_path), "data.labels": True}
+    right = tiny_config(folder | {"data.classes": 3})
+    assert right.data.num_classes == load_dataset(right.data, "train").num_classes == 3
+    wrong = tiny_config(folder | {"data.classes": 2}).data
+    with pytest.raises(DataError, match=r"has 3 classes, but data\.classes is 2"):
+        load_dataset(wrong, "train")

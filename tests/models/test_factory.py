@@ -111,3 +111,12 @@ def old_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             old = old.replace(new_part, old_part)
         result[old] = value
     return result
+
+
+def test_init_from_generator_copies_labels(
+    tiny_config: Callable[..., Config],
+) -> None:
+    generator, discriminator = build_networks(tiny_config({"data.labels": True}))
+    discriminator.init_from_generator(generator, "trunk")
+    assert generator.label is not None and discriminator.label is not None
+    assert torch.equal(discriminator.label.value, generator.label.value)

@@ -1,4 +1,4 @@
-"""Known pixels of patches that a hole cuts through: a model reads them, and nothing more."""
+"""Known pixels of patches that a hole cuts through: a model reads them and returns them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from biglearn_gan.models.model_card import card_text
 from biglearn_gan.tasks.patches import patchify
 from biglearn_gan.tasks.token_masks import TokenMasks
 
-KEEPING: dict[str, Any] = {"tasks.partial_patches": 0.7, "data.labels": True}
+PARTIAL: dict[str, Any] = {"tasks.partial_patches": 0.7, "data.labels": True}
 
 
 @pytest.fixture
 def model(tiny_config: Callable[..., Config]) -> BigLearnGAN:
-    return BigLearnGAN(tiny_config(KEEPING | {"loss.logistic": 1.0})).eval()
+    return BigLearnGAN(tiny_config(PARTIAL | {"loss.logistic": 1.0})).eval()
 
 
-def asked(rows: int) -> tuple[Tensor, Tensor]:
+def images_and_hole(rows: int) -> tuple[Tensor, Tensor]:
     """Images of 8 x 8 and a hole that covers some patches of 2 x 2 and half of others."""
     rng = torch.Generator().manual_seed(0)
     images = 1.8 * torch.rand(rows, 1, 8, 8, generator=rng) - 0.9
@@ -34,12 +34,12 @@ def asked(rows: int) -> tuple[Tensor, Tensor]:
 
 
 def test_completions_depend_on_known_pixels_and_return_them(model: BigLearnGAN) -> None:
-    images, hole = asked(3)
+    images, hole = images_and_hole(3)
     drawn = model.complete(images, hole, labels=4, seed=1)[:, 0]
-    kept = ~hole[:, None]
-    assert torch.equal(drawn[kept], images[kept])
+    known = ~hole[:, None]
+    assert torch.equal(drawn[known], images[known])
     other = images.clone()
-    other[:, :, 0, 2] *= -1  # kept, in a patch that the hole touches
+    other[:, :, 0, 2] *= -1  # a known pixel in a patch that the hole touches
     again = model.complete(other, hole, labels=4, seed=1)[:, 0]
     assert (again[:, :, 1, 2] != drawn[:, :, 1, 2]).all()
     hidden = images.masked_fill(hole[:, None], 0.3)
@@ -49,28 +49,28 @@ def test_completions_depend_on_known_pixels_and_return_them(model: BigLearnGAN) 
 def test_a_model_that_cannot_read_them_says_so(
     model: BigLearnGAN, tiny_config: Callable[..., Config]
 ) -> None:
-    _, hole = asked(2)
-    blind = BigLearnGAN(tiny_config())
-    assert "are generated whole" in describe_hole(hole, blind, "generated whole")
+    _, hole = images_and_hole(2)
+    other_model = BigLearnGAN(tiny_config())
+    assert "are generated whole" in describe_hole(hole, other_model, "generated whole")
     assert "whole" not in describe_hole(hole, model, "generated whole")
-    assert "is regenerated whole" in card_text(blind.config)
+    assert "is regenerated whole" in card_text(other_model.config)
     assert "partially masked patches supported" in card_text(model.config)
 
 
 def test_absent_pixels_are_not_known_values(model: BigLearnGAN) -> None:
-    images, hole = asked(2)
+    images, hole = images_and_hole(2)
     absent = torch.zeros_like(hole)
     absent[:, 0, 2] = True
     drawn = model.complete(images, hole, absent=absent, seed=1)
     other = torch.where(absent[:, None], -images, images)
     again = model.complete(other, hole, absent=absent, seed=1)
-    asked_for = hole[:, None, None].expand_as(drawn)
-    assert torch.equal(again[asked_for], drawn[asked_for])
+    generated = hole[:, None, None].expand_as(drawn)
+    assert torch.equal(again[generated], drawn[generated])
 
 
 def test_labels_are_read_from_partially_observed_patches(model: BigLearnGAN) -> None:
     """Every patch is observed in part, so no token is a source."""
-    images, _ = asked(3)
+    images, _ = images_and_hole(3)
     observed = torch.zeros(8, 8, dtype=torch.bool)
     observed[::2, ::2] = True
     read = model.classify(images, observed=observed)
@@ -82,28 +82,28 @@ def test_labels_are_read_from_partially_observed_patches(model: BigLearnGAN) -> 
 
 
 def test_an_empty_mask_of_known_values_equals_none(model: BigLearnGAN) -> None:
-    images, hole = asked(4)
+    images, hole = images_and_hole(4)
     tokens, target = patchify(images, 2), patchify(hole[:, None], 2).any(-1)
     nothing = torch.zeros(4, 16, 4, dtype=torch.bool)
-    for ask in (model.generate, model.critic_logits):
-        one, two = (ask(tokens, TokenMasks(~target, target, k)) for k in (None, nothing))
+    for method in (model.generate, model.critic_logits):
+        one, two = (method(tokens, TokenMasks(~target, target, k)) for k in (None, nothing))
         torch.testing.assert_close(one, two)
 
 
 def test_the_discriminator_reads_known_values(model: BigLearnGAN) -> None:
-    images, hole = asked(4)
+    images, hole = images_and_hole(4)
     target = patchify(hole[:, None], 2).any(-1)
     pixels = ~hole
     whole = model.score(images, pixels & False, hole)
-    with_kept = model.score(images, pixels, hole)
-    assert (whole != with_kept).all()
+    with_known = model.score(images, pixels, hole)
+    assert (whole != with_known).all()
     masks = TokenMasks(~target, target, patchify(pixels[:, None], 2) & target[..., None])
-    assert torch.equal(with_kept, model.critic_logits(patchify(images, 2), masks))
-    assert torch.equal(with_kept, model.rank(images, hole))
+    assert torch.equal(with_known, model.critic_logits(patchify(images, 2), masks))
+    assert torch.equal(with_known, model.rank(images, hole))
 
 
 def test_steps_read_known_values_of_their_part(model: BigLearnGAN) -> None:
-    images, hole = asked(3)
+    images, hole = images_and_hole(3)
     drawn = model.complete(images, hole, labels=4, seed=1, steps=2, order="raster")
     other = images.clone()
     other[:, :, 0, 2] *= -1

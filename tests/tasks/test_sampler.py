@@ -507,3 +507,27 @@ class TestDomains:
         assert_follows([int(count) for count in counts], [1 / 8] * 8)
         determinants = torch.linalg.det(matrices).sign()
         assert abs(float(determinants.mean())) < 4 / 20_000**0.5
+
+
+class TestLabels:
+    def test_a_share_of_the_tasks_gets_the_label_and_a_resplit_keeps_it(self) -> None:
+        observed = all_observed(4000, 16)
+        sampler = TaskSampler(PRESETS["big"], (4, 4), 0.3)
+        draws = seeded_rng()
+        tasks = sampler.sample(observed, draws)
+        assert tasks.label_is_source is not None
+        share = tasks.label_is_source.double().mean().item()
+        assert abs(share - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4000)
+        assert sampler.resplit(tasks, observed, draws).label_is_source is tasks.label_is_source
+        conditional = sampler.conditional().sample(observed, draws)
+        assert conditional.label_is_source is not None
+
+    def test_labels_change_no_other_draw_of_a_task(self) -> None:
+        observed = all_observed(40, 16)
+        with_labels, without = (
+            TaskSampler(PRESETS["big"], (4, 4), share).sample(observed, seeded_rng(5))
+            for share in (0.5, None)
+        )
+        assert without.label_is_source is None
+        assert torch.equal(with_labels.masks.target, without.masks.target)
+        assert torch.equal(with_labels.components, without.components)

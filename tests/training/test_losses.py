@@ -376,3 +376,9 @@ def test_squared_error_by_hand() -> None:
     is_target = torch.tensor([[True, False, True], [False, True, False]])
     error = losses.squared_error(real, predicted, is_target)
     torch.testing.assert_close(error, torch.tensor([3.5, 8.0]))
+
+
+def test_cross_entropy_of_each_row() -> None:
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(7.0)]])
+    expected = torch.tensor([math.log(4 / 3), math.log(8 / 7)])
+    torch.testing.assert_close(losses.label_cross_entropy(logits, torch.tensor([0, 1])), expected)
