@@ -426,7 +426,7 @@ class TestOverrides:
         assert config.data.root == "/some/where=else"
         assert config.model.generator.width == config.model.discriminator.width == 32
         assert config.loss.penalty.r1 == 0.5
-        assert config.loss.relativistic == 1.0, "what the file says beside it stays"
+        assert config.loss.relativistic == 1.0, "other keys of the file stay"
         assert config.logging.tensorboard is False
 
     def test_the_last_of_two_counts(self, config_file: Path) -> None:
@@ -463,7 +463,7 @@ class TestOverrides:
 
 
 class TestResolved:
-    """The configuration that is saved beside a run reads back as the same configuration."""
+    """The configuration that a run saves is read back as an equal one."""
 
     @pytest.mark.parametrize(
         "changes",

@@ -88,15 +88,15 @@ def test_known_pixels_are_returned_unchanged(model: BigLearnGAN) -> None:
     images[:, 1, 1] = 1e-40  # denormal
     images[:, 2, 5] = 1.0005  # rounded
     completions = model.complete(images, hole, variations=2, seed=3)
-    kept = (~hole)[:, None, None].expand_as(completions)
+    is_known = (~hole)[:, None, None].expand_as(completions)
     given = images[:, None].expand_as(completions)
-    assert torch.equal(completions[kept].view(torch.int32), given[kept].view(torch.int32))
-    assert (completions[~kept] != given[~kept]).all()
-    assert (completions[~kept].abs() <= 1).all()
+    assert torch.equal(completions[is_known].view(torch.int32), given[is_known].view(torch.int32))
+    assert (completions[~is_known] != given[~is_known]).all()
+    assert (completions[~is_known].abs() <= 1).all()
 
 
 def test_a_patch_that_a_hole_touches_is_regenerated_whole(model: BigLearnGAN) -> None:
-    """Its kept pixels come back, but the model has not seen them; those of other patches it has."""
+    """Its known pixels are returned but not read; those of other patches are read."""
     images = random_images(1)
     hole = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
     hole[0, 2, 4] = True  # of the patch with rows 2, 3 and columns 4, 5

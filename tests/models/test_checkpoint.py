@@ -37,8 +37,8 @@ def test_a_saved_model_is_loaded_exactly(model: BigLearnGAN, folder: Path) -> No
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert torch.equal(again.sample(5, seed=3), model.sample(5, seed=3))
     images, hole = random_images(5), ragged_holes(5)
-    ours, theirs = (m.complete(images, hole, variations=2, seed=3) for m in (model, again))
-    assert torch.equal(ours, theirs)
+    before, after = (m.complete(images, hole, variations=2, seed=3) for m in (model, again))
+    assert torch.equal(before, after)
     tokens = torch.randn(3, 7, 12)
     sequence = TokenSequence(torch.arange(7).repeat(3, 1), torch.rand(3, 7) < 0.5)
     logits = again.discriminator(tokens, sequence)
@@ -210,8 +210,8 @@ def test_a_misspelled_folder_gets_a_list_of_the_models_next_to_it(
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_bytes(content)
     (tmp_path / "odd" / "config.json").mkdir(parents=True)
-    told = rf"does not exist; in {tmp_path} are broken, cats, dogs, odd$"
-    with pytest.raises(CheckpointError, match=told):
+    message = rf"does not exist; in {tmp_path} are broken, cats, dogs, odd$"
+    with pytest.raises(CheckpointError, match=message):
         BigLearnGAN.from_pretrained(tmp_path / "cat")
 
 

@@ -48,7 +48,7 @@ def test_init_from_generator_copies_embeddings_and_blocks_only(
     for network in (generator, discriminator):  # no parameter is equal by its initialization
         for parameter in network.parameters():
             nn.init.normal_(parameter)
-    theirs = {name: value.clone() for name, value in generator.state_dict().items()}
+    trained = {name: value.clone() for name, value in generator.state_dict().items()}
     before = {name: value.clone() for name, value in discriminator.state_dict().items()}
     copied = {
         "nothing": set(),
@@ -60,10 +60,10 @@ def test_init_from_generator_copies_embeddings_and_blocks_only(
     after = discriminator.state_dict()
     assert after.keys() == before.keys()
     for name, value in after.items():
-        assert torch.equal(value, theirs[name] if name in copied else before[name]), name
+        assert torch.equal(value, trained[name] if name in copied else before[name]), name
     for parameter in discriminator.parameters():  # a copy, not the same memory
         nn.init.zeros_(parameter)
-    assert all(torch.equal(value, theirs[name]) for name, value in generator.state_dict().items())
+    assert all(torch.equal(value, trained[name]) for name, value in generator.state_dict().items())
 
 
 @pytest.mark.parametrize("partial_patches", [0.0, 0.5])

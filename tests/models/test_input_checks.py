@@ -16,11 +16,13 @@ from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 def test_weights_of_another_dtype_are_refused(model: BigLearnGAN) -> None:
     images, hole = random_images(2), ragged_holes(2)
-    told = r"the model computes in torch\.float32, not torch\.float16: call \.to\(torch\.float32\)"
+    message = (
+        r"the model computes in torch\.float32, not torch\.float16: call \.to\(torch\.float32\)"
+    )
     for part in (model, model.generator, model.discriminator):
         part.half()
         for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
-            with pytest.raises(ValueError, match=told):
+            with pytest.raises(ValueError, match=message):
                 call()
         part.float()
     assert len(model.sample(2)) == 2
@@ -73,7 +75,7 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"images": np.zeros((2, 3, 6, 10))}, "images must be a torch tensor .*not ndarray"),
         ({"images": torch.zeros(2, 3, 6, 10).double()}, "images must be torch.float32 .*float64"),
@@ -88,11 +90,11 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
     ],
 )
 def test_wrong_types_and_values_are_one_sentence(
-    model: BigLearnGAN, changed: dict[str, Any], told: str
+    model: BigLearnGAN, changed: dict[str, Any], message: str
 ) -> None:
-    asked = {"images": random_images(2), "hole": ragged_holes(2)} | changed
-    with pytest.raises(ValueError, match=told):
-        model.complete(**asked)
+    arguments = {"images": random_images(2), "hole": ragged_holes(2)} | changed
+    with pytest.raises(ValueError, match=message):
+        model.complete(**arguments)
 
 
 def test_values_inside_the_hole_are_not_checked(model: BigLearnGAN) -> None:

@@ -73,17 +73,17 @@ def test_random_orders_differ_between_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "steps", "told"),
+    ("order", "steps", "message"),
     [
         ("random", 0, "steps must be 1 to 12, the tokens of an image, not 0"),
         ("random", 13, "steps must be 1 to 12, the tokens of an image, not 13"),
         ("spiral", 1, "order must be one of random, raster, center-out, not 'spiral'"),
     ],
 )
-def test_bad_orders_are_one_sentence(order: str, steps: int, told: str) -> None:
+def test_bad_orders_are_one_sentence(order: str, steps: int, message: str) -> None:
     with pytest.raises(OrderError) as caught:
         check_order(order, steps, L)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 class TestModel:
@@ -93,7 +93,7 @@ class TestModel:
         return BigLearnGAN(oblong_config).eval()
 
     @pytest.fixture
-    def asked(self, model: BigLearnGAN) -> tuple[Tensor, TokenMasks]:
+    def task(self, model: BigLearnGAN) -> tuple[Tensor, TokenMasks]:
         """Tokens, and tasks with different numbers of sources, targets and absent tokens."""
         config = model.config
         draws = torch.rand(6, config.token_count, generator=torch.Generator().manual_seed(1))
@@ -103,17 +103,17 @@ class TestModel:
         return tokens, TokenMasks(~target & (draws < 0.9), target)
 
     def test_one_step_is_the_one_pass(
-        self, model: BigLearnGAN, asked: tuple[Tensor, TokenMasks]
+        self, model: BigLearnGAN, task: tuple[Tensor, TokenMasks]
     ) -> None:
-        one = model.generate(*asked, variations=2, seed=3)
+        one = model.generate(*task, variations=2, seed=3)
         for order in ("raster", "center-out"):
-            assert torch.equal(model.generate(*asked, variations=2, seed=3, order=order), one)
+            assert torch.equal(model.generate(*task, variations=2, seed=3, order=order), one)
 
     def test_steps_are_passes_one_after_another(
-        self, model: BigLearnGAN, asked: tuple[Tensor, TokenMasks]
+        self, model: BigLearnGAN, task: tuple[Tensor, TokenMasks]
     ) -> None:
         """The first part is drawn as ever; the second reads it, and everything else stays."""
-        tokens, masks = asked
+        tokens, masks = task
         drawn = model.generate(tokens, masks, seed=3, steps=2, order="raster")[:, 0]
         (rows, first), _ = split_targets(masks, model.config.grid_size, 2, "raster", generators(6))
         assert rows.tolist() == list(range(6))
@@ -125,9 +125,9 @@ class TestModel:
         assert (again != drawn)[masks.target].any()
 
     def test_neither_rows_nor_variations_change_a_sample(
-        self, model: BigLearnGAN, asked: tuple[Tensor, TokenMasks]
+        self, model: BigLearnGAN, task: tuple[Tensor, TokenMasks]
     ) -> None:
-        tokens, masks = asked
+        tokens, masks = task
         many = model.generate(tokens, masks, variations=3, seed=3, steps=3)
         for row in range(6):
             part = TokenMasks(masks.source[row : row + 1], masks.target[row : row + 1])

@@ -410,9 +410,9 @@ class TestInverted:
 class TestConditional:
     def test_it_drops_joint_and_marginal_components_only(self) -> None:
         conditional = preset("big").conditional()
-        kept = [c for c in PRESETS["big"] if c.name not in {"joint", "marginal"}]
-        assert list(conditional.components) == kept
-        assert len(kept) == len(PRESETS["big"]) - 2
+        expected = [c for c in PRESETS["big"] if c.name not in {"joint", "marginal"}]
+        assert list(conditional.components) == expected
+        assert len(expected) == len(PRESETS["big"]) - 2
         assert conditional.grid_size == GRID
 
     def test_its_components_keep_their_proportions(self) -> None:

@@ -64,16 +64,16 @@ class TestPresets:
         assert places == set(range(35))
 
     def test_permutation_generates_one_token_given_any_others(self) -> None:
-        asked, given_counts = torch.zeros(35), set()
+        target_counts, given_counts = torch.zeros(35), set()
         for seed in range(300):
             masks = self.masks("permutation", seed)
             assert (masks.target.sum(dim=1) == 1).all()
-            asked += masks.target.sum(dim=0)
+            target_counts += masks.target.sum(dim=0)
             given_counts.add(int(masks.source[0].sum()))
             if 5 < int(masks.source[0].sum()) < 30:
                 assert len({tuple(row) for row in masks.source.tolist()}) == 23
         assert given_counts == set(range(35))
-        assert_follows(asked.tolist(), [1 / 35] * 35)
+        assert_follows(target_counts.tolist(), [1 / 35] * 35)
 
     def test_inpainting_gives_at_least_half(self) -> None:
         masks = self.masks("inpainting", rows=600)
