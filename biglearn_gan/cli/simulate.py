@@ -64,10 +64,10 @@ def simulate(
 
     with unit_bars() as on_start:
         if simulation is Simulation.two_gmm:
-            lines = run_two(task.value, seed, folder, on_start)
+            lines = run_two_gmm(task.value, seed, folder, on_start)
         else:
             schedule_name = (schedule or SimulationSchedule.ours).value
-            lines = run_grid(task.value, schedule_name, seed, folder, on_start)
+            lines = run_grid_gmm(task.value, schedule_name, seed, folder, on_start)
     for line in lines:
         typer.echo(line)
     typer.echo(f"figures and tables are in {folder}")
@@ -77,7 +77,7 @@ OnStart = Callable[[str, int], Callable[[int], None]]
 """Called with a unit of work and its total; returns a function to call with the units done."""
 
 
-def run_grid(task: str, schedule: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
+def run_grid_gmm(task: str, schedule: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
     """Fit 25 Gaussians to 25 Gaussians.
 
     Args:
@@ -90,7 +90,7 @@ def run_grid(task: str, schedule: str, seed: int, folder: Path, on_start: OnStar
     Returns:
         Lines with the results.
     """
-    from biglearn_gan.simulations.figures import write_grid
+    from biglearn_gan.simulations.figures import write_grid_gmm
     from biglearn_gan.simulations.grid_gmm import SCHEDULES, TaskChoice, fit_grid
 
     settings = SCHEDULES[schedule]
@@ -101,27 +101,27 @@ def run_grid(task: str, schedule: str, seed: int, folder: Path, on_start: OnStar
         "schedule": schedule,
         "seed": seed,
     }
-    summary = write_grid(history, folder, facts)
+    summary = write_grid_gmm(history, folder, facts)
     return [
         f"{summary['modes_covered']} of 25 modes, KL(model ‖ data) {summary['reverse_kl']:.4f} and "
         f"KL(data ‖ model) {summary['forward_kl']:.4f} nats, {summary['seconds']:.1f} s"
     ]
 
 
-def run_two(task: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
-    """Compute the surfaces of two Gaussians and descend on them; see :func:`run_grid`."""
-    from biglearn_gan.simulations.figures import write_two
+def run_two_gmm(task: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
+    """Compute the surfaces of two Gaussians and descend on them; see :func:`run_grid_gmm`."""
+    from biglearn_gan.simulations.figures import write_two_gmm
     from biglearn_gan.simulations.two_gmm import (
         DESCENT_STEPS,
+        compute_surfaces,
         descend,
         list_descents,
         list_tasks,
-        surfaces,
     )
 
     tasks, plans = list_tasks(task), list_descents(task)
     started = time.perf_counter()
-    task_surfaces = surfaces(tasks, on_surface=on_start("surface", len(tasks)))
+    task_surfaces = compute_surfaces(tasks, on_surface=on_start("surface", len(tasks)))
     on_steps = on_start("step", len(plans) * DESCENT_STEPS)
     descents = [descend(plan, seed, on_steps=on_steps) for plan in plans]
     facts: dict[str, str | int | float] = {
@@ -130,7 +130,7 @@ def run_two(task: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
         "seed": seed,
         "seconds": round(time.perf_counter() - started, 3),
     }
-    summary = write_two(task_surfaces, descents, folder, facts)
+    summary = write_two_gmm(task_surfaces, descents, folder, facts)
     minima, solved = summary["spurious_minima"], summary["share_of_starts_solved"]
     return [f"{name}: {count} spurious minima" for name, count in minima.items()] + [
         f"{name}: {share:.0%} of the starts end at a global minimum"

@@ -33,7 +33,7 @@ PLANE_LIMIT = 6.5
 FRAME_MILLISECONDS, LAST_MILLISECONDS = 200, 2000
 
 
-def write_grid(
+def write_grid_gmm(
     history: Sequence[Measurement], folder: Path, facts: Mapping[str, str | int]
 ) -> dict[str, Any]:
     """Write the results of a fit of 25 Gaussians, and return the summary.
@@ -70,7 +70,7 @@ def write_grid(
     return summary
 
 
-def write_two(
+def write_two_gmm(
     surfaces: Sequence[Surface],
     descents: Sequence[Descent],
     folder: Path,

@@ -129,7 +129,7 @@ def list_tasks(choice: str) -> list[tuple[TaskKind, int]]:
     return lists[choice]
 
 
-def surfaces(
+def compute_surfaces(
     tasks: Sequence[tuple[TaskKind, int]],
     points: int = 100,
     on_surface: Callable[[int], None] | None = None,

@@ -14,7 +14,7 @@ from PIL import Image
 from biglearn_gan.cli.app import main
 from biglearn_gan.simulations import grid_gmm
 from biglearn_gan.simulations import two_gmm as surfaces
-from biglearn_gan.simulations.figures import write_grid, write_two
+from biglearn_gan.simulations.figures import write_grid_gmm, write_two_gmm
 from biglearn_gan.simulations.grid_gmm import OURS, PUBLISHED, TaskChoice, fit_grid
 from biglearn_gan.simulations.objectives import TaskKind
 
@@ -34,7 +34,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def test_a_fit_is_written_as_tables_and_figures(tmp_path: Path) -> None:
     history = fit_grid(replace(OURS, tasks=6), TaskChoice.big, 5, measurements=2)
     folder = tmp_path / "new" / "grid"
-    summary = write_grid(history, folder, {"seed": 5})
+    summary = write_grid_gmm(history, folder, {"seed": 5})
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert summary["seed"] == 5
     assert summary["modes_covered"] == history[-1].modes_covered
@@ -53,9 +53,9 @@ def test_a_fit_is_written_as_tables_and_figures(tmp_path: Path) -> None:
 
 def test_surfaces_are_written_with_their_minima(tmp_path: Path) -> None:
     tasks = [(TaskKind.joint, 0), (TaskKind.marginal, 60)]
-    found = surfaces.surfaces(tasks, 100)
+    found = surfaces.compute_surfaces(tasks, 100)
     ways = [surfaces.descend(surfaces.DescentPlan("joint only", tasks[:1]), 0, 3)]
-    summary = write_two(found, ways, tmp_path, {"seed": 0})
+    summary = write_two_gmm(found, ways, tmp_path, {"seed": 0})
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert summary["spurious_minima"] == {"joint": 2, "marginal 60": 0, "sum of all": 2}
     assert set(summary["share_of_starts_solved"]) == {"joint only"}

@@ -13,12 +13,12 @@ from biglearn_gan.simulations.objectives import TaskKind, two_data
 from biglearn_gan.simulations.two_gmm import (
     DescentPlan,
     Surface,
+    compute_surfaces,
     descend,
     list_descents,
     list_tasks,
     objective,
     solved,
-    surfaces,
 )
 
 SOLUTIONS = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
@@ -72,7 +72,7 @@ def test_both_means_on_one_mode_cost_the_logarithm_of_two() -> None:
 
 
 def by_name(choice: str, points: int = 50) -> dict[str, Surface]:
-    return {surface.name: surface for surface in surfaces(list_tasks(choice), points)}
+    return {surface.name: surface for surface in compute_surfaces(list_tasks(choice), points)}
 
 
 def test_minima_of_joint_and_marginals() -> None:
@@ -96,12 +96,12 @@ def test_minima_of_joint_and_marginals() -> None:
 
 def test_sums_of_surfaces() -> None:
     tasks = [(TaskKind.joint, 0), (TaskKind.marginal, 30), (TaskKind.marginal, 60)]
-    found = {surface.name: surface.values for surface in surfaces(tasks, 11)}
+    found = {surface.name: surface.values for surface in compute_surfaces(tasks, 11)}
     assert list(found) == ["joint", "marginal 30", "marginal 60", "sum of marginals", "sum of all"]
     together = found["marginal 30"] + found["marginal 60"]
     torch.testing.assert_close(found["sum of marginals"], together)
     torch.testing.assert_close(found["sum of all"], together + found["joint"])
-    assert [surface.name for surface in surfaces(tasks[:1], 11)] == ["joint"]
+    assert [surface.name for surface in compute_surfaces(tasks[:1], 11)] == ["joint"]
 
 
 def test_minima_of_an_artificial_surface() -> None:
