@@ -1,7 +1,7 @@
-"""The terms of the game, as pure functions: logits or samples in, one loss per sample out.
+"""The losses, as pure functions: logits or samples in, one value per sample out.
 
-``f`` is the discriminator's logit. Losses are unreduced, (B,) in and (B,) out, and refuse logits
-of unequal shape, because (B, 1) - (B,) would broadcast in silence.
+``f`` is the discriminator's logit. Losses are not reduced: (B,) in, (B,) out. They raise ValueError
+for logits of different shapes, because (B, 1) - (B,) would broadcast silently.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def logistic_generator(fake: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
 def relativistic_discriminator(
     real: Float[Tensor, " B"], fake: Float[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """-log σ(f(real) - f(fake)) on pairs of one source and task (Huang et al. 2024, eq. 2)."""
+    """-log σ(f(real) - f(fake)) for pairs of one source and task (Huang et al. 2024, eq. 2)."""
     _same_shape(real, fake)
     return F.softplus(fake - real)
 
@@ -45,53 +45,61 @@ def relativistic_generator(
 
 def generator_gradients(
     discriminator_gradients: Float[Tensor, "B M P"],
-    of_discriminator: Callable[[Tensor], Tensor],
-    of_generator: Callable[[Tensor], Tensor],
+    discriminator_loss: Callable[[Tensor], Tensor],
+    generator_loss: Callable[[Tensor], Tensor],
     fake: Float[Tensor, " B"],
 ) -> Float[Tensor, "B M P"]:
-    """The gradients of the generator's loss with respect to the fakes, from the discriminator's.
+    """The gradients of the generator's loss by the fakes, without a pass of the discriminator.
 
-    Both are ∇ f(x) times the derivative of a loss with respect to f(x), image by image, because
-    the discriminator mixes no images: one is the other times a ratio, without a pass of its own.
+    The discriminator scores each image on its own. So the gradient of either loss is ∇ f(x) times
+    the derivative of that loss by f(x), and one gradient is the other times a ratio.
 
     Args:
-        discriminator_gradients: of its loss with respect to the fakes, or of its mean.
-        of_discriminator: its loss (B,) of the logits (B,), which rises with them.
-        of_generator: the generator's loss of the same.
+        discriminator_gradients: gradients of the discriminator's loss, or of its mean, by the
+            fakes.
+        discriminator_loss: maps logits (B,) to losses (B,); must increase with the logits.
+        generator_loss: maps the same logits to the generator's losses.
         fake: f(x), the logits of the fakes.
     """
     fake = fake.detach().requires_grad_()
-    (theirs,) = torch.autograd.grad(of_discriminator(fake).sum(), fake)
-    (ours,) = torch.autograd.grad(of_generator(fake).sum(), fake)
-    ratio = ours / theirs.clamp(min=torch.finfo(fake.dtype).tiny)
+    (discriminator_slope,) = torch.autograd.grad(discriminator_loss(fake).sum(), fake)
+    (generator_slope,) = torch.autograd.grad(generator_loss(fake).sum(), fake)
+    ratio = generator_slope / discriminator_slope.clamp(min=torch.finfo(fake.dtype).tiny)
     return discriminator_gradients * ratio[:, None, None]
 
 
 def communication(
-    first_given_first: Float[Tensor, " B"],
-    second_given_first: Float[Tensor, " B"],
-    first_given_second: Float[Tensor, " B"],
-    second_given_second: Float[Tensor, " B"],
+    first_on_first: Float[Tensor, " B"],
+    second_on_first: Float[Tensor, " B"],
+    first_on_second: Float[Tensor, " B"],
+    second_on_second: Float[Tensor, " B"],
 ) -> Float[Tensor, " B"]:
-    """The communication game between two tasks with the same union (arXiv 2207.03899, section 3.3).
+    """Value of the communication game of two tasks with one union (arXiv 2207.03899, sec. 3.3).
 
-    ``first_given_second`` is f(x; S1, T1) on a sample x of the second task's model, and so on.
-    The discriminator maximizes the value, the generator minimizes it. Where both models agree and
-    the discriminator is optimal it is -2 ln 2.
+    The discriminator maximizes the value, the generator minimizes it. It is -2 ln 2 if both models
+    agree and the discriminator is optimal.
+
+    Args:
+        first_on_first: f(x; S1, T1) for a sample x of the first task.
+        second_on_first: f(x; S2, T2) for the same sample.
+        first_on_second: f(x; S1, T1) for a sample x of the second task.
+        second_on_second: f(x; S2, T2) for the same sample.
     """
-    _same_shape(first_given_first, second_given_first, first_given_second, second_given_second)
-    return F.logsigmoid(second_given_first - first_given_first) + F.logsigmoid(
-        first_given_second - second_given_second
+    _same_shape(first_on_first, second_on_first, first_on_second, second_on_second)
+    return F.logsigmoid(second_on_first - first_on_first) + F.logsigmoid(
+        first_on_second - second_on_second
     )
 
 
 def exact_penalty(
     logits: Float[Tensor, " B"], tokens: Float[Tensor, "B M P"], generated: Bool[Tensor, "B M #P"]
 ) -> Float[Tensor, " B"]:
-    """½ ‖∇ f‖² over the generated pixels, by double backward (Mescheder et al. 2018, eq. 9).
+    """½ ‖∇ f‖² over the generated values, by double backward (Mescheder et al. 2018, eq. 9).
 
-    ``logits`` were computed from ``tokens``, which require a gradient, inside
-    ``transformer.twice_differentiable_attention``.
+    Args:
+        logits: computed from ``tokens`` inside ``transformer.twice_differentiable_attention``.
+        tokens: require a gradient.
+        generated: True = the value is generated.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), tokens, create_graph=True)
     return 0.5 * (gradient * generated).square().sum(dim=(1, 2))
@@ -103,7 +111,7 @@ def perturb_targets(
     noise: Float[Tensor, "B M P"],
     sigma: float,
 ) -> Float[Tensor, "B M P"]:
-    """x + σ ε on the generated pixels, x elsewhere; ε is the standard normal ``noise``."""
+    """x + σ ε for generated values, x for all others; ε is the standard normal ``noise``."""
     return tokens + sigma * noise * generated
 
 
@@ -112,8 +120,8 @@ def finite_difference_penalty(
 ) -> Float[Tensor, " B"]:
     """½ ((f(x + σ ε) - f(x)) / σ)², whose mean over ε approaches ½ ‖∇ f‖² for small σ.
 
-    After APT (Lin et al. 2025, arXiv 2501.08316, eq. 3), scaled so that γ means the same as for
-    :func:`exact_penalty`; ``perturbed_logits`` are those of :func:`perturb_targets`.
+    As in APT (Lin et al. 2025, arXiv 2501.08316, eq. 3), but scaled so that γ means the same as for
+    :func:`exact_penalty`. ``perturbed_logits`` are the logits of :func:`perturb_targets`.
     """
     _same_shape(logits, perturbed_logits)
     return 0.5 * ((perturbed_logits - logits) / sigma).square()
@@ -125,10 +133,10 @@ def energy_score(
     second: Float[Tensor, "B M P"],
     is_target: Bool[Tensor, "B M"],
 ) -> Float[Tensor, " B"]:
-    """½ (‖x1 - x‖ + ‖x2 - x‖) - ½ ‖x1 - x2‖ for two samples x1, x2 of the real x's source.
+    """½ (‖x1 - x‖ + ‖x2 - x‖) - ½ ‖x1 - x2‖ for two samples x1, x2 with the source of x.
 
-    A strictly proper scoring rule (Gneiting & Raftery 2007, eq. 22) with the norm of
-    :func:`target_norm`: its minimum over distributions is the true conditional.
+    A strictly proper scoring rule (Gneiting & Raftery 2007, eq. 22): its expectation is lowest for
+    the true conditional distribution. The norm is :func:`target_norm`.
     """
     to_real = target_norm(first - real, is_target) + target_norm(second - real, is_target)
     return 0.5 * to_real - 0.5 * target_norm(first - second, is_target)
@@ -137,7 +145,7 @@ def energy_score(
 def squared_error(
     real: Float[Tensor, "B M P"], predicted: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"]
 ) -> Float[Tensor, " B"]:
-    """Mean squared error over the target's pixels, the masked autoencoder's loss."""
+    """Mean squared error over the target tokens, the loss of a masked autoencoder."""
     error = (predicted - real).square().mean(dim=-1) * is_target
     return error.sum(dim=1) / is_target.sum(dim=1)
 
@@ -145,14 +153,14 @@ def squared_error(
 def label_cross_entropy(
     logits: Float[Tensor, "B C"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """-log p(y | x_S) in nats, the label's own loss: its likelihood is exact, without a critic."""
+    """-log p(y | x_S) in nats."""
     return F.cross_entropy(logits, labels, reduction="none")
 
 
 def target_norm(
     difference: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"], eps: float = 1e-6
 ) -> Float[Tensor, " B"]:
-    """½ ‖u_T‖ / √(|T| P) + ½ mean over target tokens of ‖u_t‖ / √P, with ε under the roots."""
+    """½ ‖u_T‖ / √(|T| P) + ½ mean over target tokens of ‖u_t‖ / √P, with ε under both roots."""
     squares = difference.square().mean(dim=-1) * is_target  # (B, M)
     count = is_target.sum(dim=1)
     whole = (squares.sum(dim=1) / count + eps).sqrt()

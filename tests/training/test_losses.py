@@ -56,17 +56,17 @@ def test_relativistic_by_hand() -> None:
 
 def test_communication_by_hand() -> None:
     """Four different values, each in its place; log σ(0.75) + log σ(-3) = -0.386 - 3.049."""
-    first_given_first, second_given_first = 0.5, 1.25
-    first_given_second, second_given_second = -2.0, 1.0
+    first_on_first, second_on_first = 0.5, 1.25
+    first_on_second, second_on_second = -2.0, 1.0
     expected = math.log(sigmoid(1.25 - 0.5)) + math.log(sigmoid(-2.0 - 1.0))
     by_hand = losses.communication(
         *(
             torch.tensor([value])
             for value in (
-                first_given_first,
-                second_given_first,
-                first_given_second,
-                second_given_second,
+                first_on_first,
+                second_on_first,
+                first_on_second,
+                second_on_second,
             )
         )
     )
