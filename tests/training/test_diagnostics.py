@@ -1,4 +1,4 @@
-"""The diagnostics: sick games are named with a knob, once; healthy ones are left in peace."""
+"""Diagnostics report a symptom of a sick game once, with advice, and nothing of a healthy game."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ HEALTHY = line(0.8 * LN2)
         (LOST_CLASSES, line(0.8 * LN2, entropy=1.2)),
     ],
 )
-def test_each_symptom_is_named_once_with_its_knob(
+def test_each_symptom_is_reported_once_with_advice(
     symptom: Symptom, sick: dict[str, float], tiny_config: Callable[..., Config]
 ) -> None:
     diagnostics = Diagnostics(tiny_config())
     assert diagnostics.check(100, HEALTHY, game_share=0.5) == []
-    told = [diagnostics.check(images, sick, game_share=0.6) for images in (200, 300, 400, 500)]
-    flat = [warning for warnings in told for warning in warnings]
-    assert len(flat) == 1 and flat[0].endswith(symptom.advice)
+    checks = [diagnostics.check(images, sick, game_share=0.6) for images in (200, 300, 400, 500)]
+    warnings = [warning for check in checks for warning in check]
+    assert len(warnings) == 1 and warnings[0].endswith(symptom.advice)
     assert list(diagnostics.found) == [symptom]
     assert symptom.name in diagnostics.summary() and symptom.advice in diagnostics.summary()
 
 
-def test_a_healthy_game_is_left_in_peace(tiny_config: Callable[..., Config]) -> None:
+def test_a_healthy_game_gives_no_warning(tiny_config: Callable[..., Config]) -> None:
     diagnostics = Diagnostics(tiny_config())
     for share in (0.0, 0.1, 0.5):
         assert diagnostics.check(100, HEALTHY, share) == []
@@ -65,7 +65,7 @@ def test_a_healthy_game_is_left_in_peace(tiny_config: Callable[..., Config]) -> 
     assert diagnostics.summary() == "diagnostics: the game looked healthy"
 
 
-def test_a_bad_moment_is_no_symptom(tiny_config: Callable[..., Config]) -> None:
+def test_two_bad_lines_in_a_row_are_no_symptom(tiny_config: Callable[..., Config]) -> None:
     diagnostics = Diagnostics(tiny_config())
     for _ in range(5):
         assert diagnostics.check(1, line(0.01), 0.5) == []
@@ -73,14 +73,18 @@ def test_a_bad_moment_is_no_symptom(tiny_config: Callable[..., Config]) -> None:
         assert diagnostics.check(3, HEALTHY, 0.5) == []
 
 
-def test_a_young_game_may_be_blind_but_not_lost(tiny_config: Callable[..., Config]) -> None:
+def test_early_in_the_game_only_a_winning_discriminator_is_a_symptom(
+    tiny_config: Callable[..., Config],
+) -> None:
     diagnostics = Diagnostics(tiny_config())
     early = line(LN2, entropy=0.0, diversity=0.0)
     assert [diagnostics.check(n, early, 0.1) for n in range(9)] == [[]] * 9
     assert [bool(diagnostics.check(n, line(0.0), 0.1)) for n in range(3)] == [False, False, True]
 
 
-def test_the_loss_is_judged_by_the_weights_of_the_game(tiny_config: Callable[..., Config]) -> None:
+def test_the_loss_is_compared_with_that_of_a_blind_discriminator(
+    tiny_config: Callable[..., Config],
+) -> None:
     both = Diagnostics(tiny_config({"loss.logistic": 1.0, "loss.relativistic": 0.5}))
     for number in range(4):
         assert both.check(number, line(0.8 * 2.5 * LN2), 0.5) == []
@@ -88,18 +92,18 @@ def test_the_loss_is_judged_by_the_weights_of_the_game(tiny_config: Callable[...
     assert both.check(3, line(2.5 * LN2), 0.5)
 
 
-def test_training_ends_with_the_summary(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
-    told: list[str] = []
+def test_training_ends_with_a_summary(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    warnings: list[str] = []
     config = tiny_config({"train.learning_rate.discriminator": 1e-9, "train.max_images": 96})
-    outcome = fit(config, tmp_path, device="cpu", on_progress=lambda p: told.extend(p.warnings))
-    assert len(told) == 1 and told[0].endswith(DISCRIMINATOR_GUESSES.advice)
-    assert DISCRIMINATOR_GUESSES.name in outcome.diagnostics
+    result = fit(config, tmp_path, device="cpu", on_progress=lambda p: warnings.extend(p.warnings))
+    assert len(warnings) == 1 and warnings[0].endswith(DISCRIMINATOR_GUESSES.advice)
+    assert DISCRIMINATOR_GUESSES.name in result.diagnostics
     short = fit(tiny_config({"train.max_images": 16}), tmp_path / "short", device="cpu")
     assert "too few lines" in short.diagnostics
 
 
-def test_a_logged_healthy_run_is_called_healthy() -> None:
-    """The lines of a run on digits with the shipped configuration (written down here)."""
+def test_the_log_of_a_healthy_run_gives_no_warning() -> None:
+    """Losses of a run on digits with the shipped configuration."""
     config = load_config(Path(__file__).parents[2] / "experiments" / "digits.yaml")
     diagnostics = Diagnostics(config)
     losses = "0.561 0.512 0.498 0.503 0.515 0.521 0.529 0.533 0.535 0.538"

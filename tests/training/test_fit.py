@@ -1,17 +1,10 @@
-"""What ``fit`` refuses, saves and survives: bad batches and weights, Ctrl-C, several processes."""
+"""``fit`` resumes exactly, and never saves a broken run: signals, crashes, infinite numbers."""
 
 from __future__ import annotations
 
-import csv
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,95 +12,170 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
-from safetensors.torch import load_file
-from torch import Tensor
+from training_tools import (
+    ALL_RANDOMNESS,
+    ThreeProcesses,
+    assert_good_run,
+    assert_same,
+    load_metrics,
+    load_state,
+    load_weights,
+    press_ctrl_c_at,
+    spoil_loss,
+    train,
+)
 
 from biglearn_gan.config import Config, ConfigError
-from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.config.task_presets import task_components
+from biglearn_gan.devices import DeviceError
 from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training import fit as fit_module
-from biglearn_gan.training import losses
+from biglearn_gan.training import throughput
 from biglearn_gan.training.adversarial import AdversarialTraining
-from biglearn_gan.training.fit import fit
+from biglearn_gan.training.fit import TrainingResult, fit, load_training_images
 from biglearn_gan.training.run_folder import RunFolder
 from biglearn_gan.training.trainer import Trainer, TrainingError
 
-ROOT = Path(__file__).parents[2]
 
-THREE_KINDS: list[dict[str, Any]] = [
-    {"name": "from_nothing", "weight": 0.3},
-    {"name": "one_token", "weight": 0.3, "target": {"pattern": "iid", "ratio": {"count": 1}}},
-    {"name": "half", "weight": 0.4, "target": {"pattern": "half_plane", "ratio": {"fixed": 0.5}}},
-]
-"""Components that the number of targets (16, 1 and 8 of 16 tokens) tells apart."""
+def test_a_run_stopped_by_ctrl_c_resumes_exactly(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = tiny_config(ALL_RANDOMNESS)
+    handler = signal.getsignal(signal.SIGINT)
+    uninterrupted = tmp_path / "uninterrupted"
+    result = fit(config, uninterrupted, device="cpu")
+    assert (result.images_seen, result.total_images, result.interrupted) == (48, 48, False)
 
+    run = tmp_path / "run"
+    results: list[TrainingResult] = []
+    for images in (8, 16, 40):
+        results.append(fit(config, run, device="cpu", on_progress=press_ctrl_c_at(images)))
+    results.append(fit(config, run, device="cpu"))
 
-def load_state(run: Path) -> dict[str, Any]:
-    return torch.load(run / "state.pt", weights_only=True)
-
-
-def tensors_of(state: Any) -> list[Tensor]:
-    if isinstance(state, Tensor):
-        return [state]
-    if isinstance(state, dict):
-        state = list(state.values())
-    if isinstance(state, list | tuple):
-        return [tensor for value in state for tensor in tensors_of(value)]
-    return []
-
-
-def assert_finite(state: Any) -> None:
-    tensors = tensors_of(state)
-    assert tensors
-    assert all(bool(tensor.isfinite().all()) for tensor in tensors)
+    # The warm start ends at 12; no stop is at the end of a logging interval.
+    assert [result.images_seen for result in results] == [12, 20, 44, 48]
+    assert [result.interrupted for result in results] == [True, True, True, False]
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert_same(load_state(run), load_state(uninterrupted))
+    assert load_metrics(run) == load_metrics(uninterrupted)
+    assert_same(load_weights(run), load_weights(uninterrupted))
 
 
-def assert_good_run(run: Path, images_seen: int) -> None:
-    """Both the state and the model for use are there, of finite numbers."""
+def test_metrics_have_one_row_per_interval_and_both_phases(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    fit(tiny_config(), tmp_path / "run", device="cpu")
+    rows = load_metrics(tmp_path / "run")
+    assert [row["images"] for row in rows] == ["8", "16", "24", "32", "40", "48"]
+    warm = [bool(row["warm_start/squared_error"]) for row in rows]
+    game = [bool(row["loss/discriminator"]) for row in rows]
+    assert warm == [True, True, False, False, False, False]  # three of twelve steps
+    assert game == [False, True, True, True, True, True]
+
+
+def test_a_finished_run_does_not_change(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    first = fit(tiny_config(), tmp_path / "run", device="cpu")
+    state = load_state(tmp_path / "run")
+    calls: list[TrainingProgress] = []
+    again = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=calls.append)
+    assert (again.images_seen, again.interrupted) == (first.images_seen, False)
+    assert not calls
+    assert_same(load_state(tmp_path / "run"), state)
+    assert len(load_metrics(tmp_path / "run")) == 6
+
+
+def test_a_run_goes_on_with_a_larger_budget(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    share = {"train.warm_start.share": 0.5, "train.learning_rate.hold_share": 0.0}
+    run = tmp_path / "run"
+    fit(tiny_config(share), run, device="cpu")
+    first_state = load_state(run)
+    changes = {"train.max_images": 96, "train.learning_rate.generator": 1e-4}
+    changes["train.ema_half_life_images"] = 999
+    larger = tiny_config(share | changes)
+    assert fit(larger, run, device="cpu", on_progress=press_ctrl_c_at(52)).interrupted
+    again = fit(larger, run, device="cpu")
+    assert (again.images_seen, again.total_images) == (96, 96)
     state = load_state(run)
-    assert state["trainer"]["images_seen"] == images_seen
-    assert_finite(state)
-    assert_finite(load_file(run / "checkpoint" / "model.safetensors"))
+    assert (state["max_images"], state["original_max_images"]) == (96, 48)
+
+    # A trainer with the larger budget and the warm start of the first one does the same.
+    dataset = load_training_images(larger, torch.device("cpu"))
+    trainer = Trainer(larger, dataset, Accelerator(cpu=True), 96, 48)
+    assert trainer.schedule.warm_start_images == 24
+    trainer.load_state_dict(first_state["trainer"])
+    train(trainer)
+    assert_same(trainer.state_dict()["adversarial"], state["trainer"]["adversarial"])
 
 
-def metrics_of(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {name: v for name, v in row.items() if name not in ("seconds", "images_per_second")}
-        for row in rows
-    ]
+@pytest.mark.parametrize(
+    ("interval", "expected"), [(18, [20, 36, 48]), (12, [12, 24, 36, 48]), (1000, [48])], ids=str
+)
+def test_grids_are_named_by_the_images_seen(
+    tiny_config: Callable[..., Config], tmp_path: Path, interval: int, expected: list[int]
+) -> None:
+    """One grid per interval that a step of 4 images crosses and one at the end, none for Ctrl-C."""
+    config, run = tiny_config({"logging.grid_images": interval}), tmp_path / "run"
+    assert fit(config, run, device="cpu", on_progress=press_ctrl_c_at(20)).interrupted
+    fit(config, run, device="cpu")
+    names = sorted(path.name for path in (run / "grids").iterdir())
+    assert names == [f"{images:09d}.png" for images in expected]
 
 
-def press_at(images: int) -> Callable[[TrainingProgress], None]:
-    """Press Ctrl-C after the step that reaches ``images``; it is answered after the next one."""
+def test_a_budget_in_minutes_is_measured_only_once(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The speed is measured and then replaced by 0.003 s per image: 0.12 s are 40 images."""
+    monkeypatch.setattr(throughput, "TIMED_SECONDS", 0.01)
+    measure = throughput._seconds_per_image
+    monkeypatch.setattr(
+        throughput,
+        "_seconds_per_image",
+        lambda *arguments: 0.003 if measure(*arguments) > 0 else 0.0,
+    )
+    config = tiny_config({"train.max_images": None, "train.max_minutes": 0.002})
+    run = tmp_path / "run"
+    totals: list[int] = []
 
-    def on_progress(progress: TrainingProgress) -> None:
-        if progress.images_seen == images:
+    def stop_immediately(progress: TrainingProgress) -> None:
+        totals.append(progress.total_images)
+        if len(totals) == 1:
             signal.raise_signal(signal.SIGINT)
 
-    return on_progress
+    first = fit(config, run, device="cpu", on_progress=stop_immediately)
+    assert first.interrupted
+    budget = load_state(run)["max_images"]
+    assert 39 <= budget <= 40
+    assert first.total_images == 40
 
+    monkeypatch.setattr(
+        fit_module, "images_in_minutes", lambda *_: pytest.fail("measured a second time")
+    )
+    second = fit(config, run, device="cpu")
+    assert second.images_seen == second.total_images == first.total_images
+    assert load_state(run)["max_images"] == budget
+    assert set(totals) == {first.total_images}
 
-# A refused run, and one that crashed early
+    # A run with the same budget in images is the same: the measurement changes nothing.
+    in_images = tiny_config({"train.max_images": budget})
+    fit(in_images, tmp_path / "images", device="cpu")
+    trainers = [load_state(path)["trainer"] for path in (run, tmp_path / "images")]
+    assert_same(trainers[0]["adversarial"], trainers[1]["adversarial"])
 
 
 @pytest.mark.parametrize("budget", [{"max_images": 48}, {"max_minutes": 0.002}], ids=str)
-def test_an_indivisible_batch_is_refused_before_anything_is_done(
+def test_an_indivisible_batch_is_refused_before_the_data_are_loaded(
     tiny_config: Callable[..., Config],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     budget: dict[str, Any],
 ) -> None:
-    class OfThree(Accelerator):
-        num_processes = 3  # type: ignore[assignment]
-
     limits: dict[str, Any] = {"train.max_images": None, "train.max_minutes": None}
     limits |= {f"train.{name}": value for name, value in budget.items()}
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, "make_accelerator", lambda *_, **__: OfThree(cpu=True))
+        patch.setattr(fit_module, "make_accelerator", lambda *_, **__: ThreeProcesses(cpu=True))
         patch.setattr(fit_module, "load_dataset", lambda *_, **__: pytest.fail("data were loaded"))
         with pytest.raises(ConfigError) as caught:
             fit(tiny_config(limits), run, device="cpu")
@@ -116,10 +184,16 @@ def test_an_indivisible_batch_is_refused_before_anything_is_done(
     assert fit(corrected, run, device="cpu").images_seen == 48
 
 
-def test_a_run_without_a_state_gives_way_to_another_configuration(
+def test_an_unknown_device_is_refused(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no device 'abacus': choose one of auto, cpu"):
+        fit(tiny_config(), tmp_path / "run", device="abacus")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_a_state_starts_again_with_any_configuration(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    """After a crash before the first checkpoint, nothing is there that could be lost."""
+    """A crash before the first checkpoint leaves nothing that could be lost."""
     run, fresh = tmp_path / "run", tmp_path / "fresh"
 
     def crash(progress: TrainingProgress) -> None:
@@ -135,10 +209,8 @@ def test_a_run_without_a_state_gives_way_to_another_configuration(
     assert fit(another, run, device="cpu").images_seen == 24
     assert yaml.safe_load((run / "config.yaml").read_text()) == another.to_dict()
     fit(another, fresh, device="cpu")
-    assert metrics_of(run) == metrics_of(fresh)
-    ours, theirs = (load_file(r / "checkpoint" / "model.safetensors") for r in (run, fresh))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert load_metrics(run) == load_metrics(fresh)
+    assert_same(load_weights(run), load_weights(fresh))
 
 
 # Numbers that are not finite
@@ -146,14 +218,14 @@ def test_a_run_without_a_state_gives_way_to_another_configuration(
 
 @contextmanager
 def spoiled_weights(step: int, value: float) -> Iterator[None]:
-    """One of the generator's weights becomes ``value`` by its ``step``-th update."""
+    """The ``step``-th update of the generator sets one of its weights to ``value``."""
     update, steps = AdversarialTraining._update, 0
 
-    def spoil(self: AdversarialTraining, player: str, *given: Any, **named: Any) -> Any:
+    def spoil(self: AdversarialTraining, network: str, *arguments: Any) -> Any:
         nonlocal steps
-        result = update(self, player, *given, **named)
-        steps += player == "generator"
-        if player == "generator" and steps == step:
+        result = update(self, network, *arguments)
+        steps += network == "generator"
+        if network == "generator" and steps == step:
             with torch.no_grad():
                 self.generator.head.weight[1, 2] = value
         return result
@@ -180,26 +252,24 @@ def test_weights_that_are_not_finite_are_never_saved(
     pressed: int | None,
     value: float,
 ) -> None:
-    """The step's losses are of the weights before it, so they are finite."""
+    """The losses of the step are finite, because they belong to the weights before it."""
     interval, good = (16, 16) if step < 12 else (31, 32)
     config = tiny_config({"logging.checkpoint_images": interval, "logging.log_images": 1000})
     run = tmp_path / "run"
-    on_progress = press_at(pressed) if pressed else lambda progress: None
+    on_progress = press_ctrl_c_at(pressed) if pressed else lambda progress: None
     with spoiled_weights(step, value), pytest.raises(TrainingError) as caught:
         fit(config, run, device="cpu", on_progress=on_progress)
     message = str(caught.value)
     assert "\n" not in message
     assert "not finite" in message
-    _, named, where = message.partition("last good state")
-    assert named
-    assert str(run) in where
-    assert f"{good} images" in where
+    _, _, last_good_state = message.partition("last good state: ")
+    assert last_good_state == f"{run} at {good} images"
     assert_good_run(run, good)
     assert fit(config, run, device="cpu").images_seen == 48
     assert_good_run(run, 48)
 
 
-def test_no_good_state_is_named_where_there_is_none(
+def test_the_message_says_if_there_is_no_good_state(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -207,111 +277,52 @@ def test_no_good_state_is_named_where_there_is_none(
     with spoiled_weights(2, torch.nan), pytest.raises(TrainingError) as caught:
         fit(config, run, device="cpu")
     assert "not finite" in str(caught.value)
-    where = str(caught.value).partition("last good state")[2]
-    assert str(run) not in where
-    assert "images" not in where
+    assert str(caught.value).endswith("; last good state: none yet")
     assert not (run / "state.pt").exists()
     assert not (run / "checkpoint").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "block"),
-    [("energy_score", 0), ("exact_penalty", 0), ("exact_penalty", 1), ("exact_penalty", 2)],
-    ids=["energy", "penalty of a real", "of its first fake", "of its second fake"],
-)
-def test_a_row_that_is_not_finite_names_its_task(
-    tiny_config: Callable[..., Config],
-    tiny_dataset: ImageDataset,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    block: int,
+def test_a_loss_that_is_not_finite_names_step_tasks_and_folder(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A single row of a batch of several components, of 4 images (and their fakes, in blocks)."""
-    config = tiny_config(
-        {
-            "tasks": {"components": THREE_KINDS},
-            "train.warm_start.share": 0.0,
-            "train.max_images": 400,
-            "loss.penalty.interval": 1,
-        }
-    )
-    original, spoiled = getattr(losses, name), []
+    config = tiny_config({"loss.logistic": 1.0, "logging.checkpoint_images": 16})
+    run, uninterrupted = tmp_path / "run", tmp_path / "uninterrupted"
 
-    def spoil(*given: Tensor) -> Tensor:
-        values, targets = original(*given), given[-1].sum(dim=1)[4 * block : 4 * block + 4]
-        halves = (targets == 8).nonzero()[:, 0]
-        if len(targets.unique()) == 1 or len(halves) == 0:
-            return values
-        row = 4 * block + halves[0]
-        spoiled.append(row)
-        return torch.where(torch.arange(len(values)) == row, torch.nan, values)
+    def spoil_later(progress: TrainingProgress) -> None:
+        if progress.images_seen == 28:  # after a line of the log at 24, and a state at 16
+            spoil_loss(monkeypatch, "logistic_generator", lambda fake: torch.arange(len(fake)) == 0)
 
-    monkeypatch.setattr(losses, name, spoil)
-    trainer = Trainer(config, tiny_dataset, Accelerator(cpu=True), 400)
     with pytest.raises(TrainingError) as caught:
-        while not trainer.finished:
-            trainer.step()
-    assert len(spoiled) == 1
+        fit(config, run, device="cpu", on_progress=spoil_later)
     message = str(caught.value)
-    assert "is not finite" in message
-    assert message.partition("tasks: ")[2].partition(")")[0] == "half"
+    assert "\n" not in message
+    assert "loss/generator is not finite at 28 images (step 7;" in message
+    task = message.partition("tasks: ")[2].partition(")")[0]
+    assert task in (component.name for component in task_components(config.tasks))
+    assert str(run) in message
+    monkeypatch.undo()
+    assert load_state(run)["trainer"]["images_seen"] == 16
+    assert [row["images"] for row in load_metrics(run)] == ["8", "16", "24"]
+    fit(config, run, device="cpu")  # from the last good state
+    fit(config, uninterrupted, device="cpu")
+    assert_same(load_state(run), load_state(uninterrupted))
+    assert load_metrics(run) == load_metrics(uninterrupted)
 
 
-# What is written, and what is computed
-
-
-@pytest.mark.parametrize(
-    ("interval", "expected"), [(18, [20, 36, 48]), (12, [12, 24, 36, 48]), (1000, [48])], ids=str
-)
-def test_grids_are_named_by_the_images_seen(
-    tiny_config: Callable[..., Config], tmp_path: Path, interval: int, expected: list[int]
-) -> None:
-    """One per interval that a step of 4 images crosses, and one of the end; Ctrl-C adds none."""
-    config, run = tiny_config({"logging.grid_images": interval}), tmp_path / "run"
-    assert fit(config, run, device="cpu", on_progress=press_at(20)).interrupted
-    fit(config, run, device="cpu")
-    names = sorted(path.name for path in (run / "grids").iterdir())
-    assert names == [f"{images:09d}.png" for images in expected]
-
-
-@pytest.mark.parametrize("kind", ["exact", "finite_difference"])
-def test_penalties_without_weight_are_not_computed(
-    tiny_config: Callable[..., Config],
-    tiny_dataset: ImageDataset,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-) -> None:
-    def metrics(r1: float, r2: float) -> dict[str, float]:
-        penalty = {"kind": kind, "interval": 1, "r1": r1, "r2": r2}
-        config = tiny_config({"loss.penalty": penalty, "train.max_images": 8})
-        trainer = Trainer(config, tiny_dataset, Accelerator(cpu=True), 8)
-        while not trainer.finished:
-            trainer.step()
-        return trainer.take_metrics()
-
-    assert "penalty/real" in metrics(0.3, 0.0)
-    assert "penalty/fake" in metrics(0.0, 0.3)
-    for name in ("exact_penalty", "finite_difference_penalty", "perturb_targets"):
-        monkeypatch.setattr(losses, name, lambda *_: pytest.fail("a penalty was computed"))
-    free = metrics(0.0, 0.0)
-    assert "loss/discriminator" in free
-    assert not [name for name in free if name.startswith("penalty/")]
-
-
-# Ctrl-C twice
+# Signals
 
 
 @pytest.fixture
 def handler() -> Iterator[Any]:
-    """The handler of both signals before the run: Python's own of Ctrl-C, which kills no test."""
-    stopping = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in stopping]
+    """The handler of both signals before the run, which raises and does not kill the test."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
     yield signal.default_int_handler
-    for number, theirs in zip(stopping, before, strict=True):
-        signal.signal(number, theirs)
+    for number, previous in zip(signals, before, strict=True):
+        signal.signal(number, previous)
 
 
-def test_a_first_ctrl_c_gives_the_previous_handler_back(
+def test_the_first_ctrl_c_restores_the_previous_handler(
     tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
 ) -> None:
     handlers: dict[int, Any] = {}
@@ -321,318 +332,49 @@ def test_a_first_ctrl_c_gives_the_previous_handler_back(
             signal.raise_signal(signal.SIGINT)
         handlers[progress.images_seen] = signal.getsignal(signal.SIGINT)
 
-    outcome = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
-    assert (outcome.interrupted, outcome.images_seen) == (True, 12)
+    result = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
+    assert (result.interrupted, result.images_seen) == (True, 12)
     assert handlers[4] is not handler
     assert handlers[8] is handlers[12] is handler
     assert signal.getsignal(signal.SIGINT) is handler
     assert_good_run(tmp_path / "run", 12)
 
 
-def test_sigterm_saves_however_often_it_comes(
+def test_a_repeated_sigterm_saves_the_run(
     tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
 ) -> None:
-    """A launcher hands on to its workers what a scheduler has sent to all of them."""
+    """A worker may get it from the scheduler and from its launcher."""
 
     def on_progress(progress: TrainingProgress) -> None:
         if progress.images_seen == 8:
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
 
-    outcome = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
-    assert (outcome.interrupted, outcome.images_seen) == (True, 12)
+    result = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
+    assert (result.interrupted, result.images_seen) == (True, 12)
     assert signal.getsignal(signal.SIGTERM) is handler
     assert_good_run(tmp_path / "run", 12)
 
 
-def test_a_second_ctrl_c_while_saving_stops_at_once(
+def test_a_second_ctrl_c_while_saving_stops_immediately(
     tiny_config: Callable[..., Config],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     handler: Any,
 ) -> None:
-    """It leaves the state that was saved before, and the same call goes on from that."""
+    """The same call then goes on from the state that was saved before."""
     config, run = tiny_config({"logging.checkpoint_images": 16}), tmp_path / "run"
     save_state = RunFolder.save_state
 
-    def press_again(self: RunFolder, *given: Any, **named: Any) -> None:
+    def press_again(self: RunFolder, state: dict[str, Any]) -> None:
         if self.has_state:
             signal.raise_signal(signal.SIGINT)
-        save_state(self, *given, **named)
+        save_state(self, state)
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save_state", press_again)
         with pytest.raises(KeyboardInterrupt):
-            fit(config, run, device="cpu", on_progress=press_at(20))
+            fit(config, run, device="cpu", on_progress=press_ctrl_c_at(20))
     assert signal.getsignal(signal.SIGINT) is handler
     assert_good_run(run, 16)
     assert fit(config, run, device="cpu").images_seen == 48
-
-
-# The shipped model, on all threads of the machine
-
-
-def test_a_shipped_model_draws_the_same_however_many_are_asked_for() -> None:
-    model = BigLearnGAN.from_pretrained(ROOT / "checkpoints" / "digits")
-    images = 2 * torch.rand(70, 1, 8, 8) - 1
-    hole = torch.zeros(70, 8, 8, dtype=torch.bool)
-    hole[:, :, 4:] = True
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(2, os.cpu_count() or 1))
-    try:
-        many, few = model.sample(100, seed=5), model.sample(3, seed=5)
-        of_many = model.complete(images, hole, seed=5)
-        of_few = model.complete(images[:3], hole[:3], seed=5)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(many[:3], few)
-    assert torch.equal(of_many[:3], of_few)
-    assert len(many.flatten(1).unique(dim=0)) == 100
-
-
-# Processes of their own: bfloat16 and several processes
-
-
-def environment(**changes: str) -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | changes
-
-
-def free_ports(count: int) -> list[str]:
-    """Different ports that nothing listens on."""
-    with ExitStack() as stack:
-        servers = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for server in servers:
-            server.bind(("127.0.0.1", 0))
-        return [str(server.getsockname()[1]) for server in servers]
-
-
-HALF_PRECISION = """
-import json, sys
-from pathlib import Path
-import torch
-from biglearn_gan.training import losses
-from biglearn_gan.config import load_config
-from biglearn_gan.training.fit import fit
-from biglearn_gan.models.discriminator import Discriminator
-from biglearn_gan.models.generator import Generator
-
-torch.set_num_threads(1)
-layers = []  # dtypes of linear layers in the latest pass
-seen = {"Generator": [], "Discriminator": [], "penalty": [], "autocast": []}
-linear = torch.nn.Linear.forward
-
-def watched_linear(self, x):
-    y = linear(self, x)
-    layers.append(str(y.dtype))
-    return y
-
-torch.nn.Linear.forward = watched_linear
-for network in (Generator, Discriminator):
-    def watched(self, *given, forward=network.forward, name=network.__name__, **labels):
-        layers.clear()
-        result = forward(self, *given, **labels)
-        seen[name] += layers
-        return result
-    network.forward = watched
-for name in ("exact_penalty", "finite_difference_penalty"):
-    def watched_penalty(logits, *given, original=getattr(losses, name)):
-        result = original(logits, *given)
-        seen["penalty"] += [*layers, str(logits.dtype), str(result.dtype)]
-        seen["autocast"].append(torch.is_autocast_enabled("cpu"))
-        return result
-    setattr(losses, name, watched_penalty)
-
-folder = Path(sys.argv[1])
-counts = []
-for kind in ("exact", "finite_difference"):
-    config = load_config(folder / "tiny.yaml", [f"loss.penalty.kind={kind}"])
-    fit(config, folder / kind, device="cpu")
-    counts.append(len(seen["autocast"]))
-json.dump({"counts": counts} | {k: sorted(set(v)) for k, v in seen.items()}, sys.stdout)
-"""
-
-
-def test_bfloat16_trains_float32_weights_and_takes_penalties_in_float32(
-    tiny_values: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    """Three steps: one of the warm start, one with a penalty, one without."""
-    changes = {
-        "train.precision": "bfloat16",
-        "train.max_images": 12,
-        "train.warm_start.share": 0.34,
-        "loss.penalty.interval": 2,
-    }
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_values(changes)))
-    done = subprocess.run(
-        [sys.executable, "-c", HALF_PRECISION, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
-    assert seen["counts"] == [1, 2]
-    assert "torch.bfloat16" in seen["Generator"]
-    assert "torch.bfloat16" in seen["Discriminator"]
-    assert seen["penalty"] == ["torch.float32"]
-    assert seen["autocast"] == [False]
-    for kind in ("exact", "finite_difference"):
-        assert_good_run(tmp_path / kind, 12)
-        for state in (
-            load_state(tmp_path / kind)["trainer"]["adversarial"],
-            load_file(tmp_path / kind / "checkpoint" / "model.safetensors"),
-        ):
-            assert {tensor.dtype for tensor in tensors_of(state)} == {torch.float32}
-
-
-@contextmanager
-def torchrun(arguments: list[str], errors: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``biglearn-gan`` in two gloo processes, its stderr in a file."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc_per_node", "2", "-m", "biglearn_gan"]
-    with (
-        errors.open("wb") as file,
-        subprocess.Popen(
-            launcher + arguments, stdout=subprocess.DEVNULL, stderr=file, env=environment()
-        ) as launched,
-    ):
-        try:
-            yield launched
-        finally:
-            if launched.poll() is None:
-                launched.terminate()  # the launcher ends its workers
-
-
-def test_two_processes_refuse_an_indivisible_batch_before_they_write(
-    tiny_values: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    config, errors = tmp_path / "tiny.yaml", tmp_path / "errors"
-    config.write_text(yaml.safe_dump(tiny_values({"train.batch_size": 3})))
-    arguments = ["train", "--device", "cpu", "--config", str(config)]
-    with torchrun([*arguments, "--output", str(tmp_path / "run")], errors) as launched:
-        code = launched.wait(timeout=120)
-    assert code != 0
-    told = "biglearn-gan: train.batch_size: 3 images do not divide among 2 processes"
-    assert told in errors.read_text().splitlines()
-    assert not (tmp_path / "run").exists()
-
-
-def test_ctrl_c_under_the_launcher_saves_the_run(
-    tiny_values: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    """torchrun hands Ctrl-C on to its workers; they stop alike, long before the budget is spent."""
-    config, errors, run = tmp_path / "tiny.yaml", tmp_path / "errors", tmp_path / "run"
-    config.write_text(yaml.safe_dump(tiny_values({"train.max_images": 400_000})))
-    arguments = ["train", "--device", "cpu", "--config", str(config), "--output", str(run)]
-    with torchrun(arguments, errors) as launched:
-        deadline = time.monotonic() + 120
-        while not (run / "metrics.csv").exists() or not any(
-            row["images"] == "8" for row in metrics_of(run)
-        ):
-            assert launched.poll() is None, errors.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert not (run / "state.pt").exists()
-        launched.send_signal(signal.SIGINT)
-        assert launched.wait(timeout=120) != 0
-    images = load_state(run)["trainer"]["images_seen"]
-    assert 8 <= images < 400_000
-    assert_good_run(run, images)
-    assert f"stopped at {images:,} of 400,000 images" in errors.read_text()
-
-
-WORKER = """
-import json, os, signal, sys
-from pathlib import Path
-import torch
-from accelerate.state import AcceleratorState, PartialState
-from biglearn_gan.training import throughput
-from biglearn_gan.training import fit as fit_module
-from biglearn_gan.config import load_config
-from biglearn_gan.training.trainer import Trainer
-
-folder, rank, ports = Path(sys.argv[1]), int(os.environ["RANK"]), iter(sys.argv[2:])
-torch.set_num_threads(1)
-step = Trainer.step
-
-def train(output, overrides=(), press=(None, None)):
-    "In a new group of processes; process press[0] alone gets Ctrl-C when it has seen press[1]."
-    AcceleratorState._reset_state(True)
-    PartialState._reset_state()
-    os.environ["MASTER_PORT"] = next(ports)
-
-    def pressing_step(trainer, *given, **named):
-        result = step(trainer, *given, **named)
-        if (rank, trainer.images_seen) == press:
-            signal.raise_signal(signal.SIGINT)
-        return result
-
-    Trainer.step = pressing_step
-    config = load_config(folder / "tiny.yaml", overrides)
-    outcome = fit_module.fit(config, folder / output, device="cpu")
-    Trainer.step = step
-    return outcome.images_seen, outcome.total_images, outcome.interrupted, outcome.is_main_process
-
-outcomes = [train("whole")]
-outcomes += [train("run", press=press) for press in [(1, 20), (0, 32), (None, None)]]
-
-throughput.TIMED_SECONDS = 0.05
-measure = throughput._seconds_per_image
-
-def measured(*given, **named):  # each process finds another cost
-    assert measure(*given, **named) > 0
-    return 0.005 * (1 + rank)
-
-throughput._seconds_per_image = measured
-outcomes.append(train("minutes", ["train.max_minutes=0.002"]))
-(folder / f"outcomes.{rank}").write_text(json.dumps(outcomes))
-"""
-
-
-def test_two_processes_stop_together_go_on_and_agree_on_a_budget_in_minutes(
-    tiny_values: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    """Ctrl-C reaches one process only, first the second one, later the main one."""
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_values()))
-    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(5)]
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    workers = [
-        subprocess.Popen(
-            arguments,
-            stdout=subprocess.DEVNULL,
-            stderr=(tmp_path / f"errors.{rank}").open("wb"),
-            env=environment(RANK=rank, LOCAL_RANK=rank, **common),
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        codes = [worker.wait(timeout=120) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    assert codes == [0, 0], "".join((tmp_path / f"errors.{rank}").read_text() for rank in (0, 1))
-
-    ours, theirs = (json.loads((tmp_path / f"outcomes.{rank}").read_text()) for rank in (0, 1))
-    assert [outcome[:3] for outcome in ours] == [outcome[:3] for outcome in theirs]
-    assert {outcome[3] for outcome in ours} == {True}
-    assert {outcome[3] for outcome in theirs} == {False}
-    *in_images, in_minutes = [outcome[:3] for outcome in ours]
-    assert in_images == [[48, 48, False], [20, 48, True], [32, 48, True], [48, 48, False]]
-
-    run, whole = (
-        load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("run", "whole")
-    )
-    assert run.keys() == whole.keys()
-    for name, value in whole.items():
-        torch.testing.assert_close(run[name], value, rtol=0, atol=1e-4, msg=name)
-
-    # 0.12 s at the main process's 0.005 s an image
-    budget = load_state(tmp_path / "minutes")["max_images"]
-    assert isinstance(budget, int)
-    assert 23 <= budget <= 24
-    assert in_minutes == [24, 24, False]
-    assert_good_run(tmp_path / "minutes", 24)

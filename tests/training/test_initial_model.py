@@ -1,4 +1,4 @@
-"""A run that starts from a trained model: the same networks, or one sentence."""
+"""A run starts from a trained model with the same networks and refuses all others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from training_tools import assert_same
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -28,7 +29,7 @@ NO_WARM_START = {"train.warm_start.share": 0.0}
 
 @pytest.fixture
 def trained(tiny_config: Callable[..., Config], tmp_path: Path) -> Path:
-    """Random weights of another seed than a run's stand for trained ones."""
+    """A model with random weights that no run starts from."""
     torch.manual_seed(41)
     BigLearnGAN(tiny_config()).save_pretrained(tmp_path / "trained")
     return tmp_path / "trained"
@@ -38,50 +39,51 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_a_run_without_steps_worth_the_name_leaves_the_model_as_it_was(
+def test_a_run_with_tiny_steps_keeps_the_model(
     tiny_config: Callable[..., Config], trained: Path, tmp_path: Path
 ) -> None:
-    still = {f"train.learning_rate.{role}": 1e-30 for role in ("generator", "discriminator")}
-    config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | still)
+    tiny_steps = {f"train.learning_rate.{role}": 1e-30 for role in ("generator", "discriminator")}
+    config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | tiny_steps)
     outcome = fit(config, tmp_path / "run", device="cpu")
     before, after = weights_of(trained), weights_of(outcome.checkpoint)
     assert before.keys() == after.keys()
     for name, value in before.items():
-        # The average of one and the same number is rounded.
+        # The moving average of a constant is rounded.
         torch.testing.assert_close(after[name], value, rtol=1e-6, atol=1e-20)
 
 
-def test_what_keeps_no_pixels_is_drawn_as_the_model_drew_it(
+def test_with_partial_patches_holes_of_whole_patches_give_the_same_samples(
     tiny_config: Callable[..., Config], trained: Path
 ) -> None:
     values = {"train.initial_model": str(trained), "tasks.partial_patches": 0.5} | NO_WARM_START
     config = tiny_config(values)
     initial = load_initial_model(config)
     assert initial is not None
-    players = BigLearnGAN(config)
-    state = players_state(config, initial)
+    model = BigLearnGAN(config)
+    state = initial_state(config, initial)
     for network in ("generator", "discriminator"):
         assert not state[f"{network}.embedding.known_values.weight"].any()
-    players.load_state_dict(state)
+    model.load_state_dict(state)
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     hole = torch.zeros(3, 8, 8, dtype=torch.bool)
     hole[:, 2:6, 4:6] = True  # whole patches
-    assert torch.equal(players.complete(images, hole), initial.complete(images, hole))
-    assert torch.equal(players.rank(images, hole), initial.rank(images, hole))
+    assert torch.equal(model.complete(images, hole), initial.complete(images, hole))
+    assert torch.equal(model.rank(images, hole), initial.rank(images, hole))
 
 
-def players_state(config: Config, initial: BigLearnGAN) -> dict[str, Tensor]:
+def initial_state(config: Config, initial: BigLearnGAN) -> dict[str, Tensor]:
+    """The weights of a run that starts from a model, under the names of a model for use."""
     from accelerate import Accelerator
 
     from biglearn_gan.training.adversarial import AdversarialTraining
 
-    players = AdversarialTraining(config, Accelerator(cpu=True))
-    players.init_from(initial.generator, initial.discriminator)
-    for mine, average in zip(
-        players.generator.parameters(), players.average.parameters(), strict=True
+    training = AdversarialTraining(config, Accelerator(cpu=True))
+    training.init_from(initial.generator, initial.discriminator)
+    for live, average in zip(
+        training.generator.parameters(), training.average.parameters(), strict=True
     ):
-        assert torch.equal(mine, average)
-    networks = {"generator": players.average, "discriminator": players.discriminator}
+        assert torch.equal(live, average)
+    networks = {"generator": training.average, "discriminator": training.discriminator}
     return {
         f"{name}.{key}": value
         for name, network in networks.items()
@@ -89,7 +91,7 @@ def players_state(config: Config, initial: BigLearnGAN) -> dict[str, Tensor]:
     }
 
 
-def test_a_run_that_goes_on_needs_its_first_model_no_more(
+def test_a_resumed_run_does_not_need_its_initial_model(
     tiny_config: Callable[..., Config], trained: Path, tmp_path: Path
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START)
@@ -107,12 +109,11 @@ def test_a_run_that_goes_on_needs_its_first_model_no_more(
     shutil.rmtree(trained)
     again = fit(short, tmp_path / "twice", device="cpu")
     assert again.images_seen == once.images_seen
-    left, right = weights_of(once.checkpoint), weights_of(again.checkpoint)
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert_same(weights_of(once.checkpoint), weights_of(again.checkpoint))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model.patch_size": 4}, "model.patch_size = 2, but the run has 4"),
         ({"model.generator.width": 40}, "model.generator.width = 20, but the run has 40"),
@@ -126,17 +127,19 @@ def test_other_networks_are_refused_before_anything_is_written(
     trained: Path,
     tmp_path: Path,
     changes: dict[str, Any],
-    told: str,
+    message: str,
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | changes)
     for start in (lambda: fit(config, tmp_path / "run", device="cpu"), lambda: describe(config)):
         with pytest.raises(ConfigError) as caught:
             start()
-        assert re.fullmatch(rf"train.initial_model: .*trained has {told}", caught.value.problems[0])
+        assert re.fullmatch(
+            rf"train.initial_model: .*trained has {message}", caught.value.problems[0]
+        )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_that_reads_kept_pixels_needs_tasks_with_them(
+def test_a_model_trained_with_partial_patches_needs_tasks_with_them(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     BigLearnGAN(tiny_config({"tasks.partial_patches": 0.5})).save_pretrained(tmp_path / "reads")
@@ -146,7 +149,7 @@ def test_a_model_that_reads_kept_pixels_needs_tasks_with_them(
 
 
 LABELS = {"data.labels": True, "data.name": "digits"}
-ADDED = {
+LABEL_WEIGHTS = {
     "generator.label.value",
     "generator.label_head.weight",
     "generator.label_head.bias",
@@ -154,7 +157,7 @@ ADDED = {
 }
 
 
-def test_a_model_without_labels_learns_them_and_keeps_all_else(
+def test_a_model_without_labels_gets_new_label_weights(
     tiny_config: Callable[..., Config], trained: Path
 ) -> None:
     config = tiny_config({"train.initial_model": str(trained)} | NO_WARM_START | LABELS)
@@ -163,11 +166,11 @@ def test_a_model_without_labels_learns_them_and_keeps_all_else(
     ):
         initial = load_initial_model(config)
     assert initial is not None
-    state = players_state(config, initial)
+    state = initial_state(config, initial)
     before = initial.state_dict()
-    assert state.keys() - before.keys() == ADDED
+    assert state.keys() - before.keys() == LABEL_WEIGHTS
     assert all(torch.equal(state[name], value) for name, value in before.items())
-    assert all(state[name].any() for name in ADDED)
+    assert all(state[name].any() for name in LABEL_WEIGHTS)
 
 
 def test_a_model_with_the_same_labels_keeps_them(
@@ -179,13 +182,13 @@ def test_a_model_with_the_same_labels_keeps_them(
     with warnings.catch_warnings(action="error"):
         initial = load_initial_model(config)
     assert initial is not None
-    state, before = players_state(config, initial), initial.state_dict()
+    state, before = initial_state(config, initial), initial.state_dict()
     assert state.keys() == before.keys()
     assert all(torch.equal(state[name], value) for name, value in before.items())
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "labels and the run has none; they are dropped"),
         (
@@ -195,25 +198,27 @@ def test_a_model_with_the_same_labels_keeps_them(
     ],
     ids=["no labels", "other classes"],
 )
-def test_a_model_with_other_labels_leaves_them_behind(
-    tiny_config: Callable[..., Config], tmp_path: Path, changes: dict[str, Any], told: str
+def test_other_labels_of_a_model_are_dropped(
+    tiny_config: Callable[..., Config], tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     initial = BigLearnGAN(tiny_config(LABELS))
     initial.save_pretrained(tmp_path / "labeled")
     values = {"train.initial_model": str(tmp_path / "labeled")} | NO_WARM_START | changes
     config = tiny_config(values)
-    with pytest.warns(UserWarning, match=rf"^train.initial_model: .*labeled knows \d+ {told}"):
+    with pytest.warns(UserWarning, match=rf"^train.initial_model: .*labeled knows \d+ {message}"):
         loaded = load_initial_model(config)
     assert loaded is not None
-    state = players_state(config, loaded)
+    state = initial_state(config, loaded)
     for name, value in initial.state_dict().items():
         if ".label" not in name:
             assert torch.equal(state.pop(name), value)
-    assert state.keys() == (ADDED if changes else set())
-    assert all(len(value) in (3, 4) for value in state.values())  # one row more for unknown
+    assert state.keys() == (LABEL_WEIGHTS if changes else set())
+    assert all(
+        len(value) in (3, 4) for value in state.values()
+    )  # one more row, for an unknown label
 
 
-def test_labels_of_other_data_keep_their_numbers_and_that_is_told(
+def test_labels_of_other_data_keep_their_numbers_with_a_warning(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     initial = BigLearnGAN(tiny_config(LABELS))
@@ -224,10 +229,10 @@ def test_labels_of_other_data_keep_their_numbers_and_that_is_told(
     with pytest.warns(UserWarning, match=r"labels of \w+; they now stand for those of folder$"):
         loaded = load_initial_model(config)
     assert loaded is not None
-    assert players_state(config, loaded).keys() == initial.state_dict().keys()
+    assert initial_state(config, loaded).keys() == initial.state_dict().keys()
 
 
-def test_no_model_is_told_and_nothing_is_written(
+def test_a_missing_model_is_refused_before_anything_is_written(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     config = tiny_config({"train.initial_model": str(tmp_path / "none")} | NO_WARM_START)
@@ -236,20 +241,20 @@ def test_no_model_is_told_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_card_says_where_the_run_started_but_not_on_which_machine(
+def test_a_card_names_the_initial_model_without_paths_of_this_machine(
     tiny_config: Callable[..., Config],
 ) -> None:
-    for name, told in (
+    for name, shown in (
         ("owner/model", "owner/model"),
         ("/home/me/runs/x/checkpoint", "x/checkpoint"),
     ):
         config = tiny_config({"train.initial_model": name} | NO_WARM_START).portable()
-        assert config.train.initial_model == told
-        assert f"| images seen | 7, after starting from `{told}`" in card_text(
+        assert config.train.initial_model == shown
+        assert f"| images seen | 7, after starting from `{shown}`" in card_text(
             config, images_seen=7
         )
 
 
-def test_such_a_run_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
+def test_a_run_from_a_model_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match=r"has no warm start; set it to 0, not 0\.25"):
         tiny_config({"train.initial_model": "somewhere"})

@@ -1,0 +1,26 @@
+"""Fixtures of the tests of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+
+from biglearn_gan.config import Config
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.training.trainer import Trainer
+
+
+@pytest.fixture
+def make_trainer(
+    tiny_config: Callable[..., Config], tiny_dataset: ImageDataset
+) -> Callable[..., Trainer]:
+    """Make a trainer of the tiny configuration with changes, on the tiny data set."""
+
+    def make(changes: dict[str, Any] | None = None) -> Trainer:
+        config = tiny_config(changes)
+        return Trainer(config, tiny_dataset, Accelerator(cpu=True), config.train.max_images)
+
+    return make
