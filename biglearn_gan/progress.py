@@ -87,7 +87,7 @@ def training_progress() -> Iterator[Callable[[TrainingProgress], None]]:
                 unit="image",
                 disable=not terminal,
             )
-        bar.desc = "warm start" if progress.in_warm_start else "game"
+        bar.desc = "warm start" if progress.in_warm_start else "adversarial training"
         losses = {
             name.rpartition("/")[2]: f"{value:.3f}"
             for name, value in progress.metrics.items()

@@ -28,7 +28,7 @@ from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.token_masks import TokenSequence
 from biglearn_gan.training import losses
-from biglearn_gan.training.objectives import Objective, discriminator_game, generator_game
+from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
 from biglearn_gan.training.schedule import StepSettings
 
 ADAM_BETAS = (0.0, 0.99)
@@ -58,7 +58,7 @@ class GeneratedSuperset:
 
     Attributes:
         real: the real tokens.
-        sequence: all W tokens; the scored ones are those of ``GameBatch.sequence``.
+        sequence: all W tokens; the scored ones are those of ``TrainingBatch.sequence``.
         scored: index of each scored token among the W.
     """
 
@@ -68,7 +68,7 @@ class GeneratedSuperset:
 
 
 @dataclass(frozen=True)
-class GameBatch:
+class TrainingBatch:
     """Real tokens, tasks and noise of one step. K is ``loss.fakes_per_real``.
 
     Attributes:
@@ -122,7 +122,7 @@ class AdversarialTraining:
             "discriminator": Adam(self.discriminator.parameters(), betas=ADAM_BETAS, fused=True),
         }
 
-    def warm_start_step(self, batch: GameBatch, settings: StepSettings) -> StepResult:
+    def warm_start_step(self, batch: TrainingBatch, settings: StepSettings) -> StepResult:
         """Update the generator as a masked autoencoder: squared error on the targets."""
         with self._autocast():
             predicted = self._generate_fakes(batch, repeats=1)  # (B, M, P)
@@ -136,7 +136,9 @@ class AdversarialTraining:
         self._update_average(settings.ema_decay)
         return StepResult({name: value.detach() for name, value in metrics.items()}, error.detach())
 
-    def train_step(self, batch: GameBatch, settings: StepSettings, penalize: bool) -> StepResult:
+    def train_step(
+        self, batch: TrainingBatch, settings: StepSettings, penalize: bool
+    ) -> StepResult:
         """Update the discriminator, then the generator, on the same fakes.
 
         The generator's loss uses the real logits from before the discriminator's update, which
@@ -152,8 +154,8 @@ class AdversarialTraining:
         with self._discriminator_context(penalize):
             logits = self._score(samples, batch.sequence.repeat(1 + k))  # ((1 + K) B,)
             real, fake = logits[:rows], logits[rows:]  # (B,), (K B,)
-            game = discriminator_game(loss, real.repeat(k), fake)  # (K B,)
-            d_objective = Objective("loss/discriminator", game, rows)
+            pairs = discriminator_loss(loss, real.repeat(k), fake)  # (K B,)
+            d_objective = Objective("loss/discriminator", pairs, rows)
             d_objective.metrics |= {"logits/real": real.mean(), "logits/fake": fake.mean()}
             if penalize:
                 penalties = self._penalties(batch, samples, logits)  # ((1 + K) B,)
@@ -171,8 +173,8 @@ class AdversarialTraining:
             if gradients is not None:
                 g_objective = self._reuse_fake_pass(real, fake, fakes, gradients[rows:])
             else:
-                game = generator_game(loss, real, self._score(fakes, batch.sequence.repeat(k)))
-                g_objective = Objective("loss/generator", game, rows)
+                pairs = generator_loss(loss, real, self._score(fakes, batch.sequence.repeat(k)))
+                g_objective = Objective("loss/generator", pairs, rows)
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
                 g_objective.add(energy, loss.energy_score, "loss/energy_score")
@@ -244,7 +246,7 @@ class AdversarialTraining:
         exact = self.config.loss.penalty.kind == "exact"
         return twice_differentiable_attention() if exact else nullcontext()
 
-    def _generate_fakes(self, batch: GameBatch, repeats: int) -> Float[Tensor, "RB M P"]:
+    def _generate_fakes(self, batch: TrainingBatch, repeats: int) -> Float[Tensor, "RB M P"]:
         """``repeats`` fakes per image, with the tokens that are scored."""
         noise = batch.noise.rows(slice(repeats * len(batch.real)))
         superset = batch.superset
@@ -253,7 +255,7 @@ class AdversarialTraining:
         fakes = self._generate(superset.real, superset.sequence, noise)  # (R B, W, P)
         return gather_tokens(fakes, superset.scored.repeat(repeats, 1))
 
-    def _generate_second_split(self, batch: GameBatch) -> Float[Tensor, "B M P"] | None:
+    def _generate_second_split(self, batch: TrainingBatch) -> Float[Tensor, "B M P"] | None:
         """One fake per image for the second split of the communication game, if there is one."""
         if batch.second_split is None:
             return None
@@ -273,7 +275,9 @@ class AdversarialTraining:
     ) -> Float[Tensor, " R"]:
         return self.discriminator(tokens, sequence).float()
 
-    def _penalties(self, batch: GameBatch, samples: Tensor, logits: Tensor) -> Float[Tensor, " R"]:
+    def _penalties(
+        self, batch: TrainingBatch, samples: Tensor, logits: Tensor
+    ) -> Float[Tensor, " R"]:
         """½ ‖∇ f‖² over the generated pixels of the samples, whose logits are ``logits``."""
         sequence = batch.sequence.repeat(len(samples) // len(batch.real))
         if batch.perturbation is None:
@@ -284,14 +288,14 @@ class AdversarialTraining:
         )
         return losses.finite_difference_penalty(logits, self._score(perturbed, sequence), sigma)
 
-    def _energy_score(self, batch: GameBatch, fakes: Tensor) -> Float[Tensor, " B"]:
+    def _energy_score(self, batch: TrainingBatch, fakes: Tensor) -> Float[Tensor, " B"]:
         """Energy score of the first two fakes of each image."""
         rows = len(batch.real)
         pair = fakes[:rows], fakes[rows : 2 * rows]
         return losses.energy_score(batch.real, *pair, batch.sequence.is_target)
 
     def _communication(
-        self, batch: GameBatch, fakes: Tensor, second_fakes: Tensor
+        self, batch: TrainingBatch, fakes: Tensor, second_fakes: Tensor
     ) -> Float[Tensor, " B"]:
         """Value of the communication game between both splits, on the first fake of each image."""
         assert batch.second_split is not None
@@ -300,8 +304,8 @@ class AdversarialTraining:
         by_second = self._score(samples, batch.second_split.repeat(2)).chunk(2)
         return losses.communication(by_first[0], by_second[0], by_first[1], by_second[1])
 
-    def _label_loss(self, batch: GameBatch, labels: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """-log p(y | x_S) for each image; the game then learns p(x_T | x_S, y)."""
+    def _label_loss(self, batch: TrainingBatch, labels: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """-log p(y | x_S) for each image; its pixels are trained as p(x_T | x_S, y)."""
         inputs = batch if batch.superset is None else batch.superset
         logits = self.generator.label_logits(inputs.real, inputs.sequence)
         return losses.label_cross_entropy(logits.float(), labels)
@@ -318,11 +322,11 @@ class AdversarialTraining:
         """
         loss, fake = self.config.loss, fake.detach()
         rows = len(fake) // loss.fakes_per_real
-        objective = Objective("loss/generator", generator_game(loss, real, fake), rows)
+        objective = Objective("loss/generator", generator_loss(loss, real, fake), rows)
         gradients = losses.generator_gradients(
             fake_gradients,
-            partial(discriminator_game, loss, real),
-            partial(generator_game, loss, real),
+            partial(discriminator_loss, loss, real),
+            partial(generator_loss, loss, real),
             fake,
         )
         objective.total = (gradients * fakes).sum()  # its gradient by the fakes is ``gradients``

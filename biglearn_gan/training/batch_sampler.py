@@ -22,7 +22,7 @@ from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
-from biglearn_gan.training.adversarial import GameBatch, GeneratedSuperset
+from biglearn_gan.training.adversarial import GeneratedSuperset, TrainingBatch
 from biglearn_gan.training.schedule import TrainingSchedule
 
 
@@ -37,8 +37,8 @@ class BatchSampler:
         generator: draws its noise.
 
     Attributes:
-        game_tasks: draws the tasks of the game.
-        warm_start_tasks: draws those of the warm start, which all have a source.
+        task_sampler: draws the tasks of adversarial training.
+        warm_start_task_sampler: draws the tasks of the warm start, which all have a source.
 
     Raises:
         ConfigError: the batch does not divide among the processes.
@@ -58,15 +58,15 @@ class BatchSampler:
         self._schedule = schedule
         self._generator = generator
         self._order = EpochOrder(len(dataset), config.train.seed)
-        self.game_tasks = _task_sampler(config)
-        self.warm_start_tasks = self.game_tasks
+        self.task_sampler = _make_task_sampler(config)
+        self.warm_start_task_sampler = self.task_sampler
         if schedule.warm_start_images > 0:
-            self.warm_start_tasks = self.game_tasks.conditional()
+            self.warm_start_task_sampler = self.task_sampler.conditional()
         rows = images_per_process(config, accelerator)
         start = accelerator.process_index * rows
         self._local_rows = slice(start, start + rows)
 
-    def draw(self, images_seen: int) -> tuple[GameBatch, TaskBatch]:
+    def draw(self, images_seen: int) -> tuple[TrainingBatch, TaskBatch]:
         """The batch of the step that begins at ``images_seen``.
 
         Returns:
@@ -75,11 +75,11 @@ class BatchSampler:
         seed, local_rows = self._config.train.seed, self._local_rows
         images, observed = self._images(images_seen)
         task_rng = make_rng(Stream.TASKS, seed, images_seen)
-        tasks = self._task_sampler(images_seen).sample(observed, task_rng)
+        tasks = self._task_sampler_at(images_seen).sample(observed, task_rng)
         sequence = self._local_sequence(tasks, images.labels)
         second_split = None
         if self._schedule.has_communication(images_seen):
-            other_tasks = self.game_tasks.resplit(tasks, observed, task_rng)
+            other_tasks = self.task_sampler.resplit(tasks, observed, task_rng)
             second_split = self._local_sequence(other_tasks, images.labels)
         generated = sequence
         if self._dataset.incomplete:
@@ -97,7 +97,7 @@ class BatchSampler:
         tokens = patchify(images.images, self._config.model.patch_size)  # (b, L, P)
         if tasks.transforms is not None:
             tokens = tasks.transforms[local_rows].to(tokens.device) @ tokens
-        batch = GameBatch(
+        batch = TrainingBatch(
             real=gather_tokens(tokens, sequence.positions),
             sequence=sequence,
             noise=noise,
@@ -112,13 +112,13 @@ class BatchSampler:
         self, images_seen: int, tasks: TaskBatch, local_rows: Int64[Tensor, " R"]
     ) -> set[str]:
         """Names of the tasks that were drawn for some of this process's rows."""
-        components = self._task_sampler(images_seen).components
+        components = self._task_sampler_at(images_seen).components
         rows = local_rows.cpu() + self._local_rows.start
         return {components[component].name for component in tasks.components[rows].tolist()}
 
-    def _task_sampler(self, images_seen: int) -> TaskSampler:
+    def _task_sampler_at(self, images_seen: int) -> TaskSampler:
         in_warm_start = images_seen < self._schedule.warm_start_images
-        return self.warm_start_tasks if in_warm_start else self.game_tasks
+        return self.warm_start_task_sampler if in_warm_start else self.task_sampler
 
     def _images(self, images_seen: int) -> tuple[Batch, Bool[Tensor, "B L"]]:
         """This process's images, and the observed tokens of the global batch, on the CPU."""
@@ -182,7 +182,7 @@ def images_per_process(config: Config, accelerator: Accelerator) -> int:
     return share
 
 
-def _task_sampler(config: Config) -> TaskSampler:
+def _make_task_sampler(config: Config) -> TaskSampler:
     partial_patches = None
     if config.reads_partial_patches:
         partial_patches = PartialPatchSampler(

@@ -1,4 +1,4 @@
-"""Checks on the training log: is the game healthy, and if not, which setting helps?
+"""Checks on the training log: is adversarial training healthy, and if not, which setting helps?
 
 The thresholds lie far outside what healthy runs show. On digits and MNIST, the discriminator's loss
 stays between 0.6 and 0.95 of the loss of a blind discriminator, whose logits are all 0.
@@ -31,12 +31,12 @@ MAX_ENTROPY_DROP = 0.5
 of ten equal classes is ln 10 = 2.3."""
 
 SETTLED_SHARE = 0.25
-"""Before this share of the game, only a winning discriminator counts as a symptom."""
+"""Before this share of adversarial training, only a winning discriminator counts."""
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """A problem of the game, and the setting that helps."""
+    """A problem of adversarial training, and the setting that helps."""
 
     name: str
     advice: str
@@ -75,18 +75,18 @@ class Diagnostics:
         self._settled_lines = 0
         self.found: dict[Symptom, int] = {}
 
-    def check(self, images_seen: int, metrics: Mapping[str, float], game_share: float) -> list[str]:
+    def check(self, images_seen: int, metrics: Mapping[str, float], share: float) -> list[str]:
         """Warnings about symptoms that are new in this line of the log.
 
         Args:
             images_seen: images since the start of the run.
             metrics: the line of the log. Checks whose metrics are missing are skipped.
-            game_share: how much of the game has been played, in [0, 1]; below 0 in the warm start.
+            share: how much of adversarial training is done, in [0, 1]; below 0 in the warm start.
         """
         warnings = []
-        self._settled_lines += "loss/discriminator" in metrics and game_share >= SETTLED_SHARE
+        self._settled_lines += "loss/discriminator" in metrics and share >= SETTLED_SHARE
         for symptom, present in self._symptoms(metrics).items():
-            if symptom is not DISCRIMINATOR_WINS and game_share < SETTLED_SHARE:
+            if symptom is not DISCRIMINATOR_WINS and share < SETTLED_SHARE:
                 continue
             lines = self._lines_in_a_row.get(symptom, 0) + 1 if present else 0
             self._lines_in_a_row[symptom] = lines
@@ -99,9 +99,9 @@ class Diagnostics:
     def summary(self) -> str:
         """One sentence on all lines that were checked."""
         if not self.found and self._settled_lines < PATIENCE:
-            return "diagnostics: too few lines of the game were logged to judge it"
+            return "diagnostics: too few lines were logged to judge adversarial training"
         if not self.found:
-            return "diagnostics: the game looked healthy"
+            return "diagnostics: adversarial training looked healthy"
         symptoms = "; ".join(
             f"{symptom.name} (since {images:,} images; {symptom.advice})"
             for symptom, images in self.found.items()
@@ -112,9 +112,9 @@ class Diagnostics:
         """Whether each symptom is present, for those that the metrics can show."""
         present: dict[Symptom, bool] = {}
         if "loss/discriminator" in metrics:
-            share = metrics["loss/discriminator"] / self._blind_loss
-            present[DISCRIMINATOR_WINS] = share < WINNING_SHARE
-            present[DISCRIMINATOR_GUESSES] = share > BLIND_SHARE
+            ratio = metrics["loss/discriminator"] / self._blind_loss
+            present[DISCRIMINATOR_WINS] = ratio < WINNING_SHARE
+            present[DISCRIMINATOR_GUESSES] = ratio > BLIND_SHARE
         if "evaluation/diversity" in metrics:
             present[NO_DIVERSITY] = metrics["evaluation/diversity"] < MIN_DIVERSITY
         if "evaluation/entropy" in metrics:

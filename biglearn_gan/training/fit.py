@@ -48,7 +48,7 @@ class TrainingResult:
         interrupted: a signal stopped the run; the same call goes on from here.
         checkpoint: the folder of the model.
         is_main_process: False in all but one of several processes.
-        diagnostics: a sentence on the health of the game during this call.
+        diagnostics: a sentence on the health of adversarial training during this call.
     """
 
     images_at_start: int
@@ -250,8 +250,8 @@ def _progress(
     evaluation_eta: str,
 ) -> TrainingProgress:
     images_seen, schedule = trainer.images_seen, trainer.schedule
-    game_images = schedule.total_images - schedule.warm_start_images
-    game_share = (images_seen - schedule.warm_start_images) / game_images
+    adversarial_images = schedule.total_images - schedule.warm_start_images
+    share = (images_seen - schedule.warm_start_images) / adversarial_images
     return TrainingProgress(
         images_seen=images_seen,
         total_images=schedule.total_images,
@@ -259,7 +259,7 @@ def _progress(
         metrics=metrics,
         evaluation=measured,
         evaluation_eta=evaluation_eta,
-        warnings=diagnostics.check(images_seen, metrics | measured, game_share),
+        warnings=diagnostics.check(images_seen, metrics | measured, share),
     )
 
 

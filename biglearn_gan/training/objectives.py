@@ -1,4 +1,4 @@
-"""The objectives of the game: weighted sums of terms, and what is logged about them.
+"""The objectives of adversarial training: weighted sums of terms, and what is logged of them.
 
 B is the number of real images and K is ``loss.fakes_per_real``. Each fake logit is paired with the
 real logit of the same image, so real logits are repeated K times.
@@ -18,7 +18,7 @@ class Objective:
 
     Args:
         name: of the first term, in the log.
-        game: (K B,), the first term, for each pair of a real and a fake.
+        values: (K B,), the first term, for each pair of a real and a fake.
         rows: B.
 
     Attributes:
@@ -27,10 +27,10 @@ class Objective:
         metrics: means of the terms by name, without their weights.
     """
 
-    def __init__(self, name: str, game: Float[Tensor, " KB"], rows: int):
-        self.total: Float[Tensor, ""] = game.mean()
-        self.per_sample: Float[Tensor, " B"] = game.detach().view(-1, rows).mean(dim=0)
-        self.metrics: dict[str, Tensor] = {name: game.mean()}
+    def __init__(self, name: str, values: Float[Tensor, " KB"], rows: int):
+        self.total: Float[Tensor, ""] = values.mean()
+        self.per_sample: Float[Tensor, " B"] = values.detach().view(-1, rows).mean(dim=0)
+        self.metrics: dict[str, Tensor] = {name: values.mean()}
 
     def add(self, values: Float[Tensor, " B"], weight: float, name: str | None = None) -> None:
         """Add a term, and log it if it has a name."""
@@ -52,7 +52,7 @@ class Objective:
         self.metrics |= {"penalty/real": r1, "penalty/fake": r2}
 
 
-def discriminator_game(
+def discriminator_loss(
     loss: LossConfig, real: Float[Tensor, " KB"], fake: Float[Tensor, " KB"]
 ) -> Float[Tensor, " KB"]:
     """The discriminator's loss for each pair of a real and a fake logit."""
@@ -60,7 +60,7 @@ def discriminator_game(
     return logistic + loss.relativistic * losses.relativistic_discriminator(real, fake)
 
 
-def generator_game(
+def generator_loss(
     loss: LossConfig, real: Float[Tensor, " KB"], fake: Float[Tensor, " KB"]
 ) -> Float[Tensor, " KB"]:
     """The generator's loss for each pair of a real and a fake logit."""

@@ -26,7 +26,7 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """The plan of a run: first the warm start, then the game, both in whole batches.
+    """The plan of a run: first the warm start, then adversarial training, in whole batches.
 
     Attributes:
         config: of the run.
@@ -46,7 +46,7 @@ class TrainingSchedule:
 
     @property
     def warm_start_images(self) -> int:
-        """Images of the warm start; at least one batch of the budget is left for the game."""
+        """Images of the warm start, which leaves at least one batch of the budget."""
         batch_size = self.config.train.batch_size
         total = self._whole_batches(self.original_max_images or self.max_images)
         steps = round(self.config.train.warm_start.share * total / batch_size)
@@ -55,12 +55,13 @@ class TrainingSchedule:
     def at(self, images_seen: int) -> StepSettings:
         """Settings of the step that begins at ``images_seen``.
 
-        Learning rates of the game rise linearly over ``warmup_images``, stay flat until
-        ``hold_share`` of the game's images, then fall linearly to ``final_factor`` times their
-        value; the warm start has the rise alone. The decay of the moving average gives it the
-        configured half-life. It is at most (1 + n) / (10 + n) after n steps, so that the average
-        forgets the random initial weights (as TensorFlow's moving average does with
-        ``num_updates``), unless the run starts from a trained model.
+        Learning rates rise linearly over ``warmup_images``, in the warm start and once more after
+        it. After the rise they are constant until ``hold_share`` of the images of adversarial
+        training, then fall linearly to ``final_factor`` times their value.
+
+        The decay of the moving average gives it the configured half-life. Unless the run starts
+        from a trained model, the decay is at most (1 + n) / (10 + n) after n steps, so that the
+        average forgets the random initial weights (as TensorFlow's ``num_updates`` does).
         """
         train = self.config.train
         steps = images_seen // train.batch_size
@@ -71,9 +72,9 @@ class TrainingSchedule:
         if images_seen < self.warm_start_images:
             rise = _rise(images_seen + train.batch_size, rates.warmup_images)
             return StepSettings(train.warm_start.learning_rate * rise, 0.0, 0.0, decay)
-        played = images_seen - self.warm_start_images
-        rise = _rise(played + train.batch_size, rates.warmup_images)
-        share = played / (self.total_images - self.warm_start_images)
+        images = images_seen - self.warm_start_images
+        rise = _rise(images + train.batch_size, rates.warmup_images)
+        share = images / (self.total_images - self.warm_start_images)
         fall = min(1.0, (1 - share) / (1 - rates.hold_share)) if rates.hold_share < 1 else 1.0
         factor = rise * _interpolate(rates.final_factor, fall)
         return StepSettings(
@@ -85,10 +86,10 @@ class TrainingSchedule:
 
     def has_penalty(self, images_seen: int) -> bool:
         """Whether the step that begins at ``images_seen`` takes gradient penalties."""
-        played = images_seen - self.warm_start_images
-        step = played // self.config.train.batch_size
+        images = images_seen - self.warm_start_images
+        step = images // self.config.train.batch_size
         penalty = self.config.loss.penalty
-        return played >= 0 and max(penalty.r1, penalty.r2) > 0 and step % penalty.interval == 0
+        return images >= 0 and max(penalty.r1, penalty.r2) > 0 and step % penalty.interval == 0
 
     def has_communication(self, images_seen: int) -> bool:
         """Whether the step that begins at ``images_seen`` plays the communication game."""

@@ -128,7 +128,7 @@ def report_training(trainer: Trainer, phase: str, steps: int, peak: float) -> No
     )
     parts = Stopwatch(device)
     training, batches = trainer.adversarial, trainer.batch_sampler
-    sampler = batches.warm_start_tasks if phase == "warm start" else batches.game_tasks
+    sampler = batches.warm_start_task_sampler if phase == "warm start" else batches.task_sampler
     parts.watch(sampler, "sample", "tasks")
     parts.watch(training, "_generate", "generator forward")
     parts.watch(training, "_score", "discriminator forward")

@@ -24,7 +24,7 @@ from biglearn_gan.tasks.holes import HoleError, named_hole
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.sampler import TaskBatch, add_random_targets
 from biglearn_gan.tasks.token_masks import TokenMasks
-from biglearn_gan.training.adversarial import GameBatch
+from biglearn_gan.training.adversarial import TrainingBatch
 from biglearn_gan.training.fit import load_training_images
 from biglearn_gan.training.monitor import training_grid
 from biglearn_gan.training.throughput import describe
@@ -308,7 +308,7 @@ class TestDrawingMoreThanIsJudged:
         config = tiny_config({"data.missing": {"hole": "random:0.5:2"}, "data.labels": True})
         dataset = load_dataset(config.data, "train")
         trainer = Trainer(config, dataset, Accelerator(cpu=True), 48)
-        seen: list[GameBatch] = []
+        seen: list[TrainingBatch] = []
         players = trainer.adversarial
         step = players.warm_start_step
         players.warm_start_step = lambda batch, sizes: (seen.append(batch), step(batch, sizes))[1]

@@ -20,7 +20,7 @@ from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 from biglearn_gan.training.adversarial import (
     METRIC_NAMES,
     AdversarialTraining,
-    GameBatch,
+    TrainingBatch,
 )
 from biglearn_gan.training.schedule import StepSettings
 
@@ -84,10 +84,10 @@ def make_training(tiny_config: Callable[..., Config]) -> Callable[..., Adversari
 
 
 @pytest.fixture
-def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
+def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., TrainingBatch]:
     """Real tokens, their tasks, and a second split of the same unions for communication."""
 
-    def make(config: Config) -> GameBatch:
+    def make(config: Config) -> TrainingBatch:
         torch.manual_seed(6)
         fakes, generator = config.loss.fakes_per_real, config.model.generator
         masks = draw_masks(B, L, M)
@@ -102,7 +102,7 @@ def batch(draw_masks: Callable[..., TokenMasks]) -> Callable[..., GameBatch]:
         assert torch.equal(sequence.positions, second.positions)
         assert (sequence.is_target != second.is_target).any()
         finite = config.loss.penalty.kind == "finite_difference"
-        return GameBatch(
+        return TrainingBatch(
             real=torch.randn(B, M, P),
             sequence=sequence,
             noise=Noise(
@@ -141,7 +141,7 @@ def equal(ours: list[Tensor], theirs: list[Tensor]) -> bool:
 class PlainStep:
     """The objectives of one step, by loops over images and fakes with plain operations."""
 
-    def __init__(self, config: Config, batch: GameBatch):
+    def __init__(self, config: Config, batch: TrainingBatch):
         self.loss, self.batch = config.loss, batch
         self.fakes = range(config.loss.fakes_per_real)
 
@@ -273,9 +273,9 @@ def assert_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("penalize", [False, True], ids=["plain", "penalized"])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_step_of_the_game_follows_the_formulas(
+def test_a_step_adversarial_training_follows_the_formulas(
     make_training: Callable[..., AdversarialTraining],
-    batch: Callable[..., GameBatch],
+    batch: Callable[..., TrainingBatch],
     option: str,
     penalize: bool,
 ) -> None:
@@ -314,8 +314,8 @@ def test_a_step_of_the_game_follows_the_formulas(
     torch.testing.assert_close(result.per_sample.mean(), total)
 
 
-def test_a_step_of_the_game_reports_means_of_logits_and_penalties(
-    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
+def test_a_step_adversarial_training_reports_means_of_logits_and_penalties(
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., TrainingBatch]
 ) -> None:
     """Penalties are reported without their weights."""
     training = make_training(loss_of("relativistic"))
@@ -339,7 +339,7 @@ def test_a_step_of_the_game_reports_means_of_logits_and_penalties(
 
 
 def test_each_network_steps_with_its_own_learning_rate(
-    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., TrainingBatch]
 ) -> None:
     """Adam's first step without momentum is the rate times the sign of the gradient."""
     training = make_training(loss_of("relativistic"))
@@ -359,7 +359,9 @@ def test_each_network_steps_with_its_own_learning_rate(
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_the_average_moves_by_one_minus_its_decay(
-    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch], warm: bool
+    make_training: Callable[..., AdversarialTraining],
+    batch: Callable[..., TrainingBatch],
+    warm: bool,
 ) -> None:
     training = make_training()
     data, before = batch(training.config), weights_of(training.average)
@@ -376,7 +378,7 @@ def test_the_average_moves_by_one_minus_its_decay(
 
 
 def test_a_warm_start_step_trains_the_generator_only(
-    make_training: Callable[..., AdversarialTraining], batch: Callable[..., GameBatch]
+    make_training: Callable[..., AdversarialTraining], batch: Callable[..., TrainingBatch]
 ) -> None:
     """Mean over images of the mean squared error over the target's values, with the first noise."""
     training = make_training()

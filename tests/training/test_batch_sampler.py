@@ -51,7 +51,7 @@ def test_every_step_draws_new_values(make_trainer: Callable[..., Trainer]) -> No
         assert (batch.second_split.is_target != batch.sequence.is_target).any()
 
 
-def test_the_game_draws_a_second_split_for_communication(
+def test_adversarial_training_draws_a_second_split_for_communication(
     make_trainer: Callable[..., Trainer],
 ) -> None:
     sampler = make_trainer(ALL_RANDOMNESS).batch_sampler

@@ -46,8 +46,8 @@ def test_each_symptom_is_reported_once_with_advice(
     symptom: Symptom, sick: dict[str, float], tiny_config: Callable[..., Config]
 ) -> None:
     diagnostics = Diagnostics(tiny_config())
-    assert diagnostics.check(100, HEALTHY, game_share=0.5) == []
-    checks = [diagnostics.check(images, sick, game_share=0.6) for images in (200, 300, 400, 500)]
+    assert diagnostics.check(100, HEALTHY, share=0.5) == []
+    checks = [diagnostics.check(images, sick, share=0.6) for images in (200, 300, 400, 500)]
     warnings = [warning for check in checks for warning in check]
     assert len(warnings) == 1 and warnings[0].endswith(symptom.advice)
     assert list(diagnostics.found) == [symptom]
@@ -59,10 +59,13 @@ def test_a_healthy_game_gives_no_warning(tiny_config: Callable[..., Config]) -> 
     for share in (0.0, 0.1, 0.5):
         assert diagnostics.check(100, HEALTHY, share) == []
     assert diagnostics.check(100, {"warm_start/squared_error": 9.0}, 0.0) == []
-    assert diagnostics.summary() == "diagnostics: too few lines of the game were logged to judge it"
+    assert (
+        diagnostics.summary()
+        == "diagnostics: too few lines were logged to judge adversarial training"
+    )
     for images in (200, 300):
         assert diagnostics.check(images, HEALTHY, 0.8) == []
-    assert diagnostics.summary() == "diagnostics: the game looked healthy"
+    assert diagnostics.summary() == "diagnostics: adversarial training looked healthy"
 
 
 def test_two_bad_lines_in_a_row_are_no_symptom(tiny_config: Callable[..., Config]) -> None:

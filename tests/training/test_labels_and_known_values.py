@@ -14,7 +14,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.models.generator import Noise
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
-from biglearn_gan.training.adversarial import AdversarialTraining, GameBatch
+from biglearn_gan.training.adversarial import AdversarialTraining, TrainingBatch
 from biglearn_gan.training.schedule import StepSettings
 from biglearn_gan.training.throughput import describe
 from biglearn_gan.training.trainer import Trainer
@@ -39,11 +39,13 @@ def halves(tiny_dataset: ImageDataset) -> ImageDataset:
     return ImageDataset("halves:train", pixels, labels, C)
 
 
-def game_batch(config: Config, masks: TokenMasks, labels: Tensor, is_given: Tensor) -> GameBatch:
+def training_batch(
+    config: Config, masks: TokenMasks, labels: Tensor, is_given: Tensor
+) -> TrainingBatch:
     torch.manual_seed(6)
     fakes, generator = config.loss.fakes_per_real, config.model.generator
     shown = torch.where(is_given, labels, UNKNOWN_LABEL)
-    return GameBatch(
+    return TrainingBatch(
         real=torch.randn(B, M, config.token_dim),
         sequence=replace(masks.sequence(), labels=shown),
         noise=Noise(
@@ -63,7 +65,7 @@ def test_a_hidden_label_reaches_only_the_cross_entropy(
 
     def weights(labels: Tensor) -> list[Tensor]:
         training = AdversarialTraining(config, Accelerator(cpu=True))
-        batch = game_batch(config, draw_masks(B, L, M), labels, is_given)
+        batch = training_batch(config, draw_masks(B, L, M), labels, is_given)
         if phase == "warm_start":
             training.warm_start_step(batch, SETTINGS)
         else:
@@ -83,7 +85,7 @@ def test_every_weight_of_a_model_with_labels_is_trained(
     config = labeled()
     training = AdversarialTraining(config, Accelerator(cpu=True))
     before = [p.detach().clone() for p in training.generator.parameters()]
-    batch = game_batch(config, draw_masks(B, L, M), torch.arange(B), torch.arange(B) < 3)
+    batch = training_batch(config, draw_masks(B, L, M), torch.arange(B), torch.arange(B) < 3)
     result = training.train_step(batch, SETTINGS, penalize=False)
     assert result.metrics["loss/label"] > 0
     moved = [bool((a != b).any()) for a, b in zip(before, training.generator.parameters())]  # noqa: B905

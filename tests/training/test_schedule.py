@@ -54,7 +54,7 @@ def test_a_raised_budget_keeps_the_warm_start(tiny_config: Callable[..., Config]
         (7, 0.9, 0),
     ],
 )
-def test_the_warm_start_is_in_whole_batches_and_leaves_one_for_the_game(
+def test_the_warm_start_is_in_whole_batches_and_leaves_one_for_adversarial_training(
     schedule: Callable[..., TrainingSchedule], max_images: int, share: float, warm: int
 ) -> None:
     assert schedule(max_images, {"train.warm_start.share": share}).warm_start_images == warm
@@ -83,7 +83,7 @@ def test_step_settings_of_the_warm_start(schedule: Callable[..., TrainingSchedul
         assert (settings.discriminator_lr, settings.penalty_factor) == (0.0, 0.0)
 
 
-def test_step_settings_of_the_game(schedule: Callable[..., TrainingSchedule]) -> None:
+def test_step_settings_of_adversarial_training(schedule: Callable[..., TrainingSchedule]) -> None:
     """The game has 700 images: rates rise over 70, stay flat until 420 and fall over the last 280.
 
     Half of the fall is left at 560, so the factors are 0.1 + 0.9 / 2 and 0.2 + 0.8 / 2.
@@ -107,7 +107,7 @@ def test_step_settings_of_the_game(schedule: Callable[..., TrainingSchedule]) ->
         assert settings.penalty_factor == pytest.approx(penalty), played
 
 
-def test_penalties_come_at_their_interval_from_the_first_step_of_the_game(
+def test_penalties_come_at_their_interval_from_the_first_step_of_adversarial_training(
     schedule: Callable[..., TrainingSchedule],
 ) -> None:
     """A game of 70 images after a warm start of 70: a penalty every third step."""
@@ -119,7 +119,7 @@ def test_penalties_come_at_their_interval_from_the_first_step_of_the_game(
     assert not any(free.has_penalty(images) for images in range(0, 140, BATCH))
 
 
-def test_communication_is_played_in_every_step_of_the_game(
+def test_communication_is_played_in_every_step_of_adversarial_training(
     schedule: Callable[..., TrainingSchedule],
 ) -> None:
     changes = {"train.warm_start.share": 0.5, "loss.logistic": 1.0, "loss.communication": 0.3}

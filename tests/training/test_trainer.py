@@ -52,7 +52,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert_same(train(resumed).state_dict(), uninterrupted.state_dict())
 
 
-def test_the_warm_start_is_transferred_to_the_discriminator_before_the_game(
+def test_the_warm_start_is_transferred_to_the_discriminator_before_adversarial_training(
     make_trainer: Callable[..., Trainer],
 ) -> None:
     trainer = make_trainer()
