@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from color_consistency import quantiles, shares
+from color_consistency import error_quantiles, kept_shares
 from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
@@ -93,14 +93,14 @@ def test_hues_are_kept_within_ten_degrees_where_their_part_is() -> None:
     nan = float("nan")
     errors = torch.tensor([[5.0, 20], [nan, 30], [11, nan], [10, 10]], dtype=torch.float64)
     expected = {"digit": 2 / 3, "background": 1 / 3, "both": 1 / 4}
-    assert shares(errors) == pytest.approx(expected, rel=1e-6)
+    assert kept_shares(errors) == pytest.approx(expected, rel=1e-6)
 
 
 def test_half_and_nearly_all_digits_deviate_by_no_more() -> None:
     """Of 0, 1, ..., 100 degrees, in any order, and of images whose digit was not drawn."""
     errors = torch.full((110, 2), float("nan"), dtype=torch.float64)
     errors[:101, 0] = torch.arange(100.0, -1, -1, dtype=torch.float64)
-    assert quantiles(errors) == {"digit_degrees_50": 50, "digit_degrees_95": 95}
+    assert error_quantiles(errors) == {"digit_degrees_50": 50, "digit_degrees_95": 95}
 
 
 def test_a_gray_model_of_colored_digits_is_refused(tiny_config: Callable[..., Config]) -> None:
