@@ -1,4 +1,4 @@
-"""Closed forms of Gaussian mixtures against quadrature, Monte Carlo and formulae by hand."""
+"""Closed forms of Gaussian mixtures agree with quadrature, Monte Carlo and formulas by hand."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from biglearn_gan.gaussian_mixture import GaussianError, GaussianMixture, LineMi
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
-def generator(seed: int = 0) -> torch.Generator:
+def make_rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def random_mixture(components: int, dimension: int, seed: int = 0) -> GaussianMixture:
-    draw = generator(seed)
+    draw = make_rng(seed)
     roots = torch.randn(components, dimension, dimension, generator=draw, dtype=torch.float64)
     covariances = 0.3 * roots @ roots.mT + 0.2 * torch.eye(dimension, dtype=torch.float64)
     means = torch.randn(components, dimension, generator=draw, dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_the_density_integrates_to_one_and_gives_the_moments() -> None:
 
 def test_samples_have_the_moments_of_the_mixture() -> None:
     mixture = random_mixture(3, 4)
-    x = mixture.sample(200_000, generator())
+    x = mixture.sample(200_000, make_rng())
     deviations = mixture.covariance.diagonal().sqrt()
     assert (((x.mean(dim=0) - mixture.mean) / deviations).abs() < 5 / math.sqrt(len(x))).all()
     scale = torch.outer(deviations, deviations)
@@ -82,7 +82,7 @@ def test_samples_come_from_components_in_their_shares() -> None:
     weights = torch.tensor([0.1, 0.0, 0.9], dtype=torch.float64)
     means = torch.tensor([[-100.0], [0.0], [100.0]], dtype=torch.float64)
     covariances = torch.tensor([1.0, 1.0, 4.0], dtype=torch.float64).view(3, 1, 1)
-    x = GaussianMixture(weights, means, covariances).sample(20_000, generator())[:, 0]
+    x = GaussianMixture(weights, means, covariances).sample(20_000, make_rng())[:, 0]
     assert float((x < -50).double().mean()) == pytest.approx(0.1, abs=0.01)
     assert not ((x > -50) & (x < 50)).any()
     assert float(x[x < 0].std()) == pytest.approx(1, abs=0.08)
@@ -91,11 +91,11 @@ def test_samples_come_from_components_in_their_shares() -> None:
 
 def test_the_same_generator_gives_the_same_samples() -> None:
     mixture = random_mixture(3, 4)
-    assert torch.equal(mixture.sample(9, generator(5)), mixture.sample(9, generator(5)))
-    assert not torch.equal(mixture.sample(9, generator(5)), mixture.sample(9, generator(6)))
+    assert torch.equal(mixture.sample(9, make_rng(5)), mixture.sample(9, make_rng(5)))
+    assert not torch.equal(mixture.sample(9, make_rng(5)), mixture.sample(9, make_rng(6)))
 
 
-def test_a_linear_image_has_the_law_of_the_image() -> None:
+def test_a_linear_map_of_samples_has_the_transformed_distribution() -> None:
     mixture = random_mixture(2, 3)
     matrix = torch.tensor([[1.0, 2.0, -1.0], [0.0, 1.0, 0.5]], dtype=torch.float64)
     image = mixture.transform(matrix)
@@ -104,10 +104,10 @@ def test_a_linear_image_has_the_law_of_the_image() -> None:
     torch.testing.assert_close(image.weights, mixture.weights)
 
 
-def test_an_invertible_image_keeps_densities_up_to_its_determinant() -> None:
+def test_an_invertible_map_scales_densities_by_its_determinant() -> None:
     mixture = random_mixture(3, 3)
-    matrix = torch.randn(3, 3, generator=generator(), dtype=torch.float64)
-    x = mixture.sample(20, generator())
+    matrix = torch.randn(3, 3, generator=make_rng(), dtype=torch.float64)
+    x = mixture.sample(20, make_rng())
     expected = mixture.log_density(x) - torch.linalg.det(matrix).abs().log()
     torch.testing.assert_close(mixture.transform(matrix).log_density(x @ matrix.T), expected)
 
@@ -122,7 +122,7 @@ def test_a_marginal_is_the_density_with_the_rest_integrated_out() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_marginal_is_the_image_under_a_selection() -> None:
+def test_a_marginal_is_a_selection_as_a_linear_map() -> None:
     mixture = random_mixture(3, 4)
     selection = torch.eye(4, dtype=torch.float64)[[3, 1]]
     one, other = mixture.marginal([3, 1]), mixture.transform(selection)
@@ -135,7 +135,7 @@ class TestConditional:
     target, source = (4, 1), (0, 3)
 
     def x(self, count: int = 7) -> Tensor:
-        return self.mixture.sample(count, generator(1))
+        return self.mixture.sample(count, make_rng(1))
 
     def test_it_is_the_joint_density_over_the_sources(self) -> None:
         x, joint = self.x(), self.mixture.marginal([*self.target, *self.source])
@@ -185,14 +185,14 @@ class TestConditional:
         expected = (union.weights.log() + union.component_log_densities(both)).softmax(dim=1)
         found = conditional.responsibilities(x[:, None, self.target], given)
         torch.testing.assert_close(found[:, 0], expected)
-        drawn = conditional.sample(given, 20_000, generator())
+        drawn = conditional.sample(given, 20_000, make_rng())
         average = conditional.responsibilities(drawn, given).mean(dim=1)
         assert (average - conditional.weights(given)).abs().max() < 0.02
 
     def test_samples_have_its_moments_for_each_source(self) -> None:
         conditional = self.mixture.conditional(self.target, self.source)
         given = self.x(3)[:, self.source]
-        drawn = conditional.sample(given, 60_000, generator())
+        drawn = conditional.sample(given, 60_000, make_rng())
         assert drawn.shape == (3, 60_000, 2)
         exact = conditional.covariance(given)
         deviation = exact.diagonal(dim1=1, dim2=2).sqrt()
@@ -201,10 +201,10 @@ class TestConditional:
         for each, expected in zip(drawn, exact, strict=True):
             assert float((each.T.cov() - expected).norm() / expected.norm()) < 0.03
 
-    def test_sources_and_conditional_draws_have_the_joint_law(self) -> None:
+    def test_sources_and_conditional_samples_have_the_joint_distribution(self) -> None:
         x = self.x(100_000)
         given = x[:, self.source]
-        drawn = self.mixture.conditional(self.target, self.source).sample(given, 1, generator(2))
+        drawn = self.mixture.conditional(self.target, self.source).sample(given, 1, make_rng(2))
         again = torch.cat([drawn[:, 0], given], dim=1)
         expected = self.mixture.marginal([*self.target, *self.source]).covariance
         assert float((again.T.cov() - expected).norm() / expected.norm()) < 0.03
@@ -212,13 +212,15 @@ class TestConditional:
     def test_without_a_source_it_is_the_marginal(self) -> None:
         conditional = self.mixture.conditional(self.target, NOTHING)
         marginal = self.mixture.marginal(self.target)
-        x, none = self.x()[:, self.target], torch.zeros(7, 0, dtype=torch.float64)
-        torch.testing.assert_close(conditional.log_density(x, none), marginal.log_density(x))
-        torch.testing.assert_close(conditional.mean(none), marginal.mean.expand(7, -1))
-        torch.testing.assert_close(conditional.covariance(none)[6], marginal.covariance)
-        torch.testing.assert_close(conditional.weights(none)[6], self.mixture.weights)
-        assert conditional.sample(none, 2, generator()).shape == (7, 2, 2)
-        assert torch.equal(conditional.mean(none), self.mixture.conditional([4, 1], []).mean(none))
+        x, empty = self.x()[:, self.target], torch.zeros(7, 0, dtype=torch.float64)
+        torch.testing.assert_close(conditional.log_density(x, empty), marginal.log_density(x))
+        torch.testing.assert_close(conditional.mean(empty), marginal.mean.expand(7, -1))
+        torch.testing.assert_close(conditional.covariance(empty)[6], marginal.covariance)
+        torch.testing.assert_close(conditional.weights(empty)[6], self.mixture.weights)
+        assert conditional.sample(empty, 2, make_rng()).shape == (7, 2, 2)
+        assert torch.equal(
+            conditional.mean(empty), self.mixture.conditional([4, 1], []).mean(empty)
+        )
 
     def test_far_away_sources_give_finite_numbers(self) -> None:
         conditional = self.mixture.conditional(self.target, self.source)
@@ -229,7 +231,7 @@ class TestConditional:
 
 def test_densities_are_differentiable_in_all_parameters() -> None:
     mixture = random_mixture(2, 3, seed=1)
-    x = mixture.sample(4, generator())
+    x = mixture.sample(4, make_rng())
     logits = mixture.weights.log().requires_grad_()
     means = mixture.means.clone().requires_grad_()
     roots = torch.linalg.cholesky(mixture.covariances).requires_grad_()
@@ -252,7 +254,7 @@ def test_samples_are_differentiable_given_component_and_noise() -> None:
     mixture = GaussianMixture(
         torch.ones(1, dtype=torch.float64), mean, torch.eye(2, dtype=torch.float64)[None]
     )
-    mixture.sample(6, generator()).sum().backward()
+    mixture.sample(6, make_rng()).sum().backward()
     assert mean.grad is not None
     assert mean.grad.tolist() == [[6.0, 6.0]]
 
@@ -271,7 +273,7 @@ def test_samples_are_differentiable_given_component_and_noise() -> None:
     ],
 )
 @pytest.mark.usefixtures("unchecked")
-def test_what_is_no_mixture_is_refused(change: dict[str, Tensor], message: str) -> None:
+def test_parameters_of_no_mixture_are_refused(change: dict[str, Tensor], message: str) -> None:
     sound = {
         "weights": torch.tensor([0.5, 0.5]).double(),
         "means": torch.zeros(2, 2).double(),
@@ -282,7 +284,7 @@ def test_what_is_no_mixture_is_refused(change: dict[str, Tensor], message: str) 
         GaussianMixture(**(sound | change))
 
 
-def test_questions_about_no_or_the_same_coordinates_are_refused() -> None:
+def test_missing_and_repeated_coordinates_are_refused() -> None:
     mixture = random_mixture(2, 3)
     with pytest.raises(GaussianError, match=r"0 to 2, not \[0, 3\]"):
         mixture.marginal([0, 3])
@@ -294,13 +296,13 @@ def test_questions_about_no_or_the_same_coordinates_are_refused() -> None:
         mixture.conditional([], [1])
 
 
-def test_a_singular_law_has_moments_but_no_density() -> None:
+def test_a_singular_mixture_has_moments_but_no_density() -> None:
     flat = random_mixture(1, 2).transform(torch.tensor([[1.0, 0.0], [0.0, 0.0]]).double())
     assert flat.covariance[1].tolist() == [0, 0]
     with pytest.raises(GaussianError, match="component 0 is not positive definite"):
         flat.log_density(torch.zeros(1, 2).double())
     with pytest.raises(GaussianError, match="component 0 is not positive definite"):
-        flat.sample(1, generator())
+        flat.sample(1, make_rng())
 
 
 class TestLines:
@@ -308,15 +310,15 @@ class TestLines:
     directions = torch.tensor([[0.6, 0.8, 0.0, 0.0, 0.0], [0.0, 1.0, -1.0, 2.0, 0.5]]).double()
     others = torch.tensor([[0.0, 0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0, 0.0]]).double()
 
-    def test_lines_are_linear_images(self) -> None:
+    def test_lines_are_projections(self) -> None:
         y = torch.linspace(-3, 3, 11, dtype=torch.float64)
         found = self.mixture.on_lines(self.directions).log_density(y.expand(2, -1))
         for row, direction in zip(found, self.directions, strict=True):
             image = self.mixture.transform(direction[None])
             torch.testing.assert_close(row, image.log_density(y[:, None]))
 
-    def test_a_line_given_another_is_the_conditional_of_the_image(self) -> None:
-        y, given = torch.randn(2, 2, 7, generator=generator(), dtype=torch.float64)
+    def test_a_line_given_another_is_the_conditional_of_both_projections(self) -> None:
+        y, given = torch.randn(2, 2, 7, generator=make_rng(), dtype=torch.float64)
         lines = self.mixture.on_lines(self.directions)
         sources = self.mixture.on_lines(self.others)
         cross = self.mixture.covariances_between(self.directions, self.others)
@@ -338,7 +340,7 @@ class TestLines:
 
     def test_samples_have_the_moments_of_their_line(self) -> None:
         lines = self.mixture.on_lines(self.directions)
-        drawn = lines.sample(100_000, generator())
+        drawn = lines.sample(100_000, make_rng())
         assert drawn.shape == (2, 100_000)
         image = self.mixture.transform(self.directions)
         variances = image.covariance.diagonal()
@@ -347,7 +349,7 @@ class TestLines:
         torch.testing.assert_close(drawn.var(dim=1), variances, rtol=0.03, atol=0)
 
     def test_densities_are_differentiable(self) -> None:
-        y, given = torch.randn(2, 2, 3, generator=generator(), dtype=torch.float64)
+        y, given = torch.randn(2, 2, 3, generator=make_rng(), dtype=torch.float64)
 
         def densities(means: Tensor, roots: Tensor) -> Tensor:
             made = GaussianMixture(self.mixture.weights, means, roots @ roots.mT)
@@ -360,7 +362,7 @@ class TestLines:
         roots = torch.linalg.cholesky(self.mixture.covariances).requires_grad_()
         assert torch.autograd.gradcheck(densities, (means, roots))
 
-    def test_detached_lines_are_the_same_and_give_no_gradient(self) -> None:
+    def test_detached_lines_are_equal_and_give_no_gradient(self) -> None:
         means = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
         one = torch.ones(1, 1, dtype=torch.float64)
         lines = LineMixtures(0 * one, means, one)

@@ -62,7 +62,7 @@ def test_a_grid_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         (64, 57, 1),
     ],
 )
-def test_cells_are_enlarged_by_the_smallest_factor_that_is_enough(
+def test_cells_are_enlarged_by_the_smallest_sufficient_factor(
     height: int, width: int, factor: int
 ) -> None:
     image = random_images(1, 3, height, width)
@@ -77,7 +77,7 @@ def test_images_go_row_by_row_and_the_last_row_may_end_early() -> None:
     assert np.array_equal(grid, pasted([[*images[:3]], [*images[3:]]], factor=12))
 
 
-def test_fewer_images_than_columns_leave_the_places_white() -> None:
+def test_missing_cells_are_white() -> None:
     images = random_images(1, 3, H, W)
     grid = np.asarray(image_grid(images, columns=2))
     assert grid.shape == (2 + 60 + 2, 2 + 2 * (84 + 2), 3)
@@ -91,7 +91,7 @@ def test_gray_is_repeated_to_red_green_and_blue() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_completion_row_is_input_then_input_with_its_hole_then_completions(
+def test_a_completion_row_has_input_masked_input_and_completions(
     channels: int,
 ) -> None:
     images = random_images(N, channels, H, W)
@@ -110,24 +110,24 @@ def test_a_completion_row_is_input_then_input_with_its_hole_then_completions(
     assert np.array_equal(grid, pasted(expected, factor=12))
 
 
-def test_names_stand_beside_their_rows_and_leave_the_grid_alone() -> None:
+def test_names_are_next_to_their_rows_and_do_not_change_the_grid() -> None:
     grid = image_grid(random_images(6, 1, H, W), columns=1)
     named = np.asarray(with_names(grid, ("best", "", "worst")))
     assert np.array_equal(named[:, MARGIN:], np.asarray(grid))
     text = (named[:, : MARGIN - 8] < 128).any(axis=(1, 2)).nonzero()[0]
     third = grid.height / 3
-    assert set((text // third).astype(int)) == {0, 2}  # none beside the second third
+    assert set((text // third).astype(int)) == {0, 2}  # the second third has no name
     for rows, middle in ((text[text < third], third / 2), (text[text > third], 2.5 * third)):
         assert abs(rows.mean() - middle) < 4
     line = (named[:, MARGIN - 4] < 128).all(axis=1)
     assert line.sum() > 0.9 * grid.height and not line[round(third)]
 
 
-def test_the_color_of_a_hole_is_no_gray() -> None:
+def test_the_color_of_a_hole_is_not_gray() -> None:
     assert len(set(HOLE_COLOR)) == 3
 
 
-def test_the_images_that_were_handed_over_stay_as_they_are() -> None:
+def test_the_arguments_are_not_changed() -> None:
     images, completions = random_images(N, 1, H, W), random_images(N, K, 1, H, W)
     before = images.clone(), completions.clone()
     completion_grid(images, torch.ones(N, H, W, dtype=torch.bool), completions)
