@@ -26,7 +26,7 @@ def demo(
     It needs gradio: pip install 'biglearn-gan[demo]'.
     """
     try:
-        from biglearn_gan.demo.app import check_address, serving
+        from biglearn_gan.demo.app import check_address, serve
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
@@ -43,7 +43,7 @@ def demo(
     except DataError as error:
         images = None
         typer.echo(f"the page has no test images, only uploads: {error}")
-    with serving(DemoSession(checkpoint, model, images, device), host, port) as url:
+    with serve(DemoSession(checkpoint, model, images, device), host, port) as url:
         typer.echo(f"{url} (press Ctrl-C to stop)")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

@@ -1,1 +1,1 @@
-"""A page on which people paint a hole and see completions (extra ``demo``)."""
+"""A web page to paint a hole on and see completions (extra ``demo``, gradio)."""

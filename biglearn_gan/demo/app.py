@@ -1,4 +1,4 @@
-"""The page of ``biglearn-gan demo``: paint a hole, see completions (extra ``demo``, gradio)."""
+"""The web page of ``biglearn-gan demo``: paint a hole, see completions (extra ``demo``, gradio)."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.demo.mask_canvas import empty_canvas, painted_mask, painter
+from biglearn_gan.demo.mask_canvas import empty_canvas, mask_canvas, painted_mask
 from biglearn_gan.demo.session import DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
 from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
-FIRST_VARIATIONS = 6
-MOST_VARIATIONS = 16
-FIRST_SAMPLES = 16
-MOST_SAMPLES = 64
-MOST_SEED = 2**53 - 1
-"""The largest whole number that every browser keeps exactly."""
-KEPT_SECONDS = 3600
-"""Uploads and answers are deleted after this long."""
+DEFAULT_VARIATIONS = 6
+MAX_VARIATIONS = 16
+DEFAULT_SAMPLES = 16
+MAX_SAMPLES = 64
+MAX_SEED = 2**53 - 1
+"""The largest integer that every browser represents exactly."""
+FILE_LIFETIME = 3600
+"""Seconds after which uploads and results are deleted."""
 ANY_LABEL = "any"
 
 
 class DemoError(UserError):
-    """A page that cannot be served, in one sentence."""
+    """The page cannot be served."""
 
 
 class SeedError(ValueError):
-    """A seed that cannot be used, in one sentence."""
+    """A seed is out of range."""
 
 
 @contextmanager
-def serving(studio: DemoSession, host: str, port: int) -> Iterator[str]:
-    """Serve the page, at the address that is given, until the context ends.
+def serve(session: DemoSession, host: str, port: int) -> Iterator[str]:
+    """Serve the page until the context ends; yields its address.
 
     Raises:
-        DemoError: the port is in use, or the address is not this machine's.
+        DemoError: the port is in use, or this machine does not have the address.
     """
     check_address(host, port)
-    _without_proxy("localhost", host)
+    _bypass_proxy("localhost", host)
     with tempfile.TemporaryDirectory() as folder:
-        page = _build(studio, Path(folder))
+        page = _build_page(session, Path(folder))
         _, url, _ = page.launch(
-            server_name=_in_url(host),
+            server_name=_host_in_url(host),
             server_port=port,
             allowed_paths=[folder],
             share=False,
@@ -70,10 +70,10 @@ def serving(studio: DemoSession, host: str, port: int) -> Iterator[str]:
 
 
 def check_address(host: str, port: int) -> None:
-    """Whether a page could be served there.
+    """Check that a page can be served at this address.
 
     Raises:
-        DemoError: the port is in use, or the address is not this machine's.
+        DemoError: the port is in use, or this machine does not have the address.
     """
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -81,123 +81,138 @@ def check_address(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"{host} is no name of a host"
-        raise DemoError(f"{_in_url(host)}:{port} cannot be served ({reason})") from None
+        reason = error.strerror if isinstance(error, OSError) else f"{host} is not a host name"
+        raise DemoError(f"cannot serve on {_host_in_url(host)}:{port} ({reason})") from None
 
 
-def _without_proxy(*hosts: str) -> None:
-    """Reach these hosts directly in this process: gradio asks its own page whether it is there."""
-    there = urllib.request.getproxies_environment().get("no", "")
-    if there != "*":
-        direct = dict.fromkeys((*filter(None, there.split(",")), *hosts))
+def _bypass_proxy(*hosts: str) -> None:
+    """Make this process reach these hosts without a proxy: gradio requests its own page."""
+    bypassed = urllib.request.getproxies_environment().get("no", "")
+    if bypassed != "*":
+        direct = dict.fromkeys((*filter(None, bypassed.split(",")), *hosts))
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(direct)
 
 
-def _in_url(host: str) -> str:
-    """An address of IPv6 stands in brackets there."""
+def _host_in_url(host: str) -> str:
+    """The host, in brackets if it is an IPv6 address."""
     return f"[{host}]" if ":" in host else host
 
 
-def _build(studio: DemoSession, folder: Path) -> gr.Blocks:
-    """The page; what can be downloaded is written below ``folder``."""
-    data = studio.model.config.data
+def _build_page(session: DemoSession, folder: Path) -> gr.Blocks:
+    """Build the page; files to download are written below ``folder``."""
+    data = session.model.config.data
     with gr.Blocks(
-        title="BigLearn-GAN", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)
+        title="BigLearn-GAN", analytics_enabled=False, delete_cache=(FILE_LIFETIME, FILE_LIFETIME)
     ) as page:
         gr.Markdown(f"# BigLearn-GAN on {data.name}")
         with gr.Tab("Complete"):
-            _completion_tab(studio, folder)
-        with gr.Tab("From nothing"):
-            _joint_tab(studio, folder)
+            _build_completion_tab(session, folder)
+        with gr.Tab("Generate"):
+            _build_generation_tab(session, folder)
     return page
 
 
-def _completion_tab(studio: DemoSession, folder: Path) -> None:
-    count = 0 if studio.images is None else len(studio.images)
-    first = studio.test_image(0) if count else None
+def _build_completion_tab(session: DemoSession, folder: Path) -> None:
+    count = 0 if session.images is None else len(session.images)
+    first = session.test_image(0) if count else None
     image = gr.State(first)
     with gr.Row():
-        with gr.Column(scale=3, min_width=studio.canvas_size[0] + 20):
-            canvas = painter(_picture(first), studio.canvas_size, "painter")
+        with gr.Column(scale=3, min_width=session.canvas_size[0] + 20):
+            canvas = mask_canvas(_optional_pil(first), session.canvas_size, "canvas")
         with gr.Column(scale=2):
             number = gr.Slider(
                 0, max(count - 1, 1), 0, step=1, label="Test image", visible=count > 1
             )
             upload = gr.UploadButton("Upload an image instead", type="filepath", elem_id="upload")
-            variations = gr.Slider(1, MOST_VARIATIONS, FIRST_VARIATIONS, step=1, label="Variations")
+            variations = gr.Slider(
+                1, MAX_VARIATIONS, DEFAULT_VARIATIONS, step=1, label="Variations"
+            )
             seed = gr.Number(0, precision=0, label="Seed")
-            label = _label_choice(studio)
+            label = _label_choice(session)
             button = gr.Button("Complete", variant="primary")
-    outputs = _outputs("completion")
+    results = _result_components("completion")
+    handlers = _CompletionHandlers(session, folder)
+    changed = [image, canvas, results[0]]
+    # Without preprocessing, which would raise a number out of range instead of showing a message.
+    number.change(handlers.choose_image, number, changed, show_progress="hidden", preprocess=False)
+    upload.upload(handlers.read_upload, upload, changed)
+    button.click(handlers.complete, [image, canvas, variations, seed, label], results)
 
-    def choose(number: int | float | None) -> tuple[Any, Any, str]:
+
+class _CompletionHandlers:
+    """What happens when a person uses the tab to complete images.
+
+    A handler returns new values for its components; a message for the person is among them.
+    """
+
+    def __init__(self, session: DemoSession, folder: Path):
+        self.session = session
+        self.folder = folder
+
+    def choose_image(self, number: int | float | None) -> tuple[Any, Any, str]:
         try:
-            chosen = studio.test_image(round(number or 0))
+            image = self.session.test_image(round(number or 0))
         except ValueError as error:
             return gr.skip(), gr.skip(), str(error)
-        return chosen, empty_canvas(_picture(chosen)), ""
+        return image, empty_canvas(to_pil(image)), ""
 
-    def read(path: str) -> tuple[Any, Any, str]:
+    def read_upload(self, path: str) -> tuple[Any, Any, str]:
         try:
-            chosen, note = studio.uploaded(Path(path))
+            image, note = self.session.load_upload(Path(path))
         except DataError as error:
             return gr.skip(), gr.skip(), str(error).replace(path, Path(path).name)
-        return chosen, empty_canvas(_picture(chosen)), note
+        return image, empty_canvas(to_pil(image)), note
 
     def complete(
-        chosen: Tensor | None,
-        painted: dict[str, Any],
+        self,
+        image: Tensor | None,
+        canvas: dict[str, Any],
         variations: int,
         seed: int | None,
         label: str,
     ) -> tuple[Any, ...]:
-        if chosen is None:
-            return _told("there is no image yet: upload one")
+        if image is None:
+            return _only_message("there is no image yet: upload one")
         try:
-            hole, start = studio.hole(painted_mask(painted)), _seed(seed)
+            hole = self.session.hole_from_paint(painted_mask(canvas))
+            checked_seed = _check_seed(seed)
         except (HoleError, SeedError) as error:
-            return _told(str(error))
-        answer = studio.complete(
-            chosen, hole, variations=int(variations), seed=start, label=_label(label)
+            return _only_message(str(error))
+        result = self.session.complete(
+            image, hole, variations=int(variations), seed=checked_seed, label=_label_number(label)
         )
-        return _shown(answer, folder)
-
-    shown = [image, canvas, outputs[0]]
-    # Unprocessed, since gradio would raise what is out of range, and not tell it on the page.
-    number.change(choose, number, shown, show_progress="hidden", preprocess=False)
-    upload.upload(read, upload, shown)
-    button.click(complete, [image, canvas, variations, seed, label], outputs)
+        return _show(result, self.folder)
 
 
-def _joint_tab(studio: DemoSession, folder: Path) -> None:
+def _build_generation_tab(session: DemoSession, folder: Path) -> None:
     with gr.Row():
         with gr.Column():
-            num = gr.Slider(1, MOST_SAMPLES, FIRST_SAMPLES, step=1, label="Images")
+            num = gr.Slider(1, MAX_SAMPLES, DEFAULT_SAMPLES, step=1, label="Images")
             seed = gr.Number(0, precision=0, label="Seed")
-            label = _label_choice(studio)
+            label = _label_choice(session)
             button = gr.Button("Generate", variant="primary")
         with gr.Column(scale=2):
-            outputs = _outputs("joint")
+            results = _result_components("joint")
 
     def sample(num: int, seed: int | None, label: str) -> tuple[Any, ...]:
         try:
-            start = _seed(seed)
+            checked_seed = _check_seed(seed)
         except SeedError as error:
-            return _told(str(error))
-        answer = studio.sample(int(num), seed=start, label=_label(label))
-        return _shown(answer, folder)
+            return _only_message(str(error))
+        result = session.sample(int(num), seed=checked_seed, label=_label_number(label))
+        return _show(result, folder)
 
-    button.click(sample, [num, seed, label], outputs)
+    button.click(sample, [num, seed, label], results)
 
 
-def _picture(image: Tensor | None) -> Image.Image | None:
+def _optional_pil(image: Tensor | None) -> Image.Image | None:
     return None if image is None else to_pil(image)
 
 
-def _outputs(name: str) -> list[Any]:
-    """What was told, the grid, its command line, and the files that it reads."""
+def _result_components(name: str) -> list[Any]:
+    """A message, the grid, its command line, and the files that the command reads."""
     return [
-        gr.Markdown(elem_id=f"{name}-told"),
+        gr.Markdown(elem_id=f"{name}-message"),
         gr.Image(
             label="Result",
             type="filepath",
@@ -213,42 +228,44 @@ def _outputs(name: str) -> list[Any]:
             lines=2,
             elem_id=f"{name}-command",
         ),
-        gr.Files(label="What it reads", visible=False, elem_id=f"{name}-files"),
+        gr.Files(label="Input files of the command", visible=False, elem_id=f"{name}-files"),
     ]
 
 
-def _shown(answer: DemoResult, folder: Path) -> tuple[Any, ...]:
+def _show(result: DemoResult, folder: Path) -> tuple[Any, ...]:
+    """Values of the result components; deletes old files and writes new ones."""
     for old in folder.iterdir():
-        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+        if time.time() - old.stat().st_mtime > FILE_LIFETIME:
             shutil.rmtree(old)
-    place = Path(tempfile.mkdtemp(dir=folder))
-    answer.grid.save(place / "grid.png")
-    for name, image in answer.files.items():
-        image.save(place / name)
-    files = [str(place / name) for name in answer.files]
-    return "", str(place / "grid.png"), answer.command, gr.Files(files, visible=bool(files))
+    subfolder = Path(tempfile.mkdtemp(dir=folder))
+    result.grid.save(subfolder / "grid.png")
+    for name, image in result.files.items():
+        image.save(subfolder / name)
+    files = [str(subfolder / name) for name in result.files]
+    return "", str(subfolder / "grid.png"), result.command, gr.Files(files, visible=bool(files))
 
 
-def _told(sentence: str) -> tuple[Any, ...]:
+def _only_message(sentence: str) -> tuple[Any, ...]:
+    """Values of the result components: a message and no result."""
     return sentence, None, "", gr.Files(visible=False)
 
 
-def _seed(number: int | None) -> int:
-    """What stands in the field, 0 where nothing does.
+def _check_seed(number: int | None) -> int:
+    """The seed in a field; 0 if it is empty.
 
     Raises:
         SeedError: it is out of range.
     """
-    if number is not None and not 0 <= number <= MOST_SEED:
-        raise SeedError(f"a seed is 0 to {MOST_SEED}, not {number}")
+    if number is not None and not 0 <= number <= MAX_SEED:
+        raise SeedError(f"the seed must be 0 to {MAX_SEED}, not {number}")
     return number or 0
 
 
-def _label_choice(studio: DemoSession) -> gr.Dropdown:
-    classes = studio.model.config.data.num_classes
+def _label_choice(session: DemoSession) -> gr.Dropdown:
+    classes = session.model.config.data.num_classes
     choices = [ANY_LABEL, *map(str, range(classes or 0))]
     return gr.Dropdown(choices, value=ANY_LABEL, label="Label", visible=classes is not None)
 
 
-def _label(choice: str) -> int:
+def _label_number(choice: str) -> int:
     return UNKNOWN_LABEL if choice == ANY_LABEL else int(choice)

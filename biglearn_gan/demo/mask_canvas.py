@@ -1,8 +1,8 @@
-"""A canvas of the demo's page to paint a hole on: an image below, paint above.
+"""The canvas of the demo page: an image, and paint over it that marks the hole.
 
-Its value in Python is ``{"image": data URL of a PNG, "paint": the same of what is painted, "" for
-nothing}``. (gradio's own editor, at version 6.31, uploads itself again and again once its value has
-been read, and the page waits for it.)
+Its value in Python is ``{"image": data URL of a PNG, "paint": data URL of a PNG or ""}``. (The
+editor of gradio 6.31 cannot be used: it uploads itself again and again after its value was read,
+and the page waits for it.)
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from PIL import Image
 
 from biglearn_gan.image_grid import HOLE_COLOR
 
-BRUSH_SHARE = 12
-"""Width of the brush at first, in per cent of the canvas."""
+BRUSH_PERCENT = 12
+"""Initial width of the brush, in percent of the canvas."""
 
 _HTML = """
-<p>Paint what is to be generated</p>
+<p>Paint the area to generate</p>
 <canvas width="${width}" height="${height}"></canvas>
 <div>
   <label>Brush <input type="range" min="2" max="40" value="${brush}"></label>
@@ -85,8 +85,8 @@ show();
 """
 
 
-def painter(image: Image.Image | None, size: tuple[int, int], elem_id: str) -> gr.HTML:
-    """The canvas, ``size`` pixels wide and high, whatever the size of the image."""
+def mask_canvas(image: Image.Image | None, size: tuple[int, int], elem_id: str) -> gr.HTML:
+    """Make a canvas of ``size`` = (width, height) pixels that shows an image of any size."""
     width, height = size
     return gr.HTML(
         empty_canvas(image),
@@ -95,14 +95,14 @@ def painter(image: Image.Image | None, size: tuple[int, int], elem_id: str) -> g
         js_on_load=_SCRIPT,
         width=width,
         height=height,
-        brush=BRUSH_SHARE,
+        brush=BRUSH_PERCENT,
         color="#" + "".join(f"{part:02x}" for part in HOLE_COLOR),
         elem_id=elem_id,
     )
 
 
 def empty_canvas(image: Image.Image | None) -> dict[str, str]:
-    """A painter's value: an image with nothing painted on it."""
+    """The value of a canvas with an image and no paint."""
     if image is None:
         return {"image": "", "paint": ""}
     file = io.BytesIO()
@@ -112,6 +112,6 @@ def empty_canvas(image: Image.Image | None) -> dict[str, str]:
 
 
 def painted_mask(value: dict[str, Any]) -> Image.Image | None:
-    """What is painted, RGBA of the canvas's size; None where nothing is."""
+    """The paint in the value of a canvas, RGBA of the canvas's size; None without paint."""
     _, _, encoded = str(value["paint"]).partition("base64,")
     return Image.open(io.BytesIO(base64.b64decode(encoded))) if encoded else None

@@ -1,4 +1,4 @@
-"""What the demo's page does, without the page: a painted hole, a drawn answer, its command line."""
+"""What the demo page does, without the page: paint to hole, completions, and their command line."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 CANVAS_PIXELS = 448
-"""An image is shown enlarged by the largest whole factor with no side above this."""
+"""The canvas shows an image enlarged by the largest whole factor with no side above this."""
 
-JOINT_COLUMNS = 8
+SAMPLE_COLUMNS = 8
+"""Columns of a grid of samples from nothing."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a press of the button gives.
+    """The result of a click on a button.
 
     Attributes:
-        grid: input, masked input and variations side by side; joint samples alone.
+        grid: input, input with hole, and completions in a row; or samples from nothing.
         command: the command line that draws the same.
-        files: what the command line reads, by name.
+        files: the images that the command reads, by file name.
     """
 
     grid: Image.Image
@@ -45,13 +46,13 @@ class DemoResult:
 
 
 class DemoSession:
-    """A model, the images to choose from, and what can be asked of them.
+    """A model, and the test images that the page offers.
 
     Args:
         checkpoint: the model's folder or hub name, for the command lines.
         model: on any device.
-        images: the data set's test images, None where they cannot be had.
-        device: as the command line names where the model is.
+        images: the test images of the model's data set, or None without any.
+        device: the name of the model's device, for the command lines.
     """
 
     def __init__(
@@ -68,34 +69,37 @@ class DemoSession:
 
     @property
     def canvas_size(self) -> tuple[int, int]:
-        """Width and height of the canvas to paint on, in pixels of the screen."""
+        """(width, height) of the canvas, in pixels of the screen."""
         height, width = self.model.config.data.image_size
         factor = max(1, CANVAS_PIXELS // max(height, width))
         return width * factor, height * factor
 
     def test_image(self, number: int) -> UInt8[Tensor, "C H W"]:
-        """One of the test images.
+        """The test image of a number.
 
         Raises:
-            ValueError: there is no image of that number.
+            ValueError: there is no such image.
         """
         count = 0 if self.images is None else len(self.images)
         if self.images is None or not 0 <= number < count:
-            raise ValueError(f"test images have the numbers 0 to {count - 1}, not {number}")
+            raise ValueError(f"the number of a test image must be 0 to {count - 1}, not {number}")
         return self.images.images_uint8(torch.tensor([number]))[0]
 
-    def uploaded(self, path: Path) -> tuple[UInt8[Tensor, "C H W"], str]:
-        """A user's image file, fitted to the model's size and channels, and whether it had to be.
+    def load_upload(self, path: Path) -> tuple[UInt8[Tensor, "C H W"], str]:
+        """Load an image file at the model's size and channels.
+
+        Returns:
+            The image, and a sentence if it was resized, else "".
 
         Raises:
-            DataError: it is no image that can be read.
+            DataError: the file is not a readable image.
         """
         data = self.model.config.data
         images, resized = load_images(path, data.image_size, data.channels, 1)
         return images[0], describe_resize("the image was", data.image_size) if resized else ""
 
-    def hole(self, paint: Image.Image | None) -> Bool[Tensor, "H W"]:
-        """The pixels of which the paint, RGBA of any size, covers at least half.
+    def hole_from_paint(self, paint: Image.Image | None) -> Bool[Tensor, "H W"]:
+        """The hole: pixels of which the paint, RGBA of any size, covers at least half.
 
         Raises:
             HoleError: nothing is painted.
@@ -107,7 +111,7 @@ class DemoSession:
             small = np.asarray(alpha.resize((width, height), Image.Resampling.BOX))
             hole = torch.from_numpy(small >= 128)
         if not hole.any():
-            raise HoleError("nothing is painted: paint the part that is to be generated")
+            raise HoleError("nothing is painted: paint the area to generate")
         return hole
 
     def complete(
@@ -122,9 +126,9 @@ class DemoSession:
         """Fill the hole ``variations`` times."""
         samples = self._draw(image[None], hole[None], variations, seed, label)
         files = {"input.png": to_pil(image), "mask.png": Image.fromarray(hole.numpy())}
-        asked = ["--images", "input.png", "--mask", "mask.png", "--num", "1"]
-        asked += ["--variations", str(variations)]
-        return DemoResult(sample_grid(samples), self._command(asked, seed, label), files)
+        options = ["--images", "input.png", "--mask", "mask.png", "--num", "1"]
+        options += ["--variations", str(variations)]
+        return DemoResult(sample_grid(samples), self._command(options, seed, label), files)
 
     def sample(self, num: int, *, seed: int, label: int = UNKNOWN_LABEL) -> DemoResult:
         """Draw ``num`` images from nothing."""
@@ -133,7 +137,7 @@ class DemoSession:
         hole = torch.ones(num, *data.image_size, dtype=torch.bool)
         drawn = self._draw(black, hole, 1, seed, label).images[:, 0]
         command = self._command(["--num", str(num)], seed, label)
-        return DemoResult(image_grid(drawn, min(num, JOINT_COLUMNS)), command, {})
+        return DemoResult(image_grid(drawn, min(num, SAMPLE_COLUMNS)), command, {})
 
     def _draw(
         self, images: Tensor, hole: Tensor, variations: int, seed: int, label: int
@@ -148,8 +152,8 @@ class DemoSession:
             batch_size=rows,
         )
 
-    def _command(self, asked: list[str], seed: int, label: int) -> str:
-        words = ["biglearn-gan", "sample", "--checkpoint", self._checkpoint, *asked]
+    def _command(self, options: list[str], seed: int, label: int) -> str:
+        words = ["biglearn-gan", "sample", "--checkpoint", self._checkpoint, *options]
         if label != UNKNOWN_LABEL:
             words += ["--label", str(label)]
         if self._device != "cpu":
@@ -158,6 +162,6 @@ class DemoSession:
 
 
 def to_pil(image: UInt8[Tensor, "C H W"]) -> Image.Image:
-    """Gray or in color, as the image is."""
+    """Convert an image with 1 or 3 channels."""
     pixels = image.movedim(0, -1).contiguous().numpy()
     return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
