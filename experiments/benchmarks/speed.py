@@ -260,7 +260,9 @@ def time_click(
 ) -> float:
     """Seconds to complete a painted image and to write the grid as PNG."""
     started = time.perf_counter()
-    result = session.complete(image, session.hole(paint), variations=variations, seed=seed)
+    result = session.complete(
+        image, session.hole_from_paint(paint), variations=variations, seed=seed
+    )
     result.grid.save(io.BytesIO(), "PNG")
     return time.perf_counter() - started
 
