@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.demo.mask_canvas import empty_canvas, mask_canvas, painted_mask
+from biglearn_gan.demo.mask_canvas import SEND_PAINT, empty_canvas, mask_canvas, painted_mask
 from biglearn_gan.demo.session import DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
 from biglearn_gan.tasks.holes import HoleError
@@ -136,7 +136,8 @@ def _build_completion_tab(session: DemoSession, folder: Path) -> None:
     # Without preprocessing, which would raise a number out of range instead of showing a message.
     number.change(handlers.choose_image, number, changed, show_progress="hidden", preprocess=False)
     upload.upload(handlers.read_upload, upload, changed)
-    button.click(handlers.complete, [image, canvas, variations, seed, label], results)
+    inputs = [image, canvas, variations, seed, label]
+    button.click(handlers.complete, inputs, results, js=SEND_PAINT)
 
 
 class _CompletionHandlers:

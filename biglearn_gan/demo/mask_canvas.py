@@ -85,6 +85,19 @@ show();
 """
 
 
+SEND_PAINT = """
+(image, canvas, ...rest) => {
+  const painted = document.querySelector("#canvas canvas");
+  const { data } = painted.getContext("2d").getImageData(0, 0, painted.width, painted.height);
+  const paint = data.some((value, i) => i % 4 === 3 && value > 0) ? painted.toDataURL() : "";
+  return [image, { image: canvas.image, paint }, ...rest];
+}
+"""
+"""Runs in the browser at a press: sends the paint on the canvas along with the other inputs.
+
+The value of the canvas may lag behind its paint on a busy machine."""
+
+
 def mask_canvas(image: Image.Image | None, size: tuple[int, int], elem_id: str) -> gr.HTML:
     """Make a canvas of ``size`` = (width, height) pixels that shows an image of any size."""
     width, height = size

@@ -77,6 +77,7 @@ class Page:
         page.set_default_timeout(TIMEOUT_MS)
         page.goto(url)
         self.wait_for_image()
+        self.wait_for_canvas()
 
     def note(self, url: str) -> None:
         """Remember the host of a request."""
@@ -90,6 +91,14 @@ class Page:
             f"(unlike) => ![undefined, '', unlike].includes(({style})())", arg=unlike
         )
         return str(self.page.evaluate(style))
+
+    def wait_for_canvas(self) -> None:
+        """Wait until nothing covers the canvas, as gradio's loading screen does at first."""
+        self.page.wait_for_function(
+            "() => { const canvas = document.querySelector('#canvas canvas');"
+            " const { x, y, width, height } = canvas.getBoundingClientRect();"
+            " return document.elementFromPoint(x + width / 2, y + height / 2) === canvas; }"
+        )
 
     def paint(self) -> None:
         """Paint a diagonal stroke over the middle."""
