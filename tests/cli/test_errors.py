@@ -87,12 +87,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "square that is no whole number": (
         (*SAMPLE, "--mask", "outside:1.5"),
         2,
-        "mask 'outside:1.5': expected outside:SIZE with a square of 1 to 7 pixels",
+        "mask 'outside:1.5' must be outside:SIZE, with a SIZE of 1 to 7 pixels",
     ),
     "square outside of which nothing is": (
         (*SAMPLE, "--mask", "outside:8"),
         2,
-        "mask 'outside:8': expected outside:SIZE with a square of 1 to 7 pixels",
+        "mask 'outside:8' must be outside:SIZE, with a SIZE of 1 to 7 pixels",
     ),
     "empty value": ((*SAMPLE, "--mask", ""), 2, "--mask is empty (unset shell variable?)"),
     "no value": ((*SAMPLE, "--mask="), 2, "--mask is empty (unset shell variable?)"),
