@@ -39,6 +39,17 @@ MNIST = ("checkpoints/mnist", "checkpoints/colored_mnist", "mnist.yaml", "--othe
 OF_MNIST = ("samples/mnist_evaluation", "samples/colored_mnist_evaluation")
 """What such commands write, and others read."""
 
+BUDGETS = {
+    "train": ["train.max_images=64", "logging.checkpoint_images=32"],
+    "train-classifier": ["--images", "1280"],
+    "evaluate": ["--num", "100", "--variations", "2", "--tasks", "joint,random:0.5"],
+    "evaluate-oracle": ["--sources", "2", "--draws", "4"],
+    "two-gmm": ["--task", "joint"],
+    "experiments/benchmarks/ablation_cost.py": ["--rounds", "1", "--steps", "1"],
+    "experiments/benchmarks/speed.py": ["--steps", "4"],
+}
+"""What is added to a command that has this word."""
+
 SHORT_OPTIONS = {
     "--images": "640",
     "--num": "100",
@@ -130,25 +141,12 @@ def test_the_readme_shows_a_picture_before_anything_else() -> None:
 def shortened(command: str) -> list[str]:
     """The command's words with a budget for tests."""
     words = [word for word in shlex.split(command) if not word.startswith("train.max_")]
-    program = " ".join(words[:2])
-    if "train" in words:
-        return [*words, "train.max_images=64", "logging.checkpoint_images=32"]
-    if "train-classifier" in words:
-        return [*words, "--images", "1280"]
-    if "evaluate-oracle" in words:
-        return [*words, "--sources", "2", "--draws", "4"]
-    if program == "biglearn-gan evaluate":
-        words = [*words, "--num", "100", "--variations", "2", "--tasks", "joint,random:0.5"]
-    if "two-gmm" in words:
-        return [*words, "--task", "joint"]
-    if "ablation_cost.py" in program:
-        return [*words, "--rounds", "1", "--steps", "1"]
-    if "speed.py" in program:
-        return words if "page" in words else [*words, "--steps", "4"]
-    if program.startswith("python experiments/studies"):
+    if words[1].startswith("experiments/studies"):
         for place, word in enumerate(words[:-1]):
             words[place + 1] = SHORT_OPTIONS.get(word, words[place + 1])
-    return words
+    if "page" in words:
+        return words
+    return [*words, *(option for word in words for option in BUDGETS.get(word, []))]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""Read masks: holes that a user draws, and the known pixels of incomplete images."""
+"""Read masks: holes that a user draws, and the known pixels of incomplete images.
+
+In memory, True = given or True = generated, as ``tasks/token_masks.py`` defines.
+"""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.token_masks import TokenSequence
 from biglearn_gan.training import losses
+from biglearn_gan.training.ema import update_ema
+from biglearn_gan.training.gradients import average_over_processes
 from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
 from biglearn_gan.training.schedule import StepSettings
 
@@ -346,11 +348,7 @@ class AdversarialTraining:
         wanted = weights if inputs is None else [*weights, inputs]
         gradients = torch.autograd.grad(objective, wanted)
         gradients, of_inputs = gradients[: len(weights)], gradients[len(weights) :]
-        if self.accelerator.num_processes > 1:
-            flat = torch.cat([gradient.flatten() for gradient in gradients])
-            flat = self.accelerator.reduce(flat, reduction="mean")
-            pieces = flat.split([gradient.numel() for gradient in gradients])
-            gradients = tuple(p.view_as(g) for p, g in zip(pieces, gradients, strict=True))
+        gradients = average_over_processes(gradients, self.accelerator)
         for parameter, gradient in zip(weights, gradients, strict=True):
             parameter.grad = gradient
         group["lr"] = learning_rate
@@ -359,9 +357,7 @@ class AdversarialTraining:
         return of_inputs[0] if of_inputs else None
 
     def _update_average(self, decay: float) -> None:
-        average = [parameter.detach() for parameter in self.average.parameters()]
-        live = [parameter.detach() for parameter in self.generator.parameters()]
-        torch._foreach_lerp_(average, live, 1 - decay)
+        update_ema(self.average.parameters(), self.generator.parameters(), decay)
 
 
 def _combine(d_objective: Objective, g_objective: Objective) -> StepResult:

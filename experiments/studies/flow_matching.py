@@ -59,6 +59,7 @@ from biglearn_gan.tasks.patches import (
 from biglearn_gan.tasks.sampler import TaskSampler
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 from biglearn_gan.training.adversarial import ADAM_BETAS
+from biglearn_gan.training.ema import update_ema
 from biglearn_gan.training.losses import squared_error
 from biglearn_gan.training.schedule import TrainingSchedule
 
@@ -209,9 +210,7 @@ class FlowTraining:
         self.optimizer.zero_grad()
         flow_loss(self.field, real, sequence, self.images_seen).backward()
         self.optimizer.step()
-        averages = [parameter.detach() for parameter in self.average.parameters()]
-        parameters = [parameter.detach() for parameter in self.field.parameters()]
-        torch._foreach_lerp_(averages, parameters, 1 - settings.ema_decay)
+        update_ema(self.average.parameters(), self.field.parameters(), settings.ema_decay)
         self.images_seen += self.config.train.batch_size
 
     def _next_batch(self) -> tuple[TokenSequence, Float[Tensor, "B M P"]]:
