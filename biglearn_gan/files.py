@@ -35,7 +35,7 @@ def check_output_folder(
         inputs: files and folders that the command reads. The folder must differ from each input
             folder and from the folder of each input file.
         recursive: input folders are read with their subfolders, so the folder must not lie below
-            one either.
+            one of them either.
 
     Raises:
         OutputError: for one of these reasons, in one sentence.
@@ -47,7 +47,9 @@ def check_output_folder(
     resolved = folder.resolve()
     for path in inputs:
         input_folder = (path if path.is_dir() else path.parent).resolve()
-        if input_folder == resolved or (recursive and input_folder in resolved.parents):
+        if input_folder == resolved or (
+            recursive and path.is_dir() and input_folder in resolved.parents
+        ):
             raise OutputError(f"output in {folder} would mix with the input {path}: {advice}")
     for path in replaces:
         if path.exists() and path not in ours:

@@ -73,7 +73,7 @@ def classify(  # more than eight parameters, because every option is one
     model = load_model(checkpoint, usable_device(device))
     require_labels(model.config.data)
     data = input_data_config(model, data_root)
-    inputs = load_input_images(data, images, num)
+    inputs = load_input_images(data, images, num, mask)
     for note in inputs.notes:
         typer.echo(note)
     rows = len(inputs.images)

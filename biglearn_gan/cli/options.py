@@ -76,14 +76,16 @@ def without_missing(data: DataConfig) -> DataConfig:
 
 
 def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:
-    """The data set read from the folder of ``--data-root``, if one is given.
+    """The data set read from the folder or ZIP archive of ``--data-root``, if one is given.
 
     Raises:
-        CommandError: the folder does not exist.
+        CommandError: it does not exist.
     """
+    from biglearn_gan.data.image_listing import is_archive
+
     if data_root is None:
         return data
-    if not Path(data_root).is_dir():
+    if not Path(data_root).is_dir() and not is_archive(Path(data_root)):
         fail(f"--data-root {data_root} is not a folder; create it if the data belong there", 2)
     return data.model_copy(update={"root": data_root})
 

@@ -147,7 +147,7 @@ def _load_inputs(
     if mask == "joint":
         return black_images(data, num)
     check_hole(mask, model, mask_color)
-    inputs = load_input_images(data, images, num)
+    inputs = load_input_images(data, images, num, mask)
     for note in inputs.notes:
         typer.echo(note)
     return inputs

@@ -72,9 +72,21 @@ def train(
 
 
 def _print_description(settings: Config, device: str) -> None:
-    """Print the whole configuration, and the lines of :func:`throughput.describe`."""
+    """Print the whole configuration, and the lines of :func:`throughput.describe`.
+
+    No data are needed, except to count class folders.
+
+    Raises:
+        DataError: there are no class folders to count.
+    """
+    from biglearn_gan.data.image_listing import DataError
+    from biglearn_gan.data.loading import count_classes
     from biglearn_gan.training.throughput import describe
 
+    try:
+        settings = count_classes(settings)
+    except DataError as error:
+        raise DataError(f"{error} (--dry-run needs no data if data.classes is set)") from None
     lines = describe(settings, device)
     typer.echo(settings.to_yaml())
     for line in lines:

@@ -84,8 +84,6 @@ def _check_missing(data: DataConfig) -> Iterator[str]:
 def _check_labels(data: DataConfig) -> Iterator[str]:
     if data.classes is not None and not (data.labels and data.name == "folder"):
         yield "data.classes: this key is only for a folder with data.labels: true; remove it"
-    if data.labels and data.name == "folder" and data.classes is None:
-        yield "data.classes: with data.labels: true, set it to the number of class folders"
     if data.labels and data.name != "folder" and data.name not in NUM_CLASSES:
         yield f"data.labels: {data.name} has no labels; set it to false"
 

@@ -14,6 +14,7 @@ import yaml
 from biglearn_gan.config.schema_tasks import TasksConfig
 from biglearn_gan.config.schema_training import LoggingConfig, LossConfig, TrainConfig
 from biglearn_gan.config.values import (
+    ConfigError,
     ImageSize,
     NonNegative,
     NonNegativeFloat,
@@ -46,7 +47,7 @@ NUM_CLASSES: dict[str, int] = {
     "colored_mnist": 10,
     "cifar10": 10,
 }
-"""Classes of the data sets with labels; for a folder, ``data.classes`` says it."""
+"""Classes of the data sets with labels; those of a folder are counted."""
 
 HoleColor = Literal["white", "black"]
 """The color of a mask file's pixels that are generated."""
@@ -103,10 +104,12 @@ class DataConfig(Section):
     """Pixels that were never observed, for training on incomplete images."""
 
     labels: bool = False
-    """Whether the model also learns each image's class, as one more token."""
+    """Whether the model also learns each image's class, as one more token. In a folder, each class
+    is a folder."""
 
     classes: Positive | None = None
-    """Number of class folders; only for a folder with ``labels``, and needed there."""
+    """Number of class folders; only for a folder with ``labels``. None: they are counted when
+    training starts."""
 
     workers: NonNegative = 2
     """Threads that decode image files; 0 decodes in the main thread."""
@@ -118,8 +121,19 @@ class DataConfig(Section):
 
     @property
     def num_classes(self) -> int | None:
-        """The number of classes that the model knows; None for a model without labels."""
-        return (self.classes or NUM_CLASSES.get(self.name)) if self.labels else None
+        """The number of classes that the model knows; None for a model without labels.
+
+        Raises:
+            ConfigError: the class folders have not been counted.
+        """
+        if not self.labels:
+            return None
+        classes = self.classes or NUM_CLASSES.get(self.name)
+        if classes is None:
+            raise ConfigError(
+                ["data.classes: the class folders are not counted yet; set it to their number"]
+            )
+        return classes
 
 
 class NetworkConfig(Section):

@@ -16,26 +16,24 @@ box filter), so that unknown pixels do not leak into known ones.
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
-from collections.abc import Callable, Sequence
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from biglearn_gan.errors import UserError
-
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-
-MASK_SUFFIX = ".mask.png"
-"""A file with this ending is the mask of the image of the same name, never an image."""
+from biglearn_gan.data.image_listing import DataError, ImagePath, named_images
 
 UNREADABLE = (
     OSError,
@@ -46,46 +44,86 @@ UNREADABLE = (
     EOFError,
     struct.error,
     Image.DecompressionBombError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
 )
-"""Exceptions that Pillow raises for broken files, depending on the format."""
+"""Exceptions that Pillow and zipfile raise for broken files, depending on the format."""
+
+DEEP_FORMATS = ("PNG", "PPM")
+"""Formats whose gray images of mode "I" have 16 bits; those of TIFF may have 32."""
 
 
-class DataError(UserError):
-    """Data are missing, empty or broken; the message says how to provide or repair them."""
+@dataclass(frozen=True)
+class LoadedImages:
+    """Images of files, at one size.
+
+    Attributes:
+        pixels: in [0, 255].
+        names: one per image: the file's name, or its path from the folder that was named.
+        resized: how many of them had another size.
+    """
+
+    pixels: UInt8[Tensor, "N C H W"]
+    names: tuple[str, ...]
+    resized: int
 
 
 def load_images(
-    path: Path, image_size: tuple[int, int], channels: int, limit: int | None
-) -> tuple[UInt8[Tensor, "N C H W"], int]:
+    path: Path,
+    image_size: tuple[int, int],
+    channels: int,
+    limit: int | None,
+    leave_out: Path | None = None,
+) -> LoadedImages:
     """Load an image file, or the first ``limit`` (None: all) image files of a folder, by name.
 
-    Returns:
-        Images in [0, 255], and how many of them had another size.
+    Broken files of a folder are skipped with a warning that names them.
+
+    Args:
+        path: a file, a folder or an archive, see :func:`named_images`.
+        image_size: (height, width).
+        channels: 1 or 3.
+        limit: the largest number of images.
+        leave_out: a folder below the path whose files are not read, such as one of masks.
 
     Raises:
-        DataError: the path does not exist, the folder has no image files, or a file is broken.
+        DataError: the path does not exist, it has no image files, or none of them can be read.
     """
     height, width = image_size
-    pixels, resized = [], 0
-    for file in image_files_at(path)[:limit]:
-        image = open_image(file, channels)
+    pixels: list[np.ndarray] = []
+    names: list[str] = []
+    broken: list[str] = []
+    resized = 0
+    for name, file in named_images(path, leave_out).items():
+        if len(pixels) == limit:
+            break
+        try:
+            image = open_image(file, channels)
+        except DataError as error:
+            if file == path:
+                raise
+            broken.append(str(error))
+            continue
+        names.append(str(name))
         resized += image.size != (width, height)
         pixels.append(fit_image(image, image_size))
-    return torch.from_numpy(np.stack(pixels)), resized
+    if not pixels:
+        raise DataError(f"{path} has no readable image file: {list_broken(broken)}")
+    if broken:
+        warnings.warn(skipped_files(str(path), broken), stacklevel=2)
+    return LoadedImages(torch.from_numpy(np.stack(pixels)), tuple(names), resized)
 
 
-def image_files_at(path: Path) -> list[Path]:
-    """The image file, or the image files directly in the folder, sorted by name.
+def skipped_files(source: str, reasons: Sequence[str]) -> str:
+    """The sentence that names the broken files of a data set or of a folder."""
+    files = "file" if len(reasons) == 1 else "files"
+    return f"{source}: skipped {len(reasons)} broken image {files}: {list_broken(reasons)}"
 
-    Raises:
-        DataError: the path does not exist, or the folder has no image files.
-    """
-    if not path.exists():
-        raise DataError(f"{path} does not exist; name an image file or a folder of image files")
-    files = list_image_files(path) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"{path} has no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
-    return files
+
+def list_broken(reasons: Sequence[str]) -> str:
+    """Why files are broken, at most ten of them."""
+    return "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
 
 
 def to_signed_float(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -102,7 +140,7 @@ def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 class LazyPixels:
     """Acts as a uint8 tensor (N, C, H, W) whose images are decoded when it is indexed."""
 
-    images: Sequence[Path] | np.ndarray
+    images: Sequence[ImagePath] | np.ndarray
     channels: int
     image_size: tuple[int, int]
     workers: int = 0
@@ -127,6 +165,9 @@ class LazyPixels:
             if isinstance(image, Path):
                 stat = image.stat()
                 lines.append(f"{image} {stat.st_size} {stat.st_mtime_ns}")
+            elif isinstance(image, zipfile.Path):
+                member = image.root.getinfo(image.at)
+                lines.append(f"{image} {member.file_size} {member.CRC}")
             else:
                 lines.append(hashlib.sha256(image.tobytes()).hexdigest())
         return "\n".join(lines)
@@ -143,24 +184,12 @@ class LazyPixels:
 
 
 def select_images(
-    images: Sequence[Path] | np.ndarray, indices: Sequence[int]
-) -> Sequence[Path] | np.ndarray:
+    images: Sequence[ImagePath] | np.ndarray, indices: Sequence[int]
+) -> Sequence[ImagePath] | np.ndarray:
     """The files or arrays of ``indices``."""
     if isinstance(images, np.ndarray):
         return images[list(indices)]
     return [images[i] for i in indices]
-
-
-def list_image_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """The image files of a folder that match ``pattern``, sorted; no masks, no hidden files."""
-    return sorted(
-        file
-        for file in folder.glob(pattern)
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not file.name.endswith(MASK_SUFFIX)
-        and not file.name.startswith(".")
-        and file.is_file()
-    )
 
 
 def parallel_for(function: Callable[..., None], arguments: list[tuple], workers: int) -> None:
@@ -176,8 +205,10 @@ def parallel_for(function: Callable[..., None], arguments: list[tuple], workers:
         list(pool.map(run, [arguments[start::workers] for start in range(workers)]))
 
 
-def open_image(source: Path | np.ndarray, channels: int, check_only: bool = False) -> Image.Image:
-    """Open an upright "L" or "RGB" image of any size.
+def open_image(
+    source: ImagePath | np.ndarray, channels: int, check_only: bool = False
+) -> Image.Image:
+    """Open an upright "L" or "RGB" image of any size; of an animation, its first picture.
 
     Args:
         source: a file, or an array (H, W) or (H, W, 3).
@@ -186,29 +217,67 @@ def open_image(source: Path | np.ndarray, channels: int, check_only: bool = Fals
             byte. (Pillow's ``verify`` accepts a truncated JPEG.)
 
     Raises:
-        DataError: the file is broken.
+        DataError: the file is broken, or its pixels have no known range.
     """
     if isinstance(source, np.ndarray):
         return _convert(Image.fromarray(source), channels)
     try:
-        with Image.open(source) as image:
+        with opened(source) as image:
             if check_only:
                 image.draft(None, (1, 1))
             return _convert(image, channels)
     except UNREADABLE as error:
-        raise DataError(f"{source} is not a readable image ({error})") from error
+        raise DataError(f"{source} is not a readable image ({_reason(error)})") from error
+
+
+@contextmanager
+def opened(source: ImagePath) -> Iterator[Image.Image]:
+    """Pillow's image of a file, on disk or in an archive; its pixels are not decoded yet."""
+    with (
+        open(source, "rb") if isinstance(source, Path) else io.BytesIO(source.read_bytes()) as file,
+        Image.open(file) as image,
+    ):
+        yield image
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation in place; metadata that cannot be read are ignored."""
+    try:
+        image.getexif()
+    except UNREADABLE:
+        return
+    ImageOps.exif_transpose(image, in_place=True)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it has no known image format"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no known range")
+    image = _upright(image)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("L" if channels == 1 else "RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned by its EXIF orientation, with 8 bits: of 16 bits, the upper ones.
+
+    Raises:
+        ValueError: the range of its pixels is not known.
+    """
+    is_deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP_FORMATS)
+    turn_upright(image)
+    if is_deep:  # Pillow's own conversion clips at 255
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode} have no known range")
+    return image
 
 
 def fit_image(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,21 +13,24 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.config import DataConfig
+from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import (
-    DataError,
     LazyPixels,
     fit_image,
+    list_broken,
     open_image,
     parallel_for,
+    skipped_files,
 )
+from biglearn_gan.data.image_listing import DataError, ImagePath
 from biglearn_gan.data.mask_files import opaque_pixels, unmasked_pixels
 from biglearn_gan.data.raw_datasets import (
     READERS,
     SPLITS,
     WITH_OWN_VALIDATION,
     RawSplit,
+    count_class_folders,
     split_by_seed,
 )
 from biglearn_gan.tasks.holes import HoleError, named_hole
@@ -57,6 +59,21 @@ def check_missing_hole(config: DataConfig) -> None:
         raise HoleError(f"data.missing.hole: {error}") from None
 
 
+def count_classes(config: Config) -> Config:
+    """The configuration with ``data.classes``, counted if the user left it out.
+
+    Only a folder with labels needs it; any other configuration is returned unchanged.
+
+    Raises:
+        DataError: the folder is missing, or it has no class folders.
+    """
+    data = config.data
+    if not data.labels or data.name != "folder" or data.classes is not None:
+        return config
+    counted = data.model_copy(update={"classes": count_class_folders(data)})
+    return config.model_copy(update={"data": counted})
+
+
 def load_dataset(
     config: DataConfig, split: str, device: torch.device | str = "cpu"
 ) -> ImageDataset:
@@ -66,8 +83,9 @@ def load_dataset(
       removed from train. At share 0 it is the data set's own split (CelebA, or a folder with
       ``validation/``).
     - Digits have 1,400 training and 397 test images.
-    - A folder without ``train/`` and ``test/`` is split by a fixed permutation: a tenth is test.
-      Class subfolders give labels, numbered in the order of their names in train.
+    - A folder is read with all folders below it. Without ``train/`` and ``test/``, it is split by a
+      fixed permutation: a tenth is test. If all images are in class folders, they have labels,
+      numbered in the order of the folders' names in train.
     - CelebA has no labels.
     - Gaussian fields have 50,000 training and 5,000 test images, drawn from fixed seeds; they are
       float32 and unbounded.
@@ -104,11 +122,10 @@ def load_dataset(
     if len(dataset) == 0:
         advice = _how_to_fill(split, config, train_size, dataset.skipped)
         raise DataError(f"{name} is empty: {advice}")
-    if config.labels and dataset.num_classes != config.num_classes:
-        found = "no labels" if dataset.num_classes is None else f"{dataset.num_classes} classes"
+    if config.classes is not None and dataset.num_classes != config.classes:
         raise DataError(
-            f"{name} has {found}, but data.classes is {config.num_classes}: set it to the number "
-            "of class folders, or set data.labels to false"
+            f"{name} has {dataset.num_classes} class folders, but data.classes is "
+            f"{config.classes}: set it to their number, or leave it out to have them counted"
         )
     return dataset.to(device)
 
@@ -156,7 +173,7 @@ def _decode(config: DataConfig, name: str, raw: RawSplit) -> ImageDataset:
     pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
     broken: dict[int, str] = {}
 
-    def decode(position: int, source: Path | np.ndarray) -> None:
+    def decode(position: int, source: ImagePath | np.ndarray) -> None:
         try:
             image = open_image(source, config.channels, check_only=pixels is None)
         except DataError as error:
@@ -191,7 +208,7 @@ def _observed_pixels(config: DataConfig, name: str, raw: RawSplit) -> Bool[Tenso
     observed = np.empty((len(raw.images), *config.image_size), dtype=bool)
     read_pixels = opaque_pixels if missing.alpha else unmasked_pixels
 
-    def read(position: int, path: Path) -> None:
+    def read(position: int, path: ImagePath) -> None:
         observed[position] = read_pixels(path, config.image_size)
 
     parallel_for(read, list(enumerate(raw.images)), config.workers)
@@ -200,10 +217,9 @@ def _observed_pixels(config: DataConfig, name: str, raw: RawSplit) -> Bool[Tenso
 
 def _report_broken(config: DataConfig, name: str, reasons: list[str]) -> None:
     """Warn of broken files; refuse more than ``data.max_broken_images``."""
-    listed = "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
     if len(reasons) > config.max_broken_images:
         raise DataError(
             f"{name} has {len(reasons)} broken image files, more than data.max_broken_images "
-            f"({config.max_broken_images}); repair or remove them: {listed}"
+            f"({config.max_broken_images}); repair or remove them: {list_broken(reasons)}"
         )
-    warnings.warn(f"{name}: skipped {len(reasons)} broken image files: {listed}", stacklevel=4)
+    warnings.warn(skipped_files(name, reasons), stacklevel=4)

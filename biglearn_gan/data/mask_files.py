@@ -5,7 +5,8 @@ In memory, True = given or True = generated, as ``tasks/token_masks.py`` defines
 
 from __future__ import annotations
 
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -14,19 +15,20 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from biglearn_gan.config import HoleColor
-from biglearn_gan.data.image_files import MASK_SUFFIX, UNREADABLE, DataError
+from biglearn_gan.data.image_files import UNREADABLE, opened, turn_upright
+from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, ImagePath
 from biglearn_gan.tasks.holes import HoleError
 
 
-def opaque_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
+def opaque_pixels(path: ImagePath, image_size: tuple[int, int]) -> np.ndarray:
     """(H, W), True = the pixel covers opaque pixels of the image file only."""
-    with Image.open(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
+    with opened(path) as image:
+        turn_upright(image)
         alpha = image.convert("RGBA").getchannel("A")
     return _known_pixels(np.asarray(alpha) < 255, image_size)
 
 
-def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
+def unmasked_pixels(path: ImagePath, image_size: tuple[int, int]) -> np.ndarray:
     """(H, W), True = the pixel covers black pixels of the image's mask file only.
 
     Raises:
@@ -40,8 +42,9 @@ def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
         hole, _ = read_mask(mask)
     except HoleError as error:
         raise DataError(str(error)) from None
-    with Image.open(path) as image:
-        width, height = ImageOps.exif_transpose(image).size
+    with opened(path) as image:
+        turn_upright(image)
+        width, height = image.size
     if hole.shape != (height, width):
         raise DataError(
             f"the mask {mask} has {hole.shape[0]} x {hole.shape[1]} pixels (height x width), "
@@ -50,9 +53,12 @@ def unmasked_pixels(path: Path, image_size: tuple[int, int]) -> np.ndarray:
     return _known_pixels(hole, image_size)
 
 
-def mask_path(path: Path) -> Path:
+def mask_path(path: ImagePath) -> ImagePath:
     """The path of the mask of an image file."""
-    return path.with_name(path.stem + MASK_SUFFIX)
+    name = path.stem + MASK_SUFFIX
+    if isinstance(path, Path):
+        return path.with_name(name)
+    return zipfile.Path(path.root, str(PurePosixPath(path.at).with_name(name)))
 
 
 def _known_pixels(hole: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -95,7 +101,7 @@ def read_hole(
     return torch.from_numpy(hole)
 
 
-def read_mask(path: Path, hole_color: HoleColor | None = None) -> tuple[np.ndarray, str]:
+def read_mask(path: ImagePath, hole_color: HoleColor | None = None) -> tuple[np.ndarray, str]:
     """Read a mask of any size, also one without a hole; see :func:`read_hole`.
 
     Returns:
@@ -107,7 +113,7 @@ def read_mask(path: Path, hole_color: HoleColor | None = None) -> tuple[np.ndarr
             ``hole_color`` is given.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             has_alpha = image.has_transparency_data
             if has_alpha and hole_color is not None:
                 raise HoleError(

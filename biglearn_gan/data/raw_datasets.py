@@ -17,11 +17,14 @@ from torch import Tensor
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.colored_mnist import colorize, random_hues
 from biglearn_gan.data.gaussian_fields import gaussian_field
-from biglearn_gan.data.image_files import (
-    IMAGE_SUFFIXES,
+from biglearn_gan.data.image_files import select_images
+from biglearn_gan.data.image_listing import (
     DataError,
-    list_image_files,
-    select_images,
+    ImagePath,
+    folder_at,
+    image_tree,
+    warn_of_depths,
+    without_images,
 )
 from biglearn_gan.rng import Stream, make_rng
 
@@ -43,7 +46,7 @@ class RawSplit:
         num_classes: the number of classes, None without labels.
     """
 
-    images: Sequence[Path] | np.ndarray
+    images: Sequence[ImagePath] | np.ndarray
     labels: np.ndarray | None = None
     num_classes: int | None = None
 
@@ -122,62 +125,94 @@ def _load_torchvision(config: DataConfig, kind: str, layout: str, **arguments: A
 
 
 def _read_folder(config: DataConfig, split: str) -> RawSplit:
-    root = _root(config)
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is not a folder: data.root must name a folder with image files, with class "
-            f"subfolders of image files, or with train/ and test/ of either kind"
-        )
-    has_train, has_test = ((root / name).is_dir() for name in ("train", "test"))
-    if has_train and has_test:
-        classes = _class_names(_scan(root / "train"))
+    root = _folder_root(config)
+    if _has_splits(root):
         folder = root / split
-        return _read_images_or_classes(folder, classes) if folder.is_dir() else RawSplit([])
-    if has_train and any(entry.is_dir() for entry in (root / "train").iterdir()):
-        raise DataError(
-            f"{root} has train/ but no test/: add test/, or set data.root to {root / 'train'}"
-        )
+        if not folder.is_dir():
+            return RawSplit([])
+        return _read_images_or_classes(folder, _class_names(root / "train"), config.labels)
     if split == "validation":
         return RawSplit([])
-    raw = _read_images_or_classes(root, _class_names(_scan(root)))
+    raw = _read_images_or_classes(root, _class_names(root), config.labels)
     size = len(raw.images)
     train, test = split_by_seed(size, max(1, round(FOLDER_TEST_SHARE * size)))
     return raw.subset(train if split == "train" else test)
 
 
-def _read_images_or_classes(folder: Path, classes: list[str]) -> RawSplit:
-    """Read the image files of a folder without labels, or those of its class subfolders."""
-    files = _scan(folder)
-    found = _class_names(files)
-    plain = files[""]
-    if plain and found:
+def count_class_folders(config: DataConfig) -> int:
+    """The number of class folders of a data set of image files, in ``train/`` if there is one.
+
+    Raises:
+        DataError: the folder is missing, or it has no class folder.
+    """
+    root = _folder_root(config)
+    folder = root / "train" if _has_splits(root) else root
+    classes = _class_names(folder)
+    if not classes:
+        raise DataError(f"{folder} has no class folders, {_LABELS_NEED_FOLDERS}")
+    return len(classes)
+
+
+_LABELS_NEED_FOLDERS = (
+    "but data.labels is true: put the images of each class into a folder, or set data.labels to "
+    "false"
+)
+
+
+def _folder_root(config: DataConfig) -> ImagePath:
+    root = folder_at(_root(config))
+    if not root.is_dir():
         raise DataError(
-            f"{folder} has both image files ({plain[0].name}, ...) and class folders "
-            f"({found[0]}, ...); remove one of the two"
+            f"{root} is not a folder: data.root must name a folder with image files, with class "
+            f"subfolders of image files, or with train/ and test/ of either kind, or a ZIP archive "
+            "of such a folder"
         )
-    if not plain and not found:
-        raise DataError(f"{folder} has no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
-    if plain:
-        return RawSplit(plain)
-    unknown = [name for name in found if name not in classes]
-    if unknown:
+    return root
+
+
+def _has_splits(root: ImagePath) -> bool:
+    """Whether the folder has ``train/`` and ``test/``; ``train/`` alone must not have folders."""
+    has_train, has_test = ((root / name).is_dir() for name in ("train", "test"))
+    if has_train and not has_test and any(entry.is_dir() for entry in (root / "train").iterdir()):
+        raise DataError(
+            f"{root} has train/ but no test/: add test/, or set data.root to {root / 'train'}"
+        )
+    return has_train and has_test
+
+
+def _read_images_or_classes(folder: ImagePath, classes: list[str], labels: bool) -> RawSplit:
+    """Read all image files of a folder and of the folders below it.
+
+    They have labels if all of them are in the folders of these classes.
+
+    Raises:
+        DataError: there are no image files, or some of them have no label although ``labels`` says
+            that labels are needed.
+    """
+    files = image_tree(folder)
+    if not files:
+        raise without_images(folder)
+    plain = [name for name in files if len(name.parts) == 1]
+    unknown = sorted({name.parts[0] for name in files if len(name.parts) > 1} - set(classes))
+    images = list(files.values())
+    if not plain and not unknown:
+        number = {name: label for label, name in enumerate(classes)}
+        numbers = [number[name.parts[0]] for name in files]
+        return RawSplit(images, np.asarray(numbers, dtype=np.int64), len(classes))
+    if labels and plain:
+        raise DataError(
+            f"{folder} has image files outside of class folders ({plain[0]}, ...), "
+            f"{_LABELS_NEED_FOLDERS}"
+        )
+    if labels:
         raise DataError(f"{folder} has classes that train/ lacks: {', '.join(unknown)}")
-    number = {name: label for label, name in enumerate(classes)}
-    labels = [number[name] for name in found for _ in files[name]]
-    images = [file for name in found for file in files[name]]
-    return RawSplit(images, np.asarray(labels, dtype=np.int64), len(classes))
+    warn_of_depths(folder, files)
+    return RawSplit(images)
 
 
-def _scan(folder: Path) -> dict[str, list[Path]]:
-    """Image files by subfolder, at any depth of it; those directly in ``folder`` under ""."""
-    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    files = {entry.name: list_image_files(entry, "**/*") for entry in subfolders}
-    return {"": list_image_files(folder)} | files
-
-
-def _class_names(files: dict[str, list[Path]]) -> list[str]:
-    """The subfolders with image files."""
-    return [name for name in sorted(files) if name and files[name]]
+def _class_names(folder: ImagePath) -> list[str]:
+    """The subfolders with image files, at any depth of them, in the order of their labels."""
+    return sorted({name.parts[0] for name in image_tree(folder) if len(name.parts) > 1})
 
 
 def _draw_field(config: DataConfig, split: str) -> RawSplit:

@@ -95,8 +95,9 @@ class DemoSession:
             DataError: the file is not a readable image.
         """
         data = self.model.config.data
-        images, resized = load_images(path, data.image_size, data.channels, 1)
-        return images[0], describe_resize("the image was", data.image_size) if resized else ""
+        loaded = load_images(path, data.image_size, data.channels, 1)
+        note = describe_resize("the image was", data.image_size) if loaded.resized else ""
+        return loaded.pixels[0], note
 
     def hole_from_paint(self, paint: Image.Image | None) -> Bool[Tensor, "H W"]:
         """The hole: pixels of which the paint, RGBA of any size, covers at least half.

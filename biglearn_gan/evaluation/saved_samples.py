@@ -14,7 +14,8 @@ from torch import Tensor
 
 from biglearn_gan.config import DataConfig, load_config
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import DataError, load_images
+from biglearn_gan.data.image_files import load_images
+from biglearn_gan.data.image_listing import DataError
 from biglearn_gan.data.loading import NATIVE_SIZES
 from biglearn_gan.evaluation.task import EvaluationTask, ProtocolError, make_sourceless_task
 from biglearn_gan.tasks.holes import named_hole
@@ -248,13 +249,13 @@ def _block_sizes(holes: Bool[Tensor, "N H W"]) -> list[int]:
 
 
 def _load_folder(path: Path, dataset: ImageDataset, num: int | None) -> UInt8[Tensor, "N 1 C H W"]:
-    images, resized = load_images(path, dataset.image_size, dataset.channels, num)
-    if resized:
+    loaded = load_images(path, dataset.image_size, dataset.channels, num)
+    if loaded.resized:
         raise DataError(
-            f"{path}: {resized} of {len(images)} images have another size than "
+            f"{path}: {loaded.resized} of {len(loaded.pixels)} images have another size than "
             f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
         )
-    return images[:, None]
+    return loaded.pixels[:, None]
 
 
 def _find_archive(path: Path) -> Path | None:

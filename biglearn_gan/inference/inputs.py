@@ -12,13 +12,8 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig, DataSetName, HoleColor
-from biglearn_gan.data.image_files import (
-    MASK_SUFFIX,
-    DataError,
-    image_files_at,
-    list_image_files,
-    load_images,
-)
+from biglearn_gan.data.image_files import load_images
+from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, image_tree
 from biglearn_gan.data.loading import SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_hole
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -51,7 +46,9 @@ def black_images(data: DataConfig, num: int | None) -> InputImages:
     return InputImages(torch.zeros(num or DEFAULT_NUM, *size, dtype=torch.uint8))
 
 
-def load_input_images(data: DataConfig, images: str | None, num: int | None) -> InputImages:
+def load_input_images(
+    data: DataConfig, images: str | None, num: int | None, mask: str | None = None
+) -> InputImages:
     """The first ``num`` images that the user names.
 
     Args:
@@ -59,19 +56,21 @@ def load_input_images(data: DataConfig, images: str | None, num: int | None) -> 
         images: an image file, a folder of image files, ``dataset:split`` (such as
             ``mnist:test``), or None for the test images of the model's own data set.
         num: how many at most; None for all files, or for 16 images of a data set.
+        mask: if it names a folder below the images, its files are not among them.
 
     Raises:
         DataError: they are missing or cannot be read.
     """
     if images is None or not Path(images).exists():
         return _load_from_dataset(data, images or f"{data.name}:test", num)
-    pixels, resized = load_images(Path(images), data.image_size, data.channels, num)
-    notes = _note_shortage(num, len(pixels))
-    if resized:
-        subject = f"{resized} of {len(pixels)} images had another size and were"
+    mask_folder = Path(mask) if mask is not None and Path(mask).is_dir() else None
+    loaded = load_images(Path(images), data.image_size, data.channels, num, mask_folder)
+    count = len(loaded.pixels)
+    notes = _note_shortage(num, count)
+    if loaded.resized:
+        subject = f"{loaded.resized} of {count} images had another size and were"
         notes += (describe_resize(subject, data.image_size),)
-    names = tuple(file.name for file in image_files_at(Path(images))[:num])
-    return InputImages(pixels, notes, names)
+    return InputImages(loaded.pixels, notes, loaded.names)
 
 
 def _load_from_dataset(data: DataConfig, dataset_and_split: str, num: int | None) -> InputImages:
@@ -150,7 +149,7 @@ def load_hole(
         seed: of random patterns.
         hole_color: see :func:`biglearn_gan.data.mask_files.read_hole`.
         names: of the images. A folder has a mask of the same name for each, with any ending
-            (``cat.jpg``: ``cat.png`` or ``cat.mask.png``).
+            (``cat.jpg``: ``cat.png`` or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``).
 
     Raises:
         HoleError: the name is unknown, a file cannot be used, or the folder lacks a mask.
@@ -174,24 +173,24 @@ def _find_masks(names: Sequence[str], folder: Path, count: int) -> list[Path]:
     if len(names) != count:
         raise HoleError(f"the mask folder {folder} needs named inputs: pass --images")
     masks = _mask_files(folder)
-    found = [masks.get(Path(name).stem, []) for name in names]
-    for name, files in zip(names, found, strict=True):
+    stems = [str(Path(name).with_suffix("")) for name in names]
+    found = [masks.get(stem, []) for stem in stems]
+    for stem, files in zip(stems, found, strict=True):
         if len(files) != 1:
             described = " and ".join(file.name for file in files) or "none"
             raise HoleError(
-                f"the mask folder {folder} must have one image file named {Path(name).stem} "
+                f"the mask folder {folder} must have one image file named {stem} "
                 f"(.png, {MASK_SUFFIX}, ...), not {described}"
             )
     return [file for (file,) in found]
 
 
 def _mask_files(folder: Path) -> dict[str, list[Path]]:
-    """The image files of a folder by their names without the ending."""
+    """The image files of a folder and of folders below, by their paths without the ending."""
     masks: dict[str, list[Path]] = {}
-    for file in [*list_image_files(folder), *sorted(folder.glob(f"*{MASK_SUFFIX}"))]:
-        masks.setdefault(file.name.removesuffix(MASK_SUFFIX).removesuffix(file.suffix), []).append(
-            file
-        )
+    for name in image_tree(folder, masks=True):
+        stem = str(name).removesuffix(MASK_SUFFIX).removesuffix(name.suffix)
+        masks.setdefault(stem, []).append(folder / name)
     return masks
 
 

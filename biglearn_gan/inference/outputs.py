@@ -43,7 +43,7 @@ def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
             with inputs.
     """
     inputs = [path for path in inputs if path.exists()]
-    check_output_folder(output / "samples", written_by="sample", inputs=inputs)
+    check_output_folder(output / "samples", written_by="sample", inputs=inputs, recursive=True)
     numbered = sorted((output / "samples").glob("*.png"))
     numbered = [file for file in numbered if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
     check_output_folder(
@@ -52,6 +52,7 @@ def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
         replaces=(output / "samples.npz", output / "grid.png", *numbered),
         ours=_previous_files(output),
         inputs=inputs,
+        recursive=True,
     )
 
 

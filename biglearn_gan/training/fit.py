@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training.adversarial import METRIC_NAMES
@@ -83,7 +83,8 @@ def fit(
     best score is kept in ``best/``. Evaluation does not change the training.
 
     Args:
-        config: of the run.
+        config: of the run. The class folders of a folder with labels are counted if
+            ``data.classes`` is None.
         output: the run's folder, see :mod:`biglearn_gan.training.run_folder`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         on_progress: called before the first step and after every step, in the main process only.
@@ -101,6 +102,7 @@ def fit(
             configuration.
         TrainingError: a loss or a weight is not finite; the last good state is kept.
     """
+    config = count_classes(config)
     accelerator = make_accelerator(device)
     try:
         images_per_process(config, accelerator)

@@ -525,7 +525,6 @@ class TestLabels:
         ("changes", "message"),
         [
             ({"data.labels": True, "data.name": "celeba"}, "data.labels: celeba has no labels"),
-            ({"data.labels": True, "data.name": "folder"}, "data.classes: with data.labels: true"),
             ({"data.classes": 3}, "data.classes: this key is only for a folder"),
             (
                 {"data.labels": True, "data.classes": 3},
