@@ -91,7 +91,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the CSV and PNG files.")] = RESULTS,
     only_print: Annotated[bool, typer.Option("--print", help="Train nothing.")] = False,
 ) -> None:
-    """Train and evaluate the missing runs, update CSV and figure, and print Markdown tables."""
+    """Train and evaluate the runs that are not in the CSV, then update and print the results."""
     ablation = read_ablation(ablation_file)
     check_columns(ablation)
     selected = [
@@ -100,7 +100,7 @@ def main(
         for variant in ablation.variants
     ]
     results = output / ablation_file.stem
-    rows = read_rows(results.with_suffix(".csv"))
+    rows = read_runs(results.with_suffix(".csv"))
     for each in selected:
         if each.name in rows and rows[each.name].get("configuration") != each.fingerprint:
             fail(
@@ -253,7 +253,7 @@ class Run:
         return row
 
 
-def read_rows(path: Path) -> dict[str, Row]:
+def read_runs(path: Path) -> dict[str, Row]:
     """The rows of a CSV file by run; none if there is no file."""
     if not path.exists():
         return {}
@@ -327,10 +327,7 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
         "|---|---|" + "---|" * len(columns),
     ]
     for variant, group in by_variant(rows).items():
-        cells = [
-            mean_and_deviation([row[column] for row in group if column in row])
-            for column in columns
-        ]
+        cells = [format_mean([row[column] for row in group if column in row]) for column in columns]
         lines.append(f"| {variant} | {len(group)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -362,7 +359,7 @@ def by_variant(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return variants
 
 
-def mean_and_deviation(values: Sequence[float]) -> str:
+def format_mean(values: Sequence[float]) -> str:
     """``mean ± standard deviation``, the mean of a single value, or nothing."""
     if not values:
         return ""

@@ -15,9 +15,9 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from biglearn_gan.cli.options import DataRoot
+from biglearn_gan.cli.options import DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
-from biglearn_gan.data.image_files import to_uint8
+from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import replacing
 from biglearn_gan.image_grid import completion_grid
@@ -41,13 +41,12 @@ def main(
     if output.suffix.lower() != ".gif":
         fail(f"--output must name a .gif file, not {output}", code=2)
     model = BigLearnGAN.from_pretrained(checkpoint)
-    root = data_root or model.config.data.root
-    data = model.config.data.model_copy(update={"root": root})
+    data = with_data_root(data_root, model.config.data)
     images = load_dataset(data, "test").images_uint8(torch.tensor(IMAGES))
     frames = []
     for hole in painted_holes(*data.image_size):
         holes = hole.expand(len(images), -1, -1)
-        drawn = model.complete(images / 127.5 - 1, holes, variations=VARIATIONS, seed=0)
+        drawn = model.complete(to_signed_float(images), holes, variations=VARIATIONS, seed=0)
         frames.append(with_header(completion_grid(images, holes, to_uint8(drawn))))
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     output.parent.mkdir(parents=True, exist_ok=True)

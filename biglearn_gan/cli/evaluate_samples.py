@@ -40,7 +40,9 @@ def evaluate_samples(
     tasks: Annotated[
         str | None, typer.Option(metavar="TASK", help="Name of the hole that they complete.")
     ] = None,
-    num: Annotated[int | None, typer.Option(min=1, help="Only the first images (all).")] = None,
+    num: Annotated[
+        int | None, typer.Option(min=1, help="Number of images, the first ones (default: all).")
+    ] = None,
     features: Features = FeatureKind.classifier,
     classifier: Classifier = None,
     masked_classifier: MaskedClassifier = None,

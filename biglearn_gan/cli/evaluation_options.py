@@ -1,4 +1,4 @@
-"""Options and steps that ``evaluate``, ``evaluate-samples`` and ``evaluate-oracle`` share."""
+"""Options and steps that the commands and scripts which evaluate share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from biglearn_gan.cli.runner import fail
 
 if TYPE_CHECKING:  # keeps torch out of --help
     from biglearn_gan.evaluation.evaluator import Report
-
+    from biglearn_gan.metrics.metric_models import MetricModels
 
 T = TypeVar("T")
 
@@ -90,3 +90,56 @@ def write_and_print_report(report: Report, folder: Path) -> None:
     for task, speed in report.images_per_second.items():
         typer.echo(f"{task}: {speed:.0f} images/s")
     typer.echo(f"records and figures are in {folder}")
+
+
+def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> MetricModels:
+    """The shipped classifiers of a data set, or those next to a checkpoint.
+
+    Raises:
+        CommandError: there are none.
+    """
+    import torch
+
+    from biglearn_gan.metrics.metric_models import MetricModelError, load_metric_models
+
+    near = None if checkpoint is None else str(checkpoint)
+    cpu = torch.device("cpu")
+    try:
+        metric_models, notes = load_metric_models(
+            data_name, "classifier", None, None, None, cpu, checkpoint=near
+        )
+    except MetricModelError:
+        next_to = "" if near is None else f" or next to {near}"
+        fail(
+            f"there is no classifier_{data_name} to measure with in checkpoints/, in the clone"
+            f"{next_to}: make one with train-classifier",
+            code=2,
+        )
+    for note in notes:
+        typer.echo(note, err=True)
+    return metric_models
+
+
+def check_num(num: int, metric_models: MetricModels) -> None:
+    """Refuse a ``--num`` below the dimensions of the features.
+
+    Raises:
+        CommandError: there are too few images for a distance.
+    """
+    if num < (least := metric_models.features.dimensions):
+        fail(
+            f"--num must be at least {least}, as many as features have dimensions, not {num}",
+            code=2,
+        )
+
+
+def parse_counts(text: str, option: str) -> list[int]:
+    """Sorted whole numbers from 1, from a list with commas.
+
+    Raises:
+        CommandError: the text is anything else; it names the option.
+    """
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        fail(f"{option} must be whole numbers from 1, such as 1,2,4, not {text!r}", code=2)
+    return sorted({int(part) for part in parts})

@@ -6,15 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-import typer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.errors import UsageError
 from biglearn_gan.evaluation.protocol import evaluate
 from biglearn_gan.evaluation.report import write_report
 from biglearn_gan.evaluation.tables import (
@@ -34,10 +31,13 @@ from biglearn_gan.evaluation.tables import (
 from biglearn_gan.evaluation.task import CompletionModel, EvaluationSettings
 from biglearn_gan.files import replacing
 from biglearn_gan.metrics.features import fingerprint
-from biglearn_gan.metrics.metric_models import MetricModelError, MetricModels, load_metric_models
+from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.progress import task_bars
 
 TASKS = ("joint", "random:0.25", "random:0.5", "random:0.75", "right-half")
+
+VARIATIONS = 2
+"""Completions of each source."""
 
 CURVES = {
     DISTANCE: "Fréchet distance",
@@ -58,58 +58,14 @@ JOINT_CURVES = {
 """Panels of the first column in place of quantities that joint samples do not have."""
 
 
-def parse_counts(text: str, option: str) -> list[int]:
-    """Sorted whole numbers from 1, from a list with commas.
-
-    Raises:
-        UsageError: the text is anything else; it names the option.
-    """
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
-        raise UsageError(f"{option} must be whole numbers from 1, such as 1,2,4, not {text!r}")
-    return sorted({int(part) for part in parts})
-
-
-def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> MetricModels:
-    """The shipped classifiers of a data set, or those next to a checkpoint.
-
-    Raises:
-        UsageError: there are none.
-    """
-    near = None if checkpoint is None else str(checkpoint)
-    cpu = torch.device("cpu")
-    try:
-        metric_models, notes = load_metric_models(
-            data_name, "classifier", None, None, None, cpu, checkpoint=near
-        )
-    except MetricModelError:
-        next_to = "" if near is None else f" or next to {near}"
-        raise UsageError(
-            f"there is no classifier_{data_name} to measure with in checkpoints/, in the clone"
-            f"{next_to}: make one with train-classifier"
-        ) from None
-    for note in notes:
-        typer.echo(note, err=True)
-    return metric_models
-
-
-def check_num(num: int, metric_models: MetricModels) -> None:
-    """Raise UsageError if there are fewer images than features have dimensions."""
-    if num < (least := metric_models.features.dimensions):
-        raise UsageError(
-            f"--num must be at least {least}, as many as features have dimensions, not {num}"
-        )
-
-
-def evaluate_missing(
+def evaluate_pending(
     models: Mapping[Path, CompletionModel],
     weights: str,
     data: DataConfig,
     num: int,
     metric_models: MetricModels,
-    variations: int = 2,
 ) -> None:
-    """Evaluate each model into its folder, unless the same evaluation is there already.
+    """Evaluate each model into its folder, unless the folder holds the same evaluation.
 
     Args:
         models: by folder.
@@ -118,13 +74,12 @@ def evaluate_missing(
         num: images per task.
         metric_models: networks that measure. Without a masked classifier there are neither ceilings
             of agreement nor label histograms, which take 64 completions of each source.
-        variations: completions of each source.
     """
     splits = [load_dataset(data, split) for split in ("train", "test")]
     classifiers = (metric_models.classifier, metric_models.masked_classifier)
     inputs = [fingerprint(each) for each in classifiers if each is not None]
     inputs += [split.fingerprint() for split in splits]
-    request = json.dumps([weights, inputs, TASKS, num, variations])
+    request = json.dumps([weights, inputs, TASKS, num, VARIATIONS])
     for folder, model in models.items():
         request_file = folder / "request.json"
         if request_file.exists() and request_file.read_text(encoding="utf-8") == request:
@@ -135,7 +90,7 @@ def evaluate_missing(
                 metric_models,
                 *splits,
                 num=num,
-                variations=variations,
+                variations=VARIATIONS,
                 tasks=TASKS,
                 settings=EvaluationSettings(progress=progress),
             )

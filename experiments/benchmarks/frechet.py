@@ -31,8 +31,8 @@ def main(
     """Print seconds and values as a Markdown table."""
     count = 2 * dims if images is None else images
     a, b = (random_statistics(dims, count, seed) for seed in (0, 1))
-    seconds, value = timed(lambda: frechet_distance(a, b, allow_few=True))
-    scipy_seconds, scipy_value = timed(lambda: scipy_frechet_distance(a, b))
+    seconds, value = time_and_result(lambda: frechet_distance(a, b, allow_few=True))
+    scipy_seconds, scipy_value = time_and_result(lambda: scipy_frechet_distance(a, b))
     typer.echo("| what | measured |\n|---|---|")
     typer.echo(f"| threads | {torch.get_num_threads()} |")
     typer.echo(f"| images per side | {count:,} |")
@@ -60,7 +60,7 @@ def scipy_frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> floa
     return float(shift @ shift + traces) - 2 * float(np.trace(root).real)
 
 
-def timed(function: Callable[[], float]) -> tuple[float, float]:
+def time_and_result(function: Callable[[], float]) -> tuple[float, float]:
     """Wall time in seconds, and the result."""
     started = time.perf_counter()
     value = function()

@@ -31,12 +31,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from biglearn_gan.cli.evaluation_options import parse_counts
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.image_files import to_uint8
 from biglearn_gan.demo.session import DemoSession
 from biglearn_gan.devices import make_accelerator
-from biglearn_gan.evaluation.comparison import parse_counts
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.token_masks import TokenMasks

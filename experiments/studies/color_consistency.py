@@ -35,12 +35,14 @@ SUBJECTS = ("completions", "real", "mismatched")
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
+    checkpoint: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the model.")
+    ],
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
     hole: Annotated[str, typer.Option(help="What to hide.")] = "random:0.5",
     num: Annotated[int, typer.Option(min=1, help="Test images.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of holes and samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the holes and samples.")] = 0,
 ) -> None:
     """Print the shares of kept hues as a Markdown table and write them as JSON."""
     torch.set_num_threads(1)

@@ -86,7 +86,9 @@ class RealAndFake:
 def main(
     output: Annotated[Path, typer.Option(help="Folder for critic_density_ratio.json.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3200,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, tasks, and images.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed of the weights, tasks and images.")
+    ] = 0,
 ) -> None:
     """Train a critic, compare it with the exact ratio, and print a Markdown table."""
     field = gaussian_field("mixture", IMAGE_SIZE)

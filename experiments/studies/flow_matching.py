@@ -1,7 +1,7 @@
 """Train masked conditional flow matching with the GAN's backbone, and evaluate both alike.
 
     python experiments/studies/flow_matching.py --config experiments/digits.yaml --images 1300000 \
-        --output runs/flow_digits --beside checkpoints/digits/evaluation
+        --output runs/flow_digits --gan-evaluation checkpoints/digits/evaluation
 
 The network is the transformer of the configuration's generator, conditioned on the time instead of
 the latent. It learns the velocity from noise to the target tokens given the source tokens (Lipman
@@ -28,19 +28,18 @@ from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from biglearn_gan.cli.evaluation_options import (
+    check_num,
+    parse_counts,
+    shipped_metric_models,
+)
 from biglearn_gan.cli.options import without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.dataset import EpochOrder
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.evaluation.comparison import (
-    TASKS,
-    check_num,
-    evaluate_missing,
-    parse_counts,
-    shipped_metric_models,
-)
+from biglearn_gan.evaluation.comparison import TASKS, evaluate_pending
 from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
 from biglearn_gan.files import replacing
 from biglearn_gan.metrics.features import fingerprint
@@ -275,7 +274,7 @@ def main(
     config: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file.")],
     output: Annotated[Path, typer.Option(help="Folder for weights and evaluations.")],
     images: Annotated[int, typer.Option(min=1, help="Training images.")],
-    beside: Annotated[
+    gan_evaluation: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="The GAN's evaluation, for the table."),
     ] = None,
@@ -292,13 +291,13 @@ def main(
     check_supported(settings)
     metric_models = replace(shipped_metric_models(settings.data.name), masked_classifier=None)
     check_num(num, metric_models)
-    if beside is not None:
-        load_numbers(beside)
+    if gan_evaluation is not None:
+        load_numbers(gan_evaluation)
     field = train_or_load(settings, output)
     samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
     data = without_missing(settings.data)
-    evaluate_missing(samplers, fingerprint(field), data, num, metric_models)
-    typer.echo(comparison_tables(table_rows(output, counts, beside), TASKS))
+    evaluate_pending(samplers, fingerprint(field), data, num, metric_models)
+    typer.echo(comparison_tables(table_rows(output, counts, gan_evaluation), TASKS))
 
 
 def check_supported(config: Config) -> None:
@@ -343,10 +342,13 @@ def train_or_load(config: Config, output: Path) -> VelocityField:
     return field
 
 
-def table_rows(output: Path, counts: Sequence[int], beside: Path | None) -> dict[str, Path]:
+def table_rows(output: Path, counts: Sequence[int], gan: Path | None) -> dict[str, Path]:
     """The evaluation folder of each row of the table, by its label."""
-    rows = {} if beside is None else {"GAN, one pass": beside}
-    return rows | {f"flow matching, {n} steps": output / f"steps_{n}" for n in counts}
+    rows = {} if gan is None else {"GAN, one pass": gan}
+    for count in counts:
+        steps = "1 step" if count == 1 else f"{count} steps"
+        rows[f"flow matching, {steps}"] = output / f"steps_{count}"
+    return rows
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ from biglearn_gan.training.fit import fit
 
 CONFIG = Path("experiments/gaussian_grid.yaml")
 RESULTS = Path("experiments/results/simulations/gmm_gan.csv")
-FIGURE = Path("docs/images/grid_gan.png")
 SAMPLES = 10_000
 SCATTERED_SAMPLES = 2_500
 EMA_HALF_LIFE_SHARE = 0.03
@@ -62,10 +61,13 @@ def main(
     images: Annotated[int, typer.Option(min=1, help="Training images of a run.")] = 200_000,
     results: Annotated[Path, typer.Option(help="CSV file to read and extend.")] = RESULTS,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/gmm_gan"),
-    figure: Annotated[Path, typer.Option(help="PNG file for the samples of seed 0.")] = FIGURE,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="PNG file for the samples of seed 0 (default: RUNS/samples_IMAGES.png)."),
+    ] = None,
     only_print: Annotated[bool, typer.Option("--print", help="Train nothing.")] = False,
 ) -> None:
-    """Train the missing models, then print a Markdown table of all."""
+    """Train the models that are not in the CSV file, then print a Markdown table of all."""
     torch.set_num_threads(1)
     names = check_variants(variant, VARIANTS)
     for seed in range(0 if only_print else seeds):
@@ -76,7 +78,8 @@ def main(
                 write_rows(results, [*read_rows(results), row])
     folders = [run_folder(runs, name, 0, images) for name in VARIANTS]
     if not only_print and all((folder / "checkpoint").is_dir() for folder in folders):
-        draw_scatter([samples(folder)[:SCATTERED_SAMPLES] for folder in folders], figure)
+        points = [samples(folder)[:SCATTERED_SAMPLES] for folder in folders]
+        draw_scatter(points, figure or runs / f"samples_{images}.png")
     typer.echo(table(read_rows(results)))
 
 
@@ -148,13 +151,13 @@ def table(rows: Sequence[dict[str, str]]) -> str:
                 )
                 lines.append(
                     f"| {name} | {images:,} | {len(group)} | {modes.count(25)} | "
-                    f"{mean(modes):.1f} ({min(modes)}) | {mean_and_deviation(shares, 3)} | "
-                    f"{mean_and_deviation(divergences, 4)} | {mean(seconds):.0f} |"
+                    f"{mean(modes):.1f} ({min(modes)}) | {mean_with_deviation(shares, 3)} | "
+                    f"{mean_with_deviation(divergences, 4)} | {mean(seconds):.0f} |"
                 )
     return "\n".join(lines)
 
 
-def mean_and_deviation(values: list[float], digits: int) -> str:
+def mean_with_deviation(values: list[float], digits: int) -> str:
     """``mean ± standard deviation``, or the mean of a single value."""
     deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{deviation}"

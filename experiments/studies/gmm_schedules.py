@@ -65,7 +65,7 @@ def main(
     results: Annotated[Path, typer.Option(help="CSV file to read and extend.")] = RESULTS,
     only_print: Annotated[bool, typer.Option("--print", help="Fit nothing.")] = False,
 ) -> None:
-    """Run the missing fits, then print a Markdown table of all."""
+    """Run the fits that are not in the CSV file, then print a Markdown table of all."""
     torch.set_num_threads(1)
     names = check_variants(variant, VARIANTS)
     rows = read_rows(results)

@@ -21,18 +21,14 @@ import torch
 import typer
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.evaluation_options import check_num, shipped_metric_models
 from biglearn_gan.cli.options import DataRoot, with_data_root, without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import check_missing_hole, load_dataset
 from biglearn_gan.devices import make_accelerator
-from biglearn_gan.evaluation.comparison import (
-    TASKS,
-    check_num,
-    evaluate_missing,
-    shipped_metric_models,
-)
+from biglearn_gan.evaluation.comparison import TASKS, evaluate_pending
 from biglearn_gan.evaluation.tables import comparison_tables
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.progress import unit_bars
@@ -52,7 +48,7 @@ def main(
     num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     data_root: DataRoot = None,
 ) -> None:
-    """Train and evaluate the missing models and print a Markdown table."""
+    """Train and evaluate the models that are not there yet, and print a Markdown table."""
     torch.set_num_threads(1)
     configs = {}
     for hole in holes.split(","):
@@ -67,16 +63,16 @@ def main(
     for hole, each in configs.items():
         for method in (AS_IS,) if hole == "none" else (AS_IS, MEAN, FEWER):
             folder = output / f"{config.stem}, {images} images, {hole}, {method}"
-            train_missing(each, method, folder)
+            train_if_needed(each, method, folder)
             rows["complete" if hole == "none" else f"{hole}, {method}"] = folder
     for folder in rows.values():
         model = BigLearnGAN.from_pretrained(folder)
         data = with_data_root(data_root, without_missing(model.config.data))
-        evaluate_missing({folder: model}, fingerprint(model), data, num, metric_models)
+        evaluate_pending({folder: model}, fingerprint(model), data, num, metric_models)
     typer.echo(comparison_tables(rows, TASKS))
 
 
-def train_missing(config: Config, method: str, folder: Path) -> None:
+def train_if_needed(config: Config, method: str, folder: Path) -> None:
     """Train a model into a folder, unless the folder holds it.
 
     Raises:

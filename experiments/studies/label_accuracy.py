@@ -20,12 +20,12 @@ import typer
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.evaluation_options import shipped_metric_models
 from biglearn_gan.cli.options import DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.evaluation.comparison import shipped_metric_models
 from biglearn_gan.files import replacing
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.masked_classifier import calibration
@@ -39,11 +39,13 @@ BATCH_ROWS = 500
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
+    checkpoint: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the model.")
+    ],
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
     num: Annotated[int, typer.Option(min=1, help="Images to generate for labels.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of holes and samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the holes and samples.")] = 0,
 ) -> None:
     """Print both tables as Markdown and write their numbers as JSON."""
     torch.set_num_threads(1)

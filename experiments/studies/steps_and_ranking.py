@@ -29,6 +29,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.evaluation_options import (
+    check_num,
+    parse_counts,
+    shipped_metric_models,
+)
 from biglearn_gan.cli.options import DataRoot, with_data_root, without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import DataConfig, DataSetName
@@ -36,12 +41,9 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.comparison import (
     TASKS,
-    check_num,
-    evaluate_missing,
-    parse_counts,
+    evaluate_pending,
     plot_curves,
     save_figure,
-    shipped_metric_models,
 )
 from biglearn_gan.evaluation.tables import comparison_tables, detailed_comparison_tables
 from biglearn_gan.evaluation.task import CompletionModel
@@ -114,7 +116,9 @@ class Setting:
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False)],
+    checkpoint: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the model.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the evaluations and the figure.")],
     steps: Annotated[str, typer.Option(help="Numbers of steps.")] = "1,2,4,8,16",
     orders: Annotated[str, typer.Option(help="Orders of the steps.")] = "random,raster,center-out",
@@ -127,7 +131,7 @@ def main(
     num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     data_root: DataRoot = None,
 ) -> None:
-    """Run the missing evaluations and print Markdown tables."""
+    """Run the evaluations that are not there yet, and print Markdown tables."""
     torch.set_num_threads(1)
     if other is not None and candidates is None:
         fail("--other requires --candidates", code=2)
@@ -142,7 +146,7 @@ def main(
     check_num(num, metric_models)
     other_data = None if other is None else load_other_images(data, other)
     samplers = {setting.folder: setting.sampler for setting in settings}
-    evaluate_missing(samplers, fingerprint(model), data, num, metric_models)
+    evaluate_pending(samplers, fingerprint(model), data, num, metric_models)
     if candidates is None:
         report(settings, "steps", output / "steps.png")
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.evaluation_options import shipped_metric_models
 from biglearn_gan.cli.options import without_missing
-from biglearn_gan.errors import UsageError
-from biglearn_gan.evaluation.comparison import (
-    evaluate_missing,
-    parse_counts,
-    plot_curves,
-    save_figure,
-    shipped_metric_models,
-)
+from biglearn_gan.evaluation.comparison import evaluate_pending, plot_curves, save_figure
 from biglearn_gan.evaluation.tables import Quantity, load_numbers
-from biglearn_gan.metrics.features import fingerprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,10 +40,10 @@ def test_each_evaluation_runs_once_and_is_plotted(
     inputs = (without_missing(model.config.data), 397, shipped_metric_models("digits"))
     first, second = Gray(), Gray()
     folders = {1: tmp_path / "a", 4: tmp_path / "b"}
-    evaluate_missing({folders[1]: first}, "weights", *inputs)
-    evaluate_missing({folders[1]: first, folders[4]: second}, "weights", *inputs)
+    evaluate_pending({folders[1]: first}, "weights", *inputs)
+    evaluate_pending({folders[1]: first, folders[4]: second}, "weights", *inputs)
     assert first.calls == second.calls > 0
-    evaluate_missing({folders[1]: first}, "other weights", *inputs)
+    evaluate_pending({folders[1]: first}, "other weights", *inputs)
     assert first.calls == 2 * second.calls
     tables = [(folder / "metrics.csv").read_text() for folder in folders.values()]
     assert tables[0] == tables[1]
@@ -73,25 +64,3 @@ def test_each_evaluation_runs_once_and_is_plotted(
         ]
     save_figure(figure, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
-
-
-def test_counts_are_sorted_whole_numbers() -> None:
-    assert parse_counts("8,1,2,2", "--steps") == [1, 2, 8]
-    for text in ("", "0", "1,two", "-1", "1.5"):
-        with pytest.raises(UsageError, match="--steps must be whole numbers from 1"):
-            parse_counts(text, "--steps")
-
-
-def test_classifiers_ship_or_lie_next_to_the_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    message = (
-        "there is no classifier_moons to measure with in checkpoints/, in the clone or next to "
-        f"{tmp_path / 'a'}: make one with train-classifier"
-    )
-    with pytest.raises(UsageError, match=re.escape(message)):
-        shipped_metric_models("moons", tmp_path / "a")
-    shutil.copytree(ROOT / "checkpoints/classifier_digits", tmp_path / "classifier_moons")
-    near = shipped_metric_models("moons", tmp_path / "a").classifier
-    shipped = shipped_metric_models("digits", None).classifier
-    assert near is not None and shipped is not None
-    assert fingerprint(near) == fingerprint(shipped)

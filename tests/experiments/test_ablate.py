@@ -43,7 +43,7 @@ def test_the_csv_the_figure_and_the_tables_hold_the_rows(tmp_path: Path) -> None
     ablate.write_results(results, rows())
     with (tmp_path / "new/some.csv").open(newline="") as file:
         assert [line["variant"] for line in csv.DictReader(file)] == ["a", "b", "a"]
-    assert list(ablate.read_rows(tmp_path / "new/some.csv").values()) == rows()
+    assert list(ablate.read_runs(tmp_path / "new/some.csv").values()) == rows()
     assert (tmp_path / "new/some.png").read_bytes().startswith(b"\x89PNG")
     usual = ablate.table(rows(), ["fd joint", "agreement random:0.5"])
     assert ablate.tables_text(rows()) == usual
@@ -108,7 +108,7 @@ def test_runs_are_trained_evaluated_and_not_repeated(
         found = list(csv.DictReader(file))
     assert [(line["seed"], line["images"]) for line in found] == [("0", "64"), ("1", "64")]
     assert found[0]["fd joint"] != found[1]["fd joint"]
-    table = ablate.tables_text(list(ablate.read_rows(tmp_path / "tiny.csv").values()))
+    table = ablate.tables_text(list(ablate.read_runs(tmp_path / "tiny.csv").values()))
     assert printed.endswith(f"{table}\n")
 
     # Another ablation finds the runs.
@@ -212,7 +212,7 @@ def test_every_run_of_a_shipped_ablation_has_its_row(
     """So that no run is repeated, and no row is left over."""
     monkeypatch.chdir(ROOT)
     ablation = ablate.read_ablation(path)
-    rows = ablate.read_rows(ROOT / ablate.RESULTS / f"{path.stem}.csv")
+    rows = ablate.read_runs(ROOT / ablate.RESULTS / f"{path.stem}.csv")
     runs = [
         ablate.Run(variant, seed, Path("runs"), ablation)
         for variant in ablation.variants

@@ -109,14 +109,14 @@ def test_the_table_has_the_gan_and_every_number_of_steps(
         "config": Path("experiments/digits.yaml"),
         "output": tmp_path / "flow",
         "images": 64,
-        "beside": Path("checkpoints/digits/evaluation"),
+        "gan_evaluation": Path("checkpoints/digits/evaluation"),
         "steps": "1,2",
         "num": 70,
     }
     main(**options, batch_size=32, overrides=None)
     table = capsys.readouterr().out
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
-    drawn = ["flow matching, 1 steps", "flow matching, 2 steps"]
+    drawn = ["flow matching, 1 step", "flow matching, 2 steps"]
     assert names[-4:] == ["GAN, one pass", *drawn, "*floor or ceiling*"]
     before = (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes()
     main(**options, batch_size=32, overrides=None)  # nothing is repeated

@@ -119,7 +119,7 @@ def before_and_after(subject: str) -> str:
 
 def ablation_tables(name: str) -> str:
     ablation = ablate.read_ablation(ROOT / f"experiments/ablations/{name}.yaml")
-    rows = ablate.read_rows(RESULTS / f"ablations/{name}.csv")
+    rows = ablate.read_runs(RESULTS / f"ablations/{name}.csv")
     return ablate.tables_text(list(rows.values()), ablation.tables)
 
 

@@ -23,6 +23,14 @@ FLOW_DIGITS = ("--config", "experiments/digits.yaml", *FLOW)
 FEW = "--num must be at least 64, as many as features have dimensions, not 5"
 
 MISTAKES = {
+    "make_animation": (
+        [DIGITS, 2, "--output must name a .gif file, not x"],
+        [
+            (*CHECKPOINT, "--output", "x.gif", "--data-root", "nowhere"),
+            2,
+            "--data-root nowhere is not a folder",
+        ],
+    ),
     "make_grid": (
         [
             ("--checkpoint", "experiments/nowhere", "--output", "x.png"),
@@ -75,7 +83,7 @@ MISTAKES = {
             2,
             "flow matching does not support model.generator.output=linear: override it",
         ],
-        [(*FLOW_DIGITS, "--beside", "checkpoints/digits"), 2, "it has no metrics.json"],
+        [(*FLOW_DIGITS, "--gan-evaluation", "checkpoints/digits"), 2, "it has no metrics.json"],
         [(*FLOW_DIGITS, "--num", "5"), 2, FEW],
     ),
     "studies/gmm_gan": ([("--variant", "none"), 2, "--variant must be one of 'joint only', "],),
@@ -156,5 +164,5 @@ def test_help_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = [names["main"]] if "main" in names else [names["model"], names["page"]]
     for command in commands:
         for name, annotation in command.__annotations__.items():
-            if "typer.Option(" in annotation and "exists=True" not in annotation:
+            if "typer.Option(" in annotation:
                 assert "help=" in annotation, (path.name, name)
