@@ -129,11 +129,11 @@ def report_training(trainer: Trainer, phase: str, steps: int, peak: float) -> No
     parts = Stopwatch(device)
     training, batches = trainer.adversarial, trainer.batch_sampler
     sampler = batches.warm_start_task_sampler if phase == "warm start" else batches.task_sampler
-    parts.watch(sampler, "sample", "tasks")
-    parts.watch(training, "_generate", "generator forward")
-    parts.watch(training, "_score", "discriminator forward")
-    parts.watch(training, "_update", "backward and optimizer")
-    parts.watch(training, "_update_average", "moving average")
+    parts.watch(sampler.sample, "tasks")
+    parts.watch(training.generator.forward, "generator forward")
+    parts.watch(training.discriminator.forward, "discriminator forward")
+    parts.watch(training._update, "backward and optimizer")
+    parts.watch(training._update_average, "moving average")
     before = resident_memory()
     total = timed(lambda: train_steps(trainer, steps), device)
     parts.stop()
@@ -204,18 +204,18 @@ class Stopwatch:
         self._device = device
         self._watched: list[tuple[Any, str]] = []
 
-    def watch(self, owner: Any, method: str, name: str) -> None:
-        """Time every call of ``owner.method`` under ``name``."""
-        original = getattr(owner, method)
+    def watch(self, method: Callable[..., Any], name: str) -> None:
+        """Time every call of a bound method under ``name``."""
+        owner: Any = method.__self__  # type: ignore[attr-defined]
 
         def measured(*arguments: Any, **options: Any) -> Any:
             result: list[Any] = []
-            spent = timed(lambda: result.append(original(*arguments, **options)), self._device)
+            spent = timed(lambda: result.append(method(*arguments, **options)), self._device)
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
             return result[0]
 
-        setattr(owner, method, measured)
-        self._watched.append((owner, method))
+        setattr(owner, method.__name__, measured)
+        self._watched.append((owner, method.__name__))
 
     def stop(self) -> None:
         """Restore the methods."""
