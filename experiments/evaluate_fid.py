@@ -5,14 +5,16 @@
 
 The second form samples from a model instead of reading FOLDER_A. Files are selected as by
 pytorch-fid: those directly in the folder with one of its suffixes, sorted by name and converted to
-RGB. Exit codes: 0 done, 1 failed, 2 wrong usage.
+RGB. If there are none, all image files in the folders below are read; a ZIP archive is read like
+its folder. Each image is resized by itself to Inception's 299 x 299 pixels, so the images of a
+folder may differ in size. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -21,14 +23,27 @@ import numpy as np
 import torch
 import typer
 from jaxtyping import UInt8
-from PIL import Image
 from pytorch_fid.fid_score import IMAGE_EXTENSIONS
 from torch import Tensor
 
 from biglearn_gan.cli.options import DataRoot, Device, Seed, load_model, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import DataConfig
-from biglearn_gan.data.image_files import UNREADABLE, DataError
+from biglearn_gan.data.image_files import (
+    UNREADABLE,
+    list_broken,
+    opened,
+    skipped_files,
+    to_8_bits,
+    unreadable,
+)
+from biglearn_gan.data.image_listing import (
+    DataError,
+    ImagePath,
+    image_tree,
+    is_archive,
+    named_images,
+)
 from biglearn_gan.devices import usable_device
 from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.evaluation.task import EvaluationTask, ModelSamples
@@ -38,6 +53,9 @@ from biglearn_gan.metrics.features import INCEPTION_ROWS, InceptionFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.progress import unit_bars
+
+MAX_BATCH_PIXELS = 2**24
+"""Pixels in memory at once; fewer than ``INCEPTION_ROWS`` large photos are a batch."""
 
 CHECKPOINT_OPTIONS = ("mask", "images", "num", "seed", "data_root")
 
@@ -56,11 +74,13 @@ class ImageSet:
     """Images to measure, read or generated batch by batch.
 
     Attributes:
-        description: what they are, for a message.
-        count: number of images.
+        description: what they are, for a message, after their number.
+        count: number of images, at most: those that cannot be read do not count.
         task: name of the hole, ``joint``, or ``folders``, for the name of the metric.
         split: where the source images come from, for the name of the metric, or None.
-        batches: the images, at most ``INCEPTION_ROWS`` at a time.
+        batches: the images, at most ``INCEPTION_ROWS`` of one size at a time.
+        broken: a sentence for each file that could not be read, filled by ``batches``.
+        note: a sentence on what else is in the folder, or "".
     """
 
     description: str
@@ -68,6 +88,8 @@ class ImageSet:
     task: str
     split: str | None
     batches: Iterator[UInt8[Tensor, "B C H W"]]
+    broken: list[str] = field(default_factory=list)
+    note: str = ""
 
 
 def main(  # a parameter per option, as typer needs it
@@ -115,27 +137,28 @@ def main(  # a parameter per option, as typer needs it
     if mask == "joint" and images is not None:
         fail("--images requires a --mask other than joint, which uses no pixels", code=2)
     place, dimensions = usable_device(device), int(dims.value)
-    reference_files = pytorch_fid_files(reference)
+    expected = folder_images(reference)
     if checkpoint is None:
         measured = folder_images(first[0])
     else:
         model = load_model(checkpoint, place)
         data = with_data_root(data_root, model.config.data)
         measured = model_images(model, checkpoint, data, mask, images, num, seed)
-    fewest = min(measured.count, len(reference_files))
-    check_count(fewest, dimensions, force)
+    check_count(min(measured.count, expected.count), dimensions, force)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
     features = InceptionFeatures(inception_weights, dimensions, place)
-    value = distance(features, measured, reference_files)
+    ours, theirs = image_statistics(features, measured, expected)
+    fewest = min(ours.count, theirs.count)
+    check_count(fewest, dimensions, force)
+    value = frechet_distance(ours, theirs, allow_few=True)
     few = fewest < dimensions
-    metric = metric_name(
-        "fd", measured.count, features.name, measured.split, measured.task, few=few
-    )
+    metric = metric_name("fd", ours.count, features.name, measured.split, measured.task, few=few)
     typer.echo(
         f"{metric}: {value:.6f}\n"
-        f"the Fréchet distance from {measured.description} to the {len(reference_files):,} images "
-        f"in {reference}, in {dimensions} features of pytorch-fid's Inception network"
+        f"the Fréchet distance from the {ours.count:,} {measured.description} to the "
+        f"{theirs.count:,} {expected.description}, in {dimensions} features of pytorch-fid's "
+        "Inception network"
     )
     if few:
         typer.echo(
@@ -147,8 +170,8 @@ def main(  # a parameter per option, as typer needs it
             "metric": metric,
             "value": value,
             "dims": dimensions,
-            "samples": measured.count,
-            "reference_samples": len(reference_files),
+            "samples": ours.count,
+            "reference_samples": theirs.count,
             "seed": None if checkpoint is None else seed,
         }
         with replacing(json_file) as path:
@@ -175,50 +198,74 @@ def check_count(count: int, dimensions: int, force: bool) -> None:
 
 
 def folder_images(folder: Path) -> ImageSet:
-    """The images in a folder."""
-    files = pytorch_fid_files(folder)
-    description = f"the {len(files):,} images in {folder}"
-    return ImageSet(description, len(files), "folders", None, read_batches(files))
-
-
-def pytorch_fid_files(folder: Path) -> list[Path]:
-    """The image files that pytorch-fid measures, in its order.
+    """The image files that pytorch-fid measures, in its order; if there are none, the whole tree.
 
     Raises:
-        DataError: there is no such folder, or it has no image files.
+        DataError: there is no such folder or archive, or it has no image files.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder: name a folder of image files")
-    files = sorted(file for suffix in IMAGE_EXTENSIONS for file in folder.glob(f"*.{suffix}"))
-    if not files:
-        suffixes = " ".join(f".{suffix}" for suffix in sorted(IMAGE_EXTENSIONS))
-        raise DataError(f"{folder} has no image files ({suffixes})")
-    return files
+    if not folder.is_dir() and not is_archive(folder):
+        raise DataError(
+            f"{folder} is not a folder: name a folder of image files, or a ZIP archive of them"
+        )
+    files: Sequence[ImagePath] = sorted(
+        file for suffix in IMAGE_EXTENSIONS for file in folder.glob(f"*.{suffix}")
+    )
+    others = set(image_tree(folder).values()).difference(files) if files else set()
+    note = (
+        f"{folder}: measuring the {len(files):,} files that pytorch-fid measures, without "
+        f"{len(others):,} others, such as {min(others, key=str)}"
+        if others
+        else ""
+    )
+    chosen = files or list(named_images(folder).values())
+    broken: list[str] = []
+    batches = read_batches(chosen, broken)
+    return ImageSet(f"images in {folder}", len(chosen), "folders", None, batches, broken, note)
 
 
-def read_batches(files: list[Path]) -> Iterator[UInt8[Tensor, "B 3 H W"]]:
-    """Read image files as RGB, ``INCEPTION_ROWS`` at a time.
+def read_batches(
+    files: Sequence[ImagePath], broken: list[str]
+) -> Iterator[UInt8[Tensor, "B 3 H W"]]:
+    """Read image files as RGB, at most ``INCEPTION_ROWS`` of one size at a time.
+
+    Args:
+        files: of any sizes.
+        broken: gets a sentence for each file that cannot be read.
+    """
+    batches: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for file in files:
+        try:
+            pixels = read_rgb(file)
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        same_size = batches.setdefault(pixels.shape, [])
+        same_size.append(pixels)
+        in_memory = sum(len(batch) * shape[0] * shape[1] for shape, batch in batches.items())
+        if len(same_size) == INCEPTION_ROWS:
+            yield stack(batches.pop(pixels.shape))
+        elif in_memory > MAX_BATCH_PIXELS:
+            yield from map(stack, batches.values())
+            batches.clear()
+    yield from map(stack, batches.values())
+
+
+def stack(pixels: list[np.ndarray]) -> UInt8[Tensor, "B 3 H W"]:
+    """A batch of images (H, W, 3) of one size."""
+    return torch.from_numpy(np.stack(pixels)).movedim(-1, 1)
+
+
+def read_rgb(file: ImagePath) -> UInt8[np.ndarray, "H W 3"]:
+    """An image file as pytorch-fid reads it, except that 16-bit pixels are not clipped.
 
     Raises:
-        DataError: a file cannot be read, or has another size than the first.
+        DataError: it cannot be read.
     """
-    size = None
-    for start in range(0, len(files), INCEPTION_ROWS):
-        pixels = []
-        for file in files[start : start + INCEPTION_ROWS]:
-            try:
-                with Image.open(file) as opened:
-                    image = opened.convert("RGB")
-            except UNREADABLE as error:
-                raise DataError(f"{file} is not a readable image ({error})") from None
-            size = size or image.size
-            if image.size != size:
-                raise DataError(
-                    f"{file} has {image.size[0]} x {image.size[1]} pixels and {files[0].name} "
-                    f"{size[0]} x {size[1]}: the images of a folder must have one size"
-                )
-            pixels.append(np.asarray(image))
-        yield torch.from_numpy(np.stack(pixels)).movedim(-1, 1)
+    try:
+        with opened(file) as image:
+            return np.asarray(to_8_bits(image).convert("RGB"))
+    except UNREADABLE as error:
+        raise unreadable(file, error) from None
 
 
 def model_images(
@@ -236,16 +283,14 @@ def model_images(
     if mask == "joint":
         pixels = torch.zeros(1, data.channels, *data.image_size, dtype=torch.uint8)
         pixels, split = pixels.expand(num, -1, -1, -1), None
-        description = f"{num:,} joint samples of {checkpoint}"
+        description = f"joint samples of {checkpoint}"
     else:
         inputs = load_input_images(data, images, num)
         for note in inputs.notes:
             typer.echo(note)
         pixels, names, split = inputs.images, inputs.names, split_name(data, images)
-        description = (
-            f"{len(pixels):,} completions of {images or f'{data.name}:test'} by {checkpoint}, "
-            f"hole {mask}"
-        )
+        source = images or f"{data.name}:test"
+        description = f"completions of {source} by {checkpoint}, hole {mask}"
     hole = load_hole(mask, model, len(pixels), seed, names=names)
     name = Path(mask).stem if Path(mask).exists() else mask
     task = EvaluationTask(name, pixels, None, hole, torch.zeros_like(hole))
@@ -271,16 +316,33 @@ def sample_batches(
         yield samples.read(start, start + INCEPTION_ROWS, 1)[:, 0]
 
 
-def distance(features: InceptionFeatures, measured: ImageSet, reference_files: list[Path]) -> float:
-    """The Fréchet distance from the images to the reference files, with progress bars."""
+def image_statistics(
+    features: InceptionFeatures, measured: ImageSet, expected: ImageSet
+) -> tuple[GaussianStatistics, GaussianStatistics]:
+    """Mean and covariance of the features of both sets, with progress bars.
+
+    Lines name the files that were left out, and those that cannot be read.
+
+    Raises:
+        DataError: no file of a folder can be read.
+    """
     with unit_bars() as on_start:
-        ours = feature_statistics(features, measured.batches, on_start("image", measured.count))
-        theirs = feature_statistics(
-            features,
-            read_batches(reference_files),
-            on_start("reference image", len(reference_files)),
+        statistics = (
+            feature_statistics(features, measured.batches, on_start("image", measured.count)),
+            feature_statistics(
+                features, expected.batches, on_start("reference image", expected.count)
+            ),
         )
-    return frechet_distance(ours, theirs, allow_few=True)
+    for images, found in zip((measured, expected), statistics, strict=True):
+        if found.count == 0:
+            raise DataError(
+                f"none of the {images.description} is readable: {list_broken(images.broken)}"
+            )
+        if images.note:
+            typer.echo(images.note)
+        if images.broken:
+            typer.echo(skipped_files(images.description, images.broken))
+    return statistics
 
 
 def feature_statistics(

@@ -227,7 +227,12 @@ def open_image(
                 image.draft(None, (1, 1))
             return _convert(image, channels)
     except UNREADABLE as error:
-        raise DataError(f"{source} is not a readable image ({_reason(error)})") from error
+        raise unreadable(source, error) from error
+
+
+def unreadable(source: ImagePath, error: BaseException) -> DataError:
+    """The error for a file that Pillow cannot read."""
+    return DataError(f"{source} is not a readable image ({_reason(error)})")
 
 
 @contextmanager
@@ -258,22 +263,22 @@ def _reason(error: BaseException) -> str:
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:
-    image = _upright(image)
+    turn_upright(image)
+    image = to_8_bits(image)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned by its EXIF orientation, with 8 bits: of 16 bits, the upper ones.
+def to_8_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits per channel: of 16 bits, the upper ones.
 
     Raises:
         ValueError: the range of its pixels is not known.
     """
-    is_deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP_FORMATS)
-    turn_upright(image)
-    if is_deep:  # Pillow's own conversion clips at 255
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP_FORMATS):
+        # Pillow's own conversion clips at 255
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no known range")
