@@ -88,6 +88,10 @@ class DataConfig(Section):
     channels: Literal[1, 3]
     """1 for gray, 3 for RGB."""
 
+    standardize: bool = False
+    """Whether both networks work on values with mean 0 and deviation 1 in each channel. The
+    statistics are those of the training images and are part of the checkpoint."""
+
     horizontal_flip: bool = False
     """Mirror half of the training images, at random."""
 
@@ -162,7 +166,8 @@ class GeneratorConfig(NetworkConfig):
     """Factor of the token noise; 0 leaves only the latent."""
 
     output: Literal["tanh", "linear"] = "tanh"
-    """``tanh`` for images in [-1, 1], ``linear`` for data without bounds."""
+    """``tanh`` for images in [-1, 1], ``linear`` for data without bounds. With
+    ``data.standardize``, images are clamped to [-1, 1] in place of the tanh."""
 
 
 class ModelConfig(Section):

@@ -32,7 +32,7 @@ class PenaltyConfig(Section):
     """Steps from one penalty to the next; each penalty is multiplied by this number."""
 
     sigma: PositiveFloat = 0.05
-    """Step of the finite difference, in units of the pixel values."""
+    """Step of the finite difference, in units of the values that the networks read."""
 
     final_factor: NonNegativeFloat = 1.0
     """γ falls to this multiple by the end of training, linearly with the learning rate."""

@@ -75,6 +75,7 @@ class CompletionGraph(nn.Module):
         self.classes: Tensor
         self.config = model.config
         self.generator = model.generator
+        self.standardization = model.standardization
         classes = torch.arange(self.config.data.num_classes or 0, device=model.device)
         self.register_buffer("classes", classes, persistent=False)
 
@@ -99,7 +100,7 @@ class CompletionGraph(nn.Module):
             uniform: in [0, 1), for drawing the label.
         """
         patch_size = self.config.model.patch_size
-        tokens = patchify(images, patch_size)  # (N, L, P)
+        tokens = self.standardization(patchify(images, patch_size))  # (N, L, P)
         sequence = self._sequence(hole)
         outputs: tuple[Tensor, ...] = ()
         if self.config.data.num_classes is not None:
@@ -108,6 +109,7 @@ class CompletionGraph(nn.Module):
             sequence = replace(sequence, labels=self._known_labels(label, probabilities, uniform))
             outputs = (probabilities,)
         generated = self.generator(tokens, sequence, Noise(z, token_noise))  # (N, L, P)
+        generated = self.standardization.restore(generated)
         drawn = unpatchify(generated, self.config.grid_size, patch_size)  # (N, C, H, W)
         return torch.where(hole[:, None], drawn, images), *outputs  # type: ignore[return-value]
 
@@ -237,9 +239,10 @@ def check_onnx_output(path: Path) -> None:
 
 
 def _cpu_graph(model: TokenModel) -> CompletionGraph:
-    """The graph with a copy of the generator, for inference on the CPU."""
+    """The graph with copies of the generator and the statistics, for inference on the CPU."""
     graph = CompletionGraph(model)
     graph.generator = copy.deepcopy(model.generator)
+    graph.standardization = copy.deepcopy(model.standardization)
     return graph.cpu().float().eval()
 
 

@@ -16,7 +16,10 @@ def build_networks(config: Config) -> tuple[Generator, Discriminator]:
     """The generator and the discriminator of a configuration, with random weights."""
     shape = (config.token_count, config.token_dim)
     inputs = (config.data.num_classes, config.reads_partial_patches)
-    generator = Generator(*shape, config.model.generator, *inputs)
+    generator_config = config.model.generator
+    if config.data.standardize:  # tanh would bound standardized values
+        generator_config = generator_config.model_copy(update={"output": "linear"})
+    generator = Generator(*shape, generator_config, *inputs)
     return generator, Discriminator(*shape, config.model.discriminator, *inputs)
 
 

@@ -20,6 +20,7 @@ from biglearn_gan.models.factory import build_networks
 from biglearn_gan.models.generator import Noise
 from biglearn_gan.models.input_checks import Labels, check_integer, check_labels, require_labels
 from biglearn_gan.models.progressive import OrderName, check_order, split_targets
+from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens, scatter_tokens
 from biglearn_gan.tasks.token_masks import (
@@ -67,6 +68,7 @@ class TokenModel(nn.Module):
         super().__init__()
         self.config = config
         self.generator, self.discriminator = build_networks(config)
+        self.standardization = Standardization(config)
 
     @property
     def device(self) -> torch.device:
@@ -240,15 +242,18 @@ class TokenModel(nn.Module):
         )
         noise = noise.rows(_padding(len(tokens))).to(self.device)
         generated = self.generator(*self._padded_inputs(tokens, sequence), noise)[: len(tokens)]
-        return scatter_tokens(tokens, generated.to(tokens.device), sequence.positions)
+        generated = self.standardization.restore(generated).to(tokens.device)
+        present = gather_tokens(tokens, sequence.positions)
+        generated = torch.where(sequence.generated_values, generated, present)
+        return scatter_tokens(tokens, generated, sequence.positions)
 
     def _padded_inputs(
         self, tokens: Float[Tensor, "R L P"], sequence: TokenSequence
     ) -> tuple[Float[Tensor, "CHUNK_ROWS M P"], TokenSequence]:
-        """The present tokens and their sequence, padded to a whole chunk, on the model's device."""
+        """The networks' tokens and their sequence, padded to a whole chunk, on their device."""
         rows = _padding(len(tokens))
-        present = gather_tokens(tokens, sequence.positions)
-        return present[rows].to(self.device), sequence.rows(rows).to(self.device)
+        present = gather_tokens(tokens, sequence.positions)[rows].to(self.device)
+        return self.standardization(present), sequence.rows(rows).to(self.device)
 
     def _with_labels(self, sequence: TokenSequence, labels: Tensor) -> TokenSequence:
         """The sequence with labels, in a model with labels."""

@@ -17,6 +17,7 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.dataset import Batch, EpochOrder, ImageDataset
 from biglearn_gan.models.generator import Generator, Noise
+from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
@@ -35,6 +36,7 @@ class BatchSampler:
         accelerator: device and processes.
         schedule: says which steps belong to the warm start, and which terms a step has.
         generator: draws its noise.
+        standardization: maps pixel values to what the networks read.
 
     Attributes:
         task_sampler: draws the tasks of adversarial training.
@@ -51,12 +53,14 @@ class BatchSampler:
         accelerator: Accelerator,
         schedule: TrainingSchedule,
         generator: Generator,
+        standardization: Standardization,
     ):
         self._config = config
         self._dataset = dataset
         self._accelerator = accelerator
         self._schedule = schedule
         self._generator = generator
+        self._standardization = standardization
         self._order = EpochOrder(len(dataset), config.train.seed)
         self.task_sampler = _make_task_sampler(config)
         self.warm_start_task_sampler = self.task_sampler
@@ -95,6 +99,7 @@ class BatchSampler:
         ):
             perturbation = self._perturbation(sequence.positions.shape[1], noise_rng)
         tokens = patchify(images.images, self._config.model.patch_size)  # (b, L, P)
+        tokens = self._standardization(tokens)
         if tasks.transforms is not None:
             tokens = tasks.transforms[local_rows].to(tokens.device) @ tokens
         batch = TrainingBatch(

@@ -1,4 +1,4 @@
-"""Checks on the training log: is adversarial training healthy, and if not, which setting helps?
+"""Checks on the training log: is the run healthy, and if not, which setting helps?
 
 The thresholds lie far outside what healthy runs show. On digits and MNIST, the discriminator's loss
 stays between 0.6 and 0.95 of the loss of a blind discriminator, whose logits are all 0.
@@ -11,6 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from biglearn_gan.config import Config
+
+LEARNING_ERROR = 0.95
+"""Above this share of the mean image's squared error, the warm start has learned no images."""
+
+LEARNING_NATS = 0.02
+"""Less than this below the cross-entropy of guessing, the warm start has learned no labels."""
+
+WARM_START_SHARE = 0.1
+"""Before this share of the warm start, nothing of it counts."""
 
 PATIENCE = 3
 """Lines of the log in a row that must show a symptom of the losses before it counts.
@@ -36,12 +45,20 @@ SETTLED_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Symptom:
-    """A problem of adversarial training, and the setting that helps."""
+    """A problem of training, and the setting that helps."""
 
     name: str
     advice: str
 
 
+LEARNS_NO_IMAGES = Symptom(
+    "the warm start's error is still that of the mean image",
+    "set data.standardize to true if it is false, or change train.warm_start.learning_rate",
+)
+LEARNS_NO_LABELS = Symptom(
+    "the warm start still guesses the labels",
+    "set data.standardize to true if it is false, or raise train.warm_start.share or loss.label",
+)
 DISCRIMINATOR_WINS = Symptom(
     "the discriminator recognizes every fake",
     "raise loss.penalty.r1 and r2, or lower train.learning_rate.discriminator",
@@ -63,12 +80,20 @@ LOST_CLASSES = Symptom(
 class Diagnostics:
     """Reads the lines of a run's log and reports each symptom once.
 
+    Args:
+        config: of the run.
+        baselines: by name of the metric, the warm start's losses of a model that learned nothing.
+            Checks whose baselines are missing are skipped.
+
     Attributes:
         found: the images seen when each symptom was found.
     """
 
-    def __init__(self, config: Config):
-        loss = config.loss
+    def __init__(self, config: Config, baselines: Mapping[str, float] | None = None):
+        loss, warm_start = config.loss, config.train.warm_start.share
+        # The coordinates of a Gaussian field may be independent: then no error is below the mean's.
+        self._baselines = {} if config.data.gaussian_field else dict(baselines or {})
+        self._first_share = -(1 - WARM_START_SHARE) * warm_start / (1 - warm_start)
         self._blind_loss = (2 * loss.logistic + loss.relativistic) * math.log(2)
         self._lines_in_a_row: dict[Symptom, int] = {}
         self._max_entropy = 0.0
@@ -86,11 +111,11 @@ class Diagnostics:
         warnings = []
         self._settled_lines += "loss/discriminator" in metrics and share >= SETTLED_SHARE
         for symptom, present in self._symptoms(metrics).items():
-            if symptom is not DISCRIMINATOR_WINS and share < SETTLED_SHARE:
+            if share < self._first_checked_share(symptom):
                 continue
             lines = self._lines_in_a_row.get(symptom, 0) + 1 if present else 0
             self._lines_in_a_row[symptom] = lines
-            of_losses = symptom in (DISCRIMINATOR_WINS, DISCRIMINATOR_GUESSES)
+            of_losses = symptom not in (NO_DIVERSITY, LOST_CLASSES)
             if lines >= (PATIENCE if of_losses else 1) and symptom not in self.found:
                 self.found[symptom] = images_seen
                 warnings.append(f"{symptom.name} at {images_seen:,} images: {symptom.advice}")
@@ -108,9 +133,15 @@ class Diagnostics:
         )
         return f"diagnostics: {symptoms}"
 
+    def _first_checked_share(self, symptom: Symptom) -> float:
+        """The share of adversarial training from which on a symptom counts."""
+        if symptom in (LEARNS_NO_IMAGES, LEARNS_NO_LABELS):
+            return self._first_share
+        return -math.inf if symptom is DISCRIMINATOR_WINS else SETTLED_SHARE
+
     def _symptoms(self, metrics: Mapping[str, float]) -> dict[Symptom, bool]:
         """Whether each symptom is present, for those that the metrics can show."""
-        present: dict[Symptom, bool] = {}
+        present = self._warm_start_symptoms(metrics)
         if "loss/discriminator" in metrics:
             ratio = metrics["loss/discriminator"] / self._blind_loss
             present[DISCRIMINATOR_WINS] = ratio < WINNING_SHARE
@@ -121,4 +152,17 @@ class Diagnostics:
             entropy = metrics["evaluation/entropy"]
             self._max_entropy = max(self._max_entropy, entropy)
             present[LOST_CLASSES] = entropy < self._max_entropy - MAX_ENTROPY_DROP
+        return present
+
+    def _warm_start_symptoms(self, metrics: Mapping[str, float]) -> dict[Symptom, bool]:
+        """The same for symptoms of the warm start; empty in adversarial training."""
+        present: dict[Symptom, bool] = {}
+        name = "warm_start/squared_error"
+        if name not in metrics:
+            return present
+        if name in self._baselines:
+            present[LEARNS_NO_IMAGES] = metrics[name] > LEARNING_ERROR * self._baselines[name]
+        name = "loss/label"
+        if name in self._baselines and name in metrics:
+            present[LEARNS_NO_LABELS] = metrics[name] > self._baselines[name] - LEARNING_NATS
         return present

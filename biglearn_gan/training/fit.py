@@ -141,7 +141,7 @@ def _fit(
 ) -> TrainingResult:
     trainer, evaluation, setup_seconds = _set_up(config, folder, accelerator, make_evaluation)
     images_at_start = trainer.images_seen
-    diagnostics = Diagnostics(config)
+    diagnostics = Diagnostics(config, trainer.baselines() if trainer.in_warm_start else {})
     if accelerator.is_main_process:
         names = () if evaluation is None else evaluation.names
         folder.start_log((*METRIC_NAMES, *names), images_at_start)
@@ -193,7 +193,7 @@ def _set_up(
         max_images = config.train.max_images or images_in_minutes(config, dataset, accelerator)
         trainer = Trainer(config, dataset, accelerator, max_images, max_images)
         if initial is not None:
-            trainer.adversarial.init_from(initial.generator, initial.discriminator)
+            trainer.init_from(initial)
     return trainer, evaluation, setup_seconds
 
 

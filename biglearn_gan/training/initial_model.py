@@ -63,5 +63,9 @@ def _problems(trained: Config, run: Config) -> Iterator[str]:
 
 def _network_settings(config: Config) -> dict[str, object]:
     data = config.data
-    sizes = {"data.image_size": list(data.image_size), "data.channels": data.channels}
-    return config.flat("model") | sizes
+    values = {
+        "data.image_size": list(data.image_size),
+        "data.channels": data.channels,
+        "data.standardize": data.standardize,
+    }
+    return config.flat("model") | values

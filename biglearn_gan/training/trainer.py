@@ -11,8 +11,10 @@ from accelerate import Accelerator
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.statistics import channel_statistics, label_entropy
 from biglearn_gan.errors import UserError
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.sampler import TaskBatch
 from biglearn_gan.training.adversarial import AdversarialTraining, StepResult
 from biglearn_gan.training.batch_sampler import BatchSampler
@@ -49,9 +51,18 @@ class Trainer:
         self.accelerator = accelerator
         self.dataset = dataset
         self.schedule = TrainingSchedule(config, max_images, original_max_images)
+        self.standardization = Standardization(config).to(accelerator.device)
+        if self.standardization.enabled:
+            statistics = channel_statistics(dataset)
+            self.standardization.fit(statistics.mean, statistics.deviation)
         self.adversarial = AdversarialTraining(config, accelerator)
         self.batch_sampler = BatchSampler(
-            config, dataset, accelerator, self.schedule, self.adversarial.generator
+            config,
+            dataset,
+            accelerator,
+            self.schedule,
+            self.adversarial.generator,
+            self.standardization,
         )
         self.images_seen = 0
         self.seconds = 0.0
@@ -67,6 +78,24 @@ class Trainer:
     def finished(self) -> bool:
         """Whether the budget is spent."""
         return self.images_seen >= self.schedule.total_images
+
+    def init_from(self, model: BigLearnGAN) -> None:
+        """Start from a trained model: its weights, and the statistics of its training images."""
+        self.adversarial.init_from(model.generator, model.discriminator)
+        self.standardization.load_state_dict(model.standardization.state_dict())
+
+    def baselines(self) -> dict[str, float]:
+        """By name of the metric, the warm start's losses of a model that learned nothing.
+
+        These are the squared error of the mean image and the cross-entropy of guessing labels.
+        """
+        statistics = channel_statistics(self.dataset)
+        error = statistics.mean_image_error
+        if self.standardization.enabled:
+            error = error / self.standardization.deviation.cpu().square()
+        values = {"warm_start/squared_error": float(error.mean())}
+        entropy = label_entropy(self.dataset) if self.config.data.labels else None
+        return values if entropy is None else values | {"loss/label": entropy}
 
     def step(self) -> None:
         """Train on one batch.
@@ -111,12 +140,14 @@ class Trainer:
         model = BigLearnGAN(self.config)
         model.generator.load_state_dict(self.adversarial.average.state_dict())
         model.discriminator.load_state_dict(self.adversarial.discriminator.state_dict())
+        model.standardization.load_state_dict(self.standardization.state_dict())
         return model.eval()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, except the configuration and the data."""
         return {
             "adversarial": self.adversarial.state_dict(),
+            "standardization": self.standardization.state_dict(),
             "images_seen": self.images_seen,
             "seconds": self.seconds,
             "metric_sums": self._metric_sums,
@@ -126,6 +157,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from a :meth:`state_dict`."""
         self.adversarial.load_state_dict(state["adversarial"])
+        self.standardization.load_state_dict(state.get("standardization", {}))
         self.images_seen = state["images_seen"]
         self.seconds = state["seconds"]
         self._metric_sums = state["metric_sums"]
