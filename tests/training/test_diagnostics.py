@@ -12,6 +12,8 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.training.diagnostics import (
     DISCRIMINATOR_GUESSES,
     DISCRIMINATOR_WINS,
+    LEARNS_NO_IMAGES,
+    LEARNS_NO_LABELS,
     LOST_CLASSES,
     NO_DIVERSITY,
     Diagnostics,
@@ -97,7 +99,13 @@ def test_the_loss_is_compared_with_that_of_a_blind_discriminator(
 
 def test_training_ends_with_a_summary(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
     warnings: list[str] = []
-    config = tiny_config({"train.learning_rate.discriminator": 1e-9, "train.max_images": 96})
+    config = tiny_config(
+        {
+            "train.learning_rate.discriminator": 1e-9,
+            "train.max_images": 96,
+            "train.warm_start.share": 0.0,
+        }
+    )
     result = fit(config, tmp_path, device="cpu", on_progress=lambda p: warnings.extend(p.warnings))
     assert len(warnings) == 1 and warnings[0].endswith(DISCRIMINATOR_GUESSES.advice)
     assert DISCRIMINATOR_GUESSES.name in result.diagnostics
@@ -112,3 +120,29 @@ def test_the_log_of_a_healthy_run_gives_no_warning() -> None:
     losses = "0.561 0.512 0.498 0.503 0.515 0.521 0.529 0.533 0.535 0.538"
     for number, value in enumerate(losses.split()):
         assert diagnostics.check(number, {"loss/discriminator": float(value)}, number / 10) == []
+
+
+def test_a_warm_start_that_learns_nothing_is_a_symptom_after_its_first_tenth(
+    tiny_config: Callable[..., Config],
+) -> None:
+    """A quarter of the budget: its first tenth ends at -0.3 of the adversarial training."""
+    baselines = {"warm_start/squared_error": 0.5, "loss/label": math.log(10)}
+    diagnostics = Diagnostics(tiny_config(), baselines)
+    guesses = {"warm_start/squared_error": 0.49, "loss/label": 2.30}
+    learns = {"warm_start/squared_error": 0.4, "loss/label": 2.2}
+    assert [diagnostics.check(n, guesses, -0.31) for n in range(5)] == [[]] * 5
+    assert [diagnostics.check(n, learns, -0.29) for n in range(5)] == [[]] * 5
+    checks = [diagnostics.check(n, guesses, -0.29) for n in range(4)]
+    assert [len(warnings) for warnings in checks] == [0, 0, 2, 0]
+    assert list(diagnostics.found) == [LEARNS_NO_IMAGES, LEARNS_NO_LABELS]
+    assert LEARNS_NO_IMAGES.name in diagnostics.summary()
+
+
+def test_a_warm_start_is_not_judged_without_baselines_or_for_gaussian_fields(
+    tiny_config: Callable[..., Config],
+) -> None:
+    field = tiny_config({"data.name": "gaussian_field_smooth", "model.generator.output": "linear"})
+    baselines = {"warm_start/squared_error": 0.5}
+    for diagnostics in (Diagnostics(tiny_config()), Diagnostics(field, baselines)):
+        line_of_log = {"warm_start/squared_error": 0.6, "loss/label": 9.0}
+        assert [diagnostics.check(n, line_of_log, -0.01) for n in range(5)] == [[]] * 5
