@@ -48,7 +48,7 @@ from biglearn_gan.devices import usable_device
 from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.evaluation.task import EvaluationTask, ModelSamples
 from biglearn_gan.files import replacing
-from biglearn_gan.inference.inputs import check_hole, load_hole, load_input_images
+from biglearn_gan.inference.inputs import InputRequest, load_inputs
 from biglearn_gan.metrics.features import INCEPTION_ROWS, InceptionFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -278,23 +278,20 @@ def model_images(
     seed: int,
 ) -> ImageSet:
     """Unconditional samples of a model, or its completions of images with a mask."""
-    check_hole(mask, model)
-    names: tuple[str, ...] = ()
+    inputs = load_inputs(model, data, InputRequest(images, mask, num, seed))
+    for note in inputs.notes:
+        typer.echo(note)
+    count = len(inputs.images)
     if mask == "joint":
-        pixels = torch.zeros(1, data.channels, *data.image_size, dtype=torch.uint8)
-        pixels, split = pixels.expand(num, -1, -1, -1), None
-        description = f"joint samples of {checkpoint}"
+        split, description = None, f"joint samples of {checkpoint}"
     else:
-        inputs = load_input_images(data, images, num)
-        for note in inputs.notes:
-            typer.echo(note)
-        pixels, names, split = inputs.images, inputs.names, split_name(data, images)
+        split = split_name(data, images)
         source = images or f"{data.name}:test"
         description = f"completions of {source} by {checkpoint}, hole {mask}"
-    hole = load_hole(mask, model, len(pixels), seed, names=names)
     name = Path(mask).stem if Path(mask).exists() else mask
-    task = EvaluationTask(name, pixels, None, hole, torch.zeros_like(hole))
-    return ImageSet(description, len(pixels), name, split, sample_batches(model, task, seed))
+    hole = inputs.hole
+    task = EvaluationTask(name, inputs.images, None, hole, torch.zeros_like(hole))
+    return ImageSet(description, count, name, split, sample_batches(model, task, seed))
 
 
 def split_name(data: DataConfig, images: str | None) -> str:

@@ -11,9 +11,11 @@ from biglearn_gan.cli.options import (
     BatchSize,
     DataRoot,
     Device,
+    Fit,
     MaskColor,
     Seed,
     check_mask_color,
+    check_photo_options,
     input_data_config,
     load_model,
 )
@@ -53,38 +55,32 @@ def classify(  # more than eight parameters, because every option is one
     seed: Seed = 0,
     batch_size: BatchSize = 256,
     device: Device = "cpu",
+    fit: Fit = None,
     mask_color: MaskColor = None,
     data_root: DataRoot = None,
 ) -> None:
     """Label images, or images with a hole."""
-    import torch
-
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.classification import classify_images
-    from biglearn_gan.inference.inputs import (
-        describe_hole,
-        load_hole,
-        load_input_images,
-    )
+    from biglearn_gan.inference.inputs import InputRequest, describe_hole, load_inputs
     from biglearn_gan.models.input_checks import require_labels
 
     _check_output(output)
     check_mask_color(mask, mask_color)
+    check_photo_options(images, {"--fit": fit})
     model = load_model(checkpoint, usable_device(device))
     require_labels(model.config.data)
     data = input_data_config(model, data_root)
-    inputs = load_input_images(data, images, num, mask)
+    request = InputRequest(images, mask, num, seed, mask_color, fit or "crop")
+    inputs = load_inputs(model, data, request)
     for note in inputs.notes:
         typer.echo(note)
     rows = len(inputs.images)
-    if mask is None:
-        hole = torch.zeros(rows, *data.image_size, dtype=torch.bool)
-    else:
-        hole = load_hole(mask, model, rows, seed, mask_color, inputs.names)
-        typer.echo(describe_hole(hole, model, "hidden whole"))
+    if mask is not None:
+        typer.echo(describe_hole(inputs.hole, model, "hidden whole", inputs.hole_is))
     with unit_bars() as on_start:
         result = classify_images(
-            model, inputs, hole, batch_size=batch_size, on_images=on_start("image", rows)
+            model, inputs, batch_size=batch_size, on_images=on_start("image", rows)
         )
     for line in result.lines():
         typer.echo(line)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from biglearn_gan.cli.runner import fail, reject_options
-from biglearn_gan.config import DataConfig, HoleColor
+from biglearn_gan.config import DataConfig, FitMode, HoleColor
 
 if TYPE_CHECKING:  # keeps torch out of --help
     import torch
@@ -37,7 +38,18 @@ DataRoot = Annotated[
 ]
 MaskColor = Annotated[
     HoleColor | None,
-    typer.Option("--mask-color", help="Color of the hole in a mask file (default: white)."),
+    typer.Option(
+        "--mask-color",
+        help="Color of the hole in a mask file (default: white, or what transparency says).",
+    ),
+]
+Fit = Annotated[
+    FitMode | None,
+    typer.Option(
+        "--fit",
+        help="How photos of another aspect ratio are fitted: crop at the center (default), pad "
+        "with their edges, or stretch.",
+    ),
 ]
 Classifier = Annotated[
     str | None,
@@ -88,6 +100,16 @@ def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:
     if not Path(data_root).is_dir() and not is_archive(Path(data_root)):
         fail(f"--data-root {data_root} is not a folder; create it if the data belong there", 2)
     return data.model_copy(update={"root": data_root})
+
+
+def check_photo_options(images: str | None, options: Mapping[str, object]) -> None:
+    """Refuse options for photos unless ``--images`` names an image file or a folder of them.
+
+    Raises:
+        CommandError: one of the options was given without photos.
+    """
+    if images is None or not Path(images).exists():
+        reject_options("requires --images with an image file or a folder of them", options)
 
 
 def check_mask_color(mask: str | None, mask_color: HoleColor | None) -> None:

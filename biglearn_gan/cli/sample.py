@@ -12,29 +12,31 @@ from biglearn_gan.cli.options import (
     Checkpoint,
     DataRoot,
     Device,
+    Fit,
     MaskColor,
     Seed,
     check_mask_color,
+    check_photo_options,
     input_data_config,
     load_model,
 )
 from biglearn_gan.cli.runner import reject_options
-from biglearn_gan.config import HoleColor
 from biglearn_gan.progress import unit_bars
 
 if TYPE_CHECKING:  # keeps torch out of --help
-    from biglearn_gan.inference.inputs import InputImages
+    from biglearn_gan.inference.inputs import InputRequest, Inputs
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 Output = Annotated[
     Path, typer.Option(file_okay=False, help="Folder for grid.png, samples/ and samples.npz.")
 ]
 Mask = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="What to generate: joint (everything), left-half, right-half, top-half, bottom-half, "
         "center, border, checkerboard, strokes, random:R[:BLOCK], inside:SIZE, outside:SIZE, an "
-        "image file (white = generate), or a folder with a mask for each image, named alike."
+        "image file (white = generate), or a folder with a mask for each image, named alike "
+        "(default: joint, or with --images the transparent part of each photo)."
     ),
 ]
 Images = Annotated[
@@ -42,6 +44,13 @@ Images = Annotated[
     typer.Option(
         help="What to complete: an image file, a folder, or DATASET:SPLIT (default: the test "
         "images of the model's data set)."
+    ),
+]
+FullSize = Annotated[
+    bool,
+    typer.Option(
+        "--full-size",
+        help="Also write each photo at its own size, with its hole filled, into full_size/.",
     ),
 ]
 Label = Annotated[
@@ -73,8 +82,10 @@ BestOf = Annotated[
 def sample(  # more than eight parameters, because every option is one
     checkpoint: Checkpoint,
     output: Output,
-    mask: Mask = "joint",
+    mask: Mask = None,
     images: Images = None,
+    fit: Fit = None,
+    full_size: FullSize = False,
     label: Label = None,
     num: Num = None,
     variations: Variations = 1,
@@ -90,16 +101,13 @@ def sample(  # more than eight parameters, because every option is one
     """Draw images, or complete yours."""
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.batched import draw_samples
-    from biglearn_gan.inference.inputs import (
-        describe_hole,
-        input_folders,
-        load_hole,
-        parse_labels,
-    )
-    from biglearn_gan.inference.outputs import check_output, write_samples
+    from biglearn_gan.inference.inputs import InputRequest, input_folders, parse_labels
+    from biglearn_gan.inference.outputs import FULL_SIZE, check_output, write_samples
+    from biglearn_gan.inference.photos import describe_enlargement
     from biglearn_gan.models.progressive import check_order
     from biglearn_gan.models.token_model import SamplingOptions
 
+    mask = "joint" if mask is None and images is None else mask
     if mask == "joint":
         unused = {"--images": images, "--data-root": data_root}
         reject_options("requires a --mask other than joint, which reads no image", unused)
@@ -107,14 +115,14 @@ def sample(  # more than eight parameters, because every option is one
         reject_options("requires --steps > 1", {"--order": order})
     check_output(output, input_folders(mask, images))
     check_mask_color(mask, mask_color)
+    check_photo_options(images, {"--fit": fit, "--full-size": full_size})
     model = load_model(checkpoint, usable_device(device))
     checked = check_order(order or "random", steps, model.config.token_count)
     if label is not None:
         parse_labels(label, model, 1)
-    inputs = _load_inputs(model, mask, images, num, mask_color, data_root)
+    request = InputRequest(images, mask, num, seed, mask_color, fit or "crop", mask is None)
+    inputs = _load_inputs(model, request, data_root)
     rows = len(inputs.images)
-    hole = load_hole(mask, model, rows, seed, mask_color, inputs.names)
-    typer.echo(describe_hole(hole, model, "generated whole"))
     labels = None if label is None else parse_labels(label, model, rows)
     options = SamplingOptions(labels, variations, seed, steps=steps, order=checked)
     output.mkdir(parents=True, exist_ok=True)
@@ -122,32 +130,25 @@ def sample(  # more than eight parameters, because every option is one
         samples = draw_samples(
             model,
             inputs.images,
-            hole,
+            inputs.hole,
             options,
             batch_size=batch_size,
             best_of=best_of,
             on_images=on_start("image", rows),
         )
-    write_samples(samples, output, inputs.names)
+    photos = inputs.photos if full_size else ()
+    write_samples(samples, output, inputs.names, photos)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
+    if full_size:
+        typer.echo(f"{describe_enlargement(photos)}, in {output / FULL_SIZE}")
 
 
-def _load_inputs(
-    model: BigLearnGAN,
-    mask: str,
-    images: str | None,
-    num: int | None,
-    mask_color: HoleColor | None,
-    data_root: str | None,
-) -> InputImages:
-    """The images to complete, after a check of the mask; black ones for the mask ``joint``."""
-    from biglearn_gan.inference.inputs import black_images, check_hole, load_input_images
+def _load_inputs(model: BigLearnGAN, request: InputRequest, data_root: str | None) -> Inputs:
+    """The images to complete and their holes, after what the user should know of them."""
+    from biglearn_gan.inference.inputs import describe_hole, load_inputs
 
-    data = input_data_config(model, data_root)
-    if mask == "joint":
-        return black_images(data, num)
-    check_hole(mask, model, mask_color)
-    inputs = load_input_images(data, images, num, mask)
+    inputs = load_inputs(model, input_data_config(model, data_root), request)
     for note in inputs.notes:
         typer.echo(note)
+    typer.echo(describe_hole(inputs.hole, model, "generated whole", inputs.hole_is))
     return inputs

@@ -52,6 +52,9 @@ NUM_CLASSES: dict[str, int] = {
 HoleColor = Literal["white", "black"]
 """The color of a mask file's pixels that are generated."""
 
+FitMode = Literal["crop", "pad", "stretch"]
+"""How a photo of another aspect ratio becomes an image of the model's size."""
+
 
 class MissingConfig(Section):
     """Pixels that were never observed of the training images. Set one of the first three keys."""

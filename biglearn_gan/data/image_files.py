@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from biglearn_gan.data.image_listing import DataError, ImagePath, named_images
+
+T = TypeVar("T")
 
 UNREADABLE = (
     OSError,
@@ -49,6 +52,9 @@ UNREADABLE = (
     RuntimeError,
 )
 """Exceptions that Pillow and zipfile raise for broken files, depending on the format."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag of a photo's orientation."""
 
 DEEP_FORMATS = ("PNG", "PPM")
 """Formats whose gray images of mode "I" have 16 bits; those of TIFF may have 32."""
@@ -74,45 +80,62 @@ def load_images(
     image_size: tuple[int, int],
     channels: int,
     limit: int | None,
-    leave_out: Path | None = None,
 ) -> LoadedImages:
     """Load an image file, or the first ``limit`` (None: all) image files of a folder, by name.
-
-    Broken files of a folder are skipped with a warning that names them.
 
     Args:
         path: a file, a folder or an archive, see :func:`named_images`.
         image_size: (height, width).
         channels: 1 or 3.
         limit: the largest number of images.
+
+    Raises:
+        DataError: see :func:`read_named`.
+    """
+
+    def read(name: str, file: ImagePath) -> tuple[np.ndarray, str, bool]:
+        image = open_image(file, channels)
+        return fit_image(image, image_size), name, image.size != image_size[::-1]
+
+    pixels, names, resized = zip(*read_named(path, read, limit), strict=True)
+    return LoadedImages(torch.from_numpy(np.stack(pixels)), names, sum(resized))
+
+
+def read_named(
+    path: Path,
+    read: Callable[[str, ImagePath], T],
+    limit: int | None,
+    leave_out: Path | None = None,
+) -> list[T]:
+    """Read an image file, or the first ``limit`` (None: all) image files of a folder, by name.
+
+    Broken files of a folder are skipped with a warning that names them.
+
+    Args:
+        path: a file, a folder or an archive, see :func:`named_images`.
+        read: gives a result for the name and the file of an image, or raises a DataError.
+        limit: the largest number of results.
         leave_out: a folder below the path whose files are not read, such as one of masks.
 
     Raises:
         DataError: the path does not exist, it has no image files, or none of them can be read.
     """
-    height, width = image_size
-    pixels: list[np.ndarray] = []
-    names: list[str] = []
+    results: list[T] = []
     broken: list[str] = []
-    resized = 0
     for name, file in named_images(path, leave_out).items():
-        if len(pixels) == limit:
+        if len(results) == limit:
             break
         try:
-            image = open_image(file, channels)
+            results.append(read(str(name), file))
         except DataError as error:
             if file == path:
                 raise
             broken.append(str(error))
-            continue
-        names.append(str(name))
-        resized += image.size != (width, height)
-        pixels.append(fit_image(image, image_size))
-    if not pixels:
+    if not results:
         raise DataError(f"{path} has no readable image file: {list_broken(broken)}")
     if broken:
         warnings.warn(skipped_files(str(path), broken), stacklevel=2)
-    return LoadedImages(torch.from_numpy(np.stack(pixels)), tuple(names), resized)
+    return results
 
 
 def skipped_files(source: str, reasons: Sequence[str]) -> str:
@@ -245,13 +268,19 @@ def opened(source: ImagePath) -> Iterator[Image.Image]:
         yield image
 
 
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1, upright, if there is none that can be read."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except UNREADABLE:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
 def turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation in place; metadata that cannot be read are ignored."""
-    try:
-        image.getexif()
-    except UNREADABLE:
-        return
-    ImageOps.exif_transpose(image, in_place=True)
+    if orientation_of(image) != 1:
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _reason(error: BaseException) -> str:
@@ -260,6 +289,24 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split())
+
+
+def open_upright(source: ImagePath) -> Image.Image:
+    """Open an upright "L", "LA", "RGB" or "RGBA" image of any size, with its colors as they are.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    try:
+        with opened(source) as image:
+            turn_upright(image)
+            upright = to_8_bits(image)
+            if upright.mode in ("CMYK", "LAB", "YCbCr"):
+                upright.info.pop("icc_profile", None)  # is not one of RGB
+            gray = "L" if upright.mode in ("1", "L", "LA", "La") else "RGB"
+            return upright.convert(gray + "A" * upright.has_transparency_data)
+    except UNREADABLE as error:
+        raise unreadable(source, error) from error
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:

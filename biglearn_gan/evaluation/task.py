@@ -19,6 +19,7 @@ from torch import Tensor
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.errors import UsageError
+from biglearn_gan.models.input_checks import range_is_known
 from biglearn_gan.progress import TaskProgress
 from biglearn_gan.tasks.holes import named_hole
 from biglearn_gan.tasks.patches import pixels_of_tokens, tokens_touched
@@ -161,6 +162,7 @@ class ModelSamples:
     def variations(self) -> None:
         return None
 
+    @range_is_known()
     def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
         part = self.task.select(slice(start, stop))
         images = self.model.complete(
@@ -191,6 +193,7 @@ class TwoStepSamples:
     def variations(self) -> None:
         return None
 
+    @range_is_known()
     def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
         part, first = self.task.select(slice(start, stop)), self.first_half[start:stop]
         rest = part.hole & ~first

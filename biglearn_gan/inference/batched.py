@@ -11,7 +11,7 @@ from torch import Tensor
 
 from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.input_checks import check_labels
+from biglearn_gan.models.input_checks import check_labels, range_is_known
 from biglearn_gan.models.model_inputs import completion_inputs
 from biglearn_gan.models.token_model import SamplingOptions
 
@@ -41,6 +41,7 @@ class Samples:
     data: str | None = None
 
 
+@range_is_known()
 def draw_samples(
     model: BigLearnGAN,
     inputs: UInt8[Tensor, "N C H W"],

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.files import replacing
-from biglearn_gan.inference.inputs import InputImages
+from biglearn_gan.inference.inputs import Inputs
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.input_checks import range_is_known
 
 PRINTED_CLASSES = 3
 """Classes that are printed for each image, the most likely first; the file has all of them."""
@@ -53,10 +54,10 @@ class ClassProbabilities:
                 rows.writerow([name, label, *(f"{p:.6f}" for p in probabilities.tolist())])
 
 
+@range_is_known()
 def classify_images(
     model: BigLearnGAN,
-    inputs: InputImages,
-    hole: Bool[Tensor, "N H W"],
+    inputs: Inputs,
     *,
     batch_size: int,
     on_images: Callable[[int], None] = lambda count: None,
@@ -65,8 +66,7 @@ def classify_images(
 
     Args:
         model: a model with labels.
-        inputs: the images.
-        hole: True = hidden from the model.
+        inputs: the images, and the holes that are hidden from the model.
         batch_size: images in memory at a time.
         on_images: called after each batch with its number of images.
 
@@ -74,8 +74,8 @@ def classify_images(
         LabelError: the model has no labels.
     """
     batches = []
-    for rows in torch.arange(len(hole)).split(batch_size):
+    for rows in torch.arange(len(inputs.hole)).split(batch_size):
         images = to_signed_float(inputs.images[rows])
-        batches.append(model.classify(images, observed=~hole[rows]))
+        batches.append(model.classify(images, observed=~inputs.hole[rows]))
         on_images(len(rows))
     return ClassProbabilities(torch.cat(batches), inputs.names)

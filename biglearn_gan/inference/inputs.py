@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.config import DataConfig, DataSetName, HoleColor
-from biglearn_gan.data.image_files import load_images
+from biglearn_gan.config import DataConfig, DataSetName, FitMode, HoleColor
 from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, image_tree
 from biglearn_gan.data.loading import SPLITS, load_dataset
-from biglearn_gan.data.mask_files import read_hole
+from biglearn_gan.data.mask_files import read_mask
+from biglearn_gan.inference.fit import make_fit
+from biglearn_gan.inference.masks import describe_masks, describe_reading, fit_mask
+from biglearn_gan.inference.photos import SIZE_CHANGES, Photo, PhotoReader, describe_photos
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import LabelError, require_labels
 from biglearn_gan.tasks.holes import HoleError, UnknownHoleError, is_hole_name, named_hole
@@ -26,55 +30,132 @@ DEFAULT_NUM = 16
 
 
 @dataclass(frozen=True)
-class InputImages:
-    """Images to complete or to classify.
+class InputRequest:
+    """Images and holes as a user names them.
+
+    Attributes:
+        images: an image file, a folder of image files, ``dataset:split`` (such as ``mnist:test``),
+            or None for the test images of the model's own data set.
+        mask: a pattern's name, an image file, or a folder with a mask for each image. None for no
+            hole, or for the transparent part of each photo.
+        num: images at most; None for all files, or for 16 images of a data set.
+        seed: of random patterns.
+        mask_color: see :func:`biglearn_gan.data.mask_files.read_mask`.
+        fit: how photos of another aspect ratio are fitted.
+        erased: whether the transparent part of each photo is its hole; only without ``mask``.
+    """
+
+    images: str | None = None
+    mask: str | None = None
+    num: int | None = None
+    seed: int = 0
+    mask_color: HoleColor | None = None
+    fit: FitMode = "crop"
+    erased: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images to complete or to classify, at the model's size, and their holes.
 
     Attributes:
         images: in [0, 255].
+        hole: True = generate, or hide.
         notes: sentences that the user should read.
         names: one name per image; empty for images without names.
+        photos: the image files at their own sizes; empty for images of a data set.
+        hole_is: what was read as the hole in files, such as ``white``; empty without files.
     """
 
     images: UInt8[Tensor, "N C H W"]
+    hole: Bool[Tensor, "N H W"]
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    photos: tuple[Photo, ...] = ()
+    hole_is: str = ""
 
 
-def black_images(data: DataConfig, num: int | None) -> InputImages:
-    """``num`` images without content (None: 16), to be generated whole."""
-    size = (data.channels, *data.image_size)
-    return InputImages(torch.zeros(num or DEFAULT_NUM, *size, dtype=torch.uint8))
-
-
-def load_input_images(
-    data: DataConfig, images: str | None, num: int | None, mask: str | None = None
-) -> InputImages:
-    """The first ``num`` images that the user names.
+def load_inputs(model: BigLearnGAN, data: DataConfig, request: InputRequest) -> Inputs:
+    """The images that the user names, at the model's size, with their holes.
 
     Args:
-        data: the model's data, for its size and channels.
-        images: an image file, a folder of image files, ``dataset:split`` (such as
-            ``mnist:test``), or None for the test images of the model's own data set.
-        num: how many at most; None for all files, or for 16 images of a data set.
-        mask: if it names a folder below the images, its files are not among them.
+        model: gives the size of a patch.
+        data: the model's data set, on this machine.
+        request: what the user named. The mask ``joint`` reads no image: all are black.
 
     Raises:
-        DataError: they are missing or cannot be read.
+        DataError: the images are missing or cannot be read.
+        HoleError: the mask's name is unknown, a file of it cannot be used, or it has no mask for an
+            image.
     """
-    if images is None or not Path(images).exists():
-        return _load_from_dataset(data, images or f"{data.name}:test", num)
-    mask_folder = Path(mask) if mask is not None and Path(mask).is_dir() else None
-    loaded = load_images(Path(images), data.image_size, data.channels, num, mask_folder)
-    count = len(loaded.pixels)
-    notes = _note_shortage(num, count)
-    if loaded.resized:
-        subject = f"{loaded.resized} of {count} images had another size and were"
-        notes += (describe_resize(subject, data.image_size),)
-    return InputImages(loaded.pixels, notes, loaded.names)
+    if request.mask == "joint":
+        return _whole_holes(data, request.num or DEFAULT_NUM)
+    if request.mask is not None:
+        _check_mask(request.mask, model)
+    inputs = _load_files if request.images and Path(request.images).exists() else _load_split
+    loaded = inputs(data, request)
+    if request.mask is None or is_mask_path(request.mask):
+        return loaded
+    hole = _named_holes(request.mask, model, len(loaded.images), request.seed)
+    return replace(loaded, hole=hole)
 
 
-def _load_from_dataset(data: DataConfig, dataset_and_split: str, num: int | None) -> InputImages:
-    """The first images of ``dataset:split``, at the size and channels of ``data``."""
+def _whole_holes(data: DataConfig, num: int) -> Inputs:
+    """Images without content, to be generated whole."""
+    black = torch.zeros(1, data.channels, *data.image_size, dtype=torch.uint8)
+    hole = torch.ones(1, *data.image_size, dtype=torch.bool)
+    return Inputs(black.expand(num, -1, -1, -1), hole.expand(num, -1, -1))  # in little memory
+
+
+def _load_files(data: DataConfig, request: InputRequest) -> Inputs:
+    """Photos, with their holes if the mask names files or is their transparent part."""
+    masks = _mask_chooser(request.mask)
+    reader = PhotoReader(
+        data, request.fit, "transparent" if request.erased else masks, request.mask_color
+    )
+    mask_folder = next(iter(input_folders(request.mask, None)), None)
+    photos = reader.read_all(Path(request.images or ""), request.num, leave_out=mask_folder)
+    reports = [photo.report for photo in photos if photo.report is not None]
+    empty = np.zeros(data.image_size, dtype=bool)
+    holes = [empty if photo.hole is None else photo.hole for photo in photos]
+    notes = _note_shortage(request.num, len(photos))
+    notes += describe_photos(photos, request.fit) + describe_masks(reports)
+    return Inputs(
+        torch.from_numpy(np.stack([photo.image for photo in photos])),
+        torch.from_numpy(np.stack(holes)),
+        notes,
+        tuple(photo.photo.name for photo in photos),
+        tuple(photo.photo for photo in photos),
+        describe_reading(reports),
+    )
+
+
+def _load_split(data: DataConfig, request: InputRequest) -> Inputs:
+    """The first images of ``dataset:split``, with their holes if the mask names files."""
+    images = request.images or f"{data.name}:test"
+    pixels, notes = _read_split(data, images, request.num)
+    names = tuple(map(str, range(len(pixels))))
+    if request.erased:
+        raise HoleError(
+            f"{images} has no transparent part to fill: name what to generate by --mask"
+        )
+    choose_mask = _mask_chooser(request.mask)
+    if choose_mask is None:
+        return Inputs(pixels, torch.zeros_like(pixels[:, 0], dtype=torch.bool), notes, names)
+    fit = make_fit(data.image_size, data.image_size, "crop")
+    read = lru_cache(1)(lambda file: read_mask(file, request.mask_color))
+    files = [choose_mask(name) for name in names]
+    masks = [fit_mask(file, read(file), fit) for file in files]
+    reports = [mask.report for mask in masks]
+    hole = torch.from_numpy(np.stack([mask.hole for mask in masks]))
+    notes += describe_masks(reports)
+    return Inputs(pixels, hole, notes, names, hole_is=describe_reading(reports))
+
+
+def _read_split(
+    data: DataConfig, dataset_and_split: str, num: int | None
+) -> tuple[UInt8[Tensor, "N C H W"], tuple[str, ...]]:
+    """The first images of ``dataset:split``, at the size and channels of ``data``, and notes."""
     name, _, split = dataset_and_split.partition(":")
     if name not in get_args(DataSetName):
         raise DataError(
@@ -92,8 +173,7 @@ def _load_from_dataset(data: DataConfig, dataset_and_split: str, num: int | None
         notes = (f"using the first {count} of {len(dataset):,} images; set --num to use more",)
     if name != data.name:
         notes += (describe_resize(f"images of {name} are", data.image_size),)
-    numbers = torch.arange(count)
-    return InputImages(dataset.images_uint8(numbers), notes, tuple(map(str, numbers.tolist())))
+    return dataset.images_uint8(torch.arange(count)), notes
 
 
 def _note_shortage(requested: int | None, found: int) -> tuple[str, ...]:
@@ -107,9 +187,9 @@ def without_labels_or_missing(data: DataConfig) -> DataConfig:
     return data.model_copy(update={"labels": False, "classes": None, "missing": None})
 
 
-def input_folders(mask: str, images: str | None) -> list[Path]:
+def input_folders(mask: str | None, images: str | None) -> list[Path]:
     """The image files and folders that are read, which must not be written into."""
-    folders = [Path(mask)] if is_mask_path(mask) and Path(mask).is_dir() else []
+    folders = [Path(mask)] if mask and is_mask_path(mask) and Path(mask).is_dir() else []
     return folders if images is None else [*folders, Path(images)]
 
 
@@ -120,69 +200,53 @@ def is_mask_path(mask: str) -> bool:
     return Path(mask).exists() or bool(Path(mask).suffix)
 
 
-def check_hole(mask: str, model: BigLearnGAN, hole_color: HoleColor | None = None) -> None:
-    """Check a mask as far as that is possible without images; see :func:`load_hole`.
+def _check_mask(mask: str, model: BigLearnGAN) -> None:
+    """Check a mask as far as that is possible without images.
 
     Raises:
-        HoleError: the mask cannot be used, or it is a folder without image files.
+        HoleError: its name is unknown, the file does not exist, or the folder has no image files.
     """
-    if not is_mask_path(mask) or not Path(mask).is_dir():
-        load_hole(mask, model, 1, 0, hole_color)
-    elif not _mask_files(Path(mask)):
+    if not is_mask_path(mask):
+        _named_holes(mask, model, 1, 0)
+    elif not Path(mask).exists():
+        raise HoleError(f"the mask {mask} does not exist")
+    elif Path(mask).is_dir() and not _mask_files(Path(mask)):
         raise HoleError(f"the mask folder {mask} has no image files")
 
 
-def load_hole(
-    mask: str,
-    model: BigLearnGAN,
-    count: int,
-    seed: int,
-    hole_color: HoleColor | None = None,
-    names: Sequence[str] = (),
-) -> Bool[Tensor, "N H W"]:
-    """The holes of ``count`` images (True = generate).
-
-    Args:
-        mask: a pattern's name, an image file, or a folder with a mask for each image.
-        model: gives the size of an image and of a patch.
-        count: N.
-        seed: of random patterns.
-        hole_color: see :func:`biglearn_gan.data.mask_files.read_hole`.
-        names: of the images. A folder has a mask of the same name for each, with any ending
-            (``cat.jpg``: ``cat.png`` or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``).
-
-    Raises:
-        HoleError: the name is unknown, a file cannot be used, or the folder lacks a mask.
-    """
+def _named_holes(mask: str, model: BigLearnGAN, count: int, seed: int) -> Bool[Tensor, "N H W"]:
     image_size, patch_size = model.config.data.image_size, model.config.model.patch_size
-    if is_mask_path(mask):
-        if not Path(mask).exists():
-            raise HoleError(f"the mask {mask} does not exist")
-        if Path(mask).is_dir():
-            files = _find_masks(names, Path(mask), count)
-            return torch.stack([read_hole(file, image_size, hole_color) for file in files])
-        return read_hole(Path(mask), image_size, hole_color).repeat(count, 1, 1)
     try:
         return named_hole(mask, image_size, patch_size, count, seed)
     except UnknownHoleError as error:
         raise HoleError(f"{error}, nor an image file or a folder of them") from None
 
 
-def _find_masks(names: Sequence[str], folder: Path, count: int) -> list[Path]:
-    """The one mask in the folder for each of ``count`` images."""
-    if len(names) != count:
-        raise HoleError(f"the mask folder {folder} needs named inputs: pass --images")
-    masks = _mask_files(folder)
-    stems = [str(Path(name).with_suffix("")) for name in names]
-    found = [masks.get(stem, []) for stem in stems]
-    for stem, files in zip(stems, found, strict=True):
+def _mask_chooser(mask: str | None) -> Callable[[str], Path] | None:
+    """The mask file for the image of a name, or None if the mask names no files.
+
+    A folder has a mask of the same name for each image, with any ending (``cat.jpg``: ``cat.png``
+    or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``).
+    """
+    if mask is None or not is_mask_path(mask):
+        return None
+    path = Path(mask)
+    if not path.is_dir():
+        return lambda name: path
+    masks = _mask_files(path)
+
+    def choose(name: str) -> Path:
+        stem = str(Path(name).with_suffix(""))
+        files = masks.get(stem, [])
         if len(files) != 1:
             described = " and ".join(file.name for file in files) or "none"
             raise HoleError(
-                f"the mask folder {folder} must have one image file named {stem} "
+                f"the mask folder {path} must have one image file named {stem} "
                 f"(.png, {MASK_SUFFIX}, ...), not {described}"
             )
-    return [file for (file,) in found]
+        return files[0]
+
+    return choose
 
 
 def _mask_files(folder: Path) -> dict[str, list[Path]]:
@@ -194,18 +258,22 @@ def _mask_files(folder: Path) -> dict[str, list[Path]]:
     return masks
 
 
-def describe_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, patches_are: str) -> str:
+def describe_hole(
+    hole: Bool[Tensor, "N H W"], model: BigLearnGAN, patches_are: str, hole_is: str = ""
+) -> str:
     """How large the hole is, and what happens to the patches that it touches.
 
     Args:
         hole: True = generate, or hide.
         model: gives the size of a patch. One that reads partial patches has nothing to add.
         patches_are: what happens to touched patches, such as ``generated whole``.
+        hole_is: what was read as the hole in files, such as ``white``.
     """
     patch_size = model.config.model.patch_size
     share = float(hole.float().mean())
     touched = float(tokens_touched(hole, patch_size).float().mean())
-    sentence = f"the hole is {share:.1%} of the image"
+    reading = f"read {hole_is} as the hole: " if hole_is else ""
+    sentence = f"{reading}the hole is {share:.1%} of the image"
     if touched == share or model.config.reads_partial_patches:
         return sentence
     patches = f"patches of {patch_size} x {patch_size} pixels that it touches"
@@ -214,7 +282,7 @@ def describe_hole(hole: Bool[Tensor, "N H W"], model: BigLearnGAN, patches_are: 
 
 def describe_resize(subject: str, image_size: tuple[int, int]) -> str:
     """A sentence that says that images of another size were fitted to the model's."""
-    return f"{subject} resized and center-cropped to {image_size[0]} x {image_size[1]}"
+    return f"{subject} {SIZE_CHANGES['crop'].format(*image_size)}"
 
 
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:

@@ -1,4 +1,4 @@
-"""The output folder of `sample`: ``grid.png``, an image file per sample, and ``samples.npz``."""
+"""The output folder of `sample`: ``grid.png``, image files of the samples, and ``samples.npz``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from torch import Tensor
 from biglearn_gan.files import check_output_folder, replacing
 from biglearn_gan.image_grid import completion_grid, image_grid
 from biglearn_gan.inference.batched import Samples
+from biglearn_gan.inference.photos import Photo
 
 GRID_ROWS = 32
 """Rows of ``grid.png`` at most; the other files have all samples."""
+
+FULL_SIZE = "full_size"
+"""The folder of the photos that are completed at their own sizes."""
 
 
 def sample_grid(samples: Samples) -> Image.Image:
@@ -43,9 +47,11 @@ def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
             with inputs.
     """
     inputs = [path for path in inputs if path.exists()]
-    check_output_folder(output / "samples", written_by="sample", inputs=inputs, recursive=True)
-    numbered = sorted((output / "samples").glob("*.png"))
-    numbered = [file for file in numbered if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
+    numbered = []
+    for folder in (output / "samples", output / FULL_SIZE):
+        check_output_folder(folder, written_by="sample", inputs=inputs, recursive=True)
+        files = sorted(folder.glob("*.png"))
+        numbered += [file for file in files if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
     check_output_folder(
         output,
         written_by="sample",
@@ -62,10 +68,12 @@ def _previous_files(output: Path) -> list[Path]:
     try:
         with np.load(path) as arrays:
             rows, variations, _ = arrays["seeds"].shape
+            folders = ("samples", FULL_SIZE) if "full_sizes" in arrays else ("samples",)
     except Exception:  # a damaged archive can raise anything
         return []
     images = [
-        output / "samples" / sample_name(row, variation)
+        output / folder / sample_name(row, variation)
+        for folder in folders
         for row in range(rows)
         for variation in range(variations)
     ]
@@ -77,31 +85,63 @@ def sample_name(row: int, variation: int) -> str:
     return f"{row:05d}_{variation:02d}.png"
 
 
-def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> None:
+def write_samples(
+    samples: Samples, output: Path, names: Sequence[str] = (), photos: Sequence[Photo] = ()
+) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
-    Files of an earlier call are replaced. ``samples.npz`` has these arrays:
+    With ``photos``, also write ``full_size/ROW_VARIATION.png``: the photos at their own sizes, with
+    the samples pasted into their holes. Files of an earlier call are replaced.
+
+    ``samples.npz`` has these arrays:
 
     - ``images`` (N, K, H, W, C) and ``sources`` (N, H, W, C): samples and inputs, uint8;
     - ``masks`` (N, H, W): True = generated;
     - ``seeds`` (N, K, 3): seed, number of the image, number of the candidate;
     - ``data``: the name of the model's data set;
     - ``scores`` (N, K) if candidates were ranked, ``labels`` (N, K) if the model has labels, and
-      ``names`` (N,) if the inputs have names.
+      ``names`` (N,) if the inputs have names;
+    - ``full_sizes`` (N, 2): height and width of the photos, if they were written.
 
     Args:
         samples: to write.
         output: the folder.
         names: of the inputs; empty for samples from nothing.
+        photos: of the inputs, to be written at their own sizes; empty to write none.
 
     Raises:
+        DataError: a photo is broken by now.
         OSError: the folder cannot be written.
     """
-    (output / "samples").mkdir(parents=True, exist_ok=True)
     images = _channels_last(samples.images)  # (N, K, H, W, C)
+    previous = _previous_files(output)
+    (output / "samples").mkdir(parents=True, exist_ok=True)
+    with replacing(output / "samples.npz") as path:
+        np.savez_compressed(path, **_arrays(samples, names, photos))  # type: ignore[arg-type]
+    for old in previous:
+        if old.parent != output:
+            old.unlink(missing_ok=True)
+    for row, variations in enumerate(images):
+        for variation, image in enumerate(variations):
+            with replacing(output / "samples" / sample_name(row, variation)) as path:
+                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
+    with replacing(output / "grid.png") as path:
+        sample_grid(samples).save(path)
+    if photos:
+        (output / FULL_SIZE).mkdir(exist_ok=True)
+    for row, photo in enumerate(photos):
+        for variation, image in enumerate(images[row]):
+            with replacing(output / FULL_SIZE / sample_name(row, variation)) as path:
+                photo.paste(image, samples.hole[row].numpy()).save(path)
+
+
+def _arrays(
+    samples: Samples, names: Sequence[str], photos: Sequence[Photo]
+) -> dict[str, np.ndarray]:
+    """The arrays of ``samples.npz``."""
     candidates = samples.candidate_index.numpy()
     arrays = {
-        "images": images,
+        "images": _channels_last(samples.images),
         "sources": _channels_last(samples.inputs),
         "masks": samples.hole.numpy(),
         "seeds": np.stack(
@@ -117,18 +157,9 @@ def write_samples(samples: Samples, output: Path, names: Sequence[str] = ()) -> 
         arrays["labels"] = samples.labels.numpy()
     if samples.data is not None:
         arrays["data"] = np.array(samples.data)
-    previous = _previous_files(output)
-    with replacing(output / "samples.npz") as path:
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
-    for old in previous:
-        if old.parent.name == "samples":
-            old.unlink(missing_ok=True)
-    for row, variations in enumerate(images):
-        for variation, image in enumerate(variations):
-            with replacing(output / "samples" / sample_name(row, variation)) as path:
-                Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
-    with replacing(output / "grid.png") as path:
-        sample_grid(samples).save(path)
+    if photos:
+        arrays["full_sizes"] = np.array([photo.fit.photo_size for photo in photos])
+    return arrays
 
 
 def _channels_last(images: Tensor) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 
 import torch
@@ -24,8 +26,21 @@ Labels = Int[Tensor, ""] | Int[Tensor, " N"] | Int[Tensor, "N K"] | Sequence[int
 """The class of each image or of each sample. One integer is used for all images."""
 
 
+_hints: ContextVar[bool] = ContextVar("hints", default=True)
+
+
 class LabelError(UsageError):
     """Labels that the model cannot use, in one sentence."""
+
+
+@contextmanager
+def range_is_known() -> Iterator[None]:
+    """Within, a model gives no hint on the range of images: they come from files or data sets."""
+    token = _hints.set(False)
+    try:
+        yield
+    finally:
+        _hints.reset(token)
 
 
 def require_labels(data: DataConfig) -> int:
@@ -85,7 +100,7 @@ def check_values(
     bounded: bool,
     stacklevel: int,
 ) -> None:
-    """Check the values of the pixels that the model reads.
+    """Check the values of the pixels that the model reads, and warn if they seem to be in [0, 1].
 
     Args:
         images: the images.
@@ -104,7 +119,7 @@ def check_values(
     low, high = float(values.min()), float(values.max())
     if bounded and max(-low, high) > 1 + RANGE_TOLERANCE:
         raise ValueError(f"images must be in [-1, 1], not in [{low:.4g}, {high:.4g}]")
-    if bounded and 0 <= low < high:
+    if bounded and 0 <= low < high and _hints.get():
         warnings.warn(
             "no known pixel is below 0: images must be in [-1, 1], and 2 * x - 1 converts x in "
             "[0, 1]",

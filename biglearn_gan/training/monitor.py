@@ -12,6 +12,7 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_uint8
 from biglearn_gan.image_grid import completion_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.input_checks import range_is_known
 from biglearn_gan.tasks.holes import named_hole
 from biglearn_gan.training.run_folder import RunFolder
 from biglearn_gan.training.trainer import Trainer
@@ -150,6 +151,7 @@ class PeriodicEvaluation:
         return measured
 
 
+@range_is_known()
 def training_grid(model: BigLearnGAN, dataset: ImageDataset) -> Image.Image:
     """Joint samples and completions of the first images of the data set, with their inputs."""
     indices = torch.arange(GRID_ROWS_PER_HOLE) % len(dataset)

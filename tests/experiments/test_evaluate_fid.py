@@ -162,18 +162,19 @@ def test_completions_are_those_of_the_sample_command(
     run: Run, inception_weights: Path, tmp_path: Path
 ) -> None:
     from biglearn_gan.inference.batched import draw_samples
-    from biglearn_gan.inference.inputs import load_hole, load_input_images
+    from biglearn_gan.inference.inputs import InputRequest, load_inputs
     from biglearn_gan.inference.outputs import write_samples
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
     from biglearn_gan.models.token_model import SamplingOptions
 
     model = BigLearnGAN.from_pretrained(DIGITS)
-    sources = load_input_images(model.config.data, None, 9).images
-    hole = load_hole("random:0.5", model, 9, 5)
-    samples = draw_samples(model, sources, hole, SamplingOptions(seed=5), batch_size=7)
+    request = InputRequest(mask="random:0.5", num=9, seed=5)
+    inputs = load_inputs(model, model.config.data, request)
+    options = SamplingOptions(seed=5)
+    samples = draw_samples(model, inputs.images, inputs.hole, options, batch_size=7)
     write_samples(samples, tmp_path)
     few = save_images(tmp_path / "few", 9, "L", (8, 8), seed=7)
-    options = (few, "--dims", 64, "--inception-weights", inception_weights, "--force")
+    forced = (few, "--dims", 64, "--inception-weights", inception_weights, "--force")
     drawn = ("--checkpoint", DIGITS, "--mask", "random:0.5", "--num", 9)
     records = {}
     for name, first in {
@@ -183,7 +184,7 @@ def test_completions_are_those_of_the_sample_command(
         "named source": (*drawn, "--seed", 5, "--images", "digits:test"),
     }.items():
         file = tmp_path / "record.json"
-        code, out, err = run(*first, *options, "--json", file)
+        code, out, err = run(*first, *forced, "--json", file)
         assert (code, err) == (0, "")
         records[name] = json.loads(file.read_text())
     assert records["drawn"]["metric"] == "fd9few_inception64_test_random50"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from oblong import HEIGHT, WIDTH, ragged_holes, random_images
 from torch import Tensor, nn
 
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.input_checks import range_is_known
 
 
 def test_weights_of_another_dtype_are_refused(model: BigLearnGAN) -> None:
@@ -119,3 +121,15 @@ def test_images_in_0_to_1_cause_a_warning(model: BigLearnGAN) -> None:
     images, hole = random_images(3), ragged_holes(3)
     with pytest.warns(UserWarning, match=r"no known pixel is below 0: .* 2 \* x - 1"):
         model.complete((images + 1) / 2, hole)
+    with pytest.warns(UserWarning) as caught:
+        model.complete((images + 1) / 2, hole, variations=2)
+    assert len(caught) == 1
+
+
+def test_images_of_a_known_range_cause_none(model: BigLearnGAN) -> None:
+    images, hole = (random_images(3) + 1) / 2, ragged_holes(3)
+    with warnings.catch_warnings(action="error"):
+        with range_is_known():
+            model.complete(images, hole)
+        with pytest.raises(UserWarning):
+            model.complete(images, hole)

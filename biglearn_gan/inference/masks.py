@@ -1,0 +1,164 @@
+"""Match a mask file with its image, whatever their sizes, and say how masks were read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image, ImageOps
+
+from biglearn_gan.data.image_files import ORIENTATION
+from biglearn_gan.data.image_listing import ImagePath
+from biglearn_gan.data.mask_files import MaskFile
+from biglearn_gan.inference.fit import Fit, make_fit
+from biglearn_gan.tasks.holes import HoleError
+
+
+@dataclass(frozen=True)
+class MaskReport:
+    """How a mask file was read.
+
+    Attributes:
+        name: of the file.
+        hole_is: what was read as the hole, such as ``white``.
+        soft_share: the share of the pixels at soft edges, which were cut at half.
+        values: the two values that were read as black and white, if they are others.
+        resized: whether it was resized to the size of its image.
+        turned: whether it was turned by the EXIF orientation of its photo.
+    """
+
+    name: str
+    hole_is: str
+    soft_share: float = 0
+    values: tuple[float, float] | None = None
+    resized: bool = False
+    turned: bool = False
+
+
+@dataclass(frozen=True)
+class FittedMask:
+    """The hole of one image.
+
+    Attributes:
+        hole: at the size of the model's image.
+        own_hole: at the size of the photo; None for a mask of the size of the model's image.
+        report: how the file was read.
+    """
+
+    hole: Bool[np.ndarray, "H W"]
+    own_hole: Bool[np.ndarray, "h w"] | None
+    report: MaskReport
+
+
+def fit_mask(path: ImagePath, mask: MaskFile, fit: Fit, orientation: int = 1) -> FittedMask:
+    """The hole of an image, from a mask of the image's size or shape, or of the model's size.
+
+    Args:
+        path: of the mask, for messages.
+        mask: as it was read.
+        fit: of the image, which the mask goes through as well.
+        orientation: the EXIF orientation of the image's file. A mask without one of its own may
+            belong to the image as it was before it was turned upright.
+
+    Raises:
+        HoleError: the mask has another size, or it has no hole that the model can fill.
+    """
+    hole, photo_size = mask.hole, fit.photo_size
+    if not hole.any():
+        raise HoleError(f"the mask {path} has no hole: no pixel of it is {mask.hole_is}")
+    turned = False
+    if not mask.turned and hole.shape not in (photo_size, fit.image_size):
+        upright = turn_upright(hole, orientation)
+        turned = hole.shape != upright.shape == photo_size
+        hole = upright if turned else hole
+    report = MaskReport(
+        path.name,
+        mask.hole_is,
+        mask.soft_share,
+        mask.values,
+        hole.shape not in (photo_size, fit.image_size),
+        turned,
+    )
+    if hole.shape == fit.image_size and hole.shape != photo_size:
+        return FittedMask(hole, None, report)
+    if report.resized:
+        if not _same_shape(hole.shape, photo_size):
+            raise HoleError(_other_size(path, hole.shape, fit))
+        hole = make_fit(hole.shape, photo_size, "stretch").fit_hole(hole)
+    return FittedMask(fit_hole(f"the mask {path}", hole, fit), hole, report)
+
+
+def fit_hole(subject: str, hole: Bool[np.ndarray, "h w"], fit: Fit) -> Bool[np.ndarray, "H W"]:
+    """The hole at the size of the model's image.
+
+    Raises:
+        HoleError: nothing is left of it.
+    """
+    fitted = fit.fit_hole(hole)
+    if fitted.any():
+        return fitted
+    if not (hole & fit.inside()).any():
+        raise HoleError(
+            f"{subject} has no hole inside of the center crop: choose --fit pad or stretch"
+        )
+    height, width = fit.image_size
+    raise HoleError(
+        f"{subject} has a hole that is too thin: it covers half of no pixel of the model's "
+        f"{height} x {width}"
+    )
+
+
+def turn_upright(
+    hole: Bool[np.ndarray, "h w"], orientation: int
+) -> Bool[np.ndarray, "rows columns"]:
+    """The hole turned by an EXIF orientation, 1 to 8; 5 to 8 exchange height and width."""
+    image = Image.fromarray(hole)
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether a size is the other, enlarged or reduced, up to rounding to whole pixels."""
+    (rows, columns), (height, width) = size, other
+    return rows == round(height * columns / width) or columns == round(width * rows / height)
+
+
+def _other_size(path: ImagePath, size: tuple[int, int], fit: Fit) -> str:
+    (rows, columns), (height, width) = fit.photo_size, fit.image_size
+    expected = f"the model's images have {height} x {width}"
+    if fit.photo_size != fit.image_size:
+        expected = f"its photo has {rows} x {columns} and {expected}"
+    return f"the mask {path} has {size[0]} x {size[1]} pixels (height x width), but {expected}"
+
+
+def describe_masks(reports: Sequence[MaskReport]) -> tuple[str, ...]:
+    """Sentences on masks that were not simply read as they are."""
+    reports = list(dict.fromkeys(reports))
+    facts = {
+        "gray or half transparent pixels were cut at half": [r for r in reports if r.soft_share],
+        "resized to the size of the image": [r for r in reports if r.resized],
+        "turned by the EXIF orientation of the photo": [r for r in reports if r.turned],
+    }
+    for values in dict.fromkeys(report.values for report in reports if report.values is not None):
+        fact = f"the values {values[0]:g} and {values[1]:g} were read as black and white"
+        facts[fact] = [report for report in reports if report.values == values]
+    return tuple(
+        f"{found[0].name if len(found) == 1 else f'{len(found)} of {len(reports)} masks'}: {fact}"
+        for fact, found in facts.items()
+        if found
+    )
+
+
+def describe_reading(reports: Sequence[MaskReport]) -> str:
+    """What was read as the hole, such as ``white``, or ``white in 3 masks, transparent in 1``."""
+    counts = Counter(report.hole_is for report in dict.fromkeys(reports)).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    if not counts:
+        return ""
+    (first, number), *others = counts
+    rest = "".join(f", {hole_is} in {count}" for hole_is, count in others)
+    return f"{first} in {number} masks{rest}"
