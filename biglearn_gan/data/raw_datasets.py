@@ -5,6 +5,7 @@ torchvision and scikit-learn are slow to import, so only the readers that need t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.colored_mnist import colorize, random_hues
 from biglearn_gan.data.gaussian_fields import gaussian_field
-from biglearn_gan.data.image_files import select_images
+from biglearn_gan.data.image_files import open_image, select_images
 from biglearn_gan.data.image_listing import (
     DataError,
     ImagePath,
@@ -27,6 +28,12 @@ from biglearn_gan.data.image_listing import (
     without_images,
 )
 from biglearn_gan.rng import Stream, make_rng
+
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+"""Names of the classes 0 to 9, which are in alphabetical order."""
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 2023
@@ -97,8 +104,47 @@ def _read_colored_mnist(config: DataConfig, split: str) -> RawSplit:
 
 
 def _read_cifar10(config: DataConfig, split: str) -> RawSplit:
+    """Read torchvision's files, or image files in class folders of ``train/`` and ``test/``.
+
+    Raises:
+        DataError: there are neither, or the image files do not have 32 x 32 pixels.
+    """
+    root = folder_at(_root(config))
+    has_files = not (root / "cifar-10-batches-py").is_dir() and _has_cifar10_folders(root)
+    if has_files:
+        folder = root / split
+        raw = _read_images_or_classes(folder, _class_names(folder), labels=True)
+        _check_cifar10_size(raw.images[0])
+        warnings.warn(
+            f"cifar10: reading {len(raw.images):,} image files in class folders of {folder}, "
+            "because torchvision's cifar-10-batches-py is not there",
+            stacklevel=3,
+        )
+        return raw
     data = _load_torchvision(config, "CIFAR10", "cifar-10-batches-py", train=split == "train")
     return RawSplit(data.data, np.asarray(data.targets, dtype=np.int64), num_classes=10)
+
+
+def _has_cifar10_folders(root: ImagePath) -> bool:
+    """Whether ``train/`` and ``test/`` have exactly the class folders of CIFAR-10."""
+    expected = (set(CIFAR10_CLASSES), set(map(str, range(len(CIFAR10_CLASSES)))))
+    folders = [root / "train", root / "test"]
+    return all(folder.is_dir() for folder in folders) and all(
+        {entry.name for entry in folder.iterdir() if entry.is_dir()} in expected
+        for folder in folders
+    )
+
+
+def _check_cifar10_size(file: ImagePath | np.ndarray) -> None:
+    try:
+        width, height = open_image(file, 3).size
+    except DataError:  # is reported with the other broken files
+        return
+    if (width, height) != (32, 32):
+        raise DataError(
+            f"{file} has {height} x {width} pixels (height x width), but images of CIFAR-10 have "
+            "32 x 32: use data.name=folder for other images"
+        )
 
 
 def _read_celeba(config: DataConfig, split: str) -> RawSplit:

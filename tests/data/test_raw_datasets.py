@@ -21,7 +21,7 @@ from image_folders import (
 from biglearn_gan.data.colored_mnist import colorize
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.data.raw_datasets import colored_mnist_hues
+from biglearn_gan.data.raw_datasets import CIFAR10_CLASSES, colored_mnist_hues
 
 
 def write_idx(path, array):
@@ -115,6 +115,38 @@ class TestTorchvisionSets:
         test = load_dataset(config("cifar10", tmp_path, image_size=(32, 32)), "test")
         assert torch.equal(all_images(test), torch.from_numpy(pixels))
         assert test.labels.tolist() == [3] * 10 + [9]
+
+    @pytest.mark.parametrize("names", [CIFAR10_CLASSES, tuple("0123456789")])
+    def test_cifar10_is_also_read_from_class_folders(self, tmp_path, names):
+        for split, count in (("train", 2), ("test", 1)):
+            for label, name in enumerate(names):
+                for number in range(count):
+                    shade = np.full((32, 32, 3), 20 * label + number, np.uint8)
+                    save(tmp_path / split / name / f"{number}.png", shade)
+        settings = config("cifar10", tmp_path, image_size=(32, 32), labels=True)
+        for split, count in (("train", 2), ("test", 1)):
+            with pytest.warns(
+                UserWarning,
+                match=rf"reading {10 * count} image files in class folders of .*{split}",
+            ):
+                dataset = load_dataset(settings, split)
+            assert dataset.labels.tolist() == [i for i in range(10) for _ in range(count)]
+            assert dataset.num_classes == 10
+            shades = [20 * label + number for label in range(10) for number in range(count)]
+            assert all_images(dataset)[:, 1, 31, 31].tolist() == shades
+
+    def test_other_images_are_not_taken_for_cifar10(self, tmp_path):
+        for split in ("train", "test"):
+            for name in CIFAR10_CLASSES:
+                save(tmp_path / split / name / "0.png", random_pixels(32, 64, 3))
+        with pytest.raises(
+            DataError, match=r"airplane/0.png has 32 x 64 pixels .* use data.name=f"
+        ):
+            load_dataset(config("cifar10", tmp_path), "train")
+        (tmp_path / "test" / "truck" / "0.png").rename(tmp_path / "test" / "0.png")
+        (tmp_path / "test" / "truck").rmdir()
+        with pytest.raises(DataError, match=r"it needs .*cifar-10-batches-py"):
+            load_dataset(config("cifar10", tmp_path), "train")
 
     def test_celeba_has_its_own_validation_and_a_square_center(self, tmp_path, monkeypatch):
         monkeypatch.setattr(torchvision.datasets.CelebA, "_check_integrity", lambda _: True)
