@@ -138,7 +138,13 @@ def _check_weights(tasks: TasksConfig, preset: PresetName) -> Iterator[str]:
 def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
     if tasks.partial_patches > 0 and model.patch_size == 1:
         yield "tasks.partial_patches: no hole cuts through a patch of one pixel; set it to 0"
+    reaches_across = model.generator.canvas_channels + model.discriminator.overlap > 0
     for number, component in enumerate(tasks.components or ()):
+        if component.domain == "orthogonal" and reaches_across:
+            yield (
+                f"tasks.components.{number}.domain: a token of an 'orthogonal' domain holds no "
+                "pixels; set model.generator.canvas_channels and model.discriminator.overlap to 0"
+            )
         if component.domain == "orthogonal" and tasks.partial_patches > 0:
             yield (
                 f"tasks.components.{number}.domain: a token of an 'orthogonal' domain holds no "

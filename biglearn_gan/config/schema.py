@@ -168,9 +168,20 @@ class GeneratorConfig(NetworkConfig):
     token_noise_scale: NonNegativeFloat = 0.25
     """Factor of the token noise; 0 leaves only the latent."""
 
+    canvas_channels: NonNegative = 0
+    """Hidden channels of two 3 x 3 convolutions over the completed picture, which remove seams
+    between patches; 0 leaves them out."""
+
     output: Literal["tanh", "linear"] = "tanh"
     """``tanh`` for images in [-1, 1], ``linear`` for data without bounds. With
     ``data.standardize``, images are clamped to [-1, 1] in place of the tanh."""
+
+
+class DiscriminatorConfig(NetworkConfig):
+    """The discriminator's transformer and how far its patches reach."""
+
+    overlap: NonNegative = 0
+    """Pixels beyond each border of a patch that its embedding also reads; 0 reads the patch."""
 
 
 class ModelConfig(Section):
@@ -182,7 +193,7 @@ class ModelConfig(Section):
     generator: GeneratorConfig = GeneratorConfig()
     """The generator."""
 
-    discriminator: NetworkConfig = NetworkConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
     """The discriminator."""
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from biglearn_gan.config import NetworkConfig
+from biglearn_gan.models.canvas import OverlapEmbedding, PatchGrid
 from biglearn_gan.models.embeddings import EMBEDDING_STD, LabelEmbedding, PatchEmbedding
 from biglearn_gan.models.generator import Generator
 from biglearn_gan.models.transformer import Transformer, rms_norm
@@ -24,6 +25,8 @@ class Discriminator(nn.Module):
         config: sizes of the transformer.
         num_classes: classes of the label; None for a model without labels.
         partial_patches: whether target tokens can have known values.
+        grid: how the tokens are arranged; needed for an ``overlap`` above 0.
+        overlap: pixels beyond each border of a patch that its embedding also reads.
     """
 
     def __init__(
@@ -33,6 +36,8 @@ class Discriminator(nn.Module):
         config: NetworkConfig,
         num_classes: int | None = None,
         partial_patches: bool = False,
+        grid: PatchGrid | None = None,
+        overlap: int = 0,
     ):
         super().__init__()
         width = config.width
@@ -42,6 +47,10 @@ class Discriminator(nn.Module):
         self.trunk = Transformer(width, config.depth, config.heads)
         self.head = nn.Linear(2 * width, 1)
         self.label = None if num_classes is None else LabelEmbedding(num_classes, width)
+        self.overlap = None
+        if overlap > 0:
+            assert grid is not None, "an overlap needs to know where the tokens stand"
+            self.overlap = OverlapEmbedding(grid, overlap, width)
 
     def forward(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
@@ -53,6 +62,8 @@ class Discriminator(nn.Module):
             sequence: positions and roles of the tokens; with labels in a model with labels.
         """
         x = self.embedding(tokens, sequence)  # (B, M, D)
+        if self.overlap is not None:
+            x = x + self.overlap(tokens, sequence)
         if self.label is not None:
             assert sequence.labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(sequence.labels)], dim=1)  # (B, M + 1, D)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from biglearn_gan.config import Config
+from biglearn_gan.models.canvas import PatchGrid
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.models.generator import Generator
 
@@ -19,8 +20,10 @@ def build_networks(config: Config) -> tuple[Generator, Discriminator]:
     generator_config = config.model.generator
     if config.data.standardize:  # tanh would bound standardized values
         generator_config = generator_config.model_copy(update={"output": "linear"})
-    generator = Generator(*shape, generator_config, *inputs)
-    return generator, Discriminator(*shape, config.model.discriminator, *inputs)
+    grid, discriminator_config = PatchGrid.of(config), config.model.discriminator
+    generator = Generator(*shape, generator_config, *inputs, grid)
+    overlap = discriminator_config.overlap
+    return generator, Discriminator(*shape, discriminator_config, *inputs, grid, overlap)
 
 
 def adapt_state_dict(trained: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:

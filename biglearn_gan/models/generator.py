@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from biglearn_gan.config import GeneratorConfig
+from biglearn_gan.models.canvas import CanvasConvolutions, PatchGrid
 from biglearn_gan.models.embeddings import LabelEmbedding, PatchEmbedding, SourceSummary
 from biglearn_gan.models.transformer import Transformer
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
@@ -49,6 +50,7 @@ class Generator(nn.Module):
         config: sizes of the transformer and the noise, and the range of the output.
         num_classes: C, classes of the label; None for a model without labels.
         partial_patches: whether target tokens can have known values.
+        grid: how the tokens are arranged; needed for ``config.canvas_channels`` above 0.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Generator(nn.Module):
         config: GeneratorConfig,
         num_classes: int | None = None,
         partial_patches: bool = False,
+        grid: PatchGrid | None = None,
     ):
         super().__init__()
         width = config.width
@@ -75,6 +78,10 @@ class Generator(nn.Module):
         if num_classes is not None:
             self.label = LabelEmbedding(num_classes, width)
             self.label_head = nn.Linear(width, num_classes)
+        self.canvas = None
+        if config.canvas_channels > 0:
+            assert grid is not None, "convolutions need to know where the tokens stand"
+            self.canvas = CanvasConvolutions(grid, config.canvas_channels)
 
     def forward(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise
@@ -90,10 +97,12 @@ class Generator(nn.Module):
             Tokens with generated targets, in [-1, 1] if the output is ``tanh``.
         """
         states = self._encode(tokens, sequence, noise)  # (B, M or M + 1, D)
-        generated = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
-        if self.config.output == "tanh":
-            generated = generated.tanh()
-        return torch.where(sequence.generated_values, generated, tokens)  # (B, M, P)
+        drawn = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
+        composed = torch.where(sequence.generated_values, self._to_values(drawn), tokens)
+        if self.canvas is None:
+            return composed  # (B, M, P)
+        drawn = drawn + self.canvas(composed, sequence)
+        return torch.where(sequence.generated_values, self._to_values(drawn), tokens)
 
     def label_logits(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
@@ -111,6 +120,9 @@ class Generator(nn.Module):
         unknown = sequence.positions.new_full((rows,), UNKNOWN_LABEL)
         states = self._encode(tokens, replace(sequence, labels=unknown), no_noise)  # (B, M + 1, D)
         return self.label_head(states[:, -1])  # (B, C)
+
+    def _to_values(self, drawn: Float[Tensor, "B M P"]) -> Float[Tensor, "B M P"]:
+        return drawn.tanh() if self.config.output == "tanh" else drawn
 
     def _encode(
         self, tokens: Tensor, sequence: TokenSequence, noise: Noise
