@@ -16,6 +16,7 @@ from biglearn_gan.cli.evaluate import evaluate
 from biglearn_gan.cli.evaluate_oracle import evaluate_oracle
 from biglearn_gan.cli.evaluate_samples import evaluate_samples
 from biglearn_gan.cli.export import export
+from biglearn_gan.cli.models import models
 from biglearn_gan.cli.runner import run
 from biglearn_gan.cli.sample import sample
 from biglearn_gan.cli.simulate import simulate
@@ -60,6 +61,7 @@ COMMANDS = (
     evaluate_samples,
     evaluate_oracle,
     train_classifier,
+    models,
     tables,
     simulate,
     export,

@@ -26,7 +26,8 @@ from biglearn_gan.progress import unit_bars
 LabeledCheckpoint = Annotated[
     str,
     typer.Option(
-        "--checkpoint", help="Folder or hub name of a model trained with data.labels: true."
+        "--checkpoint",
+        help="Shipped model, folder or hub name of a model trained with data.labels: true.",
     ),
 ]
 Output = Annotated[

@@ -16,12 +16,21 @@ if TYPE_CHECKING:  # keeps torch out of --help
 
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file; see experiments/.")]
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config", help="YAML file, or the name of a shipped one, such as digits or mnist."
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.max_minutes=2")
 ]
 Checkpoint = Annotated[
-    str, typer.Option("--checkpoint", help="Folder, or name on the Hugging Face hub.")
+    str,
+    typer.Option(
+        "--checkpoint",
+        help="Shipped model, such as digits; folder; or OWNER/NAME on the Hugging Face hub.",
+    ),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same bytes.")
@@ -56,22 +65,25 @@ Classifier = Annotated[
     typer.Option(
         "--classifier",
         help="Folder of the classifier to evaluate with (default: classifier_DATA in "
-        "checkpoints/, beside the checkpoint, or in the clone's checkpoints/).",
+        "checkpoints/, next to the checkpoint, or among the shipped ones).",
     ),
 ]
 
 
 def load_model(checkpoint: str, device: torch.device) -> BigLearnGAN:
-    """Load a model from a folder or the Hugging Face hub onto a device.
+    """Load a model onto a device, by its folder, or its name here or on the Hugging Face hub.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
-    from biglearn_gan.models.checkpoint import may_be_on_hub
+    from biglearn_gan.models.checkpoint import find_checkpoint_folder
 
-    if may_be_on_hub(checkpoint):
+    folder = find_checkpoint_folder(checkpoint)
+    if folder is None:
         typer.echo(f"there is no folder {checkpoint}: looking on the Hugging Face hub")
+    elif folder != checkpoint:
+        typer.echo(f"using {checkpoint} of the package: {folder}")
     return BigLearnGAN.from_pretrained(checkpoint).to(device)
 
 

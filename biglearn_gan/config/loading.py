@@ -18,13 +18,15 @@ from biglearn_gan.config.checks import cross_check
 from biglearn_gan.config.schema import Config
 from biglearn_gan.config.upgrade import upgrade
 from biglearn_gan.config.values import ConfigError, Section
+from biglearn_gan.shipped import config_names, find_config, suggest
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = (), *, stored: bool = False) -> Config:
     """Read a YAML file, apply overrides and check all values.
 
     Args:
-        path: the file.
+        path: the file, with or without ``.yaml``, or the name of a shipped one, such as ``mnist``.
+            A file here goes before a shipped one of the same name.
         overrides: ``key.sub=value``. A budget of one kind (``train.max_images`` or
             ``train.max_minutes``) replaces the file's budget of the other kind.
         stored: see :func:`parse_config`.
@@ -33,8 +35,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, stored: bool
         ConfigError: the file cannot be read or is not a YAML mapping, an override has no ``=``, or
             a value is not allowed; ``problems`` has all of them.
     """
-    path = Path(path)
-    values = _read_yaml(path)
+    values = _read_yaml(_find_file(Path(path)))
     problems = _apply_overrides(values, overrides)
     try:
         config = parse_config(values, stored=stored)
@@ -99,11 +100,20 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _find_file(path: Path) -> Path:
+    """The file here, else the shipped one of this name, else the path that does not exist."""
+    here = next((each for each in (path, Path(f"{path}.yaml")) if each.is_file()), None)
+    return here or find_config(path.as_posix()) or path
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file"]) from None
+        names = f", nor a shipped one; choose {suggest(path.name, config_names())}"
+        raise ConfigError(
+            [f"{path}: there is no such file{names if path.parent == Path() else ''}"]
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read ({error})"]) from None
     try:

@@ -64,10 +64,12 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> ClassifierT:
-        """Load a folder written by :func:`save_classifier`, or a hub name, in evaluation mode.
+        """Load a classifier by folder, shipped name or hub name, in evaluation mode.
 
         Args:
-            pretrained_model_name_or_path: folder, or ``owner/name`` on the Hugging Face hub.
+            pretrained_model_name_or_path: folder written by :func:`save_classifier`; name of a
+                shipped one, such as ``classifier_digits``; or ``owner/name`` on the Hugging Face
+                hub.
             revision: branch, tag or commit there.
             token: access token of the hub; True for the stored one.
 

@@ -1,8 +1,8 @@
 """The networks that measure: those in named folders, or those that ship.
 
-A shipped classifier is looked up in ``checkpoints/`` of the working directory, then next to the
-evaluated checkpoint, then in ``checkpoints/`` of the clone that the package is imported from. Every
-function also returns notes for the user.
+A classifier without a name is looked up in ``checkpoints/`` of the working directory, then next to
+the evaluated checkpoint, then among those that come with the package. Every function also returns
+notes for the user.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
+from biglearn_gan import shipped
 from biglearn_gan.errors import UsageError
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.metrics.features import ClassifierFeatures, Features, InceptionFeatures
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 
 CHECKPOINTS = Path("checkpoints")
-CLONE = Path(__file__).parents[2] / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def load_metric_models(
     Args:
         data_name: name of the data set.
         features: ``classifier`` or ``inception``.
-        classifier: folder, or None for the shipped ``classifier_DATA``.
-        masked_classifier: folder, or None for the shipped ``masked_classifier_DATA``.
+        classifier: folder or shipped name, or None for ``classifier_DATA``.
+        masked_classifier: folder or shipped name, or None for ``masked_classifier_DATA``.
         inception_weights: file for ``inception``, None for pytorch-fid's own.
         device: where the networks run.
         checkpoint: folder (or name on the hub) of the evaluated model, or None.
@@ -110,7 +110,7 @@ def find_classifier(
     if folder is not None:
         return folder, folder
     name = f"{kind}_{data_name}"
-    folders = [CHECKPOINTS / name, CLONE / name]
+    folders = [CHECKPOINTS / name, shipped.CHECKPOINTS / name]
     if checkpoint is not None and checkpoint.is_dir():
         folders.insert(1, checkpoint.resolve().parent / name)
     places: dict[Path, str] = {}

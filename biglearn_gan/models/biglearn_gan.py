@@ -1,6 +1,6 @@
 """``BigLearnGAN``: a trained generator and discriminator, loaded and used.
 
-    model = BigLearnGAN.from_pretrained("checkpoints/mnist")
+    model = BigLearnGAN.from_pretrained("mnist")
     images = model.sample(num=16, seed=0)
     completions = model.complete(images, hole, variations=4, seed=0)
 
@@ -27,6 +27,7 @@ from biglearn_gan.models.checkpoint import (
     WEIGHTS_NAME,
     CheckpointError,
     check_model_folder,
+    find_checkpoint_folder,
     load_checkpoint,
 )
 from biglearn_gan.models.factory import upgrade_state_dict
@@ -65,12 +66,13 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         force_download: bool = False,
         local_files_only: bool = False,
     ) -> BigLearnGAN:
-        """Load a folder written by ``save_pretrained``, or a model from the Hugging Face hub.
+        """Load a shipped model, a folder written by ``save_pretrained``, or a model from the hub.
 
-        The model is on the CPU, in evaluation mode. Only the first argument matters for a folder.
+        The model is on the CPU, in evaluation mode. The other arguments matter only for the hub.
 
         Args:
-            pretrained_model_name_or_path: folder, or ``owner/name`` on the hub.
+            pretrained_model_name_or_path: name of a shipped model, such as ``digits``; a folder; or
+                ``owner/name`` on the Hugging Face hub.
             revision: branch, tag or commit.
             token: access token of a private model; True for the one that is stored here.
             cache_dir: folder for downloads.
@@ -82,7 +84,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
                 configuration.
         """
         name = str(pretrained_model_name_or_path)
-        check_model_folder(name)
+        folder = find_checkpoint_folder(name)
+        if folder is not None:
+            check_model_folder(folder)
         values, weights = load_checkpoint(
             name,
             revision=revision,

@@ -1,8 +1,9 @@
-"""A checkpoint's files: found in a folder or on the Hugging Face hub, checked and read."""
+"""A checkpoint's files: found by a folder or a name, checked and read."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from biglearn_gan.errors import UserError
+from biglearn_gan.shipped import (
+    CONFIG_NAME,
+    checkpoint_names,
+    find_checkpoint,
+    model_names,
+    suggest,
+)
 
 WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
+
+_OUR_FOLDERS = ("checkpoints", "experiments", "runs", "samples")
+"""Folders that this package writes or comes with. None of them is an owner on the hub."""
 
 
 class CheckpointError(UserError):
@@ -26,12 +36,13 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
     """The configuration and the weights of a model or a classifier, on the CPU.
 
     Args:
-        name: a folder, or ``owner/name`` on the hub.
+        name: see :func:`find_checkpoint_folder`.
         hub_options: ``revision``, ``token`` and others of ``hf_hub_download``.
 
     Raises:
         CheckpointError: there is no checkpoint of this name, or a file of it cannot be read.
     """
+    name = find_checkpoint_folder(name) or name
     try:
         config_path = _find_file(name, CONFIG_NAME, hub_options)
         weights_path = _find_file(name, WEIGHTS_NAME, hub_options)
@@ -45,23 +56,53 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
         if Path(name).is_dir():
             raise CheckpointError(f"{name}: cannot be read ({error})") from None
         raise CheckpointError(
-            f"{name!r} is neither a folder here nor a model that can be reached on the Hugging "
-            "Face hub"
+            f"{name!r} is neither a folder here nor a shipped model, and cannot be reached on the "
+            "Hugging Face hub"
         ) from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{config_path}: holds a JSON {type(values).__name__}, not an object")
     return values, weights
 
 
+def find_checkpoint_folder(name: str) -> str | None:
+    """The folder of a checkpoint, which may hold none; None for a name to look up on the hub.
+
+    Args:
+        name: a folder; the name of a shipped model or classifier, such as ``digits``; or
+            ``owner/name`` on the hub. Of a folder and a shipped model with the same name, the
+            folder counts if it holds a checkpoint or a run.
+
+    Raises:
+        CheckpointError: a plain word is neither a folder nor a shipped checkpoint.
+    """
+    path = Path(name)
+    if any((folder / CONFIG_NAME).is_file() for folder in (path, path / "checkpoint")):
+        return name
+    shipped = find_checkpoint(name)
+    if shipped is not None:
+        return str(shipped)
+    if path.exists():
+        return name
+    if re.fullmatch(r"[\w.-]+", name):
+        classifiers = [each for each in checkpoint_names() if each not in model_names()]
+        names = suggest(name, classifiers if "classifier" in name else model_names())
+        raise CheckpointError(
+            f"{name!r} is neither a folder here nor a shipped model: choose {names}, the path of a "
+            "folder, or OWNER/NAME for a model on the Hugging Face hub"
+        )
+    is_near_a_folder = path.parent.is_dir() or path.parts[0] in _OUR_FOLDERS
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not is_near_a_folder:
+        return None
+    return name
+
+
 def check_model_folder(name: str) -> None:
-    """Check that a name can be a model: on the hub, or in a folder that holds one.
+    """Check that a folder holds a model.
 
     Raises:
         CheckpointError: the folder does not exist, or holds no model; a misspelled name gets a list
             of the models next to it.
     """
-    if may_be_on_hub(name):
-        return
     folder = Path(name)
     if folder.is_file():
         raise CheckpointError(f"{name} is a file: name the folder that holds it")
@@ -71,7 +112,7 @@ def check_model_folder(name: str) -> None:
         found = (
             f"in {folder.parent} are {', '.join(models)}" if models else "no model is next to it"
         )
-        raise CheckpointError(f"{name} does not exist; {found}")
+        raise CheckpointError(f"the folder {name} does not exist; {found}")
     path = folder / CONFIG_NAME
     if not path.is_file():
         inside = folder / "checkpoint"
@@ -79,13 +120,6 @@ def check_model_folder(name: str) -> None:
         raise CheckpointError(f"{folder} holds no {CONFIG_NAME}, so it is not a checkpoint{hint}")
     if _is_of_classifier(path):
         raise CheckpointError(f"{folder} holds a classifier, not a model: name a model's folder")
-
-
-def may_be_on_hub(name: str) -> bool:
-    """Whether a name is no path on this machine, not even a misspelled one."""
-    path = Path(name)
-    is_near_a_folder = path.parent != Path() and path.parent.is_dir()
-    return not path.exists() and not is_near_a_folder and not path.is_absolute()
 
 
 def _find_file(name: str, file_name: str, hub_options: dict[str, Any]) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import yaml
@@ -15,6 +16,12 @@ from toys import Run, save_gray
 from biglearn_gan.cli.app import main
 from biglearn_gan.config import Config
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hugging Face hub cannot be reached, which is noticed immediately."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture
@@ -61,13 +68,11 @@ def check_mistake(
     labeled: Path,
     config_file: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[tuple[str, ...], int, str], None]:
     """Run a command line that must end with an exit code and one sentence with these words.
 
     In its arguments, ``{checkpoint}``, ``{labeled}``, ``{config}`` and ``{tmp}`` stand for paths.
     """
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "file").write_text("a file, not a folder")
     (tmp_path / "bare").mkdir()
     save_gray(tmp_path / "wide.png", np.full((8, 9), 255))

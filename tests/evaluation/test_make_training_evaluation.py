@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from biglearn_gan import shipped
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.during_training import make_training_evaluation
-from biglearn_gan.metrics import metric_models
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
 
 
@@ -22,7 +22,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("here", "clone"):
         (tmp_path / name / "checkpoints").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(metric_models, "CLONE", tmp_path / "clone" / "checkpoints")
+    monkeypatch.setattr(shipped, "CHECKPOINTS", tmp_path / "clone" / "checkpoints")
     return tmp_path / "clone" / "checkpoints"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from biglearn_gan.metrics import metric_models as module
+from biglearn_gan import shipped
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 from biglearn_gan.metrics.metric_models import MetricModelError, MetricModels, load_metric_models
@@ -20,7 +20,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     for folder in (here / "checkpoints", run / "model", clone / "checkpoints"):
         folder.mkdir(parents=True)
     monkeypatch.chdir(here)
-    monkeypatch.setattr(module, "CLONE", clone / "checkpoints")
+    monkeypatch.setattr(shipped, "CHECKPOINTS", clone / "checkpoints")
     return [here / "checkpoints", run, clone / "checkpoints"]
 
 
@@ -78,7 +78,7 @@ def test_a_message_names_all_places(places: list[Path]) -> None:
 
 
 def test_a_place_is_named_once(places: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CLONE", places[0])
+    monkeypatch.setattr(shipped, "CHECKPOINTS", places[0])
     model = places[0] / "model"
     model.mkdir()
     with pytest.raises(MetricModelError, match=r"\(no checkpoints/classifier_toys\)"):

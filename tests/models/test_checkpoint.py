@@ -16,8 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from biglearn_gan.metrics.classifier import ImageClassifier
+from biglearn_gan.models import checkpoint
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.checkpoint import CheckpointError
+from biglearn_gan.shipped import CHECKPOINTS
 from biglearn_gan.tasks.token_masks import TokenSequence
 
 
@@ -182,7 +184,7 @@ def test_a_broken_folder_is_one_sentence(folder: Path, breakage: str) -> None:
         assert words in message
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "a/b/c"])
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing"])
 def test_an_unknown_name_is_one_sentence_about_folders_and_the_hub(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,9 +198,69 @@ def test_an_unknown_name_is_one_sentence_about_folders_and_the_hub(
     assert "\n" not in message
 
 
-def test_an_absolute_path_is_not_looked_up_on_the_hub() -> None:
-    with pytest.raises(CheckpointError, match=r"^/no/such/folder does not exist; no model is next"):
-        BigLearnGAN.from_pretrained("/no/such/folder")
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, from which nothing may be looked up on the hub."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("looked on the hub")
+
+    monkeypatch.setattr(checkpoint, "hf_hub_download", refuse)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    "name", ["/no/such/folder", "./cats", "../cats", "a/b/c", "runs/cats", "checkpoints/cats"]
+)
+def test_a_path_is_not_looked_up_on_the_hub(name: str) -> None:
+    message = rf"^the folder {name} does not exist; no model is next"
+    with pytest.raises(CheckpointError, match=message):
+        BigLearnGAN.from_pretrained(name)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [
+        ("digts", "digits"),
+        ("colored-mnist", "colored_mnist"),
+        ("cats", "colored_mnist, digits or mnist"),
+        ("classifier_digit", "classifier_digits, classifier_mnist or masked_classifier_digits"),
+    ],
+)
+def test_a_word_is_not_looked_up_on_the_hub(word: str, nearest: str) -> None:
+    with pytest.raises(CheckpointError, match=f"'{word}' is neither .*: choose {nearest}, the"):
+        BigLearnGAN.from_pretrained(word)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_shipped_checkpoint_is_found_by_its_name_from_anywhere() -> None:
+    expected = load_file(CHECKPOINTS / "digits" / "model.safetensors")
+    for name in ("digits", "checkpoints/digits", "checkpoints/digits/"):
+        state = BigLearnGAN.from_pretrained(name).state_dict()
+        assert sum(value.numel() for value in state.values()) == 288527
+        assert torch.equal(state[HEAD], expected[HEAD])
+    assert ImageClassifier.from_pretrained("classifier_digits").num_classes == 10
+    with pytest.raises(CheckpointError, match="classifier_digits holds a classifier, not a model"):
+        BigLearnGAN.from_pretrained("classifier_digits")
+
+
+def test_a_folder_with_a_checkpoint_goes_before_a_shipped_model(
+    model: BigLearnGAN, elsewhere: Path
+) -> None:
+    (elsewhere / "digits").mkdir()
+    assert BigLearnGAN.from_pretrained("digits").config.data.name == "digits"
+    with pytest.raises(CheckpointError, match=r"digits holds no config\.json"):
+        BigLearnGAN.from_pretrained("./digits")
+    model.save_pretrained(elsewhere / "digits" / "checkpoint")
+    with pytest.raises(CheckpointError, match="not a checkpoint; digits/checkpoint is one"):
+        BigLearnGAN.from_pretrained("digits")
+    model.save_pretrained(elsewhere / "digits")
+    assert BigLearnGAN.from_pretrained("digits").config.data.name == "folder"
 
 
 def test_a_misspelled_folder_gets_a_list_of_the_models_next_to_it(
