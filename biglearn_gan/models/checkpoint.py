@@ -42,7 +42,10 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
     Raises:
         CheckpointError: there is no checkpoint of this name, or a file of it cannot be read.
     """
-    name = find_checkpoint_folder(name) or name
+    folder = find_checkpoint_folder(name)
+    if folder is not None and not Path(folder).is_dir():
+        raise CheckpointError(f"the folder {folder} does not exist")
+    name = folder or name
     try:
         config_path = _find_file(name, CONFIG_NAME, hub_options)
         weights_path = _find_file(name, WEIGHTS_NAME, hub_options)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from toys import Run, save_gray
 
+from biglearn_gan import shipped
 from biglearn_gan.config import Config
 from biglearn_gan.evaluation.records import Record, read_records, write_records
 from biglearn_gan.metrics import metric_models
@@ -23,7 +24,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no classifier": (
         (*EVALUATE, "--classifier", "{tmp}/nothing"),
         1,
-        "neither a folder here nor a model that can be reached",
+        "nothing does not exist",
     ),
     "a model for a classifier": (
         (*EVALUATE, "--classifier", "{checkpoint}"),
@@ -31,7 +32,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "config.json is not a classifier's",
     ),
     "a classifier of another kind": (
-        (*EVALUATE, "--classifier", str(metric_models.CLONE / "masked_classifier_digits")),
+        (*EVALUATE, "--classifier", str(shipped.CHECKPOINTS / "masked_classifier_digits")),
         1,
         "are those of another kind or size of classifier: size mismatch",
     ),

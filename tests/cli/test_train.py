@@ -11,7 +11,7 @@ import pytest
 import yaml
 from toys import Run
 
-from biglearn_gan.metrics import metric_models as shipped
+from biglearn_gan import shipped
 from biglearn_gan.training.trainer import Trainer
 
 
@@ -91,7 +91,7 @@ def test_a_run_that_cannot_be_measured_leaves_no_folder(
 ) -> None:
     code, _, err = run(
         *("train", "--config", config_file, "--output", tmp_path / "run", "--device", "cpu"),
-        *("--classifier", shipped.CLONE / "digits", "logging.evaluation_time_share=0.5"),
+        *("--classifier", shipped.CHECKPOINTS / "digits", "logging.evaluation_time_share=0.5"),
     )
     assert code == 1 and "no classifier can be loaded" in err
     assert not (tmp_path / "run").exists()
@@ -122,7 +122,7 @@ def test_training_is_evaluated_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = ("train", "--config", config_file, "--device", "cpu", "--output")
-    monkeypatch.setattr(shipped, "CLONE", tmp_path)
+    monkeypatch.setattr(shipped, "CHECKPOINTS", tmp_path)
     monkeypatch.chdir(tmp_path)
     share = ("logging.evaluation_time_share=1.0", "data.validation_share=0.2")
     code, out, _ = run(*arguments, tmp_path / "without", *share)
