@@ -44,7 +44,8 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
     """
     folder = find_checkpoint_folder(name)
     if folder is not None and not Path(folder).is_dir():
-        raise CheckpointError(f"the folder {folder} does not exist")
+        problem = "is a file, not a folder" if Path(folder).exists() else "does not exist"
+        raise CheckpointError(f"{folder} {problem}")
     name = folder or name
     try:
         config_path = _find_file(name, CONFIG_NAME, hub_options)
