@@ -8,8 +8,9 @@ import socket
 import tempfile
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +19,32 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.data.image_files import DataError
+from biglearn_gan.demo.entries import (
+    ANY_LABEL,
+    EntryError,
+    check_label,
+    check_number,
+    check_seed,
+    label_choices,
+)
 from biglearn_gan.demo.mask_canvas import SEND_PAINT, empty_canvas, mask_canvas, painted_mask
 from biglearn_gan.demo.session import DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
-from biglearn_gan.tasks.holes import HoleError
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 DEFAULT_VARIATIONS = 6
 MAX_VARIATIONS = 16
 DEFAULT_SAMPLES = 16
 MAX_SAMPLES = 64
-MAX_SEED = 2**53 - 1
-"""The largest integer that every browser represents exactly."""
 FILE_LIFETIME = 3600
 """Seconds after which uploads and results are deleted."""
-ANY_LABEL = "any"
+
+
+GRADIO_WARNINGS = (r".*future\.no_silent_downcasting", r".*[Tt]he copy keyword is deprecated")
+"""What pandas warns of at every press, because gradio calls it in an old way."""
 
 
 class DemoError(UserError):
     """The page cannot be served."""
-
-
-class SeedError(ValueError):
-    """A seed is out of range."""
 
 
 @contextmanager
@@ -52,6 +56,8 @@ def serve(session: DemoSession, host: str, port: int) -> Iterator[str]:
     """
     check_address(host, port)
     _bypass_proxy("localhost", host)
+    for message in GRADIO_WARNINGS:
+        warnings.filterwarnings("ignore", message, module=r"gradio\.queueing")
     with tempfile.TemporaryDirectory() as folder:
         page = _build_page(session, Path(folder))
         _, url, _ = page.launch(
@@ -133,11 +139,12 @@ def _build_completion_tab(session: DemoSession, folder: Path) -> None:
     results = _result_components("completion")
     handlers = _CompletionHandlers(session, folder)
     changed = [image, canvas, results[0]]
-    # Without preprocessing, which would raise a number out of range instead of showing a message.
+    # Without preprocessing, which would raise a number out of range instead of showing a message,
+    # and write the traceback to the log.
     number.change(handlers.choose_image, number, changed, show_progress="hidden", preprocess=False)
     upload.upload(handlers.read_upload, upload, changed)
     inputs = [image, canvas, variations, seed, label]
-    button.click(handlers.complete, inputs, results, js=SEND_PAINT)
+    button.click(handlers.complete, inputs, results, js=SEND_PAINT, preprocess=False)
 
 
 class _CompletionHandlers:
@@ -150,10 +157,13 @@ class _CompletionHandlers:
         self.session = session
         self.folder = folder
 
-    def choose_image(self, number: int | float | None) -> tuple[Any, Any, str]:
+    def choose_image(self, number: object) -> tuple[Any, Any, str]:
+        last = len(self.session.images or ()) - 1
         try:
-            image = self.session.test_image(round(number or 0))
-        except ValueError as error:
+            image = self.session.test_image(
+                check_number(number or 0, "the number of a test image", 0, last)
+            )
+        except EntryError as error:
             return gr.skip(), gr.skip(), str(error)
         return image, empty_canvas(to_pil(image)), ""
 
@@ -167,21 +177,24 @@ class _CompletionHandlers:
     def complete(
         self,
         image: Tensor | None,
-        canvas: dict[str, Any],
-        variations: int,
-        seed: int | None,
-        label: str,
+        canvas: object,
+        variations: object,
+        seed: object,
+        label: object,
     ) -> tuple[Any, ...]:
         if image is None:
             return _only_message("there is no image yet: upload one")
         try:
             hole = self.session.hole_from_paint(painted_mask(canvas))
-            checked_seed = _check_seed(seed)
-        except (HoleError, SeedError) as error:
+            result = self.session.complete(
+                image,
+                hole,
+                variations=check_number(variations, "the number of variations", 1, MAX_VARIATIONS),
+                seed=check_seed(seed),
+                label=check_label(label, self.session.model.config.data.num_classes),
+            )
+        except UserError as error:
             return _only_message(str(error))
-        result = self.session.complete(
-            image, hole, variations=int(variations), seed=checked_seed, label=_label_number(label)
-        )
         return _show(result, self.folder)
 
 
@@ -195,15 +208,18 @@ def _build_generation_tab(session: DemoSession, folder: Path) -> None:
         with gr.Column(scale=2):
             results = _result_components("joint")
 
-    def sample(num: int, seed: int | None, label: str) -> tuple[Any, ...]:
+    def sample(num: object, seed: object, label: object) -> tuple[Any, ...]:
         try:
-            checked_seed = _check_seed(seed)
-        except SeedError as error:
+            result = session.sample(
+                check_number(num, "the number of images", 1, MAX_SAMPLES),
+                seed=check_seed(seed),
+                label=check_label(label, session.model.config.data.num_classes),
+            )
+        except UserError as error:
             return _only_message(str(error))
-        result = session.sample(int(num), seed=checked_seed, label=_label_number(label))
         return _show(result, folder)
 
-    button.click(sample, [num, seed, label], results)
+    button.click(sample, [num, seed, label], results, preprocess=False)
 
 
 def _optional_pil(image: Tensor | None) -> Image.Image | None:
@@ -236,8 +252,9 @@ def _result_components(name: str) -> list[Any]:
 def _show(result: DemoResult, folder: Path) -> tuple[Any, ...]:
     """Values of the result components; deletes old files and writes new ones."""
     for old in folder.iterdir():
-        if time.time() - old.stat().st_mtime > FILE_LIFETIME:
-            shutil.rmtree(old)
+        with suppress(FileNotFoundError):  # another person's press deleted it just now
+            if time.time() - old.stat().st_mtime > FILE_LIFETIME:
+                shutil.rmtree(old)
     subfolder = Path(tempfile.mkdtemp(dir=folder))
     result.grid.save(subfolder / "grid.png")
     for name, image in result.files.items():
@@ -251,22 +268,8 @@ def _only_message(sentence: str) -> tuple[Any, ...]:
     return sentence, None, "", gr.Files(visible=False)
 
 
-def _check_seed(number: int | None) -> int:
-    """The seed in a field; 0 if it is empty.
-
-    Raises:
-        SeedError: it is out of range.
-    """
-    if number is not None and not 0 <= number <= MAX_SEED:
-        raise SeedError(f"the seed must be 0 to {MAX_SEED}, not {number}")
-    return number or 0
-
-
 def _label_choice(session: DemoSession) -> gr.Dropdown:
     classes = session.model.config.data.num_classes
-    choices = [ANY_LABEL, *map(str, range(classes or 0))]
-    return gr.Dropdown(choices, value=ANY_LABEL, label="Label", visible=classes is not None)
-
-
-def _label_number(choice: str) -> int:
-    return UNKNOWN_LABEL if choice == ANY_LABEL else int(choice)
+    return gr.Dropdown(
+        label_choices(classes), value=ANY_LABEL, label="Label", visible=classes is not None
+    )

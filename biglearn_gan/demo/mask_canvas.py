@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 import gradio as gr
 from PIL import Image
 
+from biglearn_gan.data.image_files import UNREADABLE
+from biglearn_gan.demo.entries import broken_request
 from biglearn_gan.image_grid import HOLE_COLOR
 
 BRUSH_PERCENT = 12
@@ -124,7 +125,23 @@ def empty_canvas(image: Image.Image | None) -> dict[str, str]:
     return {"image": f"data:image/png;base64,{encoded}", "paint": ""}
 
 
-def painted_mask(value: dict[str, Any]) -> Image.Image | None:
-    """The paint in the value of a canvas, RGBA of the canvas's size; None without paint."""
-    _, _, encoded = str(value["paint"]).partition("base64,")
-    return Image.open(io.BytesIO(base64.b64decode(encoded))) if encoded else None
+def painted_mask(value: object) -> Image.Image | None:
+    """The paint in the value of a canvas, RGBA of the canvas's size; None without paint.
+
+    Raises:
+        gradio.Error: it is no image.
+    """
+    paint = value.get("paint") if isinstance(value, dict) else None
+    if not isinstance(paint, str):
+        raise broken_request(
+            "the paint is missing: send the data URL of a PNG image, or an empty string"
+        )
+    if not paint:
+        return None
+    _, _, encoded = paint.partition("base64,")
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)))
+        image.load()
+    except UNREADABLE:
+        raise broken_request("the paint is not the data URL of a PNG image") from None
+    return image
