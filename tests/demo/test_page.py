@@ -22,7 +22,7 @@ from PIL import Image
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.demo.app import serve
+from biglearn_gan.demo.app import GRADIO_WARNINGS, serve
 from biglearn_gan.demo.session import DemoSession
 from biglearn_gan.image_grid import GAP
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -38,6 +38,9 @@ BROWSER_OPTIONS = (
     "--disable-sync",
 )
 TIMEOUT_MS = 120_000
+
+# pytest restores the filters of `serve` after the first test.
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in GRADIO_WARNINGS]
 
 
 def offered_images() -> ImageDataset:
