@@ -30,6 +30,7 @@ class Stream(IntEnum):
     LATER_STEPS = 13
     ORDER = 14
     LABELS = 15
+    VIEWS = 16
     SIMULATION = 21
 
 

@@ -31,6 +31,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_patches(sections["data"], sections["model"])
     if "loss" in sections:
         yield from _check_loss(sections["loss"])
+        yield from _check_perceptual(sections)
     if "train" in sections:
         yield from _check_train(sections["train"])
         warm_start = sections["train"].warm_start
@@ -195,6 +196,28 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
         yield (
             "loss.energy_score: it needs loss.fakes_per_real of at least 2, not "
             f"{loss.fakes_per_real}"
+        )
+
+
+def _check_perceptual(sections: Mapping[str, Any]) -> Iterator[str]:
+    loss = sections["loss"]
+    if loss.perceptual is None:
+        return
+    if loss.fakes_per_real < 2:
+        yield (
+            "loss.perceptual: it needs loss.fakes_per_real of at least 2, not "
+            f"{loss.fakes_per_real}"
+        )
+    if "data" in sections and sections["data"].channels != 3:
+        yield (
+            "loss.perceptual: its network reads color images, but data.channels is "
+            f"{sections['data'].channels}; remove it"
+        )
+    components = sections["tasks"].components if "tasks" in sections else None
+    if any(component.domain == "orthogonal" for component in components or ()):
+        yield (
+            "loss.perceptual: a token of an 'orthogonal' domain holds no pixels; remove the "
+            "component or this key"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from biglearn_gan.config.values import (
+    Layers,
     NonNegative,
     NonNegativeFloat,
     Positive,
@@ -38,6 +39,22 @@ class PenaltyConfig(Section):
     """γ falls to this multiple by the end of training, linearly with the learning rate."""
 
 
+class PerceptualConfig(Section):
+    """An energy score in the features of a frozen network; for color images."""
+
+    network: Literal["efficientnet"] = "efficientnet"
+    """``efficientnet``: EfficientNet-lite0, trained on ImageNet; needs the extra of this name."""
+
+    weight: PositiveFloat = 4.0
+    """Weight of the term in the generator's loss."""
+
+    layers: Layers = (2, 4, 10)
+    """The blocks whose outputs are compared, 0 to 15."""
+
+    size: Positive = 32
+    """Pixels of the shorter side to which pictures are scaled for the network."""
+
+
 class LossConfig(Section):
     """Weights of the terms of the loss; 0 leaves a term out."""
 
@@ -49,6 +66,9 @@ class LossConfig(Section):
 
     energy_score: NonNegativeFloat = 1.0
     """Weight of the energy score in the generator's loss; needs two ``fakes_per_real``."""
+
+    perceptual: PerceptualConfig | None = None
+    """An energy score in the features of a frozen network, besides the one of pixel values."""
 
     communication: NonNegativeFloat = 0.0
     """Weight of the communication game between two tasks with the same tokens; needs ``logistic``

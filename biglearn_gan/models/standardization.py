@@ -49,12 +49,19 @@ class Standardization(nn.Module):
             return tokens
         return (tokens - self._per_value(self.mean)) / self._per_value(self.deviation)
 
-    def restore(self, tokens: Float[Tensor, "*B P"]) -> Float[Tensor, "*B P"]:
-        """Tokens of the networks to tokens of pixel values, clamped to [-1, 1] for images."""
+    def restore(
+        self, tokens: Float[Tensor, "*B P"], *, clamped: bool = True
+    ) -> Float[Tensor, "*B P"]:
+        """Tokens of the networks to tokens of pixel values.
+
+        Args:
+            tokens: of the networks.
+            clamped: whether values of images are clamped to [-1, 1].
+        """
         if not self.enabled:
             return tokens
         values = tokens * self._per_value(self.deviation) + self._per_value(self.mean)
-        return values.clamp(-1, 1) if self._is_bounded else values
+        return values.clamp(-1, 1) if clamped and self._is_bounded else values
 
     def _per_value(self, statistic: Float[Tensor, " C"]) -> Float[Tensor, " P"]:
         """One number for each value of a token, which holds its pixels channel by channel."""

@@ -23,6 +23,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.models.factory import adapt_state_dict, build_networks, upgrade_state_dict
 from biglearn_gan.models.generator import Generator, Noise
+from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
@@ -31,6 +32,7 @@ from biglearn_gan.training import losses
 from biglearn_gan.training.ema import update_ema
 from biglearn_gan.training.gradients import average_over_processes
 from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
+from biglearn_gan.training.perceptual import PerceptualScore, View
 from biglearn_gan.training.schedule import StepSettings
 
 ADAM_BETAS = (0.0, 0.99)
@@ -41,6 +43,7 @@ METRIC_NAMES = (
     "loss/discriminator",
     "loss/generator",
     "loss/energy_score",
+    "loss/perceptual",
     "loss/communication",
     "loss/label",
     "logits/real",
@@ -83,6 +86,7 @@ class TrainingBatch:
         second_split: other tasks on the same tokens, for the communication game.
         labels: true classes; None for a model without labels.
         superset: tokens to generate, if there are more than are scored.
+        view: how pictures are shown to the network of ``loss.perceptual``; None as they are.
     """
 
     real: Float[Tensor, "B M P"]
@@ -92,6 +96,7 @@ class TrainingBatch:
     second_split: TokenSequence | None = None
     labels: Int64[Tensor, " B"] | None = None
     superset: GeneratedSuperset | None = None
+    view: View | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,23 @@ class StepResult:
 
 
 class AdversarialTraining:
-    """Generator, discriminator, the generator's moving average, and both optimizers."""
+    """Generator, discriminator, the generator's moving average, and both optimizers.
 
-    def __init__(self, config: Config, accelerator: Accelerator):
+    Args:
+        config: of the run.
+        accelerator: device, precision and processes.
+        standardization: maps the networks' tokens to pixel values, for ``loss.perceptual``.
+
+    Raises:
+        FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        accelerator: Accelerator,
+        standardization: Standardization | None = None,
+    ):
         self.config = config
         self.accelerator = accelerator
         with torch.random.fork_rng(devices=[]):
@@ -119,6 +138,10 @@ class AdversarialTraining:
         self.generator = generator.to(accelerator.device)
         self.discriminator = discriminator.to(accelerator.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.perceptual = None
+        if config.loss.perceptual is not None:
+            standardization = standardization or Standardization(config)
+            self.perceptual = PerceptualScore(config, standardization, accelerator.device)
         self.optimizers = {
             "generator": Adam(self.generator.parameters(), betas=ADAM_BETAS, fused=True),
             "discriminator": Adam(self.discriminator.parameters(), betas=ADAM_BETAS, fused=True),
@@ -180,6 +203,9 @@ class AdversarialTraining:
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
                 g_objective.add(energy, loss.energy_score, "loss/energy_score")
+            if self.perceptual is not None:
+                energy = self.perceptual(batch.real, fakes, batch.sequence, batch.view)
+                g_objective.add(energy, self.perceptual.weight, "loss/perceptual")
             if second_fakes is not None:
                 value = self._communication(batch, fakes, second_fakes)
                 g_objective.add(value, loss.communication, "loss/communication")

@@ -24,6 +24,7 @@ from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.training.adversarial import GeneratedSuperset, TrainingBatch
+from biglearn_gan.training.perceptual import View
 from biglearn_gan.training.schedule import TrainingSchedule
 
 
@@ -110,6 +111,7 @@ class BatchSampler:
             second_split=second_split,
             labels=images.labels if self._config.data.labels else None,
             superset=None if generated is sequence else _superset(tokens, generated, sequence),
+            view=self._view(images_seen),
         )
         return batch, tasks
 
@@ -168,6 +170,14 @@ class BatchSampler:
         shape = (samples, config.train.batch_size, length, config.token_dim)
         normal = torch.randn(shape, generator=rng, device=rng.device)
         return normal[:, self._local_rows].flatten(0, 1)
+
+    def _view(self, images_seen: int) -> View | None:
+        """How pictures are shown to the network of ``loss.perceptual``, alike on all processes."""
+        config = self._config
+        if config.loss.perceptual is None or images_seen < self._schedule.warm_start_images:
+            return None
+        rng = make_rng(Stream.VIEWS, config.train.seed, images_seen)
+        return View.draw(config.data.image_size, rng)
 
 
 def images_per_process(config: Config, accelerator: Accelerator) -> int:

@@ -18,6 +18,7 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.devices import make_accelerator
+from biglearn_gan.models.feature_networks import check_efficientnet
 from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training.adversarial import METRIC_NAMES
 from biglearn_gan.training.batch_sampler import images_per_process
@@ -96,6 +97,7 @@ def fit(
             other networks.
         DataError: the dataset cannot be loaded, or no image has a fully observed patch.
         DeviceError: this machine has no such device.
+        FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
         HoleError: ``data.missing.hole`` is not a hole.
         OutputError: the folder cannot be made, or has files that are not a run's.
         RunFolderError: the folder cannot be read or written, or has a run of another
@@ -175,6 +177,8 @@ def _set_up(
     with accelerator.main_process_first():
         if is_main:
             folder.check()
+        if config.loss.perceptual is not None:
+            check_efficientnet()
         initial = None if folder.has_state else load_initial_model(config)
         dataset = load_training_images(config, accelerator.device)
     evaluation, started = None, time.perf_counter()

@@ -6,7 +6,7 @@ for logits of different shapes, because (B, 1) - (B,) would broadcast silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -142,6 +142,25 @@ def energy_score(
     return 0.5 * to_real - 0.5 * target_norm(first - second, is_target)
 
 
+def feature_energy_score(
+    real: Sequence[Float[Tensor, "B _ _ _"]],
+    first: Sequence[Float[Tensor, "B _ _ _"]],
+    second: Sequence[Float[Tensor, "B _ _ _"]],
+) -> Float[Tensor, " B"]:
+    """The energy score in feature maps of several depths, whose mean distance is the norm.
+
+    Each map is divided by its root mean square over channels, as in LPIPS (Zhang et al. 2018,
+    arXiv 1801.03924, eq. 1). The distance of two maps is the root mean square over channels,
+    averaged over places.
+    """
+    scores = []
+    for maps in zip(real, first, second, strict=True):
+        x, x1, x2 = (_normalize_channels(features) for features in maps)
+        to_real = _map_distance(x1, x) + _map_distance(x2, x)
+        scores.append(0.5 * to_real - 0.5 * _map_distance(x1, x2))
+    return torch.stack(scores).mean(dim=0)
+
+
 def squared_error(
     real: Float[Tensor, "B M P"], predicted: Float[Tensor, "B M P"], is_target: Bool[Tensor, "B M"]
 ) -> Float[Tensor, " B"]:
@@ -166,6 +185,18 @@ def target_norm(
     whole = (squares.sum(dim=1) / count + eps).sqrt()
     tokens = ((squares + eps).sqrt() * is_target).sum(dim=1) / count
     return 0.5 * whole + 0.5 * tokens
+
+
+def _normalize_channels(
+    features: Float[Tensor, "B C H W"], eps: float = 1e-3
+) -> Float[Tensor, "B C H W"]:
+    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + eps)
+
+
+def _map_distance(
+    one: Float[Tensor, "B C H W"], other: Float[Tensor, "B C H W"], eps: float = 1e-6
+) -> Float[Tensor, " B"]:
+    return ((one - other).square().mean(dim=1) + eps).sqrt().mean(dim=(1, 2))
 
 
 def _same_shape(*logits: Tensor) -> None:

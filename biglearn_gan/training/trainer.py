@@ -55,7 +55,7 @@ class Trainer:
         if self.standardization.enabled:
             statistics = channel_statistics(dataset)
             self.standardization.fit(statistics.mean, statistics.deviation)
-        self.adversarial = AdversarialTraining(config, accelerator)
+        self.adversarial = AdversarialTraining(config, accelerator, self.standardization)
         self.batch_sampler = BatchSampler(
             config,
             dataset,

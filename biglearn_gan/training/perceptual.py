@@ -1,0 +1,129 @@
+"""The energy score in the features of a frozen network: ``loss.perceptual``.
+
+Distances of pixels do not see what people see. In features of a network trained on ImageNet, they
+come closer. The frozen network is not part of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from biglearn_gan.config import Config
+from biglearn_gan.models.canvas import PatchGrid
+from biglearn_gan.models.feature_networks import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    load_efficientnet,
+)
+from biglearn_gan.models.standardization import Standardization
+from biglearn_gan.tasks.token_masks import TokenSequence
+from biglearn_gan.training import losses
+
+SHIFT_SHARE = 1 / 8
+"""Largest shift of a picture, as a share of its height and width."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How the pictures of one step are shown to the frozen network.
+
+    Its convolutions have strides, so a texture could hide between the pixels that it looks at. The
+    real picture and all fakes are shown alike.
+
+    Attributes:
+        shift: pixels to the bottom and to the right; what it uncovers is absent.
+        is_flipped: whether left and right change places.
+    """
+
+    shift: tuple[int, int] = (0, 0)
+    is_flipped: bool = False
+
+    @classmethod
+    def draw(cls, image_size: tuple[int, int], rng: torch.Generator) -> View:
+        """A random view."""
+        most = [int(SHIFT_SHARE * side) for side in image_size]
+        down, right = (int(torch.randint(-n, n + 1, (), generator=rng)) for n in most)
+        return cls((down, right), bool(torch.rand((), generator=rng) < 0.5))
+
+    def show(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """The pictures in this view; uncovered pixels are 0."""
+        down, right = self.shift
+        shifted = F.pad(pictures, (right, -right, down, -down))
+        return shifted.flip(-1) if self.is_flipped else shifted
+
+
+class PerceptualScore:
+    """The energy score of pictures in the features of the configured network.
+
+    Args:
+        config: with ``loss.perceptual``.
+        standardization: maps the networks' tokens to pixel values.
+        device: of the tokens.
+
+    Attributes:
+        weight: of the term in the generator's loss.
+
+    Raises:
+        FeatureNetworkError: the network is not installed.
+    """
+
+    def __init__(self, config: Config, standardization: Standardization, device: torch.device):
+        settings = config.loss.perceptual
+        assert settings is not None
+        self.weight = settings.weight
+        self.network = load_efficientnet(settings.layers).to(device)
+        self._standardization = standardization
+        self._grid = PatchGrid.of(config)
+        shorter = min(config.data.image_size)
+        height, width = (round(side * settings.size / shorter) for side in config.data.image_size)
+        self._size = (height, width)
+        pixels = config.model.patch_size**2
+        self._mean, self._deviation = (
+            torch.tensor(values, device=device).repeat_interleave(pixels)
+            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        )
+
+    def __call__(
+        self,
+        real: Float[Tensor, "B M P"],
+        fakes: Float[Tensor, "KB M P"],
+        sequence: TokenSequence,
+        view: View | None = None,
+    ) -> Float[Tensor, " B"]:
+        """The energy score of the first two fakes of each real picture.
+
+        Args:
+            real: the present tokens of real pictures.
+            fakes: first fakes of all pictures, then second ones, and so on.
+            sequence: positions of the tokens of ``real``.
+            view: how the pictures are shown; None as they are.
+        """
+        view = view or View()
+        with torch.no_grad():
+            of_real = self._features(real, sequence, view)
+        first, second = [], []
+        pair = fakes[: 2 * len(real)]
+        for features in self._features(pair, sequence.repeat(2), view):
+            one, other = features.chunk(2)
+            first.append(one)
+            second.append(other)
+        return losses.feature_energy_score(of_real, first, second)
+
+    def pictures(
+        self, tokens: Float[Tensor, "R M P"], sequence: TokenSequence
+    ) -> Float[Tensor, "R 3 H W"]:
+        """What the network reads of the tokens; absent pixels are 0, which is ImageNet's mean."""
+        values = self._standardization.restore(tokens, clamped=False)
+        values = ((values + 1) / 2 - self._mean) / self._deviation
+        return self._grid.place(values, sequence)
+
+    def _features(self, tokens: Tensor, sequence: TokenSequence, view: View) -> list[Tensor]:
+        shown = view.show(self.pictures(tokens, sequence))
+        if shown.shape[2:] != self._size:
+            shown = F.interpolate(shown, self._size, mode="bilinear", align_corners=False)
+        return self.network(shown)
