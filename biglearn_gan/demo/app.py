@@ -12,23 +12,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
-from PIL import Image
-from torch import Tensor
 
-from biglearn_gan.data.image_files import DataError
+from biglearn_gan.config import FitMode
 from biglearn_gan.demo.entries import (
     ANY_LABEL,
     EntryError,
+    check_fit,
     check_label,
     check_number,
     check_seed,
     label_choices,
 )
-from biglearn_gan.demo.mask_canvas import SEND_PAINT, empty_canvas, mask_canvas, painted_mask
-from biglearn_gan.demo.session import DemoResult, DemoSession, to_pil
+from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas, painted_mask
+from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
 
 DEFAULT_VARIATIONS = 6
@@ -121,15 +120,20 @@ def _build_page(session: DemoSession, folder: Path) -> gr.Blocks:
 def _build_completion_tab(session: DemoSession, folder: Path) -> None:
     count = 0 if session.images is None else len(session.images)
     first = session.test_image(0) if count else None
-    image = gr.State(first)
+    current = gr.State(first)
     with gr.Row():
         with gr.Column(scale=3, min_width=session.canvas_size[0] + 20):
-            canvas = mask_canvas(_optional_pil(first), session.canvas_size, "canvas")
+            shown = None if first is None else to_pil(first.image)
+            canvas = mask_canvas(shown, session.canvas_size, "canvas")
         with gr.Column(scale=2):
             number = gr.Slider(
                 0, max(count - 1, 1), 0, step=1, label="Test image", visible=count > 1
             )
-            upload = gr.UploadButton("Upload an image instead", type="filepath", elem_id="upload")
+            with gr.Row():
+                upload = gr.UploadButton("Upload an image", type="filepath", elem_id="upload")
+                mask = gr.UploadButton("Upload its mask", type="filepath", elem_id="mask")
+            fit = gr.Radio(list(get_args(FitMode)), value="crop", label="Fit of an upload")
+            full_size = gr.Checkbox(label="Also complete an upload at its own size")
             variations = gr.Slider(
                 1, MAX_VARIATIONS, DEFAULT_VARIATIONS, step=1, label="Variations"
             )
@@ -138,12 +142,14 @@ def _build_completion_tab(session: DemoSession, folder: Path) -> None:
             button = gr.Button("Complete", variant="primary")
     results = _result_components("completion")
     handlers = _CompletionHandlers(session, folder)
-    changed = [image, canvas, results[0]]
+    changed = [current, canvas, results[0]]
     # Without preprocessing, which would raise a number out of range instead of showing a message,
     # and write the traceback to the log.
     number.change(handlers.choose_image, number, changed, show_progress="hidden", preprocess=False)
-    upload.upload(handlers.read_upload, upload, changed)
-    inputs = [image, canvas, variations, seed, label]
+    upload.upload(handlers.read_photo, [upload, fit], changed)
+    mask.upload(handlers.read_mask, [mask, current, fit], changed)
+    fit.change(handlers.fit_again, [current, fit], changed, preprocess=False)
+    inputs = [current, canvas, variations, seed, label, full_size]
     button.click(handlers.complete, inputs, results, js=SEND_PAINT, preprocess=False)
 
 
@@ -160,38 +166,52 @@ class _CompletionHandlers:
     def choose_image(self, number: object) -> tuple[Any, Any, str]:
         last = len(self.session.images or ()) - 1
         try:
-            image = self.session.test_image(
-                check_number(number or 0, "the number of a test image", 0, last)
-            )
+            number = check_number(number or 0, "the number of a test image", 0, last)
+            return _on_canvas(self.session.test_image(number))
         except EntryError as error:
             return gr.skip(), gr.skip(), str(error)
-        return image, empty_canvas(to_pil(image)), ""
 
-    def read_upload(self, path: str) -> tuple[Any, Any, str]:
+    def read_photo(self, path: str, fit: FitMode) -> tuple[Any, Any, str]:
         try:
-            image, note = self.session.load_upload(Path(path))
-        except DataError as error:
-            return gr.skip(), gr.skip(), str(error).replace(path, Path(path).name)
-        return image, empty_canvas(to_pil(image)), note
+            return _on_canvas(self.session.load_photo(Path(path), fit=fit))
+        except UserError as error:
+            return gr.skip(), gr.skip(), _without_folder(error, path)
 
-    def complete(
+    def read_mask(
+        self, path: str, current: CanvasImage | None, fit: FitMode
+    ) -> tuple[Any, Any, str]:
+        try:
+            return _on_canvas(self.session.load_mask(Path(path), current, fit))
+        except UserError as error:
+            return gr.skip(), gr.skip(), _without_folder(error, path)
+
+    def fit_again(self, current: CanvasImage | None, fit: object) -> tuple[Any, Any, str]:
+        """Show the upload, if there is one, without its paint and its mask."""
+        mode = check_fit(fit)
+        if current is None or current.photo is None:
+            return gr.skip(), gr.skip(), ""
+        return self.read_photo(str(current.photo.path), mode)
+
+    def complete(  # as many parameters as the page has inputs
         self,
-        image: Tensor | None,
+        current: CanvasImage | None,
         canvas: object,
         variations: object,
         seed: object,
         label: object,
+        full_size: object,
     ) -> tuple[Any, ...]:
-        if image is None:
+        if current is None:
             return _only_message("there is no image yet: upload one")
         try:
             hole = self.session.hole_from_paint(painted_mask(canvas))
             result = self.session.complete(
-                image,
+                current,
                 hole,
                 variations=check_number(variations, "the number of variations", 1, MAX_VARIATIONS),
                 seed=check_seed(seed),
                 label=check_label(label, self.session.model.config.data.num_classes),
+                full_size=full_size is True,
             )
         except UserError as error:
             return _only_message(str(error))
@@ -222,8 +242,15 @@ def _build_generation_tab(session: DemoSession, folder: Path) -> None:
     button.click(sample, [num, seed, label], results, preprocess=False)
 
 
-def _optional_pil(image: Tensor | None) -> Image.Image | None:
-    return None if image is None else to_pil(image)
+def _on_canvas(current: CanvasImage) -> tuple[Any, Any, str]:
+    """Values of the state, the canvas and the message for an image to complete."""
+    notes = "; ".join(current.notes).replace("--fit ", "")
+    return current, canvas_value(to_pil(current.image), current.hole), notes
+
+
+def _without_folder(error: UserError, path: str) -> str:
+    """The sentence of an error for a person who knows the file's name, and no options."""
+    return str(error).replace(path, Path(path).name).replace("--fit ", "")
 
 
 def _result_components(name: str) -> list[Any]:
@@ -245,7 +272,11 @@ def _result_components(name: str) -> list[Any]:
             lines=2,
             elem_id=f"{name}-command",
         ),
-        gr.Files(label="Input files of the command", visible=False, elem_id=f"{name}-files"),
+        gr.Files(
+            label="Input files of the command, and photos at their own size",
+            visible=False,
+            elem_id=f"{name}-files",
+        ),
     ]
 
 
@@ -257,9 +288,10 @@ def _show(result: DemoResult, folder: Path) -> tuple[Any, ...]:
                 shutil.rmtree(old)
     subfolder = Path(tempfile.mkdtemp(dir=folder))
     result.grid.save(subfolder / "grid.png")
-    for name, image in result.files.items():
+    images = result.full_size | result.files
+    for name, image in images.items():
         image.save(subfolder / name)
-    files = [str(subfolder / name) for name in result.files]
+    files = [str(subfolder / name) for name in images]
     return "", str(subfolder / "grid.png"), result.command, gr.Files(files, visible=bool(files))
 
 

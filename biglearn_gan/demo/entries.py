@@ -7,8 +7,11 @@ value of a kind that the page never sends, such as a word in place of a number, 
 
 from __future__ import annotations
 
+from typing import cast, get_args
+
 import gradio as gr
 
+from biglearn_gan.config import FitMode
 from biglearn_gan.errors import UserError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
@@ -72,6 +75,19 @@ def check_label(entry: object, classes: int | None) -> int:
     if not isinstance(entry, str) or entry not in choices:
         raise broken_request(f"the label must be one of {', '.join(choices)}, not {shorten(entry)}")
     return int(entry)
+
+
+def check_fit(entry: object) -> FitMode:
+    """The fit that was chosen.
+
+    Raises:
+        gradio.Error: there is no such fit.
+    """
+    for mode in get_args(FitMode):
+        if entry == mode:
+            return cast(FitMode, mode)
+    choices = ", ".join(get_args(FitMode))
+    raise broken_request(f"the fit must be one of {choices}, not {shorten(entry)}")
 
 
 def shorten(entry: object) -> str:

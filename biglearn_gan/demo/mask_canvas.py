@@ -1,17 +1,21 @@
 """The canvas of the demo page: an image, and paint over it that marks the hole.
 
-Its value in Python is ``{"image": data URL of a PNG, "paint": data URL of a PNG or ""}``. (The
-editor of gradio 6.31 cannot be used: it uploads itself again and again after its value was read,
-and the page waits for it.)
+Its value in Python is ``{"image": data URL of a PNG, "hole": rows of "0" and "1", "paint": data
+URL of a PNG or ""}``. A hole that Python names is painted when the value arrives, and any stroke
+turns it into paint. (The editor of gradio 6.31 cannot be used: it uploads itself again and again
+after its value was read, and the page waits for it.)
 """
 
 from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import gradio as gr
+from jaxtyping import Bool
 from PIL import Image
+from torch import Tensor
 
 from biglearn_gan.data.image_files import UNREADABLE
 from biglearn_gan.demo.entries import broken_request
@@ -45,11 +49,19 @@ const [width, eraser] = element.querySelectorAll("input");
 const brush = canvas.getContext("2d");
 let last = null;
 
-const keep = (paint) => { props.value = { image: props.value.image, paint }; };
+const keep = (paint) => { props.value = { image: props.value.image, hole: [], paint }; };
 const wipe = () => brush.clearRect(0, 0, canvas.width, canvas.height);
+const fill = (hole) => hole.forEach((row, y) => [...row].forEach((pixel, x) => {
+  const width = canvas.width / row.length, height = canvas.height / hole.length;
+  if (pixel === "1") brush.fillRect(x * width, y * height, width, height);
+}));
 const show = () => {
   canvas.style.backgroundImage = props.value.image ? `url(${props.value.image})` : "none";
-  if (!props.value.paint) wipe();
+  if (props.value.paint) return;
+  wipe();
+  brush.globalCompositeOperation = "source-over";
+  brush.fillStyle = props.color;
+  fill(props.value.hole);
 };
 const place = (event) => {
   const box = canvas.getBoundingClientRect();
@@ -91,7 +103,7 @@ SEND_PAINT = """
   const painted = document.querySelector("#canvas canvas");
   const { data } = painted.getContext("2d").getImageData(0, 0, painted.width, painted.height);
   const paint = data.some((value, i) => i % 4 === 3 && value > 0) ? painted.toDataURL() : "";
-  return [image, { image: canvas.image, paint }, ...rest];
+  return [image, { image: canvas.image, hole: [], paint }, ...rest];
 }
 """
 """Runs in the browser at a press: sends the paint on the canvas along with the other inputs.
@@ -103,7 +115,7 @@ def mask_canvas(image: Image.Image | None, size: tuple[int, int], elem_id: str) 
     """Make a canvas of ``size`` = (width, height) pixels that shows an image of any size."""
     width, height = size
     return gr.HTML(
-        empty_canvas(image),
+        canvas_value(image),
         html_template=_HTML,
         css_template=_CSS,
         js_on_load=_SCRIPT,
@@ -115,14 +127,22 @@ def mask_canvas(image: Image.Image | None, size: tuple[int, int], elem_id: str) 
     )
 
 
-def empty_canvas(image: Image.Image | None) -> dict[str, str]:
-    """The value of a canvas with an image and no paint."""
+def canvas_value(
+    image: Image.Image | None, hole: Bool[Tensor, "H W"] | None = None
+) -> dict[str, Any]:
+    """The value of a canvas with an image, and with paint on the hole alone.
+
+    Args:
+        image: of any size, or None for an empty canvas.
+        hole: True = painted; its height and width must divide those of the canvas.
+    """
+    rows = [] if hole is None else ["".join(map(str, row)) for row in hole.int().tolist()]
     if image is None:
-        return {"image": "", "paint": ""}
+        return {"image": "", "hole": rows, "paint": ""}
     file = io.BytesIO()
     image.save(file, "PNG")
     encoded = base64.b64encode(file.getvalue()).decode()
-    return {"image": f"data:image/png;base64,{encoded}", "paint": ""}
+    return {"image": f"data:image/png;base64,{encoded}", "hole": rows, "paint": ""}
 
 
 def painted_mask(value: object) -> Image.Image | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,15 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
+from biglearn_gan.config import FitMode
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import load_images
+from biglearn_gan.data.mask_files import read_mask
 from biglearn_gan.image_grid import image_grid
 from biglearn_gan.inference.batched import Samples, draw_samples
-from biglearn_gan.inference.inputs import describe_resize
+from biglearn_gan.inference.fit import make_fit
+from biglearn_gan.inference.masks import describe_masks, fit_mask
 from biglearn_gan.inference.outputs import sample_grid
+from biglearn_gan.inference.photos import Photo, PhotoReader, describe_photo
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.holes import HoleError
@@ -38,11 +41,31 @@ class DemoResult:
         grid: input, input with hole, and completions in a row; or samples from nothing.
         command: the command line that draws the same.
         files: the images that the command reads, by file name.
+        full_size: the completed photos at their own size, by file name; empty if not requested.
     """
 
     grid: Image.Image
     command: str
     files: dict[str, Image.Image]
+    full_size: dict[str, Image.Image] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CanvasImage:
+    """An image to complete.
+
+    Attributes:
+        image: at the model's size, in [0, 255].
+        photo: the uploaded file; None for a test image.
+        hole: the hole that a file names: a mask, or the erased part of the photo. None if it is
+            only painted.
+        notes: how the files were read.
+    """
+
+    image: UInt8[Tensor, "C H W"]
+    photo: Photo | None = None
+    hole: Bool[Tensor, "H W"] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class DemoSession:
@@ -74,7 +97,7 @@ class DemoSession:
         factor = max(1, CANVAS_PIXELS // max(height, width))
         return width * factor, height * factor
 
-    def test_image(self, number: int) -> UInt8[Tensor, "C H W"]:
+    def test_image(self, number: int) -> CanvasImage:
         """The test image of a number.
 
         Raises:
@@ -83,21 +106,48 @@ class DemoSession:
         count = 0 if self.images is None else len(self.images)
         if self.images is None or not 0 <= number < count:
             raise ValueError(f"the number of a test image must be 0 to {count - 1}, not {number}")
-        return self.images.images_uint8(torch.tensor([number]))[0]
+        return CanvasImage(self.images.images_uint8(torch.tensor([number]))[0])
 
-    def load_upload(self, path: Path) -> tuple[UInt8[Tensor, "C H W"], str]:
-        """Load an image file at the model's size and channels.
-
-        Returns:
-            The image, and a sentence if it was resized, else "".
+    def load_photo(
+        self, path: Path, mask: Path | None = None, fit: FitMode = "crop"
+    ) -> CanvasImage:
+        """Load an image file, and its hole: that of a mask file, or its transparent part if any.
 
         Raises:
-            DataError: the file is not a readable image.
+            DataError: the image file is not readable.
+            HoleError: the mask is not readable, has another size, or has no hole.
         """
         data = self.model.config.data
-        loaded = load_images(path, data.image_size, data.channels, 1)
-        note = describe_resize("the image was", data.image_size) if loaded.resized else ""
-        return loaded.pixels[0], note
+        if mask is not None:
+            photo = PhotoReader(data, fit, lambda name: mask).read(path.name, path)
+        else:
+            try:
+                photo = PhotoReader(data, fit, "transparent").read(path.name, path)
+            except HoleError:  # nothing, or nothing that the model can fill, is erased
+                photo = PhotoReader(data, fit).read(path.name, path)
+        notes = describe_photo(photo, fit)
+        if photo.report is not None:
+            notes += (f"read {photo.report.hole_is} as the hole", *describe_masks([photo.report]))
+        hole = None if photo.hole is None else torch.from_numpy(photo.hole)
+        return CanvasImage(torch.from_numpy(photo.image.copy()), photo.photo, hole, notes)
+
+    def load_mask(
+        self, path: Path, current: CanvasImage | None, fit: FitMode = "crop"
+    ) -> CanvasImage:
+        """The current image with the hole of a mask file.
+
+        Raises:
+            DataError: the current image is an upload that cannot be read any more.
+            HoleError: there is no image yet, or see :meth:`load_photo`.
+        """
+        if current is None:
+            raise HoleError("there is no image yet: upload one before its mask")
+        if current.photo is not None:
+            return self.load_photo(Path(str(current.photo.path)), path, fit)
+        image_size = self.model.config.data.image_size
+        mask = fit_mask(path, read_mask(path), make_fit(image_size, image_size, "crop"))
+        notes = (f"read {mask.report.hole_is} as the hole", *describe_masks([mask.report]))
+        return CanvasImage(current.image, None, torch.from_numpy(mask.hole), notes)
 
     def hole_from_paint(self, paint: Image.Image | None) -> Bool[Tensor, "H W"]:
         """The hole: pixels of which the paint, RGBA of any size, covers at least half.
@@ -117,19 +167,25 @@ class DemoSession:
 
     def complete(
         self,
-        image: UInt8[Tensor, "C H W"],
+        current: CanvasImage,
         hole: Bool[Tensor, "H W"],
         *,
         variations: int,
         seed: int,
         label: int = UNKNOWN_LABEL,
+        full_size: bool = False,
     ) -> DemoResult:
-        """Fill the hole ``variations`` times."""
-        samples = self._draw(image[None], hole[None], variations, seed, label)
-        files = {"input.png": to_pil(image), "mask.png": Image.fromarray(hole.numpy())}
+        """Fill the hole ``variations`` times, on request also at the size of the photo.
+
+        Raises:
+            DataError: the photo is an upload that cannot be read any more.
+        """
+        samples = self._draw(current.image[None], hole[None], variations, seed, label)
+        files = {"input.png": to_pil(current.image), "mask.png": Image.fromarray(hole.numpy())}
         options = ["--images", "input.png", "--mask", "mask.png", "--num", "1"]
         options += ["--variations", str(variations)]
-        return DemoResult(sample_grid(samples), self._command(options, seed, label), files)
+        pasted = _paste(current, hole, samples) if full_size else {}
+        return DemoResult(sample_grid(samples), self._command(options, seed, label), files, pasted)
 
     def sample(self, num: int, *, seed: int, label: int = UNKNOWN_LABEL) -> DemoResult:
         """Draw ``num`` images from nothing."""
@@ -160,6 +216,22 @@ class DemoSession:
         if self._device != "cpu":
             words += ["--device", self._device]
         return shlex.join([*words, "--seed", str(seed), "--output", "samples/demo"])
+
+
+def _paste(
+    current: CanvasImage, hole: Bool[Tensor, "H W"], samples: Samples
+) -> dict[str, Image.Image]:
+    """The photo at its own size with each sample pasted in, by file name; none without a photo."""
+    photo = current.photo
+    if photo is None:
+        return {}
+    if current.hole is None or not torch.equal(current.hole, hole):
+        photo = replace(photo, packed_hole=None)  # the hole was painted
+    images = samples.images[0].movedim(1, -1).contiguous().numpy()  # (K, H, W, C)
+    return {
+        f"full_size_{variation:02d}.png": photo.paste(image, hole.numpy())
+        for variation, image in enumerate(images)
+    }
 
 
 def to_pil(image: UInt8[Tensor, "C H W"]) -> Image.Image:

@@ -31,6 +31,13 @@ MaskChoice = Callable[[str], ImagePath] | Literal["transparent"] | None
 """Where the hole of a photo comes from: the mask file for its name, its transparent part, or
 elsewhere."""
 
+ON_WHITE = "transparent pixels are shown on white"
+
+IS_CUT = (
+    "the hole reaches outside of the center crop, where nothing is generated (--fit pad and "
+    "stretch show the whole photo)"
+)
+
 SIZE_CHANGES: dict[FitMode, str] = {
     "crop": "resized and center-cropped to {} x {}",
     "pad": "resized to {} x {} with repeated edges",
@@ -209,18 +216,26 @@ def describe_photos(photos: Sequence[FittedPhoto], mode: FitMode) -> tuple[str, 
     notes = []
     if resized:
         notes.append(f"{resized} of {count} images had another size and were {change}")
-    facts = {
-        "transparent pixels are shown on white": [p for p in photos if p.shown_on_white],
-        "the hole reaches outside of the center crop, where nothing is generated "
-        "(--fit pad and stretch show the whole photo)": [p for p in photos if p.is_cut],
-    }
-    for fact, found in facts.items():
-        if found:
-            name = found[0].photo.name
-            notes.append(
-                f"{name if len(found) == 1 else f'{len(found)} of {count} images'}: {fact}"
-            )
+    for fact in (ON_WHITE, IS_CUT):
+        names = [each.photo.name for each in photos if fact in _facts(each)]
+        if names:
+            subject = names[0] if len(names) == 1 else f"{len(names)} of {count} images"
+            notes.append(f"{subject}: {fact}")
     return tuple(notes)
+
+
+def describe_photo(photo: FittedPhoto, mode: FitMode) -> tuple[str, ...]:
+    """The same sentences on a single photo, without its name."""
+    if photo.photo.fit.is_identity:
+        return _facts(photo)
+    height, width = photo.photo.fit.image_size
+    change = SIZE_CHANGES[mode].format(height, width)
+    return (f"the image was {change}", *_facts(photo))
+
+
+def _facts(photo: FittedPhoto) -> tuple[str, ...]:
+    facts = {ON_WHITE: photo.shown_on_white, IS_CUT: photo.is_cut}
+    return tuple(fact for fact, holds in facts.items() if holds)
 
 
 def describe_enlargement(photos: Sequence[Photo]) -> str:

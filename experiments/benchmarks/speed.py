@@ -25,9 +25,7 @@ from typing import Annotated, Any
 import psutil
 import torch
 import typer
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -35,7 +33,7 @@ from biglearn_gan.cli.evaluation_options import parse_counts
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.image_files import to_uint8
-from biglearn_gan.demo.session import DemoSession
+from biglearn_gan.demo.session import CanvasImage, DemoSession
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import CHUNK_ROWS
@@ -84,7 +82,7 @@ def page(
     counts = parse_counts(variations, "--variations")
     model = BigLearnGAN.from_pretrained(checkpoint)
     session = DemoSession(checkpoint, model, None)
-    image, paint = to_uint8(model.sample(1))[0], slanted_stroke(session.canvas_size)
+    image, paint = CanvasImage(to_uint8(model.sample(1))[0]), slanted_stroke(session.canvas_size)
     time_click(session, image, paint, counts[0], 0)
     typer.echo("| variations | seconds per click, median | longest |\n|---|---|---|")
     for count in counts:
@@ -253,7 +251,7 @@ def slanted_stroke(size: tuple[int, int]) -> Image.Image:
 
 def time_click(
     session: DemoSession,
-    image: UInt8[Tensor, "C H W"],
+    image: CanvasImage,
     paint: Image.Image,
     variations: int,
     seed: int,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from biglearn_gan.demo import app
 from biglearn_gan.demo.app import DemoError, serve
-from biglearn_gan.demo.mask_canvas import empty_canvas, painted_mask
+from biglearn_gan.demo.mask_canvas import canvas_value, painted_mask
 from biglearn_gan.demo.session import DemoSession
 
 
@@ -30,12 +30,12 @@ def test_old_results_are_deleted(session: DemoSession, tmp_path: Path) -> None:
 
 def test_the_value_of_a_canvas_is_an_image_and_its_paint() -> None:
     picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
-    value = empty_canvas(picture)
+    value = canvas_value(picture)
     assert painted_mask(value) is None
     again = painted_mask(value | {"paint": value["image"]})
     assert again is not None
     assert (np.asarray(again) == np.asarray(picture)).all()
-    assert painted_mask(empty_canvas(None)) is None
+    assert painted_mask(canvas_value(None)) is None
 
 
 def test_a_port_in_use_is_refused(session: DemoSession) -> None:

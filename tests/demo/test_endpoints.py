@@ -60,6 +60,7 @@ BROKEN = [
     ("/complete", (LOWER_HALF, 1, "abc", "any"), "the seed must be 0 to 9007199254740991, not abc"),
     ("/complete", (LOWER_HALF, 1, 0, "dog"), "the label must be one of any, 0, 1, "),
     ("/sample", (None, 0, "any"), "the number of images must be 1 to 64, not None"),
+    ("/fit_again", ("zoom",), "the fit must be one of crop, pad, stretch, not zoom"),
     ("/choose_image", ("abc",), "the number of a test image must be 0 to "),
 ]
 

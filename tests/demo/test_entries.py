@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
-from biglearn_gan.demo.entries import EntryError, check_label, check_number, check_seed
+from biglearn_gan.demo.entries import EntryError, check_fit, check_label, check_number, check_seed
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 
@@ -58,3 +58,10 @@ def test_labels_are_those_of_the_model() -> None:
         check_label("0", None)
     with pytest.raises(gr.Error, match=r"the label must be one of any, 0, not \['any'\]"):
         check_label(["any"], 1)
+
+
+def test_a_fit_is_one_of_three() -> None:
+    assert [check_fit(mode) for mode in ("crop", "pad", "stretch")] == ["crop", "pad", "stretch"]
+    for broken in ("zoom", None, ["crop"]):
+        with pytest.raises(gr.Error, match="the fit must be one of crop, pad, stretch, not "):
+            check_fit(broken)

@@ -139,6 +139,17 @@ class Page:
         self.note(source)
         return self.page.request.get(source).body()
 
+    def upload(self, button: str, file: Path) -> None:
+        """Press a button and choose a file."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name=button).click()
+        chooser.value.set_files(file)
+
+    def download(self, name: str, path: Path) -> np.ndarray:
+        """The pixels of an image file that belongs to the result."""
+        link = self.page.locator(f'#completion-files a[href*="{name}"]').first
+        return pixels(self.page.request.get(link.get_attribute("href")).body(), path)
+
     def open_generation_tab(self) -> Any:
         """Open the tab to generate images, and return its panel."""
         self.page.get_by_role("tab", name="Generate").click()
@@ -167,12 +178,10 @@ def test_paint_and_complete(
     page.paint()
     first = pixels(page.press("Complete", "completion-result"), tmp_path / "first.png")
     if path := os.environ.get("BIGLEARN_SCREENSHOT"):
-        page.page.screenshot(path=path, clip={"x": 90, "y": 0, "width": 1000, "height": 835})
+        page.page.screenshot(path=path, clip={"x": 90, "y": 0, "width": 1000, "height": 900})
     command = page.text("completion-command").splitlines()[-1]
     for name in ("input.png", "mask.png"):
-        link = page.page.locator(f'#completion-files a[href*="{name}"]').first
-        body = page.page.request.get(link.get_attribute("href")).body()
-        (tmp_path / name).write_bytes(body)
+        page.download(name, tmp_path / name)
 
     (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     assert run(command, tmp_path, monkeypatch) == 0
@@ -199,9 +208,7 @@ def test_the_page_says_that_nothing_is_painted_or_an_upload_is_no_image(
     page.page.get_by_text("nothing is painted: paint the area to generate").wait_for()
     wrong = tmp_path / "letter.png"
     wrong.write_text("no image at all")
-    with page.page.expect_file_chooser() as chooser:
-        page.page.get_by_role("button", name="Upload an image instead").click()
-    chooser.value.set_files(wrong)
+    page.upload("Upload an image", wrong)
     page.page.get_by_text("letter.png").first.wait_for()
     assert str(tmp_path) not in page.text("completion-message")
 
@@ -257,22 +264,55 @@ def test_another_test_image_or_an_upload_replaces_the_first_image(
     assert (shown[::factor, ::factor, 0] == expected).all()
     Image.new("L", (size, size), 77).save(tmp_path / "gray.png")
     assert page.painted() > 0
-    with page.page.expect_file_chooser() as chooser:
-        page.page.get_by_role("button", name="Upload an image instead").click()
-    chooser.value.set_files(tmp_path / "gray.png")
+    page.upload("Upload an image", tmp_path / "gray.png")
     page.wait_for_image(unlike=before)
     assert page.painted() == 0
     assert page.text("completion-message") == ""
     assert (input_of_result() == 77).all()
     before = page.wait_for_image()
     Image.new("L", (3 * size, 2 * size), 99).save(tmp_path / "wide.png")
-    with page.page.expect_file_chooser() as chooser:
-        page.page.get_by_role("button", name="Upload an image instead").click()
-    chooser.value.set_files(tmp_path / "wide.png")
+    page.upload("Upload an image", tmp_path / "wide.png")
     page.wait_for_image(unlike=before)
     note = f"the image was resized and center-cropped to {size} x {size}"
     page.page.locator("#completion-message").get_by_text(note).wait_for()
     assert (input_of_result() == 99).all()
+
+
+def test_photos_and_masks_as_people_have_them(page: Page, tmp_path: Path) -> None:
+    """An erased photo, and one with a painted layer, completed at their own size."""
+    size = 3 * offered_images().image_size[0]
+    photo = np.random.default_rng(0).integers(0, 256, (size, 2 * size, 4), dtype=np.uint8)
+    hole = np.zeros((size, 2 * size), dtype=bool)
+    hole[size // 4 : size // 2, size : size + size // 4] = True
+    share = float(hole.sum() / size**2)  # of the center crop
+    photo[..., 3] = np.where(hole, 0, 255)
+    Image.fromarray(photo).save(tmp_path / "erased.png")
+    Image.fromarray(photo[..., :3]).save(tmp_path / "photo.png")
+    layer = np.full((size, 2 * size, 4), 255, dtype=np.uint8)
+    layer[..., 3] = np.where(hole, 255, 0)
+    Image.fromarray(layer).save(tmp_path / "layer.png")
+    page.page.get_by_label("Also complete an upload at its own size").check()
+    message = page.page.locator("#completion-message")
+
+    page.upload("Upload an image", tmp_path / "erased.png")
+    message.get_by_text("read transparent as the hole").wait_for()
+    assert page.painted() == pytest.approx(share, rel=0.01)
+    page.press("Complete", "completion-result")
+    erased = page.download("full_size_00.png", tmp_path / "completed.png")
+    assert np.array_equal(erased[~hole], photo[~hole, :3])
+
+    page.upload("Upload an image", tmp_path / "photo.png")
+    page.page.wait_for_function(f"!({message_text()}).includes('transparent')")
+    page.upload("Upload its mask", tmp_path / "layer.png")
+    message.get_by_text("read the white paint as the hole").wait_for()
+    assert page.painted() == pytest.approx(share, rel=0.01)
+    page.press("Complete", "completion-result")
+    completed = page.download("full_size_00.png", tmp_path / "completed.png")
+    assert np.array_equal(completed, erased)
+
+
+def message_text() -> str:
+    return "document.querySelector('#completion-message').innerText"
 
 
 def test_paint_is_erased_and_cleared(page: Page) -> None:
