@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import torch
 from accelerate import Accelerator
 
@@ -40,6 +42,11 @@ def make_accelerator(device: str) -> Accelerator:
     """
     if device not in ("auto", *_available_kinds()):
         raise _unavailable(device)
+    if torch.distributed.is_available():
+        # Functions of this module have the process group as a default argument. If it is imported
+        # after the group is made (by an optimizer), the group's threads survive its destruction,
+        # and can abort the interpreter when it exits.
+        importlib.import_module("torch.distributed.nn.functional")
     return Accelerator(cpu=device == "cpu" or _available_kinds() == ("cpu",))
 
 

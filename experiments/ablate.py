@@ -47,7 +47,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.evaluation.records import BASELINES, REAL, TWO_STEP, read_records
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 
 RESULTS = Path("experiments/results/ablations")
 SUBJECTS = (*BASELINES, TWO_STEP)
@@ -225,7 +225,7 @@ class Run:
             *(("--data-root", roots[-1]) if roots else ()),
         ]
         environment = os.environ | {"OMP_NUM_THREADS": str(self.ablation.threads)}
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.parent)
         log_file = self.folder.with_name(f"{self.folder.name}.log")
         with log_file.open("a", encoding="utf-8") as log:
             for words in ([*train, *overrides], evaluate):
@@ -290,7 +290,7 @@ def write_results(
     files_exist = csv_file.exists() and figure_file.exists()
     if files_exist and csv_file.read_text(encoding="utf-8") == text.getvalue():
         return
-    results.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(results.parent)
     with replacing(csv_file) as path:
         path.write_text(text.getvalue(), encoding="utf-8", newline="")
     tables = tables or {"": usual_columns(rows)}

@@ -47,7 +47,7 @@ from biglearn_gan.data.image_listing import (
 from biglearn_gan.devices import usable_device
 from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.evaluation.task import EvaluationTask, ModelSamples
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.inputs import InputRequest, load_inputs
 from biglearn_gan.metrics.features import INCEPTION_ROWS, InceptionFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
@@ -146,7 +146,7 @@ def main(  # a parameter per option, as typer needs it
         measured = model_images(model, checkpoint, data, mask, images, num, seed)
     check_count(min(measured.count, expected.count), dimensions, force)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(json_file.parent)
     features = InceptionFeatures(inception_weights, dimensions, place)
     ours, theirs = image_statistics(features, measured, expected)
     fewest = min(ours.count, theirs.count)

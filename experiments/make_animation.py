@@ -19,7 +19,7 @@ from biglearn_gan.cli.options import DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.image_grid import completion_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
@@ -49,7 +49,7 @@ def main(
         drawn = model.complete(to_signed_float(images), holes, variations=VARIATIONS, seed=0)
         frames.append(with_header(completion_grid(images, holes, to_uint8(drawn))))
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with replacing(output) as path:
         frames[0].save(
             path,

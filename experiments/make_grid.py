@@ -13,7 +13,7 @@ import typer
 from biglearn_gan.cli.options import DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.training.monitor import training_grid
 
@@ -28,7 +28,7 @@ def main(
         fail(f"--output must name a .png file, not {output}", code=2)
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = with_data_root(data_root, model.config.data)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     grid = training_grid(model, load_dataset(data, "test"))
     with replacing(output) as path:
         grid.save(path, format="png")

@@ -61,6 +61,7 @@ def evaluate(
     from biglearn_gan.evaluation import protocol
     from biglearn_gan.evaluation.records import check_report_folder
     from biglearn_gan.evaluation.task import EvaluationSettings
+    from biglearn_gan.files import make_folder
     from biglearn_gan.metrics.metric_models import load_metric_models
     from biglearn_gan.metrics.reference_statistics import default_cache
 
@@ -68,7 +69,7 @@ def evaluate(
     check_report_folder(output)
     model = load_model(checkpoint, target_device)
     data = with_data_root(data_root, without_missing(model.config.data))
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     train_data, test_data = load_dataset(data, "train"), load_dataset(data, "test")
     metric_models, notes = load_metric_models(
         data.name,

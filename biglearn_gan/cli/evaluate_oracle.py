@@ -32,6 +32,7 @@ def evaluate_oracle(
     from biglearn_gan.devices import usable_device
     from biglearn_gan.evaluation import gaussian_oracle
     from biglearn_gan.evaluation.records import check_report_folder, records_table, write_records
+    from biglearn_gan.files import make_folder
 
     target_device = usable_device(device)
     check_report_folder(output)
@@ -43,7 +44,7 @@ def evaluate_oracle(
             "gaussian_field data set, whose conditionals are known",
             code=2,
         )
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     with task_bars() as progress:
         records = gaussian_oracle.evaluate_oracle(
             model,

@@ -60,13 +60,14 @@ def evaluate_samples(
     from biglearn_gan.evaluation.records import check_report_folder
     from biglearn_gan.evaluation.saved_samples import choose_data_config, load_saved_samples
     from biglearn_gan.evaluation.task import EvaluationSettings
+    from biglearn_gan.files import make_folder
     from biglearn_gan.metrics.metric_models import load_metric_models
     from biglearn_gan.metrics.reference_statistics import default_cache
 
     target_device = usable_device(device)
     check_report_folder(output, samples)
     config = with_data_root(data_root, without_missing(choose_data_config(samples, data)))
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     train_data, test_data = load_dataset(config, "train"), load_dataset(config, "test")
     metric_models, notes = load_metric_models(
         config.name,

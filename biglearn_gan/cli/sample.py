@@ -100,6 +100,7 @@ def sample(  # more than eight parameters, because every option is one
 ) -> None:
     """Draw images, or complete yours."""
     from biglearn_gan.devices import usable_device
+    from biglearn_gan.files import make_folder
     from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import InputRequest, input_folders, parse_labels
     from biglearn_gan.inference.outputs import FULL_SIZE, check_output, write_samples
@@ -125,7 +126,7 @@ def sample(  # more than eight parameters, because every option is one
     rows = len(inputs.images)
     labels = None if label is None else parse_labels(label, model, rows)
     options = SamplingOptions(labels, variations, seed, steps=steps, order=checked)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     with unit_bars() as on_start:
         samples = draw_samples(
             model,

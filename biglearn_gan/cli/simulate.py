@@ -59,8 +59,10 @@ def simulate(
     """
     if simulation is Simulation.two_gmm and schedule is not None:
         fail("--schedule requires grid-gmm", code=2)
+    from biglearn_gan.files import make_folder
+
     folder = output if output is not None else Path("samples") / simulation.value
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
     with unit_bars() as on_start:
         if simulation is Simulation.two_gmm:

@@ -27,6 +27,7 @@ from biglearn_gan.data.image_listing import (
     warn_of_depths,
     without_images,
 )
+from biglearn_gan.files import check_space
 from biglearn_gan.rng import Stream, make_rng
 
 CIFAR10_CLASSES = (
@@ -163,6 +164,7 @@ def _load_torchvision(config: DataConfig, kind: str, layout: str, **arguments: A
     try:
         return getattr(datasets, kind)(root, download=config.download, **arguments)
     except (RuntimeError, OSError, ValueError, AssertionError, KeyError, IndexError) as error:
+        check_space(error, root)
         raise DataError(
             f"{config.name} could not be loaded from {root}: it needs {root / layout}; "
             f"data.download=true (now {str(config.download).lower()}) downloads it, and data.root "

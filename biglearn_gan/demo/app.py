@@ -29,6 +29,7 @@ from biglearn_gan.demo.entries import (
 from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas, painted_mask
 from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
+from biglearn_gan.files import WriteError, writing
 
 DEFAULT_VARIATIONS = 6
 MAX_VARIATIONS = 16
@@ -286,11 +287,14 @@ def _show(result: DemoResult, folder: Path) -> tuple[Any, ...]:
         with suppress(FileNotFoundError):  # another person's press deleted it just now
             if time.time() - old.stat().st_mtime > FILE_LIFETIME:
                 shutil.rmtree(old)
-    subfolder = Path(tempfile.mkdtemp(dir=folder))
-    result.grid.save(subfolder / "grid.png")
     images = result.full_size | result.files
-    for name, image in images.items():
-        image.save(subfolder / name)
+    try:
+        with writing(folder):
+            subfolder = Path(tempfile.mkdtemp(dir=folder))
+            for name, image in ({"grid.png": result.grid} | images).items():
+                image.save(subfolder / name)
+    except WriteError as error:
+        return _only_message(str(error))
     files = [str(subfolder / name) for name in images]
     return "", str(subfolder / "grid.png"), result.command, gr.Files(files, visible=bool(files))
 

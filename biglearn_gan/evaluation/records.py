@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter
 
 from biglearn_gan.errors import UsageError
-from biglearn_gan.files import check_output_folder, replacing
+from biglearn_gan.files import check_output_folder, make_folder, replacing
 
 RECORD_FILES = ("metrics.json", "metrics.csv")
 REPORT_FILES = (*RECORD_FILES, "speed.csv", "distance.png", "agreement.png")
@@ -164,7 +164,7 @@ def write_records(records: Sequence[Record], folder: str | Path) -> None:
     All other files of an earlier report in this folder are removed.
 
     Raises:
-        OSError: the folder cannot be created or written.
+        WriteError: the folder cannot be created or written.
         ValueError: a value is not finite, so JSON cannot hold it.
     """
     rows: list[dict[str, Any]] = [{"metric": r.metric} | asdict(r) for r in records]
@@ -174,13 +174,15 @@ def write_records(records: Sequence[Record], folder: str | Path) -> None:
     writer.writerows(rows)
     document = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in _files_of_report(folder):
-        if old.name not in RECORD_FILES:
-            old.unlink(missing_ok=True)
-    for name, text in zip(RECORD_FILES, (document, table_file.getvalue()), strict=True):
-        with replacing(folder / name) as path:
-            path.write_text(text, encoding="utf-8", newline="")
+    make_folder(folder)
+    json_file, csv_file = (folder / name for name in RECORD_FILES)
+    with replacing(json_file) as path:
+        path.write_text(document, encoding="utf-8", newline="")
+        for old in _files_of_report(folder):  # so that files of two reports never mix
+            if old != json_file:
+                old.unlink(missing_ok=True)
+    with replacing(csv_file) as path:
+        path.write_text(table_file.getvalue(), encoding="utf-8", newline="")
 
 
 def check_report_folder(folder: Path, samples: Path | None = None) -> None:

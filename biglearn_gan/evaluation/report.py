@@ -34,7 +34,7 @@ def write_report(report: Report, folder: str | Path) -> None:
       with bounds and baselines, if there are at least two shares.
 
     Raises:
-        OSError: the folder cannot be created or written.
+        WriteError: the folder cannot be created or written.
     """
     folder = Path(folder)
     write_records(report.records, folder)

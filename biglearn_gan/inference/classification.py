@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from biglearn_gan.data.image_files import to_signed_float
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.inputs import Inputs
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import range_is_known
@@ -40,9 +40,9 @@ class ClassProbabilities:
         """Write a row for each image: its name, its most likely class, and all probabilities.
 
         Raises:
-            OSError: the file cannot be written.
+            WriteError: the file cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with (
             replacing(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,

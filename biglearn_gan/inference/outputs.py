@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.files import check_output_folder, replacing
+from biglearn_gan.files import check_output_folder, make_folder, replacing
 from biglearn_gan.image_grid import completion_grid, image_grid
 from biglearn_gan.inference.batched import Samples
 from biglearn_gan.inference.photos import Photo
@@ -111,15 +111,14 @@ def write_samples(
 
     Raises:
         DataError: a photo is broken by now.
-        OSError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     images = _channels_last(samples.images)  # (N, K, H, W, C)
     previous = _previous_files(output)
-    (output / "samples").mkdir(parents=True, exist_ok=True)
+    make_folder(output / "samples")
     with replacing(output / "samples.npz") as path:
         np.savez_compressed(path, **_arrays(samples, names, photos))  # type: ignore[arg-type]
-    for old in previous:
-        if old.parent != output:
+        for old in previous[1:]:  # so that files of two calls never stand side by side
             old.unlink(missing_ok=True)
     for row, variations in enumerate(images):
         for variation, image in enumerate(variations):
@@ -128,11 +127,12 @@ def write_samples(
     with replacing(output / "grid.png") as path:
         sample_grid(samples).save(path)
     if photos:
-        (output / FULL_SIZE).mkdir(exist_ok=True)
+        make_folder(output / FULL_SIZE)
     for row, photo in enumerate(photos):
         for variation, image in enumerate(images[row]):
+            completed = photo.paste(image, samples.hole[row].numpy())
             with replacing(output / FULL_SIZE / sample_name(row, variation)) as path:
-                photo.paste(image, samples.hole[row].numpy()).save(path)
+                completed.save(path)
 
 
 def _arrays(

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
+from biglearn_gan.files import make_folder, writing
 from biglearn_gan.models.checkpoint import CONFIG_NAME, CheckpointError, load_checkpoint
 
 FEATURE_DIM = 64
@@ -177,11 +178,14 @@ def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: 
     """Write ``model.safetensors``, ``config.json`` and ``README.md`` (the card) into a folder.
 
     Raises:
-        OSError: the folder cannot be created or written.
+        WriteError: the folder cannot be created or written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
+    make_folder(folder)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary,
+        writing(folder / "model.safetensors"),  # the other files are small
+    ):
         (Path(temporary) / "README.md").write_text(card, encoding="utf-8")
         classifier.save_pretrained(temporary)
         for file in sorted(Path(temporary).iterdir()):

@@ -19,7 +19,7 @@ from torch import Tensor
 from biglearn_gan.config import DataConfig, PatternName
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import check_output_folder
+from biglearn_gan.files import check_output_folder, make_folder
 from biglearn_gan.metrics.classifier import (
     ClassifierError,
     ClassifierT,
@@ -182,10 +182,10 @@ def train_and_save_classifier(
         ClassifierError: the data have no labels or too few images.
         OutputError: the folder holds files that are not a classifier's.
         DataError: the data cannot be loaded.
-        OSError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     _check_output(Path(folder))
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(Path(folder))
     config = config.model_copy(update={"validation_share": 0.0})
     train, test = load_dataset(config, "train"), load_dataset(config, "test")
     budget = images or (MASKED_IMAGES if masked else IMAGES)

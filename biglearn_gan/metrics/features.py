@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
+from biglearn_gan.files import check_space
 from biglearn_gan.metrics.classifier import FEATURE_DIM, INFERENCE_ROWS, ImageClassifier
 
 INCEPTION_ROWS = 50
@@ -153,6 +154,7 @@ def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
                 url, map_location="cpu", check_hash=True, weights_only=True
             )
     except Exception as error:  # a damaged pickle can raise anything
+        check_space(error, cached)
         reason = " ".join(str(error).split())[:200]
         if isinstance(error, UnpicklingError):  # torch advises to unpickle everything
             reason = "it holds more than tensors"

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.files import replacing
+from biglearn_gan.files import WriteError, make_folder, replacing
 from biglearn_gan.metrics.classifier import INFERENCE_ROWS
 from biglearn_gan.metrics.features import Features
 from biglearn_gan.metrics.frechet import GaussianStatistics
@@ -72,11 +72,11 @@ def reference_statistics(
             warnings.warn(f"{path}: damaged statistics are computed again ({error})", stacklevel=2)
     statistics = _measure(features, dataset, transform, progress)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with replacing(path) as temporary:
             tensors = _tensors(statistics)
             save_file(tensors, temporary, {HASH: _hash(tensors)})
-    except (OSError, SafetensorError) as error:
+    except WriteError as error:
         warnings.warn(f"{cache}: statistics cannot be cached here ({error})", stacklevel=2)
     return statistics
 

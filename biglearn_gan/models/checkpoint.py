@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from biglearn_gan.errors import UserError
+from biglearn_gan.files import check_space
 from biglearn_gan.shipped import (
     CONFIG_NAME,
     checkpoint_names,
@@ -59,6 +61,7 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         if Path(name).is_dir():
             raise CheckpointError(f"{name}: cannot be read ({error})") from None
+        check_space(error, Path(hub_options.get("cache_dir") or HF_HUB_CACHE))
         raise CheckpointError(
             f"{name!r} is neither a folder here nor a shipped model, and cannot be reached on the "
             "Hugging Face hub"

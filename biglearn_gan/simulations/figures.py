@@ -20,7 +20,7 @@ from matplotlib.patches import Ellipse
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.simulations.grid_gmm import Measurement
 from biglearn_gan.simulations.objectives import grid_data, line_grid
@@ -45,9 +45,9 @@ def write_grid_gmm(
     - ``densities.png``: densities of the data and of the result.
 
     Raises:
-        OSError: the folder cannot be created or written.
+        WriteError: the folder cannot be created or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     columns = ("tasks", "seconds", "modes_covered", "reverse_kl", "forward_kl")
     _write_csv(
         folder / "training.csv",
@@ -85,9 +85,9 @@ def write_two_gmm(
     - ``descents.png``, ``descents.gif``: paths of the models from a grid of starts.
 
     Raises:
-        OSError: the folder cannot be created or written.
+        WriteError: the folder cannot be created or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     rows = []
     for surface in surfaces:
         spurious = surface.spurious_minima().tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from PIL.Image import Image
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.devices import make_accelerator
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.feature_networks import check_efficientnet
 from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training.adversarial import METRIC_NAMES
@@ -25,12 +25,11 @@ from biglearn_gan.training.batch_sampler import images_per_process
 from biglearn_gan.training.diagnostics import Diagnostics
 from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.monitor import Evaluation, PeriodicEvaluation, training_grid
+from biglearn_gan.training.processes import Processes
 from biglearn_gan.training.run_folder import RunFolder
+from biglearn_gan.training.stop_signals import stop_signals
 from biglearn_gan.training.throughput import images_in_minutes
 from biglearn_gan.training.trainer import Trainer, TrainingError
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what schedulers send before they kill a process."""
 
 OnProgress = Callable[[TrainingProgress], None]
 MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
@@ -72,11 +71,13 @@ def fit(
 ) -> TrainingResult:
     """Train until the budget is spent or a signal arrives; resume if ``output`` has a run.
 
-    **Signals.** Ctrl-C and SIGTERM finish the current step, save the run and return. A second
-    Ctrl-C stops immediately. A second SIGTERM does not, because schedulers may send two.
+    **Signals.** Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save the run and
+    return. A second Ctrl-C stops immediately. A second SIGTERM does not, because schedulers may
+    send two.
 
-    **Resuming.** A resumed run equals one that never stopped. If ``train.max_images`` was raised,
-    the run goes on with the step sizes of the larger budget; its warm start stays as it was.
+    **Resuming.** A resumed run equals one that never stopped. This also holds after a crash or a
+    full disk, from the last checkpoint on. If ``train.max_images`` was raised, the run goes on with
+    the step sizes of the larger budget; its warm start stays as it was.
 
     **Evaluation.** The model is evaluated when the call begins, and again as often as
     ``logging.evaluation_time_share`` of the training time allows. The time of the first evaluation
@@ -99,19 +100,21 @@ def fit(
         DeviceError: this machine has no such device.
         FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
         HoleError: ``data.missing.hole`` is not a hole.
-        OutputError: the folder cannot be made, or has files that are not a run's.
-        RunFolderError: the folder cannot be read or written, or has a run of another
-            configuration.
+        OutputError: the folder cannot be made or written, or has files that are not a run's; the
+            last good state is kept.
+        ProcessError: another process of the run failed.
+        RunFolderError: the folder cannot be read, or has a run of another configuration.
+        RunLockError: another run is training in the folder.
         TrainingError: a loss or a weight is not finite; the last good state is kept.
     """
     config = count_classes(config)
-    accelerator = make_accelerator(device)
-    try:
-        images_per_process(config, accelerator)
-        return _fit(config, RunFolder(output, config), accelerator, on_progress, make_evaluation)
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    with (
+        Processes(make_accelerator(device)) as processes,
+        RunFolder(output, config) as folder,
+    ):
+        with processes.failing_together():
+            images_per_process(config, processes.accelerator)
+        return _fit(config, folder, processes, on_progress, make_evaluation)
 
 
 def load_training_images(config: Config, device: torch.device) -> ImageDataset:
@@ -137,23 +140,22 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
 def _fit(
     config: Config,
     folder: RunFolder,
-    accelerator: Accelerator,
+    processes: Processes,
     on_progress: OnProgress,
     make_evaluation: MakeEvaluation,
 ) -> TrainingResult:
-    trainer, evaluation, setup_seconds = _set_up(config, folder, accelerator, make_evaluation)
+    trainer, evaluation, setup_seconds = _set_up(config, folder, processes, make_evaluation)
     images_at_start = trainer.images_seen
     diagnostics = Diagnostics(config, trainer.baselines() if trainer.in_warm_start else {})
-    if accelerator.is_main_process:
-        names = () if evaluation is None else evaluation.names
-        folder.start_log((*METRIC_NAMES, *names), images_at_start)
-    try:
-        periodic = None
-        if evaluation is not None:
-            periodic = PeriodicEvaluation(evaluation, trainer, folder, setup_seconds)
-        _train(trainer, folder, periodic, diagnostics, on_progress)
-    finally:
-        folder.close()
+    with processes.failing_together():
+        if processes.is_main:
+            names = () if evaluation is None else evaluation.names
+            folder.start_log((*METRIC_NAMES, *names), images_at_start)
+            _save_lost_model(folder, trainer)
+    periodic = None
+    if evaluation is not None:
+        periodic = PeriodicEvaluation(evaluation, trainer, folder, setup_seconds)
+    _train(trainer, folder, processes, periodic, diagnostics, on_progress)
     return TrainingResult(
         images_at_start=images_at_start,
         images_seen=trainer.images_seen,
@@ -161,34 +163,41 @@ def _fit(
         seconds=trainer.seconds,
         interrupted=not trainer.finished,
         checkpoint=folder.checkpoint,
-        is_main_process=accelerator.is_main_process,
+        is_main_process=processes.is_main,
         diagnostics=diagnostics.summary(),
     )
 
 
 def _set_up(
-    config: Config, folder: RunFolder, accelerator: Accelerator, make_evaluation: MakeEvaluation
+    config: Config, folder: RunFolder, processes: Processes, make_evaluation: MakeEvaluation
 ) -> tuple[Trainer, Evaluation | None, float]:
     """A new or resumed trainer, the evaluation, and the seconds that making it took.
 
-    Everything that can fail is done before the folder is created.
+    Nearly everything that can fail is done before the folder is created.
     """
-    is_main = accelerator.is_main_process
-    with accelerator.main_process_first():
-        if is_main:
+    accelerator = processes.accelerator
+    with processes.failing_together():
+        if processes.is_main:
             folder.check()
+            folder.lock()
         if config.loss.perceptual is not None:
             check_efficientnet()
-        initial = None if folder.has_state else load_initial_model(config)
-        dataset = load_training_images(config, accelerator.device)
+    initial, dataset = processes.main_first(
+        lambda: (
+            None if folder.has_state else load_initial_model(config),
+            load_training_images(config, accelerator.device),
+        )
+    )
     evaluation, started = None, time.perf_counter()
-    if is_main and config.logging.evaluation_time_share > 0:
-        evaluation = make_evaluation(dataset)
-    setup_seconds = time.perf_counter() - started
-    if is_main:
-        folder.create()
+    with processes.failing_together():
+        if processes.is_main and config.logging.evaluation_time_share > 0:
+            evaluation = make_evaluation(dataset)
+        setup_seconds = time.perf_counter() - started
+        if processes.is_main:
+            folder.create()
+    with processes.failing_together():
+        state = folder.load_state()
 
-    state = folder.load_state()
     if state is not None:
         max_images = config.train.max_images or state["max_images"]
         trainer = Trainer(config, dataset, accelerator, max_images, state["original_max_images"])
@@ -204,48 +213,64 @@ def _set_up(
 def _train(
     trainer: Trainer,
     folder: RunFolder,
+    processes: Processes,
     evaluation: PeriodicEvaluation | None,
     diagnostics: Diagnostics,
     on_progress: OnProgress,
 ) -> None:
     """Step until the budget is spent or a signal arrives; log, save and evaluate on the way."""
-    logging, is_main = trainer.config.logging, trainer.accelerator.is_main_process
-    saved_images = trainer.images_seen
+    logging, saved_images = trainer.config.logging, trainer.images_seen
 
     def report(metrics: dict[str, float]) -> None:
         measured = evaluation.maybe_evaluate() if evaluation is not None else {}
         eta = evaluation.eta_message() if evaluation is not None and metrics else ""
-        if is_main:
+        if processes.is_main:
             on_progress(_progress(trainer, diagnostics, metrics, measured, eta))
 
-    with _stop_signals(trainer.accelerator) as stop_requested:
-        stopped = False
-        if not trainer.finished:
-            report({})
+    with stop_signals() as signal_received:
+        stopped = trainer.finished
+        if not stopped:
+            with processes.failing_together():
+                report({})
         while not (trainer.finished or stopped):
             before = trainer.images_seen
-            try:
-                trainer.step()
-                stopped = stop_requested()
-                saving = stopped or _is_due(logging.checkpoint_images, before, trainer)
+            with processes.failing_together():
+                with _naming_last_state(folder, saved_images):
+                    trainer.step()
+                    stopped = processes.any(signal_received())
+                    saving = stopped or _is_due(logging.checkpoint_images, before, trainer)
+                    if saving:
+                        trainer.check_weights()
+                metrics = _log_and_draw(trainer, folder, processes, before)
                 if saving:
-                    trainer.check_weights()
-            except TrainingError as error:
-                last = f"{folder.path} at {saved_images:,} images" if saved_images else "none yet"
-                raise TrainingError(f"{error}; last good state: {last}") from None
-            metrics = {}
-            if _is_due(logging.log_images, before, trainer):
-                metrics = trainer.take_metrics()
-                if is_main:
-                    folder.log({"images": trainer.images_seen, **metrics})
-            if is_main and _is_due(logging.grid_images, before, trainer):
-                grid = training_grid(trainer.model(), trainer.dataset)
-                folder.save_grid(grid, trainer.images_seen)
-            if saving:
-                saved_images = trainer.images_seen
-                if is_main:
-                    _save(folder, trainer)
-            report(metrics)
+                    saved_images = trainer.images_seen
+                    if processes.is_main:
+                        _save(folder, trainer)
+                report(metrics)
+
+
+@contextmanager
+def _naming_last_state(folder: RunFolder, saved_images: int) -> Iterator[None]:
+    """Add the last good state to the message of a TrainingError."""
+    try:
+        yield
+    except TrainingError as error:
+        last = f"{folder.path} at {saved_images:,} images" if saved_images else "none yet"
+        raise TrainingError(f"{error}; last good state: {last}") from None
+
+
+def _log_and_draw(
+    trainer: Trainer, folder: RunFolder, processes: Processes, before: int
+) -> dict[str, float]:
+    """Write a log line and a sample grid if they are due; return the metrics of the line."""
+    logging, metrics = trainer.config.logging, {}
+    if _is_due(logging.log_images, before, trainer):
+        metrics = trainer.take_metrics()
+        if processes.is_main:
+            folder.log({"images": trainer.images_seen, **metrics})
+    if processes.is_main and _is_due(logging.grid_images, before, trainer):
+        folder.save_grid(training_grid(trainer.model(), trainer.dataset), trainer.images_seen)
+    return metrics
 
 
 def _progress(
@@ -275,13 +300,9 @@ def _is_due(interval: int, before: int, trainer: Trainer) -> bool:
 
 
 def _save(folder: RunFolder, trainer: Trainer) -> None:
+    """Save the state, then the model, so that a crash in between loses only the model."""
     model = trainer.model()
-    folder.save_model(
-        model,
-        training_grid(model, trainer.dataset),
-        images_seen=trainer.images_seen,
-        seconds=trainer.seconds,
-    )
+    grid = training_grid(model, trainer.dataset)
     folder.save_state(
         {
             "trainer": trainer.state_dict(),
@@ -289,35 +310,16 @@ def _save(folder: RunFolder, trainer: Trainer) -> None:
             "original_max_images": trainer.schedule.original_max_images,
         }
     )
+    _save_model(folder, trainer, model, grid)
 
 
-@contextmanager
-def _stop_signals(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Catch signals that stop; yield a function that says on all processes whether one came.
+def _save_lost_model(folder: RunFolder, trainer: Trainer) -> None:
+    """Save the model of a state that was saved without one, because of a crash or a full disk."""
+    if trainer.images_seen > 0:
+        model = trainer.model()
+        if not folder.has_model(model):
+            _save_model(folder, trainer, model, training_grid(model, trainer.dataset))
 
-    After the first Ctrl-C its previous handler is back, so that a second one stops immediately.
-    """
-    received = False
 
-    def handle(signum: int, frame: object) -> None:
-        nonlocal received
-        received = True
-        if signum == signal.SIGINT:
-            restore(signal.SIGINT)
-
-    def stop_requested() -> bool:
-        if accelerator.num_processes == 1:
-            return received
-        flag = torch.tensor(float(received), device=accelerator.device)
-        return accelerator.reduce(flag, "sum").item() > 0
-
-    def restore(number: signal.Signals) -> None:
-        handler = previous[number]  # None if it was not set from Python
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    previous = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
-    try:
-        yield stop_requested
-    finally:
-        for number in STOP_SIGNALS:
-            restore(number)
+def _save_model(folder: RunFolder, trainer: Trainer, model: BigLearnGAN, grid: Image) -> None:
+    folder.save_model(model, grid, images_seen=trainer.images_seen, seconds=trainer.seconds)

@@ -1,4 +1,7 @@
-"""The folder of a training run. Every file in it is complete: it is written aside, then renamed.
+"""The folder of a training run.
+
+Every file in it is complete, or absent: it is written under another name, then renamed. A line or a
+value that is appended is written whole, or taken back.
 
 config.yaml       the resolved configuration
 metrics.csv       one line per logging interval
@@ -11,22 +14,28 @@ best/             the same for the best state, if an evaluation on held-out imag
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch.utils.tensorboard import SummaryWriter
 
 from biglearn_gan.config import Config, ConfigError, load_config
 from biglearn_gan.errors import UserError
-from biglearn_gan.files import check_output_folder, replacing
+from biglearn_gan.files import (
+    check_output_folder,
+    make_folder,
+    recover_folder,
+    replacing,
+    replacing_folder,
+    writing,
+)
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.checkpoint import CheckpointError
+from biglearn_gan.training.metrics_log import MetricsLog
+from biglearn_gan.training.run_lock import RunLock
 
 _KEYS_WITHOUT_EFFECT = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
 """Keys that change no result, so they may differ when a run goes on."""
@@ -38,7 +47,7 @@ _KEYS_OF_LARGER_BUDGET = ("train.learning_rate.", "train.ema_half_life_images")
 
 _PREFIXES = (
     *("config.yaml", "metrics.csv", "tensorboard", "grids", "state.pt", "checkpoint", "best"),
-    ".writing-",
+    *(".writing-", ".lock"),
 )
 """How the names of a run's files begin, unfinished ones included."""
 
@@ -49,18 +58,18 @@ _OLD_TRAINER_KEYS = {
     "sums": "metric_sums",
     "reported": "last_report",
 }
-_LOG_COLUMNS = ("images", "seconds", "images_per_second")
 
 
 class RunFolderError(UserError):
-    """A run folder that cannot be read or written, or that belongs to another configuration."""
+    """A run folder that cannot be read, or that belongs to another configuration."""
 
 
 class RunFolder:
     """Reads and writes the folder of a run.
 
-    With several processes, only the main process may write: :meth:`check`, :meth:`create`, and the
-    methods that save and log.
+    With several processes, only the main process may write: :meth:`check`, :meth:`lock`,
+    :meth:`create`, and the methods that save and log. Leaving it as a context manager gives the
+    lock back.
 
     Args:
         path: the folder.
@@ -70,8 +79,14 @@ class RunFolder:
     def __init__(self, path: Path, config: Config):
         self.path = path
         self._config = config
-        self._columns: tuple[str, ...] = _LOG_COLUMNS
-        self._writer: SummaryWriter | None = None
+        self._lock = RunLock(path)
+        self._log: MetricsLog | None = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def check(self) -> None:
         """Refuse a folder that is neither new, nor empty, nor of this run; writes nothing.
@@ -104,19 +119,32 @@ class RunFolder:
                 "folder, or remove this one"
             )
 
-    def create(self) -> None:
-        """Make the folder, and write the configuration into it.
+    def lock(self) -> None:
+        """Keep other runs out of the folder, if it exists, and check it again.
 
         Raises:
-            RunFolderError: the folder cannot be written.
+            ConfigError, OutputError, RunFolderError: another run has been there since
+                :meth:`check`, see there.
+            RunLockError: another run is there.
+            WriteError: the folder cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with replacing(self._config_file) as path:
-                path.write_text(self._config.to_yaml(), encoding="utf-8")
-            self._grids.mkdir(exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(f"{self.path}: cannot be written ({error.strerror})") from None
+        if self.path.is_dir():
+            self._lock.acquire()
+            self.check()
+
+    def create(self) -> None:
+        """Make the folder, lock it, and write the configuration into it.
+
+        Raises:
+            ConfigError, OutputError, RunFolderError, RunLockError, WriteError: see :meth:`lock`.
+        """
+        make_folder(self.path)
+        self.lock()
+        for folder in (self.checkpoint, self.best):
+            recover_folder(folder)
+        with replacing(self._config_file) as path:
+            path.write_text(self._config.to_yaml(), encoding="utf-8")
+        make_folder(self._grids)
 
     @property
     def checkpoint(self) -> Path:
@@ -163,15 +191,35 @@ class RunFolder:
             ) from None
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Replace the training state."""
-        with replacing(self.path / "state.pt") as path:
+        """Replace the training state.
+
+        Save it before the model: the model of a state can be made again, but not the reverse.
+
+        Raises:
+            WriteError: it cannot be written; the old state stays.
+        """
+        with replacing(self.path / "state.pt", sync=True) as path:
             torch.save(state, path)
 
+    def has_model(self, model: BigLearnGAN) -> bool:
+        """Whether the model for use is this one, and not missing, damaged or an older one."""
+        try:
+            saved = BigLearnGAN.from_pretrained(self.checkpoint).state_dict()
+        except CheckpointError:
+            return False
+        weights = model.state_dict()
+        return saved.keys() == weights.keys() and all(
+            torch.equal(saved[name], weight) for name, weight in weights.items()
+        )
+
     def save_model(self, model: BigLearnGAN, grid: Image.Image, **card_details: Any) -> None:
-        """Replace the model for use."""
-        with self._replacing_folder(self.checkpoint) as folder:
-            model.save_pretrained(folder, model_card_kwargs=card_details)
-            grid.save(folder / "grid.png")
+        """Replace the model for use.
+
+        Raises:
+            WriteError: it cannot be written; the old model stays.
+        """
+        with replacing_folder(self.checkpoint) as folder:
+            _write_model(folder, model, grid, card_details)
 
     def save_best(
         self,
@@ -182,13 +230,17 @@ class RunFolder:
         fingerprint: str,
         **card_details: Any,
     ) -> None:
-        """Replace the best model; ``evaluation.json`` has its measurements and score."""
-        with self._replacing_folder(self.best) as folder:
-            model.save_pretrained(folder, model_card_kwargs=card_details)
-            grid.save(folder / "grid.png")
+        """Replace the best model; ``evaluation.json`` has its measurements and score.
+
+        Raises:
+            WriteError: it cannot be written; the old one stays.
+        """
+        with replacing_folder(self.best) as folder:
+            _write_model(folder, model, grid, card_details)
             record = {"images": card_details["images_seen"], "score": score, **measured}
             record["fingerprint"] = fingerprint
-            (folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
+            with writing(folder / "evaluation.json") as path:
+                path.write_text(json.dumps(record, indent=2) + "\n")
 
     def best_score(self, fingerprint: str) -> float | None:
         """The score of the best model, or None without a readable score of this fingerprint."""
@@ -198,63 +250,31 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    @contextmanager
-    def _replacing_folder(self, folder: Path) -> Iterator[Path]:
-        """Yield a new folder to fill, which then takes the place of the old one."""
-        temporary, old = folder.with_suffix(".tmp"), folder.with_suffix(".old")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-
     def save_grid(self, grid: Image.Image, images_seen: int) -> None:
-        """Save a sample grid under its number of images seen."""
+        """Save a sample grid under its number of images seen.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
         with replacing(self._grids / f"{images_seen:09d}.png") as path:
             grid.save(path)
 
-    def start_log(self, names: tuple[str, ...], images_seen: int) -> None:
+    def start_log(self, names: Iterable[str], images_seen: int) -> None:
         """Start or continue the log at ``images_seen``, with metrics of these names.
 
-        Lines of more images (from before a crash) are dropped. Columns of other names stay.
+        Raises:
+            WriteError: it cannot be written.
         """
-        columns = [*self._columns, *names]
-        path = self.path / "metrics.csv"
-        rows: list[dict[str, str]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                lines = csv.DictReader(file)
-                complete = [row for row in lines if None not in row.values()]
-                columns = [*(lines.fieldnames or ()), *columns]
-                rows = [row for row in complete if int(row["images"]) <= images_seen]
-        self._columns = tuple(dict.fromkeys(columns))
-        with (
-            replacing(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, self._columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        if self._config.logging.tensorboard:
-            self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=images_seen + 1)
+        self._log = MetricsLog(self.path, names, images_seen, self._config.logging.tensorboard)
 
     def log(self, values: Mapping[str, int | float]) -> None:
-        """Append a line to the log; ``values`` has ``images`` and any of the other columns."""
-        with (self.path / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, restval="")
-            writer.writerow({name: _format(value) for name, value in values.items()})
-        if self._writer is not None:
-            for name, value in values.items():
-                if name != "images":
-                    self._writer.add_scalar(name, value, int(values["images"]))
+        """Append a line to the log; ``values`` has ``images`` and any of its columns.
 
-    def close(self) -> None:
-        """Close the log."""
-        if self._writer is not None:
-            self._writer.close()
+        Raises:
+            WriteError: it cannot be written.
+        """
+        assert self._log is not None
+        self._log.add(values)
 
     def _foreign_files(self) -> list[Path]:
         """Files and folders that a run does not write; a hand-written config.yaml is one."""
@@ -290,6 +310,14 @@ class RunFolder:
                 )
 
 
+def _write_model(
+    folder: Path, model: BigLearnGAN, grid: Image.Image, card_details: dict[str, Any]
+) -> None:
+    model.save_pretrained(folder, model_card_kwargs=card_details)
+    with writing(folder / "grid.png") as path:
+        grid.save(path)
+
+
 def upgrade_state(state: dict[str, Any]) -> dict[str, Any]:
     """A training state with the keys of today, from one with those of earlier versions.
 
@@ -301,7 +329,3 @@ def upgrade_state(state: dict[str, Any]) -> dict[str, Any]:
 
     state = rename(state, _OLD_STATE_KEYS)
     return state | {"trainer": rename(state["trainer"], _OLD_TRAINER_KEYS)}
-
-
-def _format(value: int | float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -28,7 +28,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.raw_datasets import colored_mnist_hues
 from biglearn_gan.evaluation.baselines import mismatched_completion
 from biglearn_gan.evaluation.task import ModelSamples, make_task
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 
 TOLERANCE = 10.0  # degrees
 SUBJECTS = ("completions", "real", "mismatched")
@@ -51,7 +51,7 @@ def main(
     if data.name != "colored_mnist":
         fail(f"--checkpoint must be a model of colored_mnist, not of {data.name}", code=2)
     test_data = load_dataset(with_data_root(data_root, data), "test")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     count = min(num, len(test_data))
     images = test_data.images_uint8(torch.arange(count))
     task = make_task(hole, images, None, model.patch_size, seed)

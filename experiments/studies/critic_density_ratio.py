@@ -37,7 +37,7 @@ from biglearn_gan.cli.runner import run
 from biglearn_gan.config import NetworkConfig, TaskComponent
 from biglearn_gan.config.task_presets import PRESETS
 from biglearn_gan.data.gaussian_fields import gaussian_field
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.rng import Stream, make_rng
@@ -101,7 +101,7 @@ def main(
     typer.echo(f"{table(results)}\n\n{images:,} real images in {minutes:.1f} minutes")
     document: dict[str, Any] = {"steps": steps, "images": images, "seed": seed}
     document |= {"rows": [asdict(result) for result in results]}
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     with replacing(output / "critic_density_ratio.json") as path:
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 

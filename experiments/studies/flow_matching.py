@@ -41,7 +41,7 @@ from biglearn_gan.data.dataset import EpochOrder
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.comparison import TASKS, evaluate_pending
 from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.models.embeddings import PatchEmbedding
 from biglearn_gan.models.token_model import chunks, sample_rng
@@ -324,7 +324,7 @@ def train_or_load(config: Config, output: Path) -> VelocityField:
     Raises:
         CommandError: the folder holds a training of another configuration.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     config_file, text = output / "config.yaml", config.portable().to_yaml()
     if config_file.exists() and config_file.read_text(encoding="utf-8") != text:
         fail(f"{output} holds a training of another configuration: choose another --output")

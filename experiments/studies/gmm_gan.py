@@ -29,7 +29,7 @@ from torch import Tensor
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import load_config
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.simulations.objectives import ModeStatistics, grid_data, mode_statistics
 from biglearn_gan.training.fit import fit
@@ -174,7 +174,7 @@ def draw_scatter(points: Sequence[Tensor], path: Path) -> None:
         axis.scatter(x, y, s=1.5, linewidths=0)
         axis.set(title=name, aspect="equal", xlim=(-5.5, 5.5), ylim=(-5.5, 5.5))
         axis.title.set_fontsize(8)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 

@@ -26,7 +26,7 @@ from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.masked_classifier import calibration
 from biglearn_gan.metrics.metric_models import MetricModels
@@ -59,7 +59,7 @@ def main(
         fail(
             f"no masked_classifier_{data.name} to compare with; train-classifier makes one", code=2
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     results = {
         "seed": seed,
         "prediction": {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -334,5 +333,5 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
-    installed = shutil.which("biglearn-gan")
-    assert installed is not None
+    (script,) = entry_points(group="console_scripts", name="biglearn-gan")
+    assert script.value == "biglearn_gan.cli:main"

@@ -34,6 +34,7 @@ from biglearn_gan.training import throughput
 from biglearn_gan.training.adversarial import AdversarialTraining
 from biglearn_gan.training.fit import TrainingResult, fit, load_training_images
 from biglearn_gan.training.run_folder import RunFolder
+from biglearn_gan.training.stop_signals import STOP_SIGNALS
 from biglearn_gan.training.trainer import Trainer, TrainingError
 
 
@@ -314,11 +315,10 @@ def test_a_loss_that_is_not_finite_names_step_tasks_and_folder(
 
 @pytest.fixture
 def handler() -> Iterator[Any]:
-    """The handler of both signals before the run, which raises and does not kill the test."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in signals]
+    """The handler of all signals before the run, which raises and does not kill the test."""
+    before = [signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS]
     yield signal.default_int_handler
-    for number, previous in zip(signals, before, strict=True):
+    for number, previous in zip(STOP_SIGNALS, before, strict=True):
         signal.signal(number, previous)
 
 
@@ -340,20 +340,42 @@ def test_the_first_ctrl_c_restores_the_previous_handler(
     assert_good_run(tmp_path / "run", 12)
 
 
-def test_a_repeated_sigterm_saves_the_run(
-    tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_of_schedulers_and_terminals_save_the_run(
+    tiny_config: Callable[..., Config], tmp_path: Path, handler: Any, number: signal.Signals
 ) -> None:
-    """A worker may get it from the scheduler and from its launcher."""
+    """Even if they come twice: a worker may get one from the scheduler and from its launcher."""
 
     def on_progress(progress: TrainingProgress) -> None:
         if progress.images_seen == 8:
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
+            signal.raise_signal(number)
 
-    result = fit(tiny_config(), tmp_path / "run", device="cpu", on_progress=on_progress)
+    config, run = tiny_config({"train.max_images": 24}), tmp_path / "run"
+    result = fit(config, run, device="cpu", on_progress=on_progress)
     assert (result.interrupted, result.images_seen) == (True, 12)
-    assert signal.getsignal(signal.SIGTERM) is handler
-    assert_good_run(tmp_path / "run", 12)
+    assert signal.getsignal(number) is handler
+    assert_good_run(run, 12)
+    assert fit(config, run, device="cpu").images_seen == 24
+    fit(config, tmp_path / "uninterrupted", device="cpu")
+    assert_same(load_state(run), load_state(tmp_path / "uninterrupted"))
+    assert_same(load_weights(run), load_weights(tmp_path / "uninterrupted"))
+
+
+def test_an_ignored_hangup_stays_ignored(
+    tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
+) -> None:
+    """``nohup`` starts a command that goes on after its terminal was closed."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    handlers: list[Any] = []
+
+    def on_progress(progress: TrainingProgress) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        handlers.append(signal.getsignal(signal.SIGHUP))
+
+    config = tiny_config({"train.max_images": 8})
+    assert not fit(config, tmp_path / "run", device="cpu", on_progress=on_progress).interrupted
+    assert set(handlers) == {signal.SIG_IGN}
 
 
 def test_a_second_ctrl_c_while_saving_stops_immediately(

@@ -188,13 +188,15 @@ def test_ctrl_c_under_the_launcher_saves_the_run(
 
 
 WORKER = """
-import json, os, signal, sys
+import errno, json, os, signal, sys
 from pathlib import Path
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from biglearn_gan.training import throughput
 from biglearn_gan.training.fit import fit
 from biglearn_gan.config import load_config
+from biglearn_gan.files import WriteError
+from biglearn_gan.training.run_folder import RunFolder
 from biglearn_gan.training.trainer import Trainer
 
 folder, rank, ports = Path(sys.argv[1]), int(os.environ["RANK"]), iter(sys.argv[2:])
@@ -231,6 +233,26 @@ def measured(*arguments):  # each process measures another speed
 
 throughput._seconds_per_image = measured
 results.append(train("minutes", ["train.max_minutes=0.002"]))
+
+def error_of(output):
+    try:
+        train(output)
+    except Exception as error:
+        return type(error).__name__, str(error)
+
+def full_disk(folder, state):
+    raise WriteError(folder.path / "state.pt", errno.ENOSPC)
+
+def crash(trainer):
+    if rank == 1 and trainer.images_seen == 20:
+        raise MemoryError("a crash")
+    return original_step(trainer)
+
+RunFolder.save_state = full_disk  # only the main process calls it
+errors = [error_of("full")]
+original_step, step = step, crash
+errors.append(error_of("crash"))
+(folder / f"errors_raised.{rank}").write_text(json.dumps(errors))
 (folder / f"results.{rank}").write_text(json.dumps(results))
 """
 
@@ -238,9 +260,13 @@ results.append(train("minutes", ["train.max_minutes=0.002"]))
 def test_two_processes_stop_together_resume_and_agree_on_a_budget_in_minutes(
     tiny_values: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Ctrl-C reaches only the second process at first, and only the main one later."""
+    """Ctrl-C reaches only the second process at first, and only the main one later.
+
+    At the end the disk of the main process is full, and then the second one crashes: the other
+    process raises a sentence each time, and never waits for one that is gone.
+    """
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_values()))
-    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(5)]
+    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(7)]
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     workers = [
         subprocess.Popen(
@@ -277,3 +303,14 @@ def test_two_processes_stop_together_resume_and_agree_on_a_budget_in_minutes(
     assert 23 <= budget <= 24
     assert in_minutes == [24, 24, False]
     assert_good_run(tmp_path / "minutes", 24)
+
+    of_main, of_second = (
+        json.loads((tmp_path / f"errors_raised.{rank}").read_text()) for rank in (0, 1)
+    )
+    full = f"{tmp_path / 'full' / 'state.pt'} cannot be written because its disk is full: free some"
+    assert of_main[0] == ["WriteError", f"{full} space, then run the same command again"]
+    another = "another process of this run"
+    assert of_second[0] == ["ProcessError", f"{another} failed: see its message"]
+    ended = f"{another} ended early: see its message, then run the same command again"
+    assert of_main[1] == ["ProcessError", ended]
+    assert of_second[1] == ["MemoryError", "a crash"]
