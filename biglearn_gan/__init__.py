@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from biglearn_gan.config import Config, load_config
     from biglearn_gan.data.loading import load_dataset
     from biglearn_gan.evaluation.protocol import evaluate
+    from biglearn_gan.inference.complete_photo import complete_photo
     from biglearn_gan.metrics.classifier import ImageClassifier
     from biglearn_gan.metrics.frechet import frechet_distance
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -25,6 +26,7 @@ __all__ = [
     "Config",
     "ImageClassifier",
     "__version__",
+    "complete_photo",
     "evaluate",
     "fit",
     "frechet_distance",
@@ -37,6 +39,7 @@ _HOMES = {
     "BigLearnGAN": "models.biglearn_gan",
     "Config": "config",
     "ImageClassifier": "metrics.classifier",
+    "complete_photo": "inference.complete_photo",
     "evaluate": "evaluation.protocol",
     "fit": "training.fit",
     "frechet_distance": "metrics.frechet",

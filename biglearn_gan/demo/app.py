@@ -30,6 +30,7 @@ from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas,
 from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import WriteError, writing
+from biglearn_gan.inference.outputs import PHOTO_FORMAT
 
 DEFAULT_VARIATIONS = 6
 MAX_VARIATIONS = 16
@@ -287,15 +288,16 @@ def _show(result: DemoResult, folder: Path) -> tuple[Any, ...]:
         with suppress(FileNotFoundError):  # another person's press deleted it just now
             if time.time() - old.stat().st_mtime > FILE_LIFETIME:
                 shutil.rmtree(old)
-    images = result.full_size | result.files
     try:
         with writing(folder):
             subfolder = Path(tempfile.mkdtemp(dir=folder))
-            for name, image in ({"grid.png": result.grid} | images).items():
+            for name, image in ({"grid.png": result.grid} | result.files).items():
                 image.save(subfolder / name)
+            for name, image in result.full_size.items():
+                image.save(subfolder / name, **PHOTO_FORMAT)
     except WriteError as error:
         return _only_message(str(error))
-    files = [str(subfolder / name) for name in images]
+    files = [str(subfolder / name) for name in (*result.full_size, *result.files)]
     return "", str(subfolder / "grid.png"), result.command, gr.Files(files, visible=bool(files))
 
 

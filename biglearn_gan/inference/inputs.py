@@ -14,7 +14,14 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig, DataSetName, FitMode, HoleColor
-from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, image_tree
+from biglearn_gan.data.image_listing import (
+    MASK_SUFFIX,
+    DataError,
+    ImagePath,
+    folder_at,
+    image_tree,
+    is_archive,
+)
 from biglearn_gan.data.loading import SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_mask
 from biglearn_gan.inference.fit import make_fit
@@ -222,22 +229,25 @@ def _named_holes(mask: str, model: BigLearnGAN, count: int, seed: int) -> Bool[T
         raise HoleError(f"{error}, nor an image file or a folder of them") from None
 
 
-def _mask_chooser(mask: str | None) -> Callable[[str], Path] | None:
+def _mask_chooser(mask: str | None) -> Callable[[str], ImagePath] | None:
     """The mask file for the image of a name, or None if the mask names no files.
 
-    A folder has a mask of the same name for each image, with any ending (``cat.jpg``: ``cat.png``
-    or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``).
+    A folder or a ZIP archive has a mask of the same name for each image, with any ending
+    (``cat.jpg``: ``cat.png`` or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``). Of files of the
+    same name, ``cat.mask.png`` is the mask, and others may be the image itself.
     """
     if mask is None or not is_mask_path(mask):
         return None
     path = Path(mask)
-    if not path.is_dir():
+    if not path.is_dir() and not is_archive(path):
         return lambda name: path
-    masks = _mask_files(path)
+    masks = _mask_files(folder_at(path))
 
-    def choose(name: str) -> Path:
+    def choose(name: str) -> ImagePath:
         stem = str(Path(name).with_suffix(""))
         files = masks.get(stem, [])
+        marked = [file for file in files if file.name.endswith(MASK_SUFFIX)]
+        files = marked or files
         if len(files) != 1:
             described = " and ".join(file.name for file in files) or "none"
             raise HoleError(
@@ -249,12 +259,12 @@ def _mask_chooser(mask: str | None) -> Callable[[str], Path] | None:
     return choose
 
 
-def _mask_files(folder: Path) -> dict[str, list[Path]]:
+def _mask_files(folder: ImagePath) -> dict[str, list[ImagePath]]:
     """The image files of a folder and of folders below, by their paths without the ending."""
-    masks: dict[str, list[Path]] = {}
-    for name in image_tree(folder, masks=True):
+    masks: dict[str, list[ImagePath]] = {}
+    for name, file in image_tree(folder, masks=True).items():
         stem = str(name).removesuffix(MASK_SUFFIX).removesuffix(name.suffix)
-        masks.setdefault(stem, []).append(folder / name)
+        masks.setdefault(stem, []).append(file)
     return masks
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,9 @@ from biglearn_gan.inference.photos import Photo
 
 GRID_ROWS = 32
 """Rows of ``grid.png`` at most; the other files have all samples."""
+
+PHOTO_FORMAT: dict[str, Any] = {"format": "PNG", "compress_level": 1}
+"""How photos are written: five times as fast as by default, in files larger by a fifth."""
 
 FULL_SIZE = "full_size"
 """The folder of the photos that are completed at their own sizes."""
@@ -132,7 +136,7 @@ def write_samples(
         for variation, image in enumerate(images[row]):
             completed = photo.paste(image, samples.hole[row].numpy())
             with replacing(output / FULL_SIZE / sample_name(row, variation)) as path:
-                completed.save(path)
+                completed.save(path, **PHOTO_FORMAT)
 
 
 def _arrays(

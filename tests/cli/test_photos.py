@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from toys import Run
 
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, FitMode
+from biglearn_gan.inference.complete_photo import complete_photo
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.tasks.holes import HoleError
 
 ROWS, COLUMNS = 40, 60
 """The photo's size; the model's images have 8 x 8 pixels, so the crop is 40 x 40."""
@@ -234,6 +238,41 @@ def test_photos_of_several_sizes_in_one_folder(
             assert np.array_equal(completed[~hole], original[~hole])
     small = np.asarray(Image.open(output / "samples" / "00000_01.png"))
     assert np.array_equal(np.asarray(Image.open(output / "full_size" / "00000_01.png")), small)
+
+
+def test_masks_lie_among_the_images_or_in_an_archive(
+    sample: Callable[..., tuple], photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    photo.rename(tmp_path / "photos" / "cat.png")
+    Image.fromarray(HOLE).save(tmp_path / "photos" / "cat.mask.png")
+    with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
+        archive.write(tmp_path / "photos" / "cat.mask.png", "masks/cat.png")
+    for mask in ("photos", "masks.zip"):
+        arrays, *_ = sample("--images", tmp_path / "photos", "--mask", tmp_path / mask)
+        assert arrays["names"].tolist() == ["cat.png"]
+        assert np.array_equal(arrays["masks"], FITTED[None])
+
+
+def test_python_gives_the_same(
+    sample: Callable[..., tuple], color_checkpoint: Path, photo: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(HOLE).save(tmp_path / "mask.png")
+    mask, model = tmp_path / "mask.png", BigLearnGAN.from_pretrained(color_checkpoint)
+    for fit in get_args(FitMode):
+        options = ("--images", photo, "--mask", mask, "--seed", 5, "--fit", fit)
+        expected = sample(*options)[1]
+        first, second = complete_photo(model, photo, mask, seed=5, variations=2, fit=fit)
+        assert np.array_equal(np.asarray(first), expected)
+        assert not np.array_equal(np.asarray(second), expected)
+    erased = Image.open(photo)
+    erased.putalpha(Image.fromarray(~HOLE).convert("L"))
+    erased.save(tmp_path / "erased.png")
+    (completed,) = complete_photo(model, str(tmp_path / "erased.png"), seed=5)
+    expected = sample("--images", tmp_path / "erased.png", "--seed", 5)[1]
+    assert np.array_equal(np.asarray(completed), expected)
+    with pytest.raises(HoleError, match=r"photo\.png has no transparent part to fill"):
+        complete_photo(model, photo)
 
 
 def test_a_bright_photo_gets_no_hint_for_python(

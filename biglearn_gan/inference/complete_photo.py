@@ -1,0 +1,65 @@
+"""Complete a photo of any size from Python, at its own size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from biglearn_gan.config import FitMode, HoleColor
+from biglearn_gan.inference.batched import draw_samples
+from biglearn_gan.inference.photos import MaskChoice, PhotoReader
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.input_checks import Labels
+from biglearn_gan.models.token_model import SamplingOptions
+
+
+def complete_photo(
+    model: BigLearnGAN,
+    photo: str | Path,
+    mask: str | Path | None = None,
+    *,
+    fit: FitMode = "crop",
+    mask_color: HoleColor | None = None,
+    labels: Labels | None = None,
+    variations: int = 1,
+    seed: int = 0,
+) -> list[Image.Image]:
+    """The photo at its own size, completed ``variations`` times: those of ``sample --full-size``.
+
+    Only pixels of the hole differ from the photo, which is upright and has 8 bits per channel.
+
+        model = BigLearnGAN.from_pretrained("colored_mnist")
+        first, second = complete_photo(model, "photo.png", "mask.png", variations=2)
+
+    Args:
+        model: completes the photo at the model's size; the result is enlarged.
+        photo: an image file of any size.
+        mask: an image file of the photo's size or the model's, see
+            :func:`~biglearn_gan.data.mask_files.read_mask`; None for the transparent part of the
+            photo.
+        fit: how a photo of another shape is fitted to the model's image: its center (``crop``), all
+            of it with repeated edges (``pad``), or all of it, stretched (``stretch``).
+        mask_color: the color of the hole in the mask; None for white, or what transparency says.
+        labels: the class of the photo or of each completion (1, K), for a model with labels.
+        variations: completions, at least 1.
+        seed: at least 0.
+
+    Raises:
+        DataError: the photo cannot be read.
+        HoleError: the mask cannot be used, or the photo has no transparent part.
+        LabelError: the model has no labels, or not this one.
+    """
+    path = Path(photo)
+    masks: MaskChoice = "transparent" if mask is None else {path.name: Path(mask)}.__getitem__
+    fitted = PhotoReader(model.config.data, fit, masks, mask_color).read(path.name, path)
+    samples = draw_samples(
+        model,
+        torch.tensor(fitted.image)[None],
+        torch.tensor(fitted.hole)[None],
+        SamplingOptions(labels, variations, seed),
+        batch_size=1,
+    )
+    images = samples.images[0].movedim(1, -1).contiguous().numpy()  # (K, H, W, C)
+    return [fitted.photo.paste(image, samples.hole[0].numpy()) for image in images]
