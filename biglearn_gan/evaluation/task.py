@@ -166,7 +166,7 @@ class ModelSamples:
     def read(self, start: int, stop: int, variations: int) -> UInt8[Tensor, "N K C H W"]:
         part = self.task.select(slice(start, stop))
         images = self.model.complete(
-            to_signed_float(part.images),
+            to_signed_float(part.images).cpu(),
             part.hole,
             absent=part.absent,
             variations=variations,
@@ -198,7 +198,7 @@ class TwoStepSamples:
         part, first = self.task.select(slice(start, stop)), self.first_half[start:stop]
         rest = part.hole & ~first
         half_complete = self.model.complete(
-            to_signed_float(part.images),
+            to_signed_float(part.images).cpu(),
             first,
             absent=part.absent | rest,
             variations=variations,

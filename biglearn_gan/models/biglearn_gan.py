@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -31,12 +31,15 @@ from biglearn_gan.models.checkpoint import (
     load_checkpoint,
 )
 from biglearn_gan.models.factory import upgrade_state_dict
-from biglearn_gan.models.input_checks import Labels, Mask, check_integer, require_labels
+from biglearn_gan.models.image_formats import Images, OutputName, choose_format, convert_range
+from biglearn_gan.models.input_checks import Labels, check_integer, choose_seed, require_labels
+from biglearn_gan.models.mask_formats import Mask
 from biglearn_gan.models.model_card import card_text
 from biglearn_gan.models.model_inputs import (
     CompletionInputs,
     classification_inputs,
     completion_inputs,
+    is_bounded,
     score_inputs,
 )
 from biglearn_gan.models.progressive import OrderName
@@ -137,17 +140,27 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         *,
         labels: Labels | None = None,
         seed: int = 0,
+        generator: torch.Generator | None = None,
         steps: int = 1,
         order: OrderName = "random",
-    ) -> Float[Tensor, "N C H W"]:
-        """Draw whole images in [-1, 1], on the CPU.
+        output: OutputName | None = None,
+    ) -> Any:
+        """Draw whole images: a float32 tensor (N, C, H, W) in [-1, 1], on the CPU.
+
+        >>> model = BigLearnGAN.from_pretrained("digits")
+        >>> model.sample(4, labels=3).shape
+        torch.Size([4, 1, 8, 8])
+        >>> model.sample(2, seed=1, output="pil")[0].size
+        (8, 8)
 
         Args:
             num: number of images, at least 1.
             labels: see :meth:`complete`.
             seed: at least 0; image i depends on (seed, i) only.
+            generator: see :meth:`complete`.
             steps: see :meth:`complete`.
             order: see :meth:`complete`.
+            output: ``np`` for a uint8 array (N, H, W, C), ``pil`` for a list of PIL images.
 
         Raises:
             ValueError: ``num`` is not an integer of at least 1, or ``seed`` not one of at least 0.
@@ -155,30 +168,52 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             OrderError: see :meth:`complete`.
         """
         check_integer("num", num, least=1)
+        form = choose_format(output, bounded=is_bounded(self.config))
         height, width = self.config.data.image_size
         empty = torch.zeros(num, self.config.data.channels, height, width)
         hole = torch.ones(num, height, width, dtype=torch.bool)
+        seed = choose_seed(seed, generator)
         options = SamplingOptions(labels=labels, seed=seed, steps=steps, order=order)
-        return self.complete_with(options, completion_inputs(self.config, empty, hole))[:, 0]
+        images = self.complete_with(options, completion_inputs(self.config, empty, hole))[:, 0]
+        return form.write_images(convert_range(images, form.dtype))
 
-    def complete(  # nine parameters: callers name the few that they change
+    def complete(  # eleven parameters: callers name the few that they change
         self,
-        images: Float[Tensor, "N C H W"],
+        images: Images,
         hole: Mask,
         *,
         absent: Mask | None = None,
         labels: Labels | None = None,
         variations: int = 1,
         seed: int = 0,
+        generator: torch.Generator | None = None,
         first_image: int = 0,
         steps: int = 1,
         order: OrderName = "random",
-    ) -> Float[Tensor, "N K C H W"]:
-        """Fill the hole of each image, given all other pixels; the result is on the CPU.
+        output: OutputName | None = None,
+    ) -> Any:
+        """Fill the hole of each image, given all other pixels.
+
+        The completions come back as the images were handed in: a tensor on the same device
+        (N, K, C, H, W), an array in the same layout, or a list of K PIL images for each image; of
+        the same type, such as uint8, and without N for a single image.
+
+        >>> model = BigLearnGAN.from_pretrained("digits")
+        >>> images = model.sample(4)
+        >>> hole = torch.zeros(8, 8, dtype=torch.bool)
+        >>> hole[:, 4:] = True  # generate the right half
+        >>> model.complete(images, hole, variations=3).shape
+        torch.Size([4, 3, 1, 8, 8])
+        >>> photo = np.zeros((8, 8), dtype=np.uint8)
+        >>> model.complete(photo, hole, variations=3).dtype
+        dtype('uint8')
 
         Args:
-            images: in [-1, 1]; values inside the hole are ignored.
-            hole: True = generate. Known pixels are returned unchanged. A model with
+            images: of the model's size: floats in [-1, 1] or uint8 in [0, 255], with channels first
+                or last, with or without N; a PIL image; or a list of single images. Values inside
+                the hole are ignored.
+            hole: True, 1, or white = generate: Boolean or black and white, (H, W) for all images or
+                one for each; also as a PIL image. Known pixels are returned unchanged. A model with
                 ``tasks.partial_patches`` above 0 also reads the known pixels of a patch that the
                 hole cuts through; other models regenerate such a patch whole.
             absent: True = neither given nor generated. A patch that it touches, and the hole does
@@ -187,42 +222,58 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
                 labels. A label that is -1 (all, if None) is drawn as by :meth:`draw_labels`.
             variations: K, completions of each image, at least 1.
             seed: at least 0; completion k of image i depends on (seed, i, k) only.
+            generator: draws the seed, and so moves on; the same state gives the same result.
             first_image: number i of the first image, so that a long job can be split.
             steps: 1 for one forward pass. More draw the hole's patches in as many passes, each
                 given the earlier ones.
             order: order of the patches if there are several steps: ``random``, ``raster`` or
                 ``center-out``.
+            output: another format: ``pt`` for a float32 tensor, ``np`` for a uint8 array with
+                channels last, ``pil`` for PIL images.
 
         Raises:
             ValueError: an image or mask has the wrong size or type, an image has no hole,
-                ``variations`` is not an integer of at least 1, or ``seed`` not one of at least 0.
+                ``variations`` is not an integer of at least 1, ``seed`` not one of at least 0, or
+                both a seed and a generator are given.
             LabelError: the model has no labels, or not this one.
             OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
         """
-        options = SamplingOptions(labels, variations, seed, first_image, steps, order)
         inputs = completion_inputs(self.config, images, hole, absent)
-        return self.complete_with(options, inputs)
+        bounded = is_bounded(self.config)
+        choose_format(output, inputs.read.format, bounded=bounded)  # before the work
+        seed = choose_seed(seed, generator)
+        options = SamplingOptions(labels, variations, seed, first_image, steps, order)
+        completions = self.complete_with(options, inputs)
+        return inputs.read.write_completions(completions, inputs.hole, output, bounded=bounded)
 
     def draw_labels(
         self,
-        images: Float[Tensor, "N C H W"],
+        images: Images,
         hole: Mask,
         *,
         absent: Mask | None = None,
         variations: int = 1,
         seed: int = 0,
+        generator: torch.Generator | None = None,
         first_image: int = 0,
-    ) -> Int64[Tensor, "N K"]:
-        """The labels that :meth:`complete` draws from p(y | x_S) if none are given.
+    ) -> Any:
+        """The labels (N, K) that :meth:`complete` draws from p(y | x_S) if none are given.
+
+        >>> model = BigLearnGAN.from_pretrained("digits")
+        >>> hole = torch.ones(8, 8, dtype=torch.bool)
+        >>> model.draw_labels(model.sample(4), hole, variations=3).shape
+        torch.Size([4, 3])
 
         Raises:
             ValueError: see :meth:`complete`.
             LabelError: the model has no labels.
         """
         require_labels(self.config.data)
-        options = SamplingOptions(variations=variations, seed=seed, first_image=first_image)
         inputs = completion_inputs(self.config, images, hole, absent)
-        return self.draw_unknown_labels(options, inputs.tokens, inputs.masks)
+        seed = choose_seed(seed, generator)
+        options = SamplingOptions(variations=variations, seed=seed, first_image=first_image)
+        labels = self.draw_unknown_labels(options, inputs.tokens, inputs.masks)
+        return inputs.read.format.write_numbers(labels)
 
     def complete_with(
         self, options: SamplingOptions, inputs: CompletionInputs
@@ -235,13 +286,17 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         generated = generated.view(len(images), options.variations, *images.shape[2:])
         return torch.where(inputs.hole[:, None, None], generated, images)
 
-    def classify(
-        self, images: Float[Tensor, "N C H W"], *, observed: Mask | None = None
-    ) -> Float[Tensor, "N Y"]:
-        """The class probabilities p(y | x_S) of each image, on the CPU.
+    def classify(self, images: Images, *, observed: Mask | None = None) -> Any:
+        """The class probabilities p(y | x_S) of each image, (N, Y), or (Y,) for a single image.
+
+        They are an array if the images are one, else a tensor.
+
+        >>> model = BigLearnGAN.from_pretrained("digits")
+        >>> model.classify(model.sample(4, labels=7)).argmax(dim=1)
+        tensor([7, 7, 7, 7])
 
         Args:
-            images: in [-1, 1].
+            images: in any format of :meth:`complete`.
             observed: True = given; None for whole images. A model without
                 ``tasks.partial_patches`` reads only patches that are observed completely.
 
@@ -250,24 +305,32 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             LabelError: the model has no labels.
         """
         require_labels(self.config.data)
-        tokens, source, known_values = classification_inputs(self.config, images, observed)
-        return self.label_probabilities(tokens, source, ~source, known_values)
+        read, tokens, source, known = classification_inputs(self.config, images, observed)
+        probabilities = self.label_probabilities(tokens, source, ~source, known)
+        return read.format.write_numbers(probabilities)
 
     def score(
         self,
-        images: Float[Tensor, "N C H W"],
+        images: Images,
         source: Mask,
         target: Mask,
         labels: Labels | None = None,
-    ) -> Float[Tensor, " N"]:
+    ) -> Any:
         """The critic score log q(x_T | x_S) - log p(x_T | x_S) in nats: real against generated.
 
         The discriminator was trained against the live generator; the model generates with its
         average. If you score completions of a model with labels, give the labels that
-        :meth:`complete` used or drew.
+        :meth:`complete` used or drew. Scores (N,) are an array if the images are one.
+
+        >>> from biglearn_gan import load_config
+        >>> model = BigLearnGAN(load_config("digits_score"))  # not trained yet
+        >>> right = torch.zeros(8, 8, dtype=torch.bool)
+        >>> right[:, 4:] = True
+        >>> model.score(model.sample(4), source=~right, target=right).shape
+        torch.Size([4])
 
         Args:
-            images: in [-1, 1].
+            images: in any format of :meth:`complete`.
             source: True = given. A patch counts if all of it is given and none of it is target; a
                 model with ``tasks.partial_patches`` also reads given pixels of target patches.
             target: True = scored. A patch counts if any of it is. All else is marginalized out.
@@ -284,22 +347,28 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
                 "this model has no absolute scores, because it was trained with loss.logistic of "
                 "0: use rank to compare candidates of one source"
             )
-        return self.critic_logits(*score_inputs(self.config, images, source, target), labels)
+        read, tokens, masks = score_inputs(self.config, images, source, target)
+        return read.format.write_numbers(self.critic_logits(tokens, masks, labels))
 
     def rank(
         self,
-        images: Float[Tensor, "N C H W"],
+        images: Images,
         hole: Mask,
         *,
         absent: Mask | None = None,
         labels: Labels | None = None,
-    ) -> Float[Tensor, " N"]:
+    ) -> Any:
         """The discriminator's logits of completed images; higher is better for the same source.
 
         Every model can rank. See :meth:`score` for absolute scores.
 
+        >>> model = BigLearnGAN.from_pretrained("digits")
+        >>> hole = torch.ones(8, 8, dtype=torch.bool)
+        >>> model.rank(model.sample(4), hole).shape
+        torch.Size([4])
+
         Args:
-            images: completions in [-1, 1].
+            images: completions, in any format of :meth:`complete`.
             hole: True = was generated, as in :meth:`complete`.
             absent: see :meth:`complete`.
             labels: the class of each image; None if it is unknown.
@@ -309,4 +378,5 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             LabelError: the model has no labels, or not this one.
         """
         inputs = completion_inputs(self.config, images, hole, absent, is_completed=True)
-        return self.critic_logits(inputs.tokens, inputs.masks, labels)
+        logits = self.critic_logits(inputs.tokens, inputs.masks, labels)
+        return inputs.read.format.write_numbers(logits)

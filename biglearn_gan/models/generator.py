@@ -32,9 +32,9 @@ class Noise:
         """The noise of some rows."""
         return Noise(self.z[index], self.token_noise[index])
 
-    def to(self, device: torch.device) -> Noise:
-        """The same noise on another device."""
-        return Noise(self.z.to(device), self.token_noise.to(device))
+    def to(self, device: torch.device, dtype: torch.dtype) -> Noise:
+        """The same noise on another device, rounded to another dtype."""
+        return Noise(self.z.to(device, dtype), self.token_noise.to(device, dtype))
 
 
 class Generator(nn.Module):

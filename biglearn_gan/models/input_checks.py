@@ -1,4 +1,4 @@
-"""Checks of the images, masks, labels and numbers that a model is called with."""
+"""Checks of the values of images, and of the labels and numbers that a model is called with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
@@ -19,10 +20,7 @@ from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 RANGE_TOLERANCE = 1e-3
 """How far pixel values may lie outside [-1, 1]: enough for rounding, not for a missing scaling."""
 
-Mask = Bool[Tensor, "H W"] | Bool[Tensor, "#N H W"] | Bool[Tensor, "#N 1 H W"]
-"""Pixels of each image. One mask, (H, W), (1, H, W) or (1, 1, H, W), is used for all images."""
-
-Labels = Int[Tensor, ""] | Int[Tensor, " N"] | Int[Tensor, "N K"] | Sequence[int] | int
+Labels = Int[Tensor, ""] | Int[Tensor, " N"] | Int[Tensor, "N K"] | np.ndarray | Sequence[int] | int
 """The class of each image or of each sample. One integer is used for all images."""
 
 
@@ -54,51 +52,12 @@ def require_labels(data: DataConfig) -> int:
     return data.num_classes
 
 
-def check_images(images: object, data: DataConfig) -> Float[Tensor, "N C H W"]:
-    """The images, moved to the CPU.
-
-    Raises:
-        ValueError: they are not float32 tensors of the model's size.
-    """
-    expected = ", ".join(map(str, (data.channels, *data.image_size)))
-    if not isinstance(images, Tensor):
-        raise ValueError(
-            f"images must be a torch tensor of shape (N, {expected}), not {type(images).__name__}; "
-            "torch.from_numpy converts an array"
-        )
-    if images.ndim != 4 or tuple(images.shape[1:]) != (data.channels, *data.image_size):
-        raise ValueError(
-            f"images must have the shape (N, C, H, W) = (N, {expected}), not {tuple(images.shape)}"
-        )
-    if images.dtype != torch.float32:
-        raise ValueError(f"images must be torch.float32 in [-1, 1], not {images.dtype}")
-    return images.cpu()
-
-
-def check_mask(name: str, mask: object, images: Tensor) -> Bool[Tensor, "N H W"]:
-    """A mask for each image, moved to the CPU.
-
-    Raises:
-        ValueError: it is not boolean, or not of the images' size.
-    """
-    count, _, height, width = images.shape
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        found = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise ValueError(f"{name} must be a boolean torch tensor, not {found}")
-    flat = mask.squeeze(1) if mask.ndim == 4 else mask
-    if tuple(flat.shape) not in ((height, width), (1, height, width), (count, height, width)):
-        raise ValueError(
-            f"{name} must have the shape (N, H, W) = ({count}, {height}, {width}), (N, 1, H, W) or "
-            f"(H, W), not {tuple(mask.shape)}"
-        )
-    return flat.cpu().expand(count, height, width)
-
-
 def check_values(
     images: Float[Tensor, "N C H W"],
     read: Bool[Tensor, "N H W"],
     bounded: bool,
     stacklevel: int,
+    range_is_certain: bool = False,
 ) -> None:
     """Check the values of the pixels that the model reads, and warn if they seem to be in [0, 1].
 
@@ -107,6 +66,7 @@ def check_values(
         read: True = the model reads this pixel.
         bounded: whether values must lie in [-1, 1].
         stacklevel: frames from here up to the user's call, for the warning about [0, 1].
+        range_is_certain: whether the images cannot be in [0, 1], which needs no warning.
 
     Raises:
         ValueError: a value is not finite, or out of range.
@@ -119,7 +79,7 @@ def check_values(
     low, high = float(values.min()), float(values.max())
     if bounded and max(-low, high) > 1 + RANGE_TOLERANCE:
         raise ValueError(f"images must be in [-1, 1], not in [{low:.4g}, {high:.4g}]")
-    if bounded and 0 <= low < high and _hints.get():
+    if bounded and 0 <= low < high and not range_is_certain and _hints.get():
         warnings.warn(
             "no known pixel is below 0: images must be in [-1, 1], and 2 * x - 1 converts x in "
             "[0, 1]",
@@ -137,6 +97,21 @@ def check_integer(name: str, number: object, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, not {number!r}")
     if int(number) < least:
         raise ValueError(f"{name} must be at least {least}, not {number}")
+
+
+def choose_seed(seed: int, generator: torch.Generator | None) -> int:
+    """The seed, or a random one that the generator draws if there is one.
+
+    Raises:
+        ValueError: both are given, or the generator is none.
+    """
+    if generator is None:
+        return seed
+    if not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator must be a torch.Generator, not {type(generator).__name__}")
+    if seed != 0:
+        raise ValueError(f"give a seed or a generator, not seed {seed} and a generator")
+    return int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
 
 
 def check_labels(

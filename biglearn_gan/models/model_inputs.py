@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from biglearn_gan.config import Config
-from biglearn_gan.models.input_checks import Mask, check_images, check_mask, check_values
+from biglearn_gan.models.image_formats import Images, ReadImages, read_images
+from biglearn_gan.models.input_checks import check_values
+from biglearn_gan.models.mask_formats import Mask, read_mask
 from biglearn_gan.tasks.patches import patchify, tokens_covered, tokens_touched
 from biglearn_gan.tasks.token_masks import TokenMasks
 
@@ -22,12 +24,14 @@ class CompletionInputs:
     """Images with holes on the CPU, in pixels and in tokens.
 
     Attributes:
+        read: the images as they came.
         images: in [-1, 1].
         hole: True = generate.
         tokens: the images cut into tokens.
         masks: source and target tokens.
     """
 
+    read: ReadImages
     images: Float[Tensor, "N C H W"]
     hole: Bool[Tensor, "N H W"]
     tokens: Float[Tensor, "N L P"]
@@ -36,7 +40,7 @@ class CompletionInputs:
 
 def completion_inputs(
     config: Config,
-    images: object,
+    images: Images,
     hole: Mask,
     absent: Mask | None = None,
     *,
@@ -46,7 +50,7 @@ def completion_inputs(
 
     Args:
         config: the model's configuration.
-        images: in [-1, 1].
+        images: of the model's size, in any format.
         hole: True = generate. A patch that it touches is a target.
         absent: True = neither given nor generated. A patch that it touches, and the hole does not,
             is absent.
@@ -55,67 +59,79 @@ def completion_inputs(
     Raises:
         ValueError: an argument has the wrong type, shape or values, or an image has no hole.
     """
-    images = check_images(images, config.data)
-    hole = check_mask("hole", hole, images)
+    read = _read(config, images)
+    hole = _read_mask("hole", hole, read)
     empty = (~hole.flatten(1).any(dim=1)).nonzero()[:, 0].tolist()
     if empty:
         raise ValueError(f"the hole of image {empty[0]} is empty: mark a pixel to generate")
-    absent = torch.zeros_like(hole) if absent is None else check_mask("absent", absent, images)
-    read = ~absent if is_completed else ~(hole | absent)
-    check_values(images, read, _is_bounded(config), _STACKLEVEL)
+    absent = torch.zeros_like(hole) if absent is None else _read_mask("absent", absent, read)
+    shown = ~absent if is_completed else ~(hole | absent)
+    check_values(read.pixels, shown, is_bounded(config), _STACKLEVEL, read.range_is_certain)
     patch_size = config.model.patch_size
     target = tokens_touched(hole, patch_size)
     source = ~target & ~tokens_touched(absent, patch_size)
     masks = TokenMasks(source, target, _known_values(config, ~(hole | absent), target))
-    return CompletionInputs(images, hole, patchify(images, patch_size), masks)
+    return CompletionInputs(read, read.pixels, hole, patchify(read.pixels, patch_size), masks)
 
 
 def score_inputs(
-    config: Config, images: object, source: Mask, target: Mask
-) -> tuple[Float[Tensor, "N L P"], TokenMasks]:
+    config: Config, images: Images, source: Mask, target: Mask
+) -> tuple[ReadImages, Float[Tensor, "N L P"], TokenMasks]:
     """Check images and masks, and cut them into tokens.
 
     Args:
         config: the model's configuration.
-        images: in [-1, 1].
+        images: of the model's size, in any format.
         source: True = given. A patch is a source if all of it is given and none of it is target.
         target: True = scored. A patch that it touches is a target.
 
     Raises:
         ValueError: an argument has the wrong type, shape or values, or an image has no target.
     """
-    images = check_images(images, config.data)
-    source = check_mask("source", source, images)
-    target = check_mask("target", target, images)
-    check_values(images, source | target, _is_bounded(config), _STACKLEVEL)
+    read = _read(config, images)
+    source = _read_mask("source", source, read)
+    target = _read_mask("target", target, read)
+    shown = source | target
+    check_values(read.pixels, shown, is_bounded(config), _STACKLEVEL, read.range_is_certain)
     patch_size = config.model.patch_size
     target_tokens = tokens_touched(target, patch_size)
     source_tokens = tokens_covered(source, patch_size) & ~target_tokens
     known_values = _known_values(config, source & ~target, target_tokens)
-    return patchify(images, patch_size), TokenMasks(source_tokens, target_tokens, known_values)
+    masks = TokenMasks(source_tokens, target_tokens, known_values)
+    return read, patchify(read.pixels, patch_size), masks
 
 
 def classification_inputs(
-    config: Config, images: object, observed: Mask | None
-) -> tuple[Float[Tensor, "N L P"], Bool[Tensor, "N L"], Bool[Tensor, "N L P"] | None]:
+    config: Config, images: Images, observed: Mask | None
+) -> tuple[ReadImages, Float[Tensor, "N L P"], Bool[Tensor, "N L"], Bool[Tensor, "N L P"] | None]:
     """Tokens, source tokens and known values of images that are observed in part.
 
     Raises:
         ValueError: an argument has the wrong type, shape or values.
     """
-    images = check_images(images, config.data)
+    read = _read(config, images)
     if observed is None:
-        observed = torch.ones_like(images[:, 0], dtype=torch.bool)
-    observed = check_mask("observed", observed, images)
-    check_values(images, observed, _is_bounded(config), _STACKLEVEL)
+        observed = torch.ones(config.data.image_size, dtype=torch.bool)
+    shown = _read_mask("observed", observed, read)
+    check_values(read.pixels, shown, is_bounded(config), _STACKLEVEL, read.range_is_certain)
     patch_size = config.model.patch_size
-    source = tokens_covered(observed, patch_size)
-    return patchify(images, patch_size), source, _known_values(config, observed, ~source)
+    source = tokens_covered(shown, patch_size)
+    known_values = _known_values(config, shown, ~source)
+    return read, patchify(read.pixels, patch_size), source, known_values
 
 
-def _is_bounded(config: Config) -> bool:
+def is_bounded(config: Config) -> bool:
     """Whether pixel values must lie in [-1, 1]."""
     return config.model.generator.output == "tanh"
+
+
+def _read(config: Config, images: Images) -> ReadImages:
+    return read_images(images, config.data, bounded=is_bounded(config))
+
+
+def _read_mask(name: str, mask: Mask, images: ReadImages) -> Bool[Tensor, "N H W"]:
+    count, _, height, width = images.pixels.shape
+    return read_mask(name, mask, count, (height, width))
 
 
 def _known_values(

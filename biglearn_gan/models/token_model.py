@@ -75,6 +75,11 @@ class TokenModel(nn.Module):
         """The device of the weights."""
         return next(self.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights, in which the networks compute."""
+        return next(self.parameters()).dtype
+
     def generate(
         self,
         tokens: Float[Tensor, "N L P"],
@@ -98,7 +103,7 @@ class TokenModel(nn.Module):
             OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
             LabelError: the model has no labels, or not this one.
             ValueError: ``variations`` is not an integer of at least 1, ``seed`` is not one of at
-                least 0, or the weights are not in torch's default dtype.
+                least 0, or the weights have several dtypes.
         """
         options = SamplingOptions(labels, variations, seed, first_image, steps, order)
         return self.generate_with(options, tokens, masks)
@@ -145,7 +150,7 @@ class TokenModel(nn.Module):
 
         Raises:
             LabelError: the model has no labels, or not this one.
-            ValueError: the weights are not in torch's default dtype.
+            ValueError: the weights have several dtypes.
         """
         self._check_dtype()
         known_labels = check_labels(labels, len(tokens), 1, self.config.data)[:, 0]
@@ -174,7 +179,7 @@ class TokenModel(nn.Module):
 
         Raises:
             LabelError: the model has no labels.
-            ValueError: the weights are not in torch's default dtype.
+            ValueError: the weights have several dtypes.
         """
         num_classes = require_labels(self.config.data)
         self._check_dtype()
@@ -240,9 +245,9 @@ class TokenModel(nn.Module):
         noise = Noise(
             torch.cat([draw.z for draw in draws]), torch.cat([draw.token_noise for draw in draws])
         )
-        noise = noise.rows(_padding(len(tokens))).to(self.device)
+        noise = noise.rows(_padding(len(tokens))).to(self.device, self.dtype)
         generated = self.generator(*self._padded_inputs(tokens, sequence), noise)[: len(tokens)]
-        generated = self.standardization.restore(generated).to(tokens.device)
+        generated = self.standardization.restore(generated.to(tokens.dtype)).to(tokens.device)
         present = gather_tokens(tokens, sequence.positions)
         generated = torch.where(sequence.generated_values, generated, present)
         return scatter_tokens(tokens, generated, sequence.positions)
@@ -250,10 +255,11 @@ class TokenModel(nn.Module):
     def _padded_inputs(
         self, tokens: Float[Tensor, "R L P"], sequence: TokenSequence
     ) -> tuple[Float[Tensor, "CHUNK_ROWS M P"], TokenSequence]:
-        """The networks' tokens and their sequence, padded to a whole chunk, on their device."""
+        """The networks' tokens and their sequence, padded to a whole chunk, as they compute."""
         rows = _padding(len(tokens))
         present = gather_tokens(tokens, sequence.positions)[rows].to(self.device)
-        return self.standardization(present), sequence.rows(rows).to(self.device)
+        standardized = self.standardization(present).to(self.dtype)
+        return standardized, sequence.rows(rows).to(self.device)
 
     def _with_labels(self, sequence: TokenSequence, labels: Tensor) -> TokenSequence:
         """The sequence with labels, in a model with labels."""
@@ -262,12 +268,12 @@ class TokenModel(nn.Module):
         return replace(sequence, labels=labels)
 
     def _check_dtype(self) -> None:
-        expected = torch.get_default_dtype()
-        for parameter in self.parameters():
-            if parameter.dtype != expected:
-                raise ValueError(
-                    f"the model computes in {expected}, not {parameter.dtype}: call .to({expected})"
-                )
+        dtypes = {str(parameter.dtype) for parameter in self.parameters()}
+        if len(dtypes) > 1:
+            raise ValueError(
+                f"the model's weights must have one dtype, not {' and '.join(sorted(dtypes))}: "
+                "model.float() converts them"
+            )
 
 
 def sample_rng(seed: int, image: int, variation: int, step: int = 0) -> torch.Generator:
