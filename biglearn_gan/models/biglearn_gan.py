@@ -204,9 +204,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         >>> hole[:, 4:] = True  # generate the right half
         >>> model.complete(images, hole, variations=3).shape
         torch.Size([4, 3, 1, 8, 8])
-        >>> photo = np.zeros((8, 8), dtype=np.uint8)
-        >>> model.complete(photo, hole, variations=3).dtype
-        dtype('uint8')
+        >>> picture = model.complete(images[0], hole, output="pil")[0]
+        >>> picture.size, picture.mode
+        ((8, 8), 'L')
 
         Args:
             images: of the model's size: floats in [-1, 1] or uint8 in [0, 255], with channels first

@@ -59,7 +59,7 @@ class ImageFormat:
             pixels = pixels.movedim(-3, -1) if self.channels == "last" else pixels.squeeze(-3)
         return pixels.contiguous().numpy() if self.kind == "np" else pixels.to(self.device)
 
-    def write_numbers(self, numbers: Shaped[Tensor, "N *K"]) -> Any:
+    def write_numbers(self, numbers: Shaped[Tensor, "N ..."]) -> Any:
         """Numbers of each image, as an array if the images were one, else as a tensor."""
         values = numbers if self.batched else numbers[0]
         return values.numpy() if self.kind == "np" else values.to(self.device)
@@ -156,8 +156,10 @@ def read_images(images: object, data: DataConfig, *, bounded: bool = True) -> Re
         )
     if pixels.dtype == torch.uint8 and not bounded:
         raise ValueError("images must be floats, not uint8: the model's values have no bounds")
-    layout, batched = ("first", True) if kind == "pil" else _find_layout(pixels, data)
-    batched = not isinstance(images, Image.Image) if kind == "pil" else batched
+    layout: Layout = "first"
+    batched = not isinstance(images, Image.Image)
+    if kind != "pil":
+        layout, batched = _find_layout(pixels, data)
     form = ImageFormat(kind, pixels.dtype, layout, batched, pixels.device)
     if layout != "first":
         pixels = pixels.movedim(-1, -3) if layout == "last" else pixels[None]
@@ -247,15 +249,20 @@ def _read_pil(image: Image.Image, data: DataConfig) -> Tensor:
         )
     if image.mode[0] in "IF":
         raise ValueError(f"images must be of PIL's mode L or RGB, not {image.mode}")
-    if image.has_transparency_data:
-        alpha = image.convert("RGBA").getchannel("A").getextrema()
-        if alpha != (255, 255):
-            raise ValueError(
-                "images must be opaque, but a PIL image has transparent pixels: image.convert("
-                "'RGB') drops its alpha channel"
-            )
+    if has_transparent_pixels(image):
+        raise ValueError(
+            "images must be opaque, but a PIL image has transparent pixels: "
+            "image.convert('RGB') drops its alpha channel"
+        )
     array = np.array(image.convert("L" if data.channels == 1 else "RGB"))
     return torch.from_numpy(array).view(height, width, data.channels).movedim(-1, 0)
+
+
+def has_transparent_pixels(image: Image.Image) -> bool:
+    """Whether a PIL image has an alpha channel that is not opaque everywhere."""
+    if not image.has_transparency_data:
+        return False
+    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 
 
 def _to_pil(pixels: Shaped[Tensor, "*shape"]) -> Any:

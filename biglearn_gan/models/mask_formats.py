@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.models.image_formats import array_to_tensor
+from biglearn_gan.models.image_formats import array_to_tensor, has_transparent_pixels
 
 Mask = Tensor | np.ndarray | Image.Image | Sequence[Any]
 """Pixels of each image, (N, H, W), or of all images, (H, W). True, 1, and white mark pixels."""
@@ -66,10 +66,7 @@ def _stack_masks(name: str, mask: object) -> Tensor:
     if isinstance(mask, np.ndarray):
         return array_to_tensor(name, mask)
     if isinstance(mask, Image.Image):
-        if (
-            mask.has_transparency_data
-            and mask.convert("RGBA").getchannel("A").getextrema()[0] < 255
-        ):
+        if has_transparent_pixels(mask):
             raise ValueError(
                 f"{name} must be opaque, but a PIL image has transparent pixels: "
                 "mask.getchannel('A') gives its alpha channel"
@@ -97,7 +94,7 @@ def _to_boolean(name: str, values: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*s
     if not 0 <= low <= high <= white or 1 < high < white / 2:
         allowed = "in [0, 1]" if values.is_floating_point() else "0 and 1, or black and white (255)"
         raise ValueError(
-            f"{name} must be Boolean or {allowed}, but its values reach from {low:.4g} to {high:.4g}"
+            f"{name} must be Boolean or {allowed}, but its values are from {low:.4g} to {high:.4g}"
         )
     soft = ((numbers > white / 8) & (numbers < white * 7 / 8)).double().mean()
     if float(soft) > MAX_SOFT_SHARE:

@@ -158,7 +158,7 @@ class TokenModel(nn.Module):
         for rows, _ in chunks(masks.union.sum(dim=1)):
             sequence = self._with_labels(masks.rows(rows).sequence(), known_labels[rows])
             inputs = self._padded_inputs(tokens[rows], sequence)
-            logits[rows] = self.discriminator(*inputs)[: len(rows)].cpu()
+            logits[rows] = self.discriminator(*inputs)[: len(rows)].to(logits)
         return logits
 
     @torch.inference_mode()
@@ -197,7 +197,7 @@ class TokenModel(nn.Module):
             sequence = present_tokens(source[rows], target[rows], known)
             inputs = self._padded_inputs(tokens[rows], sequence)
             logits = self.generator.label_logits(*inputs)[: len(rows)]
-            probabilities[rows] = logits.float().softmax(dim=1).cpu()
+            probabilities[rows] = logits.float().softmax(dim=1).to(probabilities)
         return probabilities
 
     def draw_unknown_labels(
