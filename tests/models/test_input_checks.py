@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 import torch
 from oblong import HEIGHT, WIDTH, ragged_holes, random_images
+from PIL import Image
 from torch import Tensor, nn
 
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import range_is_known
 
 
-def test_weights_of_another_dtype_are_refused(model: BigLearnGAN) -> None:
+def test_weights_of_two_dtypes_are_refused(model: BigLearnGAN) -> None:
     images, hole = random_images(2), ragged_holes(2)
-    message = (
-        r"the model computes in torch\.float32, not torch\.float16: call \.to\(torch\.float32\)"
-    )
-    for part in (model, model.generator, model.discriminator):
+    message = r"must have one dtype, not torch\.float16 and torch\.float32: model\.float\(\)"
+    for part in (model.generator, model.discriminator):
         part.half()
         for call in (lambda: model.sample(2), lambda: model.rank(images, hole)):
             with pytest.raises(ValueError, match=message):
@@ -79,16 +78,53 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": np.zeros((2, 3, 6, 10))}, "images must be a torch tensor .*not ndarray"),
-        ({"images": torch.zeros(2, 3, 6, 10).double()}, "images must be torch.float32 .*float64"),
+        ({"images": "cat.png"}, "images must be a torch tensor, a NumPy array, .*, not str"),
+        ({"images": []}, "images must be .*, not an empty list"),
+        ({"images": [[1.0], [2.0]]}, "images must be .*, not a list of lists"),
+        (
+            {"images": [torch.zeros(3, 6, 10), np.zeros((3, 6, 10), np.float32)]},
+            "images in a list must be of one kind and size, not np and pt",
+        ),
+        (
+            {"images": [torch.zeros(3, 6, 10), torch.zeros(3, 6, 8)]},
+            r"of one kind and size, not \(3, 6, 10\) and \(3, 6, 8\)",
+        ),
+        (
+            {"images": torch.zeros(2, 3, 6, 10).long()},
+            r"floats in \[-1, 1\] or uint8 in \[0, 255\], not torch.int64",
+        ),
+        ({"images": np.full((2, 3, 6, 10), "x")}, "images must hold numbers of PyTorch, not <U1"),
+        (
+            {"images": Image.new("RGB", (6, 10))},
+            r"10 x 6 pixels \(width x height\), not 6 x 10: image.resize\(\(10, 6\)\)",
+        ),
+        ({"images": Image.new("I;16", (10, 6))}, "images must be of PIL's mode L or RGB, not I;16"),
+        (
+            {"images": Image.new("RGBA", (10, 6))},
+            r"has transparent pixels: image.convert\('RGB'\)",
+        ),
         (
             {"images": torch.full((2, 3, 6, 10), 200.0)},
             r"in \[-1, 1\], not in .*200",
         ),
         ({"images": torch.full((2, 3, 6, 10), math.nan)}, "images must be finite"),
-        ({"hole": torch.ones(2, 6, 10)}, "hole must be a boolean torch tensor.*float32"),
-        ({"hole": np.ones((2, 6, 10), bool)}, "hole must be a boolean torch tensor.*ndarray"),
-        ({"absent": torch.ones(2, 6, 10).byte()}, "absent must be a boolean torch tensor.*uint8"),
+        ({"hole": None}, "hole must be a Boolean torch tensor, .*, not NoneType"),
+        ({"hole": []}, "hole must be a Boolean torch tensor, .*, not an empty list"),
+        ({"hole": torch.full((6, 10), 1.5)}, r"in \[0, 1\], but its values are from 1.5 to 1.5"),
+        ({"absent": -torch.ones(6, 10).int()}, "0 and 1, or black and white .* from -1 to -1"),
+        ({"absent": torch.full((6, 10), 2).byte()}, "black and white .* from 2 to 2"),
+        ({"hole": torch.full((6, 10), 128).byte()}, "hole must be black .* 100% of its values"),
+        ({"hole": [np.ones((6, 10)), np.ones((6, 9))]}, "in a list must be of one kind and size"),
+        (
+            {"hole": Image.new("LA", (10, 6))},
+            r"hole must be opaque, .*: mask.getchannel\('A'\) gives its alpha channel",
+        ),
+        ({"output": "jpg"}, "output must be one of 'pt', 'np', 'pil', or None, not 'jpg'"),
+        ({"generator": 3}, "generator must be a torch.Generator, not int"),
+        (
+            {"generator": torch.Generator(), "seed": 3},
+            "give a seed or a generator, not seed 3 and a generator",
+        ),
     ],
 )
 def test_wrong_types_and_values_are_one_sentence(
