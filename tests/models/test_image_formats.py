@@ -87,7 +87,7 @@ def test_arrays_come_back_as_arrays_in_their_layout(model: BigLearnGAN) -> None:
     assert np.array_equal(listed, last)
     assert np.abs((floats + 1) * 127.5 - last).max() < 0.51
     read_only = images.numpy()[:, :, ::-1, ::-1][:, :, ::-1, ::-1]
-    read_only.flags.writeable = False
+    read_only.setflags(write=False)
     assert np.array_equal(complete(model, read_only), first)
 
 
