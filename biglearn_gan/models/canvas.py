@@ -60,7 +60,7 @@ class PatchGrid:
     ) -> Float[Tensor, "B _ H W"]:
         """Tokens with any number of channels at their places in the picture; all else is 0."""
         rows, columns = self.size
-        empty = tokens.new_zeros(len(tokens), rows * columns, tokens.shape[-1])
+        empty = tokens.new_zeros(tokens.shape[0], rows * columns, tokens.shape[-1])
         placed = scatter_tokens(empty, tokens, sequence.positions)
         return unpatchify(placed, self.size, self.patch_size)
 

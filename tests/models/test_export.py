@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from biglearn_gan import __version__
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, parse_config
 from biglearn_gan.models import export
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.export import (
@@ -58,10 +58,20 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, str, str
 def oblong(
     oblong_config: Config, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Exported, torch.export.ExportedProgram]:
-    """A model in bfloat16, without labels, that reads partial patches of oblong images."""
-    tasks = oblong_config.tasks.model_copy(update={"partial_patches": 0.5})
+    """A model in bfloat16, without labels, that reads partial patches of oblong images.
+
+    It has standardized tokens and convolutions on the canvas.
+    """
+    values = oblong_config.to_dict()
+    values["tasks"]["partial_patches"] = 0.5
+    values["data"]["standardize"] = True
+    values["model"]["generator"]["canvas_channels"] = 4
     torch.manual_seed(0)
-    model = BigLearnGAN(oblong_config.model_copy(update={"tasks": tasks})).bfloat16()
+    model = BigLearnGAN(parse_config(values))
+    assert model.generator.canvas is not None
+    torch.nn.init.normal_(model.generator.canvas.conv2.weight, std=0.2)
+    model.standardization.fit(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.3, 0.4, 0.5]))
+    model = model.bfloat16()
     path = tmp_path_factory.mktemp("onnx") / "oblong.onnx"
     jaxtyping.config.update("jaxtyping_disable", True)
     program = export_program(model)
