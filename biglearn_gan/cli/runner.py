@@ -63,6 +63,7 @@ def run(command: typer.Typer | Callable[..., None], name: str) -> NoReturn:
     traceback.
     """
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of large files and broken metadata
     if "HF_HUB_VERBOSITY" not in os.environ:
         os.environ["HF_HUB_VERBOSITY"] = "error"
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # if it is already imported

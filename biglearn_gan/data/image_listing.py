@@ -23,6 +23,14 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Endings of image files, in lower case; capital letters are allowed in the files' names."""
 
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd"),
+        *(".svg", ".tga"),
+    }
+)
+"""Endings of images of other formats, which are left out with a warning."""
+
 MASK_SUFFIX = ".mask.png"
 """A file with this ending is the mask of the image of the same name, never an image."""
 
@@ -44,8 +52,7 @@ def image_tree(root: ImagePath, masks: bool = False) -> dict[PurePosixPath, Imag
         root: a folder, on disk or in an archive.
         masks: whether masks (``NAME.mask.png``) are listed as well.
     """
-    files = _walk_archive(root) if isinstance(root, zipfile.Path) else _walk(root)
-    found = {name: file for name, file in files if _is_image(name, masks)}
+    found = {name: file for name, file in _walk(root) if _is_image(name, masks)}
     return {name: found[name] for name in sorted(found)}
 
 
@@ -72,6 +79,7 @@ def named_images(path: Path, leave_out: Path | None = None) -> dict[PurePosixPat
     if not files:
         raise without_images(path)
     warn_of_depths(path, files)
+    warn_of_unread_formats(path, folder_at(path))
     return files
 
 
@@ -81,6 +89,21 @@ def warn_of_depths(folder: object, files: Collection[PurePosixPath]) -> None:
     if 0 < below < len(files):
         warnings.warn(
             f"{folder}: reading all {len(files):,} image files, {below:,} of them in folders below",
+            stacklevel=3,
+        )
+
+
+def warn_of_unread_formats(name: object, folder: ImagePath) -> None:
+    """Warn of images in a folder or below it that have a format which is not read."""
+    unread = [
+        file
+        for file, _ in _walk(folder)
+        if file.suffix.lower() in UNREAD_SUFFIXES and not any(map(_is_ignored, file.parts))
+    ]
+    if unread:
+        warnings.warn(
+            f"{name}: left out {len(unread):,} files of formats that are not read, such as "
+            f"{min(unread)}; convert them to PNG or JPEG",
             stacklevel=3,
         )
 
@@ -125,7 +148,7 @@ def _is_below(file: ImagePath, folder: Path) -> bool:
 
 
 def _is_image(name: PurePosixPath, masks: bool) -> bool:
-    if any(_is_ignored(part) for part in name.parts):
+    if any(map(_is_ignored, name.parts)):
         return False
     is_mask = name.name.endswith(MASK_SUFFIX)
     return name.suffix.lower() in IMAGE_SUFFIXES and (masks or not is_mask)
@@ -135,7 +158,11 @@ def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
-def _walk(
+def _walk(root: ImagePath) -> Iterator[tuple[PurePosixPath, ImagePath]]:
+    return _walk_archive(root) if isinstance(root, zipfile.Path) else _walk_folder(root)
+
+
+def _walk_folder(
     folder: Path, name: str = "", above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[tuple[PurePosixPath, Path]]:
     """All visible files below a folder.
@@ -153,7 +180,7 @@ def _walk(
         visible = [entry for entry in entries if not _is_ignored(entry.name)]
     for entry in visible:
         if entry.is_dir():
-            yield from _walk(folder / entry.name, f"{name}{entry.name}/", above | {identity})
+            yield from _walk_folder(folder / entry.name, f"{name}{entry.name}/", above | {identity})
         elif entry.is_file():
             yield PurePosixPath(name, entry.name), folder / entry.name
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.folder_datasets import count_class_folders
 from biglearn_gan.data.image_files import (
     LazyPixels,
     fit_image,
@@ -29,10 +30,8 @@ from biglearn_gan.data.raw_datasets import (
     READERS,
     SPLITS,
     WITH_OWN_VALIDATION,
-    RawSplit,
-    count_class_folders,
-    split_by_seed,
 )
+from biglearn_gan.data.raw_split import RawSplit, split_by_seed
 from biglearn_gan.tasks.holes import HoleError, named_hole
 
 NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {

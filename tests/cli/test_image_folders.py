@@ -74,6 +74,26 @@ def test_a_folder_without_a_readable_file_is_one_sentence(
     assert len(err.splitlines()) == 1
 
 
+def test_warnings_of_pillow_do_not_reach_the_user(
+    run: Run,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow warns of files with more
+    file = save_gray(tmp_path / "large.png", np.zeros((8, 8)))
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image.open(file)
+    recwarn.clear()
+    code, *_ = run(
+        *("sample", "--checkpoint", checkpoint, "--images", file),
+        *("--mask", "center", "--output", tmp_path / "out"),
+    )
+    assert code == 0
+    assert not [each for each in recwarn if "PIL" in each.filename]
+
+
 def test_masks_for_a_tree_lie_in_an_equal_tree_maybe_below_it(
     run: Run, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.data.loading import count_classes, load_dataset
+from biglearn_gan.data.loading import count_classes, has_validation, load_dataset
 
 FolderConfig = Callable[..., Config]
 
@@ -77,6 +77,16 @@ class TestTrees:
         with pytest.raises(DataError, match=r"test has classes that train/ lacks: dog$"):
             load_dataset(config(root=tmp_path, labels=True, classes=1), "test")
 
+    def test_images_of_formats_that_are_not_read_are_named(self, tmp_path: Path) -> None:
+        class_folders(tmp_path / "train", "cat")
+        class_folders(tmp_path / "test", "cat")
+        (tmp_path / "train" / "cat" / "IMG_2.HEIC").touch()
+        (tmp_path / "train" / "cat" / "IMG_1.heic").touch()
+        (tmp_path / "train" / "cat" / ".IMG_1.heic").touch()
+        message = r"train: left out 2 files of formats that are not read, such as cat/IMG_1.heic; c"
+        with pytest.warns(UserWarning, match=message):
+            assert shades(tmp_path, "train") == [0, 1, 2]
+
     def test_a_float_image_is_left_out_and_named(self, tmp_path: Path) -> None:
         class_folders(tmp_path / "train", "cat")
         class_folders(tmp_path / "test", "cat")
@@ -84,6 +94,43 @@ class TestTrees:
         depth.save(tmp_path / "train" / "cat" / "depth.tif")
         with pytest.warns(UserWarning, match=r"skipped 1 broken image file: .*depth.tif .*mode F"):
             assert shades(tmp_path, "train") == [0, 1, 2]
+
+
+class TestSplits:
+    @pytest.mark.parametrize(
+        ("train", "validation", "test"),
+        [
+            ("Training", "valid", "Test"),
+            ("train", "val", "testing"),
+            ("TRAIN", "Validation", "test"),
+        ],
+    )
+    def test_folders_of_splits_have_the_usual_names(
+        self, train: str, validation: str, test: str, folder_config: FolderConfig, tmp_path: Path
+    ) -> None:
+        class_folders(tmp_path / train, "cat", "dog", "owl", count=2)
+        class_folders(tmp_path / validation, "cat", "dog", count=1)
+        class_folders(tmp_path / test, "cat", count=3)
+        assert shades(tmp_path, "train") == [0, 1, 10, 11, 20, 21]
+        assert shades(tmp_path, "validation") == [0, 10]
+        assert shades(tmp_path, "test") == [0, 1, 2]
+        counted = count_classes(folder_config(tmp_path, labels=True))
+        assert counted.data.classes == load_dataset(counted.data, "test").num_classes == 3
+
+    def test_validation_is_for_tests_if_there_is_nothing_else(self, tmp_path: Path) -> None:
+        class_folders(tmp_path / "train", "cat", "dog")
+        class_folders(tmp_path / "val", "cat", count=2)
+        assert not has_validation(config(root=tmp_path / "train"))
+        with pytest.warns(UserWarning, match="val/ is the test split: test/ is missing"):
+            assert shades(tmp_path, "test") == [0, 1]
+        with pytest.warns(UserWarning, match="val/ is the test split"):
+            assert not has_validation(config(root=tmp_path))
+
+    def test_classes_named_like_a_split_stay_classes(
+        self, folder_config: FolderConfig, tmp_path: Path
+    ) -> None:
+        class_folders(tmp_path, "bus", "car", "train")
+        assert count_classes(folder_config(tmp_path, labels=True)).data.classes == 3
 
 
 class TestCountedClasses:

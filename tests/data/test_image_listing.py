@@ -42,7 +42,10 @@ class TestTree:
         self, tmp_path: Path
     ) -> None:
         touch(tmp_path, "IMG_1.JPG", "b.Jpeg", "c.jfif", "d.avif", "e.apng", "f.heic", "g.svg")
-        assert names_in(tmp_path) == ["IMG_1.JPG", "b.Jpeg", "c.jfif", "d.avif", "e.apng"]
+        names = ["IMG_1.JPG", "b.Jpeg", "c.jfif", "d.avif", "e.apng"]
+        assert names_in(tmp_path) == names
+        with pytest.warns(UserWarning, match=r"left out 2 files .* such as f.heic; convert them"):
+            assert [str(name) for name in named_images(tmp_path)] == names
 
     def test_hidden_files_and_folders_of_the_system_are_left_out(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.png", "._a.png", ".thumbnails/a.png", "cat/.b.png", "cat/.c/d.png")

@@ -19,9 +19,10 @@ from image_folders import (
 )
 
 from biglearn_gan.data.colored_mnist import colorize
+from biglearn_gan.data.folder_datasets import CIFAR10_CLASSES
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.data.raw_datasets import CIFAR10_CLASSES, colored_mnist_hues
+from biglearn_gan.data.raw_datasets import colored_mnist_hues
 
 
 def write_idx(path, array):

@@ -1,0 +1,52 @@
+"""One split of a data set as it is stored, and the fixed permutation that splits train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from biglearn_gan.config import DataConfig
+from biglearn_gan.data.image_files import select_images
+from biglearn_gan.data.image_listing import ImagePath
+
+SPLIT_SEED = 2023
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """The images of a split, as stored.
+
+    Attributes:
+        images: files; or a uint8 array (N, h, w) or (N, h, w, 3), to be resized to the image size;
+            or a float32 array (N, H, W), which is used unchanged.
+        labels: int64 (N,) class numbers, or None.
+        num_classes: the number of classes, None without labels.
+    """
+
+    images: Sequence[ImagePath] | np.ndarray
+    labels: np.ndarray | None = None
+    num_classes: int | None = None
+
+    def subset(self, indices: np.ndarray | list[int]) -> RawSplit:
+        """The images of ``indices`` and their labels."""
+        indices = np.asarray(indices, dtype=np.int64)
+        labels = None if self.labels is None else self.labels[indices]
+        return RawSplit(select_images(self.images, indices.tolist()), labels, self.num_classes)
+
+
+def split_by_seed(size: int, last_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split range(size) by a fixed permutation: all but its last ``last_count``, and these.
+
+    Both parts are ascending. NumPy never changes the stream of ``RandomState`` (NEP 19), so all
+    versions give the same split.
+    """
+    order = np.random.RandomState(SPLIT_SEED).permutation(size)
+    return np.sort(order[: size - last_count]), np.sort(order[size - last_count :])
+
+
+def data_root(config: DataConfig) -> Path:
+    """The folder or archive ``data.root``."""
+    return Path(config.root).expanduser()
