@@ -255,7 +255,7 @@ def open_image(
 
 def unreadable(source: ImagePath, error: BaseException) -> DataError:
     """The error for a file that Pillow cannot read."""
-    return DataError(f"{source} is not a readable image ({_reason(error)})")
+    return DataError(f"{source} is not a readable image ({reason_of(error)})")
 
 
 @contextmanager
@@ -283,7 +283,8 @@ def turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why a file cannot be read, for the end of a sentence."""
     if isinstance(error, UnidentifiedImageError):
         return "it has no known image format"
     if isinstance(error, OSError) and error.strerror:

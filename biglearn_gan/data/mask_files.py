@@ -23,7 +23,13 @@ from jaxtyping import Bool, Float32
 from PIL import Image, ImageOps
 
 from biglearn_gan.config import HoleColor
-from biglearn_gan.data.image_files import UNREADABLE, opened, orientation_of, turn_upright
+from biglearn_gan.data.image_files import (
+    UNREADABLE,
+    opened,
+    orientation_of,
+    reason_of,
+    turn_upright,
+)
 from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, ImagePath
 from biglearn_gan.tasks.holes import HoleError
 
@@ -141,7 +147,8 @@ def read_mask(
                 rgba = None
             values, white = _gray_values(image)
     except UNREADABLE as error:
-        raise HoleError(f"the mask {path} cannot be read as an image ({error})") from None
+        reason = reason_of(error)
+        raise HoleError(f"the mask {path} cannot be read as an image ({reason})") from None
     if rgba is not None:
         share, hole_is = _share_of_layer(path, rgba, hole_color, black_paint)
         return MaskFile(share, hole_is, None, turned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -103,14 +104,20 @@ def test_masks_for_a_tree_lie_in_an_equal_tree_maybe_below_it(
             path = tmp_path / "photos" / folder / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             save_gray(path, array)
-    code, *_ = run(
-        *("sample", "--checkpoint", checkpoint, "--images", tmp_path / "photos"),
-        *("--mask", tmp_path / "photos" / "masks", "--output", tmp_path / "out"),
-    )
-    assert code == 0
-    arrays = np.load(tmp_path / "out" / "samples.npz")
-    assert arrays["names"].tolist() == ["cat/1.png", "dog/1.png"]
-    assert (arrays["masks"] == np.stack([hole > 0 for hole in holes.values()])).all()
+    below = tmp_path / "photos" / "masks"
+    with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
+        for name in holes:
+            archive.write(below / f"{name}.png", f"masks/{name}.png")
+    for masks in (below, tmp_path / "masks.zip"):
+        code, *_ = run(
+            *("sample", "--checkpoint", checkpoint, "--images", tmp_path / "photos"),
+            *("--mask", masks, "--output", tmp_path / "out"),
+        )
+        assert code == 0
+        arrays = np.load(tmp_path / "out" / "samples.npz")
+        assert arrays["names"].tolist() == ["cat/1.png", "dog/1.png"]
+        assert (arrays["masks"] == np.stack([hole > 0 for hole in holes.values()])).all()
+        shutil.rmtree(below, ignore_errors=True)
 
 
 def test_an_archive_of_images_is_completed(run: Run, checkpoint: Path, tmp_path: Path) -> None:
