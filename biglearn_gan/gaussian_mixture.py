@@ -64,11 +64,6 @@ class GaussianMixture:
         """E x over the whole mixture."""
         return _overall_mean(self.weights, self.means)
 
-    @property
-    def covariance(self) -> Float64[Tensor, "D D"]:
-        """Cov x of the whole mixture: within components and between their means."""
-        return _overall_covariance(self.weights, self.means, self.covariances)
-
     def sample(self, num: int, rng: torch.Generator) -> Float64[Tensor, "N D"]:
         """Draw ``num`` points; ``rng`` is on the mixture's device.
 
@@ -93,12 +88,6 @@ class GaussianMixture:
             GaussianError: a covariance is not positive definite.
         """
         return _normal_log_densities(x[:, None] - self.means, self._factors)
-
-    def transform(self, matrix: Float64[Tensor, "d D"]) -> GaussianMixture:
-        """The distribution of A x, which has a density if A has full row rank."""
-        means = self.means @ matrix.T
-        covariances = matrix @ self.covariances @ matrix.T
-        return GaussianMixture(self.weights, means, _symmetric(covariances))
 
     def on_lines(self, directions: Float64[Tensor, "B D"]) -> LineMixtures:
         """The distributions of uᵀx for B directions u."""
@@ -323,8 +312,10 @@ def _check(weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         )
     if not bool((weights >= 0).all()) or abs(float(weights.detach().sum()) - 1) > WEIGHTS_TOLERANCE:
         raise GaussianError(f"weights must be at least 0 and sum to one, not {weights.tolist()}")
-    if not torch.allclose(covariances, covariances.mT):
-        raise GaussianError("covariances must be symmetric matrices")
+    asymmetric = ~torch.isclose(covariances, covariances.mT).all(dim=(1, 2))
+    if asymmetric.any():
+        component = int(asymmetric.nonzero()[0])
+        raise GaussianError(f"the covariance of component {component} must be symmetric")
 
 
 def _symmetric(matrices: Tensor) -> Tensor:

@@ -11,13 +11,14 @@ import torch
 class Stream(IntEnum):
     """What random numbers are for. Different streams are unrelated, even with the same seed.
 
-    The values must never change: every result that a seed gives depends on them.
+    The values must never change: every result that a seed gives depends on them. The gap before
+    ``SIMULATION`` has no meaning.
     """
 
     WEIGHTS = 0
     TASKS = 1
     NOISE = 2
-    FLIPS = 3
+    FLIPS = 3  # also shifts and known pixels when a classifier is trained
     SAMPLE = 4
     HOLES = 5
     SOURCES = 6

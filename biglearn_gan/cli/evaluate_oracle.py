@@ -18,7 +18,7 @@ def evaluate_oracle(
         str | None,
         typer.Option(help="Baseline: a model of the same data, trained with the joint task only."),
     ] = None,
-    sources: Annotated[int, typer.Option(min=1, help="Fields per mask.")] = 32,
+    sources: Annotated[int, typer.Option(min=1, help="Fields per task.")] = 32,
     draws: Annotated[int, typer.Option(min=2, help="Completions per field.")] = 256,
     seed: Seed = 0,
     device: Device = "cpu",

@@ -15,8 +15,8 @@ from biglearn_gan.config.schema import (
 from biglearn_gan.config.schema_tasks import (
     PatternName,
     PresetName,
-    RatioLaw,
     Selection,
+    SelectionSize,
     TaskComponent,
     TasksConfig,
 )
@@ -35,8 +35,8 @@ __all__ = [
     "NetworkConfig",
     "PatternName",
     "PresetName",
-    "RatioLaw",
     "Selection",
+    "SelectionSize",
     "TaskComponent",
     "TasksConfig",
     "load_config",

@@ -15,7 +15,7 @@ DomainName = Literal["own", "orthogonal"]
 PresetName = Literal["joint", "bert", "mae", "causal", "permutation", "inpainting", "big"]
 
 
-class RatioLaw(Section):
+class SelectionSize(Section):
     """How many tokens a selection takes. Set exactly one key."""
 
     uniform: Pair | None = None
@@ -34,7 +34,7 @@ class Selection(Section):
     pattern: PatternName = "everything"
     """The pattern. ``everything`` takes all tokens, without a ratio."""
 
-    ratio: RatioLaw | None = None
+    ratio: SelectionSize | None = None
     """The size; needed by every pattern but ``everything``."""
 
     inverted: bool = False

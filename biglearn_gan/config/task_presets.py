@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from biglearn_gan.config.schema_tasks import Selection, TaskComponent, TasksConfig
 
 
-def _select(pattern: str, *, inverted: bool = False, **law: object) -> Selection:
-    return Selection.model_validate({"pattern": pattern, "ratio": law, "inverted": inverted})
+def _select(pattern: str, *, inverted: bool = False, **size: object) -> Selection:
+    return Selection.model_validate({"pattern": pattern, "ratio": size, "inverted": inverted})
 
 
 PRESETS: dict[str, tuple[TaskComponent, ...]] = {

@@ -156,7 +156,8 @@ class EpochOrder:
     """The endless order of ``size`` training images, a pure function of the seed.
 
     Epoch ``e`` is a permutation drawn from (seed, e), and position ``p`` lies in epoch
-    ``p // size``. A run resumes at the position where it stopped.
+    ``p // size``. A run resumes at the position where it stopped. NumPy may change the stream of
+    ``default_rng`` in a new version (NEP 19), so another NumPy may give another order.
 
     Raises:
         ValueError: ``size`` is below 1 or ``seed`` below 0.

@@ -283,10 +283,17 @@ class Evaluator:
             )
             if task.labels is not None and self._classifier is not None:
                 correct = (self._classifier.predict(images) == task.labels).double()
-                record = self._recorder.mean(
-                    "agreement", "classifier", task.name, correct, len(correct), ceiling=ceiling
+                self.report.records.append(
+                    self._recorder.mean(
+                        "agreement",
+                        "classifier",
+                        task.name,
+                        correct,
+                        len(correct),
+                        ceiling=ceiling,
+                        subject=subject,
+                    )
                 )
-                self.report.records.append(replace(record, subject=subject))
 
     def _label_total_variation(
         self, task: EvaluationTask, samples: SampleSource, p: Float[Tensor, "N classes"]

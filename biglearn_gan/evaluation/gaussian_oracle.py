@@ -34,13 +34,13 @@ KINDS = PRESETS["big"]
 """The kinds of task that are measured: the components of the ``big`` preset."""
 
 CRITIC_FIT = 2048
-"""Samples of the model per mask, to which the approximate density is fitted."""
+"""Samples of the model per task, to which the approximate density is fitted."""
 
 CRITIC_REAL = 1024
-"""Real images per mask on which the critic is scored."""
+"""Real images per task on which the critic is scored."""
 
 Average = Callable[[Sequence[float]], tuple[float, float | None]]
-"""An average over masks, with its standard error."""
+"""An average over tasks, with its standard error."""
 
 
 class OracleError(UsageError):
@@ -52,7 +52,7 @@ def evaluate_oracle(
     field: GaussianMixture,
     *,
     seed: int,
-    masks_per_kind: int = 4,
+    tasks_per_kind: int = 4,
     sources: int = 32,
     draws: int = 256,
     joint_model: FieldModel | None = None,
@@ -60,26 +60,26 @@ def evaluate_oracle(
 ) -> list[Record]:
     """Measure a model on each component of the ``big`` tasks, exactly alike for the same arguments.
 
-    For each kind of task, ``masks_per_kind`` pairs (S, T) of tokens are drawn, for each of them
+    For each kind of task, ``tasks_per_kind`` pairs (S, T) of tokens are drawn, for each of them
     ``sources`` fresh fields, and for each field ``draws`` completions. Over the pixels of the
     target,
 
-    - ``mean-error``: root mean square, over masks, sources and pixels, of the difference between
+    - ``mean-error``: root mean square, over tasks, sources and pixels, of the difference between
       the mean of the draws and the exact conditional mean, in units of the exact conditional
       standard deviations;
-    - ``covariance-error``: root mean square, over masks and sources, of ‖Ĉ - C‖ / ‖C‖ (Frobenius).
+    - ``covariance-error``: root mean square, over tasks and sources, of ‖Ĉ - C‖ / ‖C‖ (Frobenius).
       Ĉ is the covariance of one source's draws and C its exact conditional covariance, both in
       units of the exact conditional standard deviations;
     - ``mode-error``, of a field of several components: total variation between their weights given
       the source, p(k | x_S), and the mean over the draws of p(k | x_S, x_T), which is p(k | x_S)
-      for exact draws; averaged over masks and sources.
+      for exact draws; averaged over tasks and sources.
 
     Two baselines have the same errors for every kind that has a source. The subject
     ``unconditional`` takes the target's pixels from unconditional samples of the model, whatever
     the source is. The subject ``joint-only`` takes them from conditional draws of ``joint_model``.
 
     If the critic's scores are absolute, ``critic-correlation`` is the Pearson correlation, over
-    real x and averaged over masks, of its logit f(x; S, T) with
+    real x and averaged over tasks, of its logit f(x; S, T) with
     log q(x_T | x_S) - log p̂(x_T | x_S). The density p of the model is not known. p̂ is a mixture
     with as many Gaussians as the field has, fitted to ``CRITIC_FIT`` samples of the model. The
     ceiling is what the noise of this fit leaves to a perfect critic; what the mixture cannot
@@ -90,8 +90,8 @@ def evaluate_oracle(
         model: a model of the field; its critic is measured if its scores are absolute.
         field: the exact distribution of the data, see
             :func:`biglearn_gan.data.gaussian_fields.gaussian_field`.
-        seed: at least 0; of masks, sources and draws.
-        masks_per_kind: at least 1; standard errors are over masks, and None for one mask.
+        seed: at least 0; of tasks, sources and draws.
+        tasks_per_kind: at least 1; standard errors are over tasks, and None for one task.
         sources: at least 1.
         draws: at least 2.
         joint_model: a model of the same field and patch size, trained with the joint task only.
@@ -101,16 +101,16 @@ def evaluate_oracle(
         OracleError: a number is out of range, a model is not one of this field, or the joint model
             was trained with other tasks as well.
     """
-    if masks_per_kind < 1 or sources < 1 or draws < 2 or seed < 0:
+    if tasks_per_kind < 1 or sources < 1 or draws < 2 or seed < 0:
         raise OracleError(
-            "masks_per_kind and sources must be at least 1, draws at least 2 and seed at least 0, "
-            f"not {masks_per_kind}, {sources}, {draws} and {seed}"
+            "tasks_per_kind and sources must be at least 1, draws at least 2 and seed at least 0, "
+            f"not {tasks_per_kind}, {sources}, {draws} and {seed}"
         )
     _check_model(model, field)
     if joint_model is not None:
         _check_model(joint_model, field)
         _check_joint_model(joint_model, model)
-    evaluator = _OracleEvaluator(model, field, joint_model, seed, masks_per_kind, sources, draws)
+    evaluator = _OracleEvaluator(model, field, joint_model, seed, tasks_per_kind, sources, draws)
     records: list[Record] = []
     for index in range(len(KINDS)):
         records += evaluator.evaluate_kind(index, progress)
@@ -161,29 +161,29 @@ class _DrawErrors:
 
 @dataclass(frozen=True)
 class _OracleEvaluator:
-    """Measures one kind of task after another with the same numbers of masks, sources and draws."""
+    """Measures one kind of task after another with the same numbers of tasks, sources and draws."""
 
     model: FieldModel
     field: GaussianMixture
     joint_model: FieldModel | None
     seed: int
-    masks: int
+    tasks_per_kind: int
     sources: int
     draws: int
 
     def evaluate_kind(self, index: int, progress: TaskProgress) -> list[Record]:
         """All records of the kind ``KINDS[index]``."""
         kind = KINDS[index]
-        total = self.masks * self.sources * self.draws
+        total = self.tasks_per_kind * self.sources * self.draws
         errors: dict[str | None, list[_DrawErrors]] = {}
         correlations: list[tuple[float, float]] = []
         progress(kind.name, 0, total)
-        for mask in range(self.masks):
-            rng = make_rng(Stream.ORACLE, self.seed, index, mask)
+        for number in range(self.tasks_per_kind):
+            rng = make_rng(Stream.ORACLE, self.seed, index, number)
             task = draw_field_task(self.model.config, self.field, kind, rng)
             fields = draw_fields(self.field, self.sources, rng)
             source_values = fields[:, task.source]
-            first_image = (index * self.masks + mask) * self.sources
+            first_image = (index * self.tasks_per_kind + number) * self.sources
             draws: dict[str | None, Float64[Tensor, "N K t"]] = {
                 "exact": task.exact.sample(source_values, self.draws, rng),
                 None: self._complete(self.model, fields, task, first_image),
@@ -198,9 +198,9 @@ class _OracleEvaluator:
                 errors.setdefault(subject, []).append(_measure_errors(values, task, source_values))
             if self.model.config.absolute_scores:
                 first_fit = self._all_sources + self.sources
-                first_fit += (index * self.masks + mask) * CRITIC_FIT
+                first_fit += (index * self.tasks_per_kind + number) * CRITIC_FIT
                 correlations.append(self._correlate_critic(task, first_fit, rng))
-            progress(kind.name, (mask + 1) * self.sources * self.draws, total)
+            progress(kind.name, (number + 1) * self.sources * self.draws, total)
         records = self._error_records(kind.name, errors)
         if correlations:
             records.append(self._critic_record(kind.name, correlations))
@@ -209,7 +209,7 @@ class _OracleEvaluator:
     @property
     def _all_sources(self) -> int:
         """Sources of all tasks; each is an image of its own, so that no two share noise."""
-        return len(KINDS) * self.masks * self.sources
+        return len(KINDS) * self.tasks_per_kind * self.sources
 
     @cached_property
     def _unconditional(self) -> Float64[Tensor, "N K D"]:
@@ -240,13 +240,13 @@ class _OracleEvaluator:
         records = []
         for measure, get, average in statistics:
             floor, _ = average([get(each) for each in exact])
-            for subject, per_mask in errors.items():
-                value, error = average([get(each) for each in per_mask])
+            for subject, per_task in errors.items():
+                value, error = average([get(each) for each in per_task])
                 records.append(
                     Record(
                         measure=measure,
                         features="oracle",
-                        count=self.masks * self.sources,
+                        count=self.tasks_per_kind * self.sources,
                         split=None,
                         task=kind,
                         subject=subject,
@@ -254,7 +254,7 @@ class _OracleEvaluator:
                         error=error,
                         floor=floor,
                         ceiling=None,
-                        samples=self.masks * self.sources * self.draws,
+                        samples=self.tasks_per_kind * self.sources * self.draws,
                         seed=self.seed,
                     )
                 )
@@ -266,7 +266,7 @@ class _OracleEvaluator:
         return Record(
             measure="critic-correlation",
             features="approximate",
-            count=self.masks * CRITIC_REAL,
+            count=self.tasks_per_kind * CRITIC_REAL,
             split=None,
             task=kind,
             subject=None,
@@ -274,7 +274,7 @@ class _OracleEvaluator:
             error=error,
             floor=None,
             ceiling=_mean(ceilings)[0],
-            samples=self.masks * CRITIC_FIT,
+            samples=self.tasks_per_kind * CRITIC_FIT,
             seed=self.seed,
         )
 
@@ -290,7 +290,7 @@ class _OracleEvaluator:
         the data has a ratio close to 0, and so a low ceiling.
         """
         pixels = torch.cat([task.target, task.source])
-        law, split = self.field.marginal(pixels), len(task.target)
+        joint, split = self.field.marginal(pixels), len(task.target)
         fields = draw_fields(self.field, CRITIC_FIT, rng)
         drawn = complete_fields(self.model, fields, task, 1, self.seed, first_image)[:, 0]
         samples = torch.cat([drawn, fields[:, task.source]], dim=1)
@@ -299,7 +299,7 @@ class _OracleEvaluator:
         exact = task.exact.log_density(x_target, x_source)
         target, source = range(split), range(split, len(pixels))
         first, second = (
-            exact - _refit(law, half).conditional(target, source).log_density(x_target, x_source)
+            exact - _refit(joint, half).conditional(target, source).log_density(x_target, x_source)
             for half in samples.chunk(2)
         )
         agreement = max(_correlation(first, second), 0.0)
@@ -329,21 +329,21 @@ def _measure_errors(
     )
 
 
-def _refit(law: GaussianMixture, samples: Float64[Tensor, "N D"]) -> GaussianMixture:
-    """One step of expectation maximization from ``law`` toward the samples.
+def _refit(initial: GaussianMixture, samples: Float64[Tensor, "N D"]) -> GaussianMixture:
+    """One step of expectation maximization from ``initial`` toward the samples.
 
     For one component, the result has nearly the mean and covariance of the samples. D samples of
     each component itself are counted as well, so that a component without samples stays definite.
     """
-    explained = law.weights.log() + law.component_log_densities(samples)
+    explained = initial.weights.log() + initial.component_log_densities(samples)
     shares = explained.softmax(dim=1)  # (N, K)
-    prior = law.dimension
-    counts = shares.sum(dim=0) + prior  # (K,)
-    means = (shares.T @ samples + prior * law.means) / counts[:, None]
+    prior_count = initial.dimension
+    counts = shares.sum(dim=0) + prior_count  # (K,)
+    means = (shares.T @ samples + prior_count * initial.means) / counts[:, None]
     centered = samples[:, None] - means  # (N, K, D)
     scatter = torch.einsum("nk,nkd,nke->kde", shares, centered, centered)
-    shift = law.means - means
-    scatter = scatter + prior * (law.covariances + shift[:, :, None] * shift[:, None])
+    shift = initial.means - means
+    scatter = scatter + prior_count * (initial.covariances + shift[:, :, None] * shift[:, None])
     return GaussianMixture(counts / counts.sum(), means, scatter / counts[:, None, None])
 
 

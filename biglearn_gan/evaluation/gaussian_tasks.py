@@ -11,6 +11,7 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, TaskComponent
 from biglearn_gan.gaussian_mixture import ConditionalMixture, GaussianMixture
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.patches import patchify, pixels_of_tokens, unpatchify
 from biglearn_gan.tasks.sampler import TaskSampler
 from biglearn_gan.tasks.token_masks import TokenMasks
@@ -24,13 +25,7 @@ class FieldModel(Protocol):
     def config(self) -> Config: ...
 
     def generate(
-        self,
-        tokens: Float[Tensor, "N L P"],
-        masks: TokenMasks,
-        *,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
+        self, tokens: Float[Tensor, "N L P"], masks: TokenMasks, options: SamplingOptions
     ) -> Float[Tensor, "N K L P"]: ...
 
     def critic_logits(
@@ -99,13 +94,9 @@ def complete_fields(
 ) -> Float64[Tensor, "N K t"]:
     """The target pixels that the model draws, given the source pixels of each field."""
     config = model.config
-    drawn = model.generate(
-        field_tokens(config, fields),
-        task.masks(len(fields)),
-        variations=draws,
-        seed=seed,
-        first_image=first_image,
-    )  # (N, K, L, P)
+    options = SamplingOptions(variations=draws, seed=seed, first_image=first_image)
+    tokens = field_tokens(config, fields)
+    drawn = model.generate(tokens, task.masks(len(fields)), options)  # (N, K, L, P)
     images = unpatchify(drawn.flatten(0, 1), config.grid_size, config.model.patch_size)
     return images.double().view(len(fields), draws, -1)[..., task.target]
 

@@ -23,9 +23,9 @@ PRINTED_CLASSES = 3
 
 @dataclass(frozen=True)
 class ClassProbabilities:
-    """p(y | x_S) of N images for Y classes, and the names of the images."""
+    """p(y | x_S) of N images for all classes, and the names of the images."""
 
-    probabilities: Float[Tensor, "N Y"]
+    probabilities: Float[Tensor, "N classes"]
     names: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:

@@ -75,7 +75,6 @@ def changed_fraction(
     known: Bool[Tensor, "N H W"],
 ) -> Float[Tensor, " N"]:
     """Share of the known pixels that differ from the original; 0 if there are none."""
-    mask = known[:, None]  # (N, 1, H, W)
-    differs = (images != originals[:, None]).any(dim=2) & mask  # (N, K, H, W)
-    total = mask.sum(dim=(1, 2, 3)).clamp_min(1) * images.shape[1]
+    differs = (images != originals[:, None]).any(dim=2) & known[:, None]  # (N, K, H, W)
+    total = known.sum(dim=(1, 2)).clamp_min(1) * images.shape[1]
     return differs.sum(dim=(1, 2, 3)).double() / total

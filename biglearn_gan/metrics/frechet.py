@@ -54,8 +54,10 @@ class GaussianStatistics:
         if len(features) == 0:
             return
         features = features.detach().to("cpu", torch.float64)
-        if not features.isfinite().all():
-            raise ValueError("a feature is not finite")
+        if (bad := ~features.isfinite()).any():
+            row, column = bad.nonzero()[0].tolist()
+            value = float(features[row, column])
+            raise ValueError(f"features must be finite, but vector {row} has the value {value}")
         mean = features.mean(dim=0)
         centered = features - mean
         self._combine(len(features), mean, centered.T @ centered)

@@ -54,9 +54,9 @@ class MaskedClassifier(PretrainedClassifier):
         self, images: Float[Tensor, "N C H W"], known: Bool[Tensor, "N H W"]
     ) -> Float[Tensor, "N classes"]:
         """Logits of the classes given the known pixels (True); all others are ignored."""
-        mask = known[:, None]
-        pixels = torch.where(mask, images, torch.zeros_like(images))
-        return self.head(self.trunk(torch.cat([pixels, mask.to(images.dtype)], dim=1)))
+        is_known = known[:, None]  # (N, 1, H, W)
+        pixels = torch.where(is_known, images, torch.zeros_like(images))
+        return self.head(self.trunk(torch.cat([pixels, is_known.to(images.dtype)], dim=1)))
 
     @torch.inference_mode()
     def probabilities(
@@ -64,8 +64,8 @@ class MaskedClassifier(PretrainedClassifier):
     ) -> Float[Tensor, "N classes"]:
         """p(y | x_S) in float64 on the CPU, for images in [-1, 1]; True in ``known`` is x_S."""
         parts = [
-            self(part.to(self.device), mask.to(self.device)).double().softmax(dim=1).cpu()
-            for part, mask in zip(
+            self(part.to(self.device), is_known.to(self.device)).double().softmax(dim=1).cpu()
+            for part, is_known in zip(
                 images.split(INFERENCE_ROWS), known.split(INFERENCE_ROWS), strict=True
             )
         ]

@@ -279,7 +279,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         self, options: SamplingOptions, inputs: CompletionInputs
     ) -> Float[Tensor, "N K C H W"]:
         """See :meth:`complete`; for callers that use the checked inputs more than once."""
-        tokens = self.generate_with(options, inputs.tokens, inputs.masks)  # (N, K, L, P)
+        tokens = self.generate(inputs.tokens, inputs.masks, options)  # (N, K, L, P)
         patch_size = self.config.model.patch_size
         generated = unpatchify(tokens.flatten(0, 1), self.config.grid_size, patch_size)
         images = inputs.images[:, None]
@@ -287,7 +287,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         return torch.where(inputs.hole[:, None, None], generated, images)
 
     def classify(self, images: Images, *, observed: Mask | None = None) -> Any:
-        """The class probabilities p(y | x_S) of each image, (N, Y), or (Y,) for a single image.
+        """The class probabilities p(y | x_S) of each image, (N, classes), or (classes,) for one.
 
         They are an array if the images are one, else a tensor.
 

@@ -41,8 +41,9 @@ class Discriminator(nn.Module):
     ):
         super().__init__()
         width = config.width
-        self.embedding = PatchEmbedding(token_count, token_dim, width, partial_patches)
-        del self.embedding.mask_token
+        self.embedding = PatchEmbedding(
+            token_count, token_dim, width, partial_patches, mask_token=False
+        )
         self.class_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
         self.trunk = Transformer(width, config.depth, config.heads)
         self.head = nn.Linear(2 * width, 1)
@@ -84,8 +85,14 @@ class Discriminator(nn.Module):
         """
         if transfer == "nothing":
             return
-        self.embedding.load_state_dict(generator.embedding.state_dict(), strict=False)
+        _copy_weights(generator.embedding, self.embedding, surplus={"mask_token"})
         if self.label is not None and generator.label is not None:
             self.label.load_state_dict(generator.label.state_dict())
         for own, trained in zip(self.trunk.blocks, generator.trunk.blocks, strict=False):
-            own.load_state_dict(trained.state_dict(), strict=False)
+            _copy_weights(trained, own, surplus={"modulation.weight", "modulation.bias"})
+
+
+def _copy_weights(source: nn.Module, to: nn.Module, surplus: set[str]) -> None:
+    """Copy all weights of ``source`` except the ``surplus``, which ``to`` does not have."""
+    weights = source.state_dict()
+    to.load_state_dict({name: value for name, value in weights.items() if name not in surplus})

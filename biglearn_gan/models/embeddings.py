@@ -26,14 +26,23 @@ class PatchEmbedding(nn.Module):
         token_dim: P, values of a token.
         width: D.
         partial_patches: whether target tokens can have known values.
+        mask_token: whether :meth:`embed_masked` is used.
     """
 
-    def __init__(self, token_count: int, token_dim: int, width: int, partial_patches: bool = False):
+    def __init__(
+        self,
+        token_count: int,
+        token_dim: int,
+        width: int,
+        partial_patches: bool = False,
+        mask_token: bool = True,
+    ):
         super().__init__()
         self.value = nn.Linear(token_dim, width)
         self.position = nn.Parameter(EMBEDDING_STD * torch.randn(token_count, width))
         self.role = nn.Parameter(EMBEDDING_STD * torch.randn(2, width))
-        self.mask_token = nn.Parameter(EMBEDDING_STD * torch.randn(width))
+        mask_token_value = EMBEDDING_STD * torch.randn(width)  # drawn always: a seed's weights stay
+        self.mask_token = nn.Parameter(mask_token_value) if mask_token else None
         self.known_values = nn.Linear(2 * token_dim, width, bias=False) if partial_patches else None
 
     def forward(
@@ -47,6 +56,7 @@ class PatchEmbedding(nn.Module):
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
     ) -> Float[Tensor, "B M D"]:
         """Embed source values only: a target gets the mask token, plus its known values."""
+        assert self.mask_token is not None, "only a network with a mask token reads masked tokens"
         x = torch.where(sequence.is_target[..., None], self.mask_token, self.value(tokens))
         x = x + self._embed_known_values(tokens, sequence)
         return self._add_position_and_role(x, sequence)

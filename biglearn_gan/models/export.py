@@ -87,7 +87,10 @@ class CompletionGraph(nn.Module):
         token_noise: Float[Tensor, "N L D"],
         label: Int64[Tensor, " N"] | None = None,
         uniform: Float[Tensor, " N"] | None = None,
-    ) -> tuple[Float[Tensor, "N C H W"]] | tuple[Float[Tensor, "N C H W"], Float[Tensor, "N Y"]]:
+    ) -> (
+        tuple[Float[Tensor, "N C H W"]]
+        | tuple[Float[Tensor, "N C H W"], Float[Tensor, "N classes"]]
+    ):
         """The completions and, from a model with labels, p(y | known pixels).
 
         Args:
@@ -105,7 +108,9 @@ class CompletionGraph(nn.Module):
         outputs: tuple[Tensor, ...] = ()
         if self.config.data.num_classes is not None:
             assert label is not None and uniform is not None, "a model with labels needs both"
-            probabilities = self.generator.label_logits(tokens, sequence).softmax(dim=1)  # (N, Y)
+            probabilities = self.generator.label_logits(tokens, sequence).softmax(
+                dim=1
+            )  # (N, classes)
             sequence = replace(sequence, labels=self._known_labels(label, probabilities, uniform))
             outputs = (probabilities,)
         generated = self.generator(tokens, sequence, Noise(z, token_noise))  # (N, L, P)

@@ -48,7 +48,7 @@ class Generator(nn.Module):
         token_count: L, tokens of an image.
         token_dim: P, values of a token.
         config: sizes of the transformer and the noise, and the range of the output.
-        num_classes: C, classes of the label; None for a model without labels.
+        num_classes: classes of the label; None for a model without labels.
         partial_patches: whether target tokens can have known values.
         grid: how the tokens are arranged; needed for ``config.canvas_channels`` above 0.
     """
@@ -106,7 +106,7 @@ class Generator(nn.Module):
 
     def label_logits(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
-    ) -> Float[Tensor, "B C"]:
+    ) -> Float[Tensor, "B classes"]:
         """Logits of p(y | x_S), the label given the source; without noise.
 
         The labels of ``sequence`` are ignored.

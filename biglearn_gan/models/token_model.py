@@ -57,6 +57,9 @@ class SamplingOptions:
     order: OrderName = "random"
 
 
+DEFAULT_OPTIONS = SamplingOptions()
+
+
 class TokenModel(nn.Module):
     """The generator p(x_T | x_S), which also predicts labels p(y | x_S), and the discriminator.
 
@@ -80,24 +83,19 @@ class TokenModel(nn.Module):
         """The dtype of the weights, in which the networks compute."""
         return next(self.parameters()).dtype
 
+    @torch.inference_mode()
     def generate(
         self,
         tokens: Float[Tensor, "N L P"],
         masks: TokenMasks,
-        *,
-        labels: Labels | None = None,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-        steps: int = 1,
-        order: OrderName = "random",
+        options: SamplingOptions = DEFAULT_OPTIONS,
     ) -> Float[Tensor, "N K L P"]:
         """Draw the target tokens given the source tokens; all others are returned unchanged.
 
         Args:
             tokens: the images' tokens; unknown values of targets are ignored.
             masks: the task of each image; their numbers of present tokens may differ.
-            labels: see :class:`SamplingOptions`, as all others.
+            options: how to draw.
 
         Raises:
             OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
@@ -105,14 +103,6 @@ class TokenModel(nn.Module):
             ValueError: ``variations`` is not an integer of at least 1, ``seed`` is not one of at
                 least 0, or the weights have several dtypes.
         """
-        options = SamplingOptions(labels, variations, seed, first_image, steps, order)
-        return self.generate_with(options, tokens, masks)
-
-    @torch.inference_mode()
-    def generate_with(
-        self, options: SamplingOptions, tokens: Float[Tensor, "N L P"], masks: TokenMasks
-    ) -> Float[Tensor, "N K L P"]:
-        """See :meth:`generate`; all options in one argument."""
         self._check_dtype()
         check_order(options.order, options.steps, self.config.token_count)
         labels = self.draw_unknown_labels(options, tokens, masks)
@@ -168,7 +158,7 @@ class TokenModel(nn.Module):
         source: Bool[Tensor, "N L"],
         target: Bool[Tensor, "N L"],
         known_values: Bool[Tensor, "N L P"] | None = None,
-    ) -> Float[Tensor, "N Y"]:
+    ) -> Float[Tensor, "N classes"]:
         """p(y | x_S) from tokens, on the CPU.
 
         Args:

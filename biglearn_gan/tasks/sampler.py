@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from biglearn_gan.config import PatternName, RatioLaw, Selection, TaskComponent
+from biglearn_gan.config import PatternName, Selection, SelectionSize, TaskComponent
 from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patterns import pattern_scores, select_lowest
 from biglearn_gan.tasks.token_masks import TokenMasks
@@ -93,7 +93,8 @@ class TaskSampler:
         """
         largest = int(observed.sum(dim=1).min())
         if largest == 0:
-            raise ValueError("every row needs at least one observed token")
+            row = int(observed.sum(dim=1).argmin())
+            raise ValueError(f"every row needs at least one observed token, but row {row} has none")
         sizes, components_given_size = self._union_probabilities(largest)
         count = 1 + int(torch.multinomial(sizes, 1, generator=rng))
         components = _draw_components(components_given_size[count - 1], len(observed), rng)
@@ -229,7 +230,7 @@ def size_cdf(selection: Selection, largest: int) -> Float64[Tensor, " largest"]:
     """
     ratio = selection.ratio
     if selection.pattern == "everything" or ratio is None:
-        ratio = RatioLaw(fixed=1.0)
+        ratio = SelectionSize(fixed=1.0)
     sizes = torch.arange(1, largest + 1, dtype=torch.float64)
     if ratio.count is not None:
         return (sizes >= min(ratio.count, largest)).double()

@@ -48,10 +48,14 @@ class TokenMasks:
                 f"source {tuple(self.source.shape)} and target {tuple(self.target.shape)} "
                 "must have the same shape (B, L)"
             )
-        if (self.source & self.target).any():
-            raise ValueError("source and target must be disjoint, but a token is in both")
-        if not self.target.any(dim=1).all():
-            raise ValueError("every row needs at least one target token")
+        if (both := self.source & self.target).any():
+            row, token = both.nonzero()[0].tolist()
+            raise ValueError(
+                f"source and target must be disjoint, but token {token} of row {row} is in both"
+            )
+        if (empty := ~self.target.any(dim=1)).any():
+            row = int(empty.nonzero()[0])
+            raise ValueError(f"every row needs at least one target token, but row {row} has none")
         if self.known_values is not None and (self.known_values.any(dim=2) & ~self.target).any():
             raise ValueError("only target tokens can have known values, but another token has some")
 

@@ -170,7 +170,7 @@ def squared_error(
 
 
 def label_cross_entropy(
-    logits: Float[Tensor, "B C"], labels: Int64[Tensor, " B"]
+    logits: Float[Tensor, "B classes"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
     """-log p(y | x_S) in nats."""
     return F.cross_entropy(logits, labels, reduction="none")

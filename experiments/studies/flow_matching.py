@@ -74,8 +74,9 @@ class VelocityField(nn.Module):
         super().__init__()
         size = config.model.generator
         self.config = config
-        self.embedding = PatchEmbedding(config.token_count, config.token_dim, size.width)
-        del self.embedding.mask_token
+        self.embedding = PatchEmbedding(
+            config.token_count, config.token_dim, size.width, mask_token=False
+        )
         self.time = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, size.width),
             nn.GELU(),

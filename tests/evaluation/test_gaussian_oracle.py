@@ -18,13 +18,14 @@ from biglearn_gan.evaluation.gaussian_oracle import KINDS, OracleError, _refit, 
 from biglearn_gan.evaluation.records import Record, write_records
 from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.patches import patchify, pixels_of_tokens, unpatchify
 from biglearn_gan.tasks.token_masks import TokenMasks
 
 SIZE = (4, 6)
 FIELD = gaussian_field("mixture", SIZE)
 ROUGH = gaussian_field("rough", SIZE)
-MASKS, SOURCES, DRAWS = 2, 20, 60
+TASKS, SOURCES, DRAWS = 2, 20, 60
 NAMES = [kind.name for kind in KINDS]
 WITH_SOURCE = [kind.name for kind in KINDS if kind.target.pattern != "everything"]
 
@@ -39,16 +40,9 @@ class Perfect:
     def critic_logits(self, tokens: Tensor, masks: TokenMasks) -> Tensor:
         raise AssertionError("this model has no absolute scores")
 
-    def generate(
-        self,
-        tokens: Tensor,
-        masks: TokenMasks,
-        *,
-        variations: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-    ) -> Tensor:
+    def generate(self, tokens: Tensor, masks: TokenMasks, options: SamplingOptions) -> Tensor:
         """All rows must have the same task, as in the oracle."""
+        variations = options.variations
         patch_size, grid_size = self.config.model.patch_size, self.config.grid_size
         source, target = (
             pixels_of_tokens(each[:1], grid_size, patch_size).flatten().nonzero()[:, 0]
@@ -56,7 +50,7 @@ class Perfect:
         )
         images = unpatchify(tokens, grid_size, patch_size).flatten(1)
         whole = images[:, None].repeat(1, variations, 1)
-        rng = torch.Generator().manual_seed(1000 * seed + first_image)
+        rng = torch.Generator().manual_seed(1000 * options.seed + options.first_image)
         drawn = self.draw(images.double(), target, source, variations, rng)
         whole[..., target] = drawn.float()
         result = patchify(whole.view(-1, 1, *SIZE), patch_size)
@@ -108,7 +102,7 @@ def config(tiny_config: Callable[..., Config]) -> Callable[..., Config]:
 def measure(
     model: Any, field: GaussianMixture = FIELD, **options: Any
 ) -> dict[tuple[str, str | None, str], Record]:
-    numbers = {"seed": 0, "masks_per_kind": MASKS, "sources": SOURCES, "draws": DRAWS}
+    numbers = {"seed": 0, "tasks_per_kind": TASKS, "sources": SOURCES, "draws": DRAWS}
     records = evaluate_oracle(model, field, **(numbers | options))
     found = {(record.measure, record.subject, record.task): record for record in records}
     assert len(found) == len(records)
@@ -258,7 +252,7 @@ def few_for_the_critic(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_for_the_critic")
 def test_the_same_seed_gives_the_same_records(config: Callable[..., Config]) -> None:
     model = BigLearnGAN(config({"loss.logistic": 1.0})).eval()
-    small = {"masks_per_kind": 1, "sources": 3, "draws": 4}
+    small = {"tasks_per_kind": 1, "sources": 3, "draws": 4}
     first = measure(model, **small)
     torch.manual_seed(9)
     assert measure(model, **small) == first
@@ -275,7 +269,7 @@ def test_the_records_of_a_model(config: Callable[..., Config], tmp_path: Any) ->
     calls: list[tuple[str, int, int]] = []
     records = measure(
         model,
-        masks_per_kind=2,
+        tasks_per_kind=2,
         sources=3,
         draws=4,
         joint_model=joint,
@@ -310,7 +304,7 @@ def test_the_joint_model_has_the_same_tasks(config: Callable[..., Config]) -> No
 
 
 def test_one_mask_has_no_standard_error(config: Callable[..., Config]) -> None:
-    records = measure(Perfect(config()), masks_per_kind=1)
+    records = measure(Perfect(config()), tasks_per_kind=1)
     assert all(record.error is None for record in records.values())
 
 
@@ -399,7 +393,7 @@ class TestRefit:
 
 class TestMistakes:
     @pytest.mark.parametrize(
-        "numbers", [{"masks_per_kind": 0}, {"sources": 0}, {"draws": 1}, {"seed": -1}]
+        "numbers", [{"tasks_per_kind": 0}, {"sources": 0}, {"draws": 1}, {"seed": -1}]
     )
     def test_numbers_out_of_range(
         self, config: Callable[..., Config], numbers: dict[str, int]

@@ -168,7 +168,7 @@ def test_wrong_features_are_rejected() -> None:
     statistics = GaussianStatistics(7)
     with pytest.raises(ValueError, match=r"expected features of shape \(N, 7\), not \(3, 5\)"):
         statistics.update(torch.zeros(3, 5))
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="must be finite, but vector"):
         statistics.update(torch.full((3, 7), float("nan")))
     assert statistics.count == 0
     with pytest.raises(ValueError, match="at least 2 feature vectors, not 0"):

@@ -13,6 +13,7 @@ from torch import Tensor
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.config import Config
 from biglearn_gan.models.progressive import OrderError, check_order, split_targets
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.token_masks import TokenMasks
 
 GRID = (3, 4)
@@ -105,33 +106,38 @@ class TestModel:
     def test_one_step_is_the_one_pass(
         self, model: BigLearnGAN, task: tuple[Tensor, TokenMasks]
     ) -> None:
-        one = model.generate(*task, variations=2, seed=3)
+        one = model.generate(*task, SamplingOptions(variations=2, seed=3))
         for order in ("raster", "center-out"):
-            assert torch.equal(model.generate(*task, variations=2, seed=3, order=order), one)
+            assert torch.equal(
+                model.generate(*task, SamplingOptions(variations=2, seed=3, order=order)), one
+            )
 
     def test_steps_are_passes_one_after_another(
         self, model: BigLearnGAN, task: tuple[Tensor, TokenMasks]
     ) -> None:
         """The first part is drawn as ever; the second reads it, and everything else stays."""
         tokens, masks = task
-        drawn = model.generate(tokens, masks, seed=3, steps=2, order="raster")[:, 0]
+        options = SamplingOptions(seed=3, steps=2, order="raster")
+        drawn = model.generate(tokens, masks, options)[:, 0]
         (rows, first), _ = split_targets(masks, model.config.grid_size, 2, "raster", generators(6))
         assert rows.tolist() == list(range(6))
-        alone = model.generate(tokens, first, seed=3)[:, 0]
+        alone = model.generate(tokens, first, SamplingOptions(seed=3))[:, 0]
         assert torch.equal(drawn[first.target], alone[first.target])
         assert torch.equal(drawn[~masks.target], tokens[~masks.target])
         moved = tokens + 0.1 * masks.source[..., None]
-        again = model.generate(moved, masks, seed=3, steps=2, order="raster")[:, 0]
+        again = model.generate(moved, masks, options)[:, 0]
         assert (again != drawn)[masks.target].any()
 
     def test_neither_rows_nor_variations_change_a_sample(
         self, model: BigLearnGAN, task: tuple[Tensor, TokenMasks]
     ) -> None:
         tokens, masks = task
-        many = model.generate(tokens, masks, variations=3, seed=3, steps=3)
+        many = model.generate(tokens, masks, SamplingOptions(variations=3, seed=3, steps=3))
         for row in range(6):
             part = TokenMasks(masks.source[row : row + 1], masks.target[row : row + 1])
-            one = model.generate(tokens[row : row + 1], part, seed=3, steps=3, first_image=row)
+            one = model.generate(
+                tokens[row : row + 1], part, SamplingOptions(seed=3, steps=3, first_image=row)
+            )
             assert torch.equal(one[0, 0], many[row, 0])
         hidden = masks.target[:, None].expand(-1, 3, -1)
         assert not torch.isclose(many[:, :1], many[:, 1:])[hidden[:, 1:]].any()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from biglearn_gan.config import Config
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import patchify
 from biglearn_gan.tasks.token_masks import TokenMasks
@@ -31,7 +32,7 @@ def test_a_ragged_batch_equals_one_image_at_a_time(
     masks, tokens = ragged
     tokens = tokens.double()
     model = BigLearnGAN(oblong_config)
-    drawn = model.generate(tokens, masks, variations=2, seed=7)  # (5, 2, 15, 12)
+    drawn = model.generate(tokens, masks, SamplingOptions(variations=2, seed=7))  # (5, 2, 15, 12)
     assert drawn.dtype == torch.float64
     for image in range(5):
         own = TokenMasks(
@@ -52,10 +53,10 @@ def test_absent_tokens_do_not_change_generated_tokens(
 ) -> None:
     masks, tokens = ragged
     model = BigLearnGAN(oblong_config)
-    drawn = model.generate(tokens, masks, seed=7)[:, 0]
+    drawn = model.generate(tokens, masks, SamplingOptions(seed=7))[:, 0]
     absent = ~masks.union
     disturbed = torch.where(absent[..., None], torch.full_like(tokens, math.nan), tokens)
-    again = model.generate(disturbed, masks, seed=7)[:, 0]
+    again = model.generate(disturbed, masks, SamplingOptions(seed=7))[:, 0]
     assert torch.equal(again[~absent], drawn[~absent])
     assert torch.equal(drawn[absent], tokens[absent])
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from mixture_tools import transform
 from torch import Tensor
 
 from biglearn_gan.gaussian_mixture import GaussianMixture
@@ -61,7 +62,7 @@ def blurred(mixture: GaussianMixture, noise: float) -> GaussianMixture:
 def rotated(mixture: GaussianMixture, task: RotatedTask, number: int) -> GaussianMixture:
     angle = float(task.angles[number])
     matrix = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
-    return mixture.transform(torch.tensor(matrix, dtype=torch.float64))
+    return transform(mixture, torch.tensor(matrix, dtype=torch.float64))
 
 
 def monte_carlo(

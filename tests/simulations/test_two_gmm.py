@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from mixture_tools import transform
 
 from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.simulations import two_gmm as module
@@ -37,7 +38,7 @@ def test_objectives_match_their_definition(degrees: int) -> None:
     angle = math.radians(degrees)
     rows = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
     matrix = torch.tensor(rows, dtype=torch.float64)
-    q, p = two(0.7, -0.2).transform(matrix), two_data().transform(matrix)
+    q, p = transform(two(0.7, -0.2), matrix), transform(two_data(), matrix)
     y = q.sample(count, draw)
     joint = float((q.log_density(y) - p.log_density(y)).mean())
     marginal = q.marginal([0]), p.marginal([0])

@@ -27,8 +27,8 @@ from torch import Tensor
 from biglearn_gan.config import (
     PatternName,
     PresetName,
-    RatioLaw,
     Selection,
+    SelectionSize,
     TaskComponent,
 )
 from biglearn_gan.config.task_presets import PRESETS
@@ -138,7 +138,7 @@ class TestEveryBatch:
     def test_a_row_without_an_observed_token_is_refused(self) -> None:
         observed = all_observed(3)
         observed[1] = False
-        with pytest.raises(ValueError, match="at least one observed token"):
+        with pytest.raises(ValueError, match="at least one observed token, but row"):
             preset("big").sample(observed, seeded_rng())
 
     def test_no_component_is_refused(self) -> None:
@@ -255,7 +255,7 @@ class TestSizeCdf:
 
     def test_everything_is_everything(self) -> None:
         assert size_cdf(Selection(), 5).tolist() == [0, 0, 0, 0, 1]
-        assert size_cdf(Selection(ratio=RatioLaw(fixed=0.2)), 5).tolist() == [0, 0, 0, 0, 1]
+        assert size_cdf(Selection(ratio=SelectionSize(fixed=0.2)), 5).tolist() == [0, 0, 0, 0, 1]
 
 
 # A mixture whose law is known: sizes of the union and of the target, by component.

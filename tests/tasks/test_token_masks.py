@@ -31,7 +31,7 @@ class TestTokenMasks:
             TokenMasks(booleans("100", "010"), booleans("001", "011"))
 
     def test_a_row_without_target_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="at least one target"):
+        with pytest.raises(ValueError, match="at least one target token, but row"):
             TokenMasks(booleans("100", "110"), booleans("001", "000"))
 
     @pytest.mark.parametrize("target", [booleans("0011"), booleans("001", "001")])

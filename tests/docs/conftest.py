@@ -1,0 +1,42 @@
+"""A clone of the repository for each page, and settings that make its commands quick."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from docs_tools import ROOT
+from PIL import Image
+
+from biglearn_gan.evaluation import gaussian_oracle
+from biglearn_gan.simulations import grid_gmm
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like a clone in which a user put masks and photos; it is the current folder."""
+    for name in ("experiments", "checkpoints"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype=np.uint8)
+    hole = np.zeros((8, 8), dtype=np.uint8)
+    hole[2:6, 3:7] = 255
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    for name in ("photos", "masks"):
+        (tmp_path / name).mkdir()
+    for number in range(24):
+        photo = Image.fromarray(np.roll(pixels[number % 4], number, axis=0))
+        photo.save(tmp_path / "photos" / f"{number}.png")
+        Image.fromarray(hole).save(tmp_path / "masks" / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def few_fits_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the commands that have no option for it."""
+    for name, schedule in grid_gmm.SCHEDULES.items():
+        monkeypatch.setitem(grid_gmm.SCHEDULES, name, replace(schedule, tasks=20))
+    monkeypatch.setattr(gaussian_oracle, "CRITIC_FIT", 128)
+    monkeypatch.setattr(gaussian_oracle, "CRITIC_REAL", 64)
