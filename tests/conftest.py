@@ -1,4 +1,4 @@
-"""What the tests of networks, game and training share: small models, data and tasks.
+"""What the tests of networks and training share: small models, data and tasks.
 
 Sizes of different axes are distinct primes where they can be, so that a swapped axis cannot pass.
 """
@@ -50,7 +50,7 @@ TINY: dict[str, Any] = {
 """digits in 4 x 4 tokens of 2 x 2 pixels, 12 steps of 4 images, of which 3 are the warm start.
 
 The generator's sizes are multiples of 4: at others below 16, the last bit of a matrix product can
-depend on where a row stands in it (seen with MKL), and completions are compared to the bit.
+depend on where a row stands in it (seen with MKL), and completions are compared exactly.
 """
 
 

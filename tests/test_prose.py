@@ -1,4 +1,4 @@
-"""The docs, docstrings, comments, and messages avoid phrases that readers stumble over."""
+"""Docs, docstrings, comments, messages and settings avoid phrases that readers stumble over."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ TEXTS = sorted(
     for path in ROOT.glob(pattern)
 )
 CODE = sorted(
-    path for top in ("biglearn_gan", "experiments") for path in ROOT.glob(f"{top}/**/*.py")
+    path
+    for top in ("biglearn_gan", "experiments", "tests")
+    for path in ROOT.glob(f"{top}/**/*.py")
+    if path != Path(__file__)
 )
-CONFIGS = sorted(ROOT.glob("experiments/**/*.yaml"))
+SETTINGS = [ROOT / "setup.cfg", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
+CONFIGS = [*sorted(ROOT.glob("experiments/**/*.yaml")), *SETTINGS]
 
 
 def prose(path: Path) -> str:

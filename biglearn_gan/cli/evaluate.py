@@ -16,6 +16,7 @@ from biglearn_gan.cli.evaluation_options import (
     OldOracle,
     OldSamples,
     ReportFolder,
+    split_names,
     write_and_print_report,
 )
 from biglearn_gan.cli.options import (
@@ -69,7 +70,8 @@ def evaluate(
     check_report_folder(output)
     model = load_model(checkpoint, target_device)
     data = with_data_root(data_root, without_missing(model.config.data))
-    make_folder(output)
+    names = split_names(tasks) or protocol.default_tasks(data.image_size, model.patch_size)
+    protocol.check_tasks(names, data.image_size, model.patch_size)
     train_data, test_data = load_dataset(data, "train"), load_dataset(data, "test")
     metric_models, notes = load_metric_models(
         data.name,
@@ -83,7 +85,7 @@ def evaluate(
     )
     for note in notes:
         typer.echo(note)
-    default_tasks = protocol.default_tasks(data.image_size, model.patch_size)
+    make_folder(output)
     with task_bars() as progress:
         report = protocol.evaluate(
             model,
@@ -92,7 +94,7 @@ def evaluate(
             test_data,
             num=num,
             variations=variations,
-            tasks=tasks.split(",") if tasks else default_tasks,
+            tasks=names,
             settings=EvaluationSettings(seed, default_cache(), force, progress),
         )
     write_and_print_report(report, output)

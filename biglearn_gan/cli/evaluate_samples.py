@@ -37,9 +37,7 @@ def evaluate_samples(
         str | None,
         typer.Option(help="Data set that the samples imitate (default: the one in the file)."),
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="TASK", help="Name of the hole that they complete.")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help="Name of the hole that they complete.")] = None,
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, the first ones (default: all).")
     ] = None,
@@ -67,7 +65,6 @@ def evaluate_samples(
     target_device = usable_device(device)
     check_report_folder(output, samples)
     config = with_data_root(data_root, without_missing(choose_data_config(samples, data)))
-    make_folder(output)
     train_data, test_data = load_dataset(config, "train"), load_dataset(config, "test")
     metric_models, notes = load_metric_models(
         config.name,
@@ -80,14 +77,15 @@ def evaluate_samples(
     )
     for note in notes:
         typer.echo(note)
-    task, saved_samples = load_saved_samples(samples, test_data, tasks, num)
-    if num is not None and len(task) < num:
-        typer.echo(f"{samples} has only {len(task)} of the {num} images")
-    if task.labels is None and task.known.any():
+    saved_task, saved_samples = load_saved_samples(samples, test_data, task, num)
+    if num is not None and len(saved_task) < num:
+        typer.echo(f"{samples} has only {len(saved_task)} of the {num} images")
+    if saved_task.labels is None and saved_task.known.any():
         typer.echo("no agreement: some sources are not images of the test split")
+    make_folder(output)
     with task_bars() as progress:
         settings = EvaluationSettings(seed, default_cache(), force, progress)
         report = protocol.evaluate_samples(
-            task, saved_samples, metric_models, train_data, test_data, settings
+            saved_task, saved_samples, metric_models, train_data, test_data, settings
         )
     write_and_print_report(report, output)

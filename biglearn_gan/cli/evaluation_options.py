@@ -80,6 +80,11 @@ OldOracle = Annotated[
 REPORT_FOLDER = Path("samples/evaluation")
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a list with commas; spaces around them do not count."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
 def write_and_print_report(report: Report, folder: Path) -> None:
     """Write the report, and print its records and speeds."""
     from biglearn_gan.evaluation.records import records_table

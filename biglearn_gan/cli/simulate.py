@@ -13,6 +13,7 @@ import typer
 from biglearn_gan.cli.options import Seed
 from biglearn_gan.cli.runner import fail
 from biglearn_gan.progress import unit_bars
+from biglearn_gan.simulations.choices import ScheduleName, TaskChoice
 
 
 class Simulation(StrEnum):
@@ -22,29 +23,13 @@ class Simulation(StrEnum):
     grid_gmm = "grid-gmm"
 
 
-class SimulationTask(StrEnum):
-    """The tasks that a simulation draws."""
-
-    joint = "joint"
-    marginal = "marginal"
-    conditional = "conditional"
-    big = "big"
-
-
-class SimulationSchedule(StrEnum):
-    """How 25 Gaussians are fitted."""
-
-    published = "published"
-    ours = "ours"
-
-
 def simulate(
     simulation: Annotated[Simulation, typer.Argument(help="Two Gaussians, or a grid of 25.")],
     task: Annotated[
-        SimulationTask, typer.Option(help="Tasks to learn from; big mixes all kinds.")
-    ] = SimulationTask.big,
+        TaskChoice, typer.Option(help="Tasks to learn from; big mixes all kinds.")
+    ] = TaskChoice.big,
     schedule: Annotated[
-        SimulationSchedule | None,
+        ScheduleName | None,
         typer.Option(help="How grid-gmm is fitted (default: ours, about 40 times as fast)."),
     ] = None,
     seed: Seed = 0,
@@ -66,10 +51,10 @@ def simulate(
 
     with unit_bars() as on_start:
         if simulation is Simulation.two_gmm:
-            lines = run_two_gmm(task.value, seed, folder, on_start)
+            lines = run_two_gmm(task, seed, folder, on_start)
         else:
-            schedule_name = (schedule or SimulationSchedule.ours).value
-            lines = run_grid_gmm(task.value, schedule_name, seed, folder, on_start)
+            chosen = schedule or ScheduleName.ours
+            lines = run_grid_gmm(task, chosen, seed, folder, on_start)
     for line in lines:
         typer.echo(line)
     typer.echo(f"figures and tables are in {folder}")
@@ -79,12 +64,14 @@ OnStart = Callable[[str, int], Callable[[int], None]]
 """Called with a unit of work and its total; returns a function to call with the units done."""
 
 
-def run_grid_gmm(task: str, schedule: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
+def run_grid_gmm(
+    task: TaskChoice, schedule: ScheduleName, seed: int, folder: Path, on_start: OnStart
+) -> list[str]:
     """Fit 25 Gaussians to 25 Gaussians.
 
     Args:
-        task: value of a ``TaskChoice``.
-        schedule: name in ``SCHEDULES``.
+        task: which tasks to learn from.
+        schedule: how to fit.
         seed: at least 0.
         folder: for figures, tables and ``summary.json``; it exists.
         on_start: starts a progress bar.
@@ -93,14 +80,14 @@ def run_grid_gmm(task: str, schedule: str, seed: int, folder: Path, on_start: On
         Lines with the results.
     """
     from biglearn_gan.simulations.figures import write_grid_gmm
-    from biglearn_gan.simulations.grid_gmm import SCHEDULES, TaskChoice, fit_grid
+    from biglearn_gan.simulations.grid_gmm import SCHEDULES, fit_grid
 
     settings = SCHEDULES[schedule]
-    history = fit_grid(settings, TaskChoice(task), seed, on_tasks=on_start("task", settings.tasks))
+    history = fit_grid(settings, task, seed, on_tasks=on_start("task", settings.tasks))
     facts: dict[str, str | int] = {
         "simulation": "grid-gmm",
-        "task": task,
-        "schedule": schedule,
+        "task": task.value,
+        "schedule": schedule.value,
         "seed": seed,
     }
     summary = write_grid_gmm(history, folder, facts)
@@ -110,7 +97,7 @@ def run_grid_gmm(task: str, schedule: str, seed: int, folder: Path, on_start: On
     ]
 
 
-def run_two_gmm(task: str, seed: int, folder: Path, on_start: OnStart) -> list[str]:
+def run_two_gmm(task: TaskChoice, seed: int, folder: Path, on_start: OnStart) -> list[str]:
     """Compute the surfaces of two Gaussians and descend on them; see :func:`run_grid_gmm`."""
     from biglearn_gan.simulations.figures import write_two_gmm
     from biglearn_gan.simulations.two_gmm import (
@@ -128,7 +115,7 @@ def run_two_gmm(task: str, seed: int, folder: Path, on_start: OnStart) -> list[s
     descents = [descend(plan, seed, on_steps=on_steps) for plan in plans]
     facts: dict[str, str | int | float] = {
         "simulation": "two-gmm",
-        "task": task,
+        "task": task.value,
         "seed": seed,
         "seconds": round(time.perf_counter() - started, 3),
     }

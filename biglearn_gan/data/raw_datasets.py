@@ -84,7 +84,7 @@ def _load_torchvision(config: DataConfig, kind: str, layout: str, **arguments: A
         raise DataError(
             f"{config.name} could not be loaded from {root}: it needs {root / layout}; "
             f"data.download=true (now {str(config.download).lower()}) downloads it, and data.root "
-            f"or --data-root names another folder (torchvision: {' '.join(str(error).split())})"
+            f"names another folder (torchvision: {' '.join(str(error).split())})"
         ) from error
 
 

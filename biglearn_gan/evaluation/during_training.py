@@ -158,7 +158,7 @@ def make_training_evaluation(
         return None, ("no evaluation during training: the training images are incomplete",)
     folder, places = find_classifier(classifier, "classifier", data.name)
     if folder is None:
-        reason = f"no --classifier was given and there is no {places}"
+        reason = f"no classifier was given and there is no {places}"
         return None, (f"no evaluation during training: {reason}",)
     held_out = load_dataset(data, "validation") if has_validation(data) else None
     network = ImageClassifier.from_pretrained(folder).to(train_data.device)

@@ -31,7 +31,12 @@ from biglearn_gan.evaluation.task import (
 )
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.rng import Stream, make_rng
-from biglearn_gan.tasks.holes import COMPLETION_TASKS
+from biglearn_gan.tasks.holes import (
+    COMPLETION_TASKS,
+    HOLE_NAMES,
+    UnknownHoleError,
+    named_hole,
+)
 
 TASKS = ("joint", "marginal:center", "marginal:random:0.5", *COMPLETION_TASKS)
 
@@ -55,6 +60,27 @@ def default_tasks(image_size: tuple[int, int], patch_size: int) -> tuple[str, ..
     return (*TASKS, *(f"random:{share}:{BLOCK}" for share in (0.25, 0.5, 0.75)))
 
 
+def check_tasks(names: Sequence[str], image_size: tuple[int, int], patch_size: int) -> None:
+    """Reject unknown tasks, and names of the same task.
+
+    Raises:
+        ProtocolError: a task is unknown or comes twice.
+        HoleError: a hole does not fit images of this size.
+    """
+    seen = set()
+    for name in names:
+        try:
+            named_hole(name.removeprefix(MARGINAL), image_size, patch_size, count=1, seed=0)
+        except UnknownHoleError:
+            raise ProtocolError(
+                f"unknown task {name!r}: choose one of {', '.join(HOLE_NAMES)}, or {MARGINAL}HOLE "
+                "with one of these holes"
+            ) from None
+        if short_task_name(name) in seen:
+            raise ProtocolError(f"the task {name} comes twice: name each task once")
+        seen.add(short_task_name(name))
+
+
 def evaluate(
     model: CompletionModel,
     metric_models: MetricModels,
@@ -68,41 +94,17 @@ def evaluate(
 ) -> Report:
     """Measure a model on each task; the same arguments give exactly the same records.
 
-    ``joint`` draws ``num`` images without a source and gives
+    - ``joint`` draws ``num`` images without a source. If ``test_data`` has fewer, there are two
+      distances, because a distance depends on the count: one of as many samples as there are test
+      images, with its floor, and one of all samples, without a floor.
+    - ``marginal:HOLE`` draws only the hole, with everything else absent.
+    - Every other task is the name of a hole. It completes each of ``num`` test images, chosen by
+      the seed (all of them if there are fewer), ``variations`` times.
 
-    - ``fd``: Fréchet distance to ``train_data``. If ``test_data`` has fewer than ``num`` images,
-      there are two distances, because a distance depends on the count: one of as many samples as
-      there are test images, with its floor, and one of all samples, without a floor.
-    - ``precision``, ``recall``: share of samples inside the 3-nearest-neighbor manifold of the same
-      number of training images, and vice versa; the ceiling is that of the original test images.
-    - ``entropy``: of the histogram of predicted classes, in nats.
-    - ``fd`` of subject ``two-step``: distance between samples drawn in two steps (half of the
-      patches, then the rest given that half) and samples drawn in one. The floor is the distance
-      between two sets drawn in one step.
-
-    ``marginal:HOLE`` draws only the hole, with everything else absent, and gives ``fd``,
-    ``precision`` and ``recall`` against training images. Both are cropped to such holes and filled
-    with the training mean elsewhere.
-
-    Every other task is the name of a hole. It completes each of ``num`` test images (all of them if
-    there are fewer) ``variations`` times. The images are chosen by the seed. It gives
-
-    - ``fd``, ``precision``, ``recall`` as above, of the first completion of each source; the floor
-      and the ceiling are those of the unmasked originals of the same sources.
-    - ``agreement``: share of all completions in which the classifier predicts the true label of the
-      source; the ceiling is E[p(y_true | x_S)]. Task ``real`` has the agreement of the unmasked
-      images and their ``fd``, which is the floor with its standard error.
-    - ``label-total-variation``: mean total variation between the label histogram of 64 completions
-      of a source and p(y | x_S), for the first 1,000 sources; the floor is that of 64 perfect
-      draws.
-    - ``diversity``: standard deviation over the completions of a source, in units of the pixel
-      range [-1, 1], averaged over channels and the pixels of the hole.
-    - ``changed``: share of the known pixels that the model changed; 0 is right.
-    - ``fd`` and ``agreement`` of the baselines ``nearest``, ``mean`` and ``mismatched``, see
-      ``baselines.py``.
-
-    Standard errors are over sources. For distances and entropies they come from the jackknife over
-    10 parts, for precision and recall from independent images with the manifolds held fixed.
+    The methods of :class:`~biglearn_gan.evaluation.evaluator.Evaluator` say what is measured of
+    each, and ``docs/evaluation.md`` what the numbers mean. Standard errors are over sources. For
+    distances and entropies they come from the jackknife over 10 parts, for precision and recall
+    from independent images with the manifolds held fixed.
 
     Args:
         model: draws the images.
@@ -115,9 +117,9 @@ def evaluate(
         settings: seed, cache, progress, and whether too few images are allowed.
 
     Raises:
-        ProtocolError: a number is out of range, there are no tasks or one twice, or there are
-            fewer images than features.
-        HoleError: a task is unknown.
+        ProtocolError: a number is out of range, a task is unknown or comes twice, there are no
+            tasks, or there are fewer images than features.
+        HoleError: a hole does not fit the images.
         ClassifierError: a classifier is for other images.
     """
     seed, patch_size = settings.seed, model.patch_size
@@ -126,7 +128,7 @@ def evaluate(
             "num and variations must be at least 1, seed at least 0 and tasks not empty, "
             f"not {num}, {variations}, {seed} and {list(tasks)}"
         )
-    _check_tasks(tasks, test_data, patch_size)
+    check_tasks(tasks, test_data.image_size, patch_size)
     count = min(num, len(test_data))
     _check_images(metric_models, train_data, test_data, count, settings.allow_few)
     originals, labels = _choose_images(test_data, count, seed)
@@ -189,16 +191,6 @@ def evaluate_samples(
     return evaluator.report
 
 
-def _check_tasks(names: Sequence[str], test_data: ImageDataset, patch_size: int) -> None:
-    """Reject unknown tasks, and names of the same task."""
-    seen = set()
-    for name in names:
-        make_sourceless_task(name, 1, test_data, patch_size, seed=0)
-        if short_task_name(name) in seen:
-            raise ProtocolError(f"the task {name} comes twice: name each task once")
-        seen.add(short_task_name(name))
-
-
 def _check_images(
     metric_models: MetricModels,
     train_data: ImageDataset,
@@ -216,7 +208,7 @@ def _check_images(
     if fewest < dimensions and not allow_few:
         raise ProtocolError(
             f"{fewest} images are too few for features of {dimensions} dimensions: give at least "
-            f"{dimensions}, or --force it"
+            f"{dimensions}, or allow few (--force)"
         )
     if count < MIN_IMAGES:
         raise ProtocolError(f"{count} images are too few: give at least {MIN_IMAGES}")

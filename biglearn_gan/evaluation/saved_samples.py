@@ -149,14 +149,14 @@ def choose_data_config(samples: Path, name: str | None) -> DataConfig:
     names = ", ".join(NATIVE_SIZES)
     if name is not None and name not in NATIVE_SIZES:
         raise ProtocolError(
-            f"--data: {name!r} is neither a YAML file as in experiments/ nor one of {names}"
+            f"no data set {name!r}: name a YAML file as in experiments/, or one of {names}"
         )
     stored = name or read_data_name(samples)
     if stored not in NATIVE_SIZES:
         reason = "names no data set" if stored is None else f"names {stored!r}"
         raise ProtocolError(
-            f"{samples} {reason}: give --data, the data set that the samples imitate ({names}, or "
-            "a YAML file as in experiments/)"
+            f"{samples} {reason}: name the data set that the samples imitate ({names}, or a YAML "
+            "file as in experiments/)"
         )
     image_size, channels = NATIVE_SIZES[stored]
     return DataConfig.model_validate(

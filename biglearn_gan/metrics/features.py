@@ -160,7 +160,7 @@ def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
             reason = "it holds more than tensors"
         raise FeaturesError(
             f"the weights of the Inception network cannot be loaded from "
-            f"{cached if file is None else file} ({reason}): give a file with --inception-weights, "
-            f"or download {url} to {cached}"
+            f"{cached if file is None else file} ({reason}): give another file, or "
+            f"download {url} to {cached}"
         ) from None
     return state, str(file or cached)

@@ -83,22 +83,22 @@ def load_metric_models(
     if masked_folder is not None:
         masked = MaskedClassifier.from_pretrained(masked_folder).to(device)
     else:
-        reason = f"no --masked-classifier was given and there is no {masked_places}"
+        reason = f"no masked classifier was given and there is no {masked_places}"
         notes = (f"no ceiling of agreement: {reason}",)
     if features == "inception":
         inception = InceptionFeatures(inception_weights, device=device)
         return MetricModels(inception, network, masked), notes
     if inception_weights is not None:
-        raise MetricModelError("--inception-weights requires --features inception")
+        raise MetricModelError("weights of the Inception network require the features inception")
     if network is None and not labeled:
         raise MetricModelError(
             f"there is no classifier for {data_name} (no {places}), whose images have no labels to "
-            "train one on: give --features inception"
+            "train one on: choose the features inception"
         )
     if network is None:
         raise MetricModelError(
-            f"there is no classifier for {data_name} (no {places}): give --classifier "
-            "(train-classifier makes one), or --features inception"
+            f"there is no classifier for {data_name} (no {places}): train one with "
+            "train-classifier, or choose the features inception"
         )
     return MetricModels(ClassifierFeatures(network), network, masked), notes
 

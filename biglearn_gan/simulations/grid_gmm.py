@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from biglearn_gan.rng import Stream, make_rng
+from biglearn_gan.simulations.choices import ScheduleName, TaskChoice
 from biglearn_gan.simulations.objectives import (
     EqualMixture,
     PlaneGrid,
@@ -106,7 +107,7 @@ OURS = FitSchedule(
 ``docs/results/simulations.md`` compares it with single changes.
 """
 
-SCHEDULES = {"published": PUBLISHED, "ours": OURS}
+SCHEDULES = {ScheduleName.published: PUBLISHED, ScheduleName.ours: OURS}
 
 ADAM_BETAS = (0.9, 0.99)
 
@@ -116,15 +117,6 @@ CONDITIONAL_GRADIENT = 1.0
 Given y₂, one component can get the whole gradient, 25 times its part in a marginal task. Without a
 limit, the published SGD steps diverge.
 """
-
-
-class TaskChoice(StrEnum):
-    """The tasks of a fit: one kind, or the mixture of the schedule."""
-
-    joint = "joint"
-    marginal = "marginal"
-    conditional = "conditional"
-    big = "big"
 
 
 @dataclass(frozen=True)

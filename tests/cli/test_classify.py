@@ -69,9 +69,9 @@ def test_all_files_are_read_and_some_images_of_a_data_set(
     (tmp_path / "photos").mkdir()
     for number in range(19):
         save_gray(tmp_path / "photos" / f"{number:02}.png", np.full((8, 8), 10 * number))
-    told = "using the first 16 of 397 images; set --num to use more"
+    note = "using the first 16 of 397 images; set --num to use more"
     asked = ("--checkpoint", labeled)
-    for options, rows, count_is_told in (
+    for options, rows, count_is_noted in (
         (("--images", "photos"), 19, False),
         (("--images", "photos/03.png"), 1, False),
         (("--images", "digits:test"), 16, True),
@@ -82,7 +82,7 @@ def test_all_files_are_read_and_some_images_of_a_data_set(
         assert code == 0
         written = (tmp_path / "samples" / "labels.csv").read_text().splitlines()
         assert len(written) == 1 + rows
-        assert (told in out) == count_is_told
+        assert (note in out) == count_is_noted
         code, *_ = run("sample", *asked, *options, "--mask", "center", "--output", "out")
         assert code == 0
         assert len(np.load(tmp_path / "out" / "samples.npz")["images"]) == rows

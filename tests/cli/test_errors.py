@@ -305,14 +305,14 @@ def test_a_damaged_checkpoint_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_look_on_the_hub_is_announced(run: Run, tmp_path: Path) -> None:
+def test_a_search_on_the_hub_is_announced(run: Run, tmp_path: Path) -> None:
     names = {"nobody/nothing": True, "nothing": False, "runs/cats": False, tmp_path / "none": False}
     for name, announced in names.items():
         _, out, _ = run("sample", "--checkpoint", name, "--output", tmp_path / "out")
         assert ("looking on the Hugging Face hub" in out) == announced
 
 
-def test_the_hub_says_nothing_beside_the_one_sentence() -> None:
+def test_the_hub_adds_nothing_to_the_one_sentence() -> None:
     asked = "from huggingface_hub.utils import logging; print(logging.get_verbosity())"
     command = f"import sys; sys.argv = ['x', '--version']\ntry: main()\nexcept SystemExit: {asked}"
     ended = subprocess.run(

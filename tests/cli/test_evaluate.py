@@ -61,7 +61,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "samples of unknown data": (
         ("evaluate-samples", "{tmp}/broken", "--data", "moons", "--output", "{tmp}/m"),
         2,
-        "'moons' is neither a YAML file as in experiments/ nor one of digits, mnist",
+        "no data set 'moons': name a YAML file as in experiments/, or one of digits, mnist",
     ),
     "missing samples": (
         ("evaluate-samples", "{tmp}/no.npz", "--data", "digits", "--output", "{tmp}/m"),
@@ -71,7 +71,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown task": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--tasks", "half", "--output", "{tmp}/m"),
         2,
-        "unknown mask 'half'",
+        "unknown task 'half': choose one of joint, ",
     ),
     "a task twice": (
         (*EVALUATE, "--tasks", "joint,joint"),
@@ -131,7 +131,7 @@ def test_samples_of_any_system_are_measured(
         code, out, _ = run("evaluate-samples", samples, *options)
         assert code == 0 and f"| {metric} |" in out
     half = ("evaluate-samples", tmp_path / "half", "--output", tmp_path / "metrics")
-    code, out, _ = run(*half, "--tasks", "right-half")  # of the data that the file names
+    code, out, _ = run(*half, "--task", "right-half")  # of the data that the file names
     assert code == 0 and "label-total-variation80_classifier_test_right-half_2-draws" in out
     code, out, _ = run(*half, "--num", 70)
     assert code == 0 and "| agreement70_classifier_test_samples |" in out
@@ -148,7 +148,7 @@ def test_samples_need_a_data_set(name: str | None, words: str, run: Run, tmp_pat
     np.savez(file, **arrays if name is None else arrays | {"data": np.array(name)})
     code, _, err = run("evaluate-samples", file, "--output", tmp_path / "metrics")
     assert code == 2 and err.count("\n") == 1
-    assert f"{file} {words}: give --data, the data set that the samples imitate (digits, " in err
+    assert f"{file} {words}: name the data set that the samples imitate (digits, " in err
     assert not (tmp_path / "metrics").exists()
 
 
@@ -194,7 +194,7 @@ def test_images_without_labels_need_inception_features(
     assert code == 2
     assert err.startswith("biglearn-gan: there is no classifier for folder (no checkpoints/")
     assert err.endswith(
-        ", whose images have no labels to train one on: give --features inception\n"
+        ", whose images have no labels to train one on: choose the features inception\n"
     )
     inception = ("--features", "inception", "--inception-weights", inception_weights)
     code, out, _ = run(*command, *inception)

@@ -29,7 +29,7 @@ def test_training_resumes_and_ends(run: Run, config_file: Path, tmp_path: Path) 
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
     code, out, err = run(*command, "model.generator.depth=2", "logging.evaluation_time_share=0.5")
     assert code == 1 and "has a run with model.generator.depth = 1, not 2" in err
-    assert out == "", "a refused run is told of nothing else"
+    assert out == "", "a refused run prints nothing else"
     code, out, _ = run(*command, "train.max_images=64")
     assert code == 0
     assert "64 images seen" in out

@@ -30,8 +30,8 @@ def test_a_configuration_trains(path: Path) -> None:
     assert trainer.in_warm_start
     trainer.step()
     assert not trainer.in_warm_start
-    players = trainer.adversarial
-    networks = (players.generator, players.discriminator)
+    training = trainer.adversarial
+    networks = (training.generator, training.discriminator)
     before = [network.trunk.blocks[0].attention.out.weight.clone() for network in networks]
     trainer.step()
     assert trainer.finished

@@ -109,10 +109,10 @@ class TestHoles:
         assert pixels_of(load_dataset(digits(**HALF), "test"))[1].all()
 
     def test_an_unknown_hole_is_one_sentence(self, tiny_config: Callable[..., Config]) -> None:
-        told = r"^data\.missing\.hole: unknown mask 'spots': choose one of .*outside:SIZE$"
-        with pytest.raises(HoleError, match=told):
+        message = r"^data\.missing\.hole: unknown mask 'spots': choose one of .*outside:SIZE$"
+        with pytest.raises(HoleError, match=message):
             load_dataset(digits(hole="spots"), "train")
-        with pytest.raises(HoleError, match=told):  # a dry run, which needs no data
+        with pytest.raises(HoleError, match=message):  # a dry run, which needs no data
             describe(tiny_config({"data.missing": {"hole": "spots"}}), "cpu")
 
 
@@ -124,10 +124,10 @@ class TestImagesWithoutKnownPatch:
         aligned = observed.view(-1, 4, 2, 4, 2).all(4).all(2).flatten(1).any(1)
         with pytest.warns(
             UserWarning, match=r"no fully observed patch of 2 pixels and are left out"
-        ) as told:
+        ) as caught:
             dataset = load_training_images(config, torch.device("cpu"))
         left_out = int((~aligned).sum())
-        assert f"{left_out:,} of {len(whole):,} images" in str(told[0].message)
+        assert f"{left_out:,} of {len(whole):,} images" in str(caught[0].message)
         assert len(dataset) == len(whole) - left_out < len(whole)
 
     def test_the_others_keep_their_pixels_and_labels(self) -> None:
@@ -255,7 +255,7 @@ class TestMaskFiles:
 
 class TestConfig:
     @pytest.mark.parametrize(
-        ("missing", "told"),
+        ("missing", "problem"),
         [
             ({}, "data.missing: set exactly one of hole, alpha, masks, not none"),
             (HALF | {"alpha": True}, "data.missing: set exactly one"),
@@ -266,11 +266,11 @@ class TestConfig:
         ],
     )
     def test_mistakes(
-        self, tiny_config: Callable[..., Config], missing: dict[str, Any], told: str
+        self, tiny_config: Callable[..., Config], missing: dict[str, Any], problem: str
     ) -> None:
         with pytest.raises(ConfigError) as caught:
             tiny_config({"data.missing": missing})
-        assert told in caught.value.problems[0]
+        assert problem in caught.value.problems[0]
 
     def test_nothing_is_evaluated_alongside(self, tiny_config: Callable[..., Config]) -> None:
         config = tiny_config({"data.missing": HALF})
@@ -309,9 +309,9 @@ class TestDrawingMoreThanIsJudged:
         dataset = load_dataset(config.data, "train")
         trainer = Trainer(config, dataset, Accelerator(cpu=True), 48)
         seen: list[TrainingBatch] = []
-        players = trainer.adversarial
-        step = players.warm_start_step
-        players.warm_start_step = lambda batch, sizes: (seen.append(batch), step(batch, sizes))[1]
+        training = trainer.adversarial
+        step = training.warm_start_step
+        training.warm_start_step = lambda batch, sizes: (seen.append(batch), step(batch, sizes))[1]
         while trainer.in_warm_start:
             trainer.step()
         sizes = []

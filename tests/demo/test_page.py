@@ -1,7 +1,7 @@
 """The page in a real browser.
 
 With the environment variable BIGLEARN_SCREENSHOT the browser saves a picture there; with
-BIGLEARN_DATA (see test_docs.py) it shows MNIST, else digits.
+BIGLEARN_DATA (see docs_tools.py) it shows MNIST, else digits.
 """
 
 from __future__ import annotations

@@ -134,11 +134,11 @@ def test_evaluation_does_not_change_training(
         for name in ("with", "without")
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    players, expected = (
+    networks, expected = (
         torch.load(tmp_path / name / "state.pt", weights_only=True)["trainer"]["adversarial"]
         for name in ("with", "without")
     )
-    mine, theirs = players["generator"], expected["generator"]
+    mine, theirs = networks["generator"], expected["generator"]
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     with (tmp_path / "with" / "metrics.csv").open(newline="") as file:

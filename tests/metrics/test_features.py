@@ -146,7 +146,7 @@ def test_without_internet_the_url_and_the_cache_are_named(
     monkeypatch.setattr(torch.hub, "urlopen", unreachable)
     message = sentence(lambda: InceptionFeatures(None, 64))
     place = tmp_path / "checkpoints" / inception.FID_WEIGHTS_URL.rpartition("/")[2]
-    for part in (inception.FID_WEIGHTS_URL, str(place), "--inception-weights", "name resolution"):
+    for part in (inception.FID_WEIGHTS_URL, str(place), "give another file", "name resolution"):
         assert part in message
 
 

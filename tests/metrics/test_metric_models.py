@@ -66,14 +66,14 @@ def test_a_message_names_all_places(places: list[Path]) -> None:
     with pytest.raises(MetricModelError) as caught:
         load_shipped(places[1] / "model")
     assert str(caught.value) == (
-        f"there is no classifier for toys ({searched}): give --classifier (train-classifier makes "
-        "one), or --features inception"
+        f"there is no classifier for toys ({searched}): train one with train-classifier, or "
+        "choose the features inception"
     )
     save_classifier(ImageClassifier((8, 8), 1, 3), places[2] / name, "a card")
     _, (note,) = load_shipped(places[1] / "model")
     masked = searched.replace(name, f"masked_{name}")
     assert note == (
-        f"no ceiling of agreement: no --masked-classifier was given and there is {masked}"
+        f"no ceiling of agreement: no masked classifier was given and there is {masked}"
     )
 
 

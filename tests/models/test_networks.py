@@ -252,6 +252,3 @@ def leaves(*tensors: Tensor) -> list[Tensor]:
 
 def parameters(network: nn.Module) -> list[Tensor]:
     return leaves(*network.parameters())
-
-
-# Ragged masks, through the model: rows that differ in their number of absent tokens.

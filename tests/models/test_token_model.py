@@ -81,7 +81,7 @@ def test_absent_pixels_do_not_change_a_completion(oblong_config: Config) -> None
 
 
 def test_a_completion_does_not_depend_on_the_other_holes(oblong_config: Config) -> None:
-    """Bit for bit, though rows with other numbers of absent tokens run in other chunks."""
+    """Exactly, though rows with other numbers of absent tokens run in other chunks."""
     rng = torch.Generator().manual_seed(2)
     model = BigLearnGAN(oblong_config)
     images = 2 * torch.rand(5, 3, 6, 10, generator=rng) - 1

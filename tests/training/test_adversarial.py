@@ -1,4 +1,4 @@
-"""Steps of the warm start and the game agree with a plain implementation of the formulas."""
+"""Steps of both phases agree with a plain implementation of the formulas."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def assert_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("penalize", [False, True], ids=["plain", "penalized"])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_step_adversarial_training_follows_the_formulas(
+def test_an_adversarial_step_follows_the_formulas(
     make_training: Callable[..., AdversarialTraining],
     batch: Callable[..., TrainingBatch],
     option: str,
@@ -314,7 +314,7 @@ def test_a_step_adversarial_training_follows_the_formulas(
     torch.testing.assert_close(result.per_sample.mean(), total)
 
 
-def test_a_step_adversarial_training_reports_means_of_logits_and_penalties(
+def test_an_adversarial_step_reports_means_of_logits_and_penalties(
     make_training: Callable[..., AdversarialTraining], batch: Callable[..., TrainingBatch]
 ) -> None:
     """Penalties are reported without their weights."""

@@ -63,7 +63,7 @@ def test_tasks_of_the_warm_start_have_a_source(make_trainer: Callable[..., Train
     sampler = make_trainer(
         {"tasks": {"components": SEVERAL_TASKS}, "train.max_images": 1600}
     ).batch_sampler
-    for first, without_source in ((0, False), (400, True)):  # the warm start, the game
+    for first, without_source in ((0, False), (400, True)):  # the warm start, adversarial training
         batches = [sampler.draw(images)[0] for images in range(first, first + 400, 4)]
         is_target = torch.cat([batch.sequence.is_target.all(dim=1) for batch in batches])
         assert bool(is_target.any()) is without_source

@@ -1,4 +1,4 @@
-"""Diagnostics report a symptom of a sick game once, with advice, and nothing of a healthy game."""
+"""Diagnostics report a problem once, with advice, and nothing of a healthy training."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def test_metrics_have_one_row_per_interval_and_both_phases(
     rows = load_metrics(tmp_path / "run")
     assert [row["images"] for row in rows] == ["8", "16", "24", "32", "40", "48"]
     warm = [bool(row["warm_start/squared_error"]) for row in rows]
-    game = [bool(row["loss/discriminator"]) for row in rows]
+    adversarial = [bool(row["loss/discriminator"]) for row in rows]
     assert warm == [True, True, False, False, False, False]  # three of twelve steps
-    assert game == [False, True, True, True, True, True]
+    assert adversarial == [False, True, True, True, True, True]
 
 
 def test_a_finished_run_does_not_change(tiny_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every term of the game against values by hand, closed forms, and what the theory says of it."""
+"""Every loss against values by hand, closed forms, and properties that theory predicts."""
 
 from __future__ import annotations
 

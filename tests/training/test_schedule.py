@@ -84,7 +84,7 @@ def test_step_settings_of_the_warm_start(schedule: Callable[..., TrainingSchedul
 
 
 def test_step_settings_of_adversarial_training(schedule: Callable[..., TrainingSchedule]) -> None:
-    """The game has 700 images: rates rise over 70, stay flat until 420 and fall over the last 280.
+    """Of 700 images, rates rise over 70, stay flat until 420 and fall over the last 280.
 
     Half of the fall is left at 560, so the factors are 0.1 + 0.9 / 2 and 0.2 + 0.8 / 2.
     The last step, at 693, has 7 / 280 = 0.025 of the fall left.
@@ -110,7 +110,7 @@ def test_step_settings_of_adversarial_training(schedule: Callable[..., TrainingS
 def test_penalties_come_at_their_interval_from_the_first_step_of_adversarial_training(
     schedule: Callable[..., TrainingSchedule],
 ) -> None:
-    """A game of 70 images after a warm start of 70: a penalty every third step."""
+    """70 adversarial images after a warm start of 70: a penalty every third step."""
     changes = {"train.warm_start.share": 0.5, "loss.penalty.interval": 3}
     plan = schedule(140, changes)
     penalized = [images for images in range(0, 140, BATCH) if plan.has_penalty(images)]
@@ -141,10 +141,10 @@ def test_without_rise_and_fall_rates_are_constant(
     assert {plan.at(images).generator_lr for images in range(0, plan.warm_start_images, BATCH)} == {
         0.5
     }
-    game = [plan.at(images) for images in range(plan.warm_start_images, 140, BATCH)]
+    adversarial = [plan.at(images) for images in range(plan.warm_start_images, 140, BATCH)]
     assert {
         (settings.generator_lr, settings.discriminator_lr, settings.penalty_factor)
-        for settings in game
+        for settings in adversarial
     } == {(2.0, 3.0, 1.0)}
 
 

@@ -38,7 +38,7 @@ def test_the_seed_determines_the_weights(
         assert not torch.equal(first["adversarial"]["generator"][name], value), name
 
 
-@pytest.mark.parametrize("steps", [1, 3, 4, 8], ids=["warm start", "its end", "game", "later"])
+@pytest.mark.parametrize("steps", [1, 3, 4, 8], ids=["warm start", "its end", "next", "later"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
     make_trainer: Callable[..., Trainer], tmp_path: Path, steps: int
 ) -> None:
@@ -131,7 +131,7 @@ def test_an_indivisible_batch_is_refused(
 def test_a_diverging_warm_start_names_its_task(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The warm start has no joint task, so its components have other numbers than the game's."""
+    """The warm start has no joint task, so its components have other numbers than later."""
     trainer = train(make_trainer({"tasks": {"components": SEVERAL_TASKS}}), 2)
     spoil_loss(monkeypatch, "squared_error", lambda is_target: is_target.sum(dim=1) == 8)
     with pytest.raises(TrainingError) as caught:
