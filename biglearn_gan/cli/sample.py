@@ -21,6 +21,7 @@ from biglearn_gan.cli.options import (
     load_model,
 )
 from biglearn_gan.cli.runner import reject_options
+from biglearn_gan.config import HOLE_NAMES
 from biglearn_gan.progress import unit_bars
 
 if TYPE_CHECKING:  # keeps torch out of --help
@@ -33,9 +34,8 @@ Output = Annotated[
 Mask = Annotated[
     str | None,
     typer.Option(
-        help="What to generate: joint (everything), left-half, right-half, top-half, bottom-half, "
-        "center, border, checkerboard, strokes, random:R[:BLOCK], inside:SIZE, outside:SIZE, an "
-        "image file (white = generate), or a folder with a mask for each image, named alike "
+        help=f"What to generate: {', '.join(HOLE_NAMES)}, an image file (white = generate), or a "
+        "folder with a mask for each image, named alike; joint generates everything "
         "(default: joint, or with --images the transparent part of each photo)."
     ),
 ]

@@ -3,6 +3,7 @@
 from biglearn_gan.config.loading import load_config, parse_config
 from biglearn_gan.config.schema import (
     GRID_FIELD_SIZE,
+    HOLE_NAMES,
     Config,
     DataConfig,
     DataSetName,
@@ -24,6 +25,7 @@ from biglearn_gan.config.values import ConfigError
 
 __all__ = [
     "GRID_FIELD_SIZE",
+    "HOLE_NAMES",
     "Config",
     "ConfigError",
     "DataConfig",

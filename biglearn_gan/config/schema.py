@@ -49,6 +49,22 @@ NUM_CLASSES: dict[str, int] = {
 }
 """Classes of the data sets with labels; those of a folder are counted."""
 
+HOLE_NAMES = (
+    "joint",
+    "left-half",
+    "right-half",
+    "top-half",
+    "bottom-half",
+    "center",
+    "border",
+    "checkerboard",
+    "strokes",
+    "random:R[:BLOCK]",
+    "inside:SIZE",
+    "outside:SIZE",
+)
+"""The holes that a user can name; ``tasks/holes.py`` says what they are."""
+
 HoleColor = Literal["white", "black"]
 """The color of a mask file's pixels that are generated."""
 

@@ -223,7 +223,7 @@ def _share_of_layer(
     if paint == "colored" or _is_soft(gray[opaque > 0.5]).mean() > MAX_SOFT_SHARE:
         raise HoleError(
             f"the mask {path} has transparent pixels and colors other than black and white: leave "
-            f"out --mask-color {hole_color}"
+            f"out the mask color {hole_color}"
         )
     return _as_share(opaque * (gray if hole_color == "white" else 1 - gray)), hole_color
 

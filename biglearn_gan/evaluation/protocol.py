@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from biglearn_gan.config import HOLE_NAMES
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.evaluation.evaluator import Evaluator, Report
 from biglearn_gan.evaluation.records import short_task_name
@@ -33,7 +34,6 @@ from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import (
     COMPLETION_TASKS,
-    HOLE_NAMES,
     UnknownHoleError,
     named_hole,
 )

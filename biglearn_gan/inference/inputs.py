@@ -177,7 +177,7 @@ def _read_split(
     count = min(num or DEFAULT_NUM, len(dataset))
     notes = _note_shortage(num, count)
     if num is None and count < len(dataset):
-        notes = (f"using the first {count} of {len(dataset):,} images; set --num to use more",)
+        notes = (f"using the first {count} of {len(dataset):,} images; set num to use more",)
     if name != data.name:
         notes += (describe_resize(f"images of {name} are", data.image_size),)
     return dataset.images_uint8(torch.arange(count)), notes
@@ -186,7 +186,7 @@ def _read_split(
 def _note_shortage(requested: int | None, found: int) -> tuple[str, ...]:
     if requested is None or requested <= found:
         return ()
-    return (f"found only {found} of the {requested} images requested by --num",)
+    return (f"found only {found} of the {requested} images requested",)
 
 
 def without_labels_or_missing(data: DataConfig) -> DataConfig:
@@ -226,7 +226,7 @@ def _named_holes(mask: str, model: BigLearnGAN, count: int, seed: int) -> Bool[T
     try:
         return named_hole(mask, image_size, patch_size, count, seed)
     except UnknownHoleError as error:
-        raise HoleError(f"{error}, nor an image file or a folder of them") from None
+        raise HoleError(f"{error}, or name an image file or a folder of masks") from None
 
 
 def _mask_chooser(mask: str | None) -> Callable[[str], ImagePath] | None:
@@ -305,5 +305,5 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
     if text == "all":
         return torch.arange(count) % classes
     if not (text.isascii() and text.isdecimal()) or int(text) >= classes:
-        raise LabelError(f"--label must be 0 to {classes - 1} or all, not {text!r}")
+        raise LabelError(f"label must be 0 to {classes - 1} or all, not {text!r}")
     return torch.full((count,), int(text))

@@ -10,26 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from biglearn_gan.config import PatternName
+from biglearn_gan.config import HOLE_NAMES, PatternName
 from biglearn_gan.errors import UsageError
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import pixels_of_tokens
 from biglearn_gan.tasks.patterns import pattern_scores, select_lowest
-
-HOLE_NAMES = (
-    "joint",
-    "left-half",
-    "right-half",
-    "top-half",
-    "bottom-half",
-    "center",
-    "border",
-    "checkerboard",
-    "strokes",
-    "random:R[:BLOCK]",
-    "inside:SIZE",
-    "outside:SIZE",
-)
 
 COMPLETION_TASKS = (
     "random:0.25",

@@ -66,7 +66,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "neither a pattern nor a folder": (
         (*SAMPLE, "--mask", "maskz/"),
         2,
-        "nor an image file or a folder of them",
+        "or name an image file or a folder of masks",
     ),
     "samples among the masks": (
         (*SAMPLE[:-1], "{tmp}/broken", "--mask", "{tmp}/broken"),
@@ -100,7 +100,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "wide.png is a file",
     ),
-    "unknown mask": ((*SAMPLE, "--mask", "middle"), 2, "outside:SIZE, nor an image file"),
+    "unknown mask": (
+        (*SAMPLE, "--mask", "middle"),
+        2,
+        "outside:SIZE, or name an image file",
+    ),
     "missing mask file": ((*SAMPLE, "--mask", "{tmp}/no.png"), 2, "no.png does not exist"),
     "mask of another size": ((*SAMPLE, "--mask", "{tmp}/wide.png"), 2, "8 x 9"),
     "black mask": ((*SAMPLE, "--mask", "{tmp}/black.png"), 2, "has no hole"),
@@ -195,17 +199,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such label": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "10"),
         2,
-        "--label must be 0 to 9 or all, not '10'",
+        "label must be 0 to 9 or all, not '10'",
     ),
     "no label at all": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "-1"),
         2,
-        "--label must be 0 to 9 or all, not '-1'",
+        "label must be 0 to 9 or all, not '-1'",
     ),
     "a label in other digits": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "٣"),
         2,
-        "--label must be 0 to 9 or all, not '٣'",
+        "label must be 0 to 9 or all, not '٣'",
     ),
     "color of no mask": (
         (

@@ -234,7 +234,7 @@ class TestLayers:
         self, path: Path, hole_color: HoleColor
     ) -> None:
         save(layer((200, 30, 30), EXPECTED), path)
-        with pytest.raises(HoleError, match=f"leave out --mask-color {hole_color}$"):
+        with pytest.raises(HoleError, match=f"leave out the mask color {hole_color}$"):
             read_mask(path, hole_color)
 
     def test_nothing_painted_is_all_transparent(self, path: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from biglearn_gan.tasks.holes import HOLE_NAMES, HoleError, named_hole
+from biglearn_gan.config import HOLE_NAMES
+from biglearn_gan.tasks.holes import HoleError, named_hole
 
 SIZE = (6, 10)
 
