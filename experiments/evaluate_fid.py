@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -92,54 +92,54 @@ class ImageSet:
     note: str = ""
 
 
-def main(  # a parameter per option, as typer needs it
+Folders = Annotated[
+    list[Path],
+    typer.Argument(metavar="[FOLDER_A] FOLDER_B", help="With --checkpoint, FOLDER_B only."),
+]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Model to sample from: a folder, or a name on the hub.")
+]
+Mask = Annotated[
+    str,
+    typer.Option(
+        help="What to generate: joint, center, random:R, ..., an image file, or a folder."
+    ),
+]
+Images = Annotated[
+    str | None, typer.Option(help="What to complete: a file, a folder, or dataset:split.")
+]
+InceptionWeights = Annotated[
+    Path | None, typer.Option(help="pytorch-fid's weights (default: downloaded and cached).")
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", dir_okay=False, help="File for the result.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Allow fewer images than feature dimensions.")]
+
+
+def main(  # more than eight parameters, because every option is one
     context: typer.Context,
-    folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="[FOLDER_A] FOLDER_B", help="With --checkpoint, FOLDER_B only."),
-    ],
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Model to sample from: a folder, or a name on the hub.")
-    ] = None,
-    mask: Annotated[
-        str,
-        typer.Option(
-            help="What to generate: joint, center, random:R, ..., an image file, or a folder."
-        ),
-    ] = "joint",
-    images: Annotated[
-        str | None, typer.Option(help="What to complete: a file, a folder, or dataset:split.")
-    ] = None,
+    folders: Folders,
+    checkpoint: Checkpoint = None,
+    mask: Mask = "joint",
+    images: Images = None,
     num: Annotated[int, typer.Option(min=1, help="Images to generate.")] = 10_000,
     seed: Seed = 0,
     data_root: DataRoot = None,
     dims: Annotated[
         Dimensions, typer.Option(help="Dimensions of the features.")
     ] = Dimensions.last_pooling,
-    inception_weights: Annotated[
-        Path | None, typer.Option(help="pytorch-fid's weights (default: downloaded and cached).")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", dir_okay=False, help="File for the result.")
-    ] = None,
+    inception_weights: InceptionWeights = None,
+    json_file: JsonFile = None,
     device: Device = "cpu",
-    force: Annotated[
-        bool, typer.Option("--force", help="Allow fewer images than feature dimensions.")
-    ] = False,
+    force: Force = False,
 ) -> None:
     """Print the distance with its protocol, and write it as JSON."""
-    *first, reference = folders
-    if len(first) != (1 if checkpoint is None else 0):
-        fail("give two folders, or one folder and --checkpoint", code=2)
-    given = [name for name in CHECKPOINT_OPTIONS if is_given(context, name)]
-    if checkpoint is None and given:
-        fail(f"--{given[0].replace('_', '-')} requires --checkpoint", code=2)
-    if mask == "joint" and images is not None:
-        fail("--images requires a --mask other than joint, which uses no pixels", code=2)
+    check_usage(context, len(folders), checkpoint, mask, images)
     place, dimensions = usable_device(device), int(dims.value)
-    expected = folder_images(reference)
+    expected = folder_images(folders[-1])
     if checkpoint is None:
-        measured = folder_images(first[0])
+        measured = folder_images(folders[0])
     else:
         model = load_model(checkpoint, place)
         data = with_data_root(data_root, model.config.data)
@@ -174,8 +174,30 @@ def main(  # a parameter per option, as typer needs it
             "reference_samples": theirs.count,
             "seed": None if checkpoint is None else seed,
         }
-        with replacing(json_file) as path:
-            path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(json_file, record)
+
+
+def check_usage(
+    context: typer.Context, folders: int, checkpoint: str | None, mask: str, images: str | None
+) -> None:
+    """Reject a wrong number of folders, and options that would have no effect.
+
+    Raises:
+        CommandError: says what to give.
+    """
+    if folders != (2 if checkpoint is None else 1):
+        fail("give two folders, or one folder and --checkpoint", code=2)
+    given = [name for name in CHECKPOINT_OPTIONS if is_given(context, name)]
+    if checkpoint is None and given:
+        fail(f"--{given[0].replace('_', '-')} requires --checkpoint", code=2)
+    if mask == "joint" and images is not None:
+        fail("--images requires a --mask other than joint, which uses no pixels", code=2)
+
+
+def write_json(file: Path, record: dict[str, Any]) -> None:
+    """Write the result, in place of an older file."""
+    with replacing(file) as path:
+        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def is_given(context: typer.Context, name: str) -> bool:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # keeps torch out of --help
 T = TypeVar("T")
 
 
+REPORT_FOLDER = Path("samples/evaluation")
+
+
 class FeatureKind(StrEnum):
     """The network whose features distances are measured in."""
 
@@ -77,7 +80,6 @@ OldOracle = Annotated[
         callback=has_moved("--oracle", "evaluate-oracle --checkpoint CHECKPOINT"),
     ),
 ]
-REPORT_FOLDER = Path("samples/evaluation")
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

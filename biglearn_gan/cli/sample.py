@@ -25,6 +25,8 @@ from biglearn_gan.config import HOLE_NAMES
 from biglearn_gan.progress import unit_bars
 
 if TYPE_CHECKING:  # keeps torch out of --help
+    from torch import Tensor
+
     from biglearn_gan.inference.inputs import InputRequest, Inputs
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
@@ -102,7 +104,7 @@ def sample(  # more than eight parameters, because every option is one
     from biglearn_gan.devices import usable_device
     from biglearn_gan.files import make_folder
     from biglearn_gan.inference.batched import draw_samples
-    from biglearn_gan.inference.inputs import InputRequest, input_folders, parse_labels
+    from biglearn_gan.inference.inputs import InputRequest, input_folders
     from biglearn_gan.inference.outputs import FULL_SIZE, check_output, write_samples
     from biglearn_gan.inference.photos import describe_enlargement
     from biglearn_gan.models.progressive import check_order
@@ -119,12 +121,11 @@ def sample(  # more than eight parameters, because every option is one
     check_photo_options(images, {"--fit": fit, "--full-size": full_size})
     model = load_model(checkpoint, usable_device(device))
     checked = check_order(order or "random", steps, model.config.token_count)
-    if label is not None:
-        parse_labels(label, model, 1)
+    _parse_label(label, model, 1)
     request = InputRequest(images, mask, num, seed, mask_color, fit or "crop", mask is None)
     inputs = _load_inputs(model, request, data_root)
     rows = len(inputs.images)
-    labels = None if label is None else parse_labels(label, model, rows)
+    labels = _parse_label(label, model, rows)
     options = SamplingOptions(labels, variations, seed, steps=steps, order=checked)
     make_folder(output)
     with unit_bars() as on_start:
@@ -142,6 +143,13 @@ def sample(  # more than eight parameters, because every option is one
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
     if full_size:
         typer.echo(f"{describe_enlargement(photos)}, in {output / FULL_SIZE}")
+
+
+def _parse_label(label: str | None, model: BigLearnGAN, count: int) -> Tensor | None:
+    """The class of each of ``count`` images; None without ``--label``."""
+    from biglearn_gan.inference.inputs import parse_labels
+
+    return None if label is None else parse_labels(label, model, count)
 
 
 def _load_inputs(model: BigLearnGAN, request: InputRequest, data_root: str | None) -> Inputs:

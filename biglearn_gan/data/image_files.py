@@ -161,7 +161,16 @@ def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 
 @dataclass(frozen=True)
 class LazyPixels:
-    """Acts as a uint8 tensor (N, C, H, W) whose images are decoded when it is indexed."""
+    """Acts as a uint8 tensor (N, C, H, W) whose images are decoded when it is indexed.
+
+    Attributes:
+        images: N files, or one array (N, ...) of decoded images.
+        channels: C, 1 or 3.
+        image_size: (height, width) of the tensor, to which images are scaled and cropped.
+        workers: threads that decode; 0 decodes in the calling thread.
+        device: of the decoded batches.
+        resampling: filter for images of another size.
+    """
 
     images: Sequence[ImagePath] | np.ndarray
     channels: int
@@ -209,7 +218,7 @@ class LazyPixels:
 def select_images(
     images: Sequence[ImagePath] | np.ndarray, indices: Sequence[int]
 ) -> Sequence[ImagePath] | np.ndarray:
-    """The files or arrays of ``indices``."""
+    """The files or arrays of K ``indices``: a list of K files, or an array (K, ...)."""
     if isinstance(images, np.ndarray):
         return images[list(indices)]
     return [images[i] for i in indices]

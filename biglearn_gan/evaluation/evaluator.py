@@ -335,13 +335,8 @@ class Evaluator:
         originals = self._features(task.images)
         order = (features - originals).square().sum(dim=1).argsort(stable=True)
         middle = max(0, len(order) // 2 - GALLERY_ROWS // 2)
-        rows = torch.cat(
-            [
-                order[:GALLERY_ROWS],
-                order[middle : middle + GALLERY_ROWS],
-                order[-GALLERY_ROWS:],
-            ]
-        )
+        central = order[middle : middle + GALLERY_ROWS]
+        rows = torch.cat([order[:GALLERY_ROWS], central, order[-GALLERY_ROWS:]])
         count = min(GALLERY_VARIATIONS, samples.variations or GALLERY_VARIATIONS)
         completions = torch.cat([samples.read(row, row + 1, count) for row in rows.tolist()])
         return CompletionGallery(task.select(rows), completions)

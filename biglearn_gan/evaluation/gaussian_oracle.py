@@ -61,30 +61,16 @@ def evaluate_oracle(
     """Measure a model on each component of the ``big`` tasks, exactly alike for the same arguments.
 
     For each kind of task, ``tasks_per_kind`` pairs (S, T) of tokens are drawn, for each of them
-    ``sources`` fresh fields, and for each field ``draws`` completions. Over the pixels of the
-    target,
-
-    - ``mean-error``: root mean square, over tasks, sources and pixels, of the difference between
-      the mean of the draws and the exact conditional mean, in units of the exact conditional
-      standard deviations;
-    - ``covariance-error``: root mean square, over tasks and sources, of ‖Ĉ - C‖ / ‖C‖ (Frobenius).
-      Ĉ is the covariance of one source's draws and C its exact conditional covariance, both in
-      units of the exact conditional standard deviations;
-    - ``mode-error``, of a field of several components: total variation between their weights given
-      the source, p(k | x_S), and the mean over the draws of p(k | x_S, x_T), which is p(k | x_S)
-      for exact draws; averaged over tasks and sources.
+    ``sources`` fresh fields, and for each field ``draws`` completions. ``mean-error``,
+    ``covariance-error`` and, of a field of several components, ``mode-error`` compare the target's
+    pixels with the exact conditional, see :func:`_measure_errors`.
 
     Two baselines have the same errors for every kind that has a source. The subject
     ``unconditional`` takes the target's pixels from unconditional samples of the model, whatever
     the source is. The subject ``joint-only`` takes them from conditional draws of ``joint_model``.
 
-    If the critic's scores are absolute, ``critic-correlation`` is the Pearson correlation, over
-    real x and averaged over tasks, of its logit f(x; S, T) with
-    log q(x_T | x_S) - log p̂(x_T | x_S). The density p of the model is not known. p̂ is a mixture
-    with as many Gaussians as the field has, fitted to ``CRITIC_FIT`` samples of the model. The
-    ceiling is what the noise of this fit leaves to a perfect critic; what the mixture cannot
-    express lowers the value further. Moreover, the critic was trained against the live generator
-    and the samples come from its average, so even a perfect critic scores another density ratio.
+    If the critic's scores are absolute, ``critic-correlation`` compares its logit with an
+    approximate log density ratio, see ``_OracleEvaluator._correlate_critic``.
 
     Args:
         model: a model of the field; its critic is measured if its scores are absolute.
@@ -148,15 +134,6 @@ def _check_joint_model(joint_model: FieldModel, model: FieldModel) -> None:
             "the joint model must be trained with the joint task only, not with "
             f"{', '.join(others)}"
         )
-
-
-@dataclass(frozen=True)
-class _DrawErrors:
-    """Errors of the draws of one task, averaged over sources."""
-
-    mean_square: float
-    covariance_square: float
-    mode: float
 
 
 @dataclass(frozen=True)
@@ -283,11 +260,17 @@ class _OracleEvaluator:
     ) -> tuple[float, float]:
         """The critic's correlation with an approximate log density ratio, and its ceiling.
 
-        Two mixtures are fitted to two halves of the samples (x_S real, x_T generated), see
-        :func:`_refit`, and log p̂ is the mean of both. Their agreement shows how much of p̂ is
-        noise: the noiseless ratio would correlate with it by the square root of its reliability,
-        2 r / (1 + r) for halves that correlate by r (Spearman 1910, Brown 1910). A model close to
-        the data has a ratio close to 0, and so a low ceiling.
+        This is the Pearson correlation, over real x, of the logit f(x; S, T) with
+        log q(x_T | x_S) - log p̂(x_T | x_S). The density p of the model is not known. p̂ comes from
+        two mixtures with as many Gaussians as the field has, which are fitted to two halves of
+        ``CRITIC_FIT`` samples (x_S real, x_T generated), see :func:`_refit`; log p̂ is the mean of
+        both. What the mixtures cannot express lowers the value. So does that the critic was trained
+        against the live generator, whereas the samples come from its average.
+
+        The ceiling is what the noise of the fit leaves to a perfect critic. The noiseless ratio
+        would correlate with log q - log p̂ by the square root of its reliability, 2 r / (1 + r) for
+        halves that correlate by r (Spearman 1910, Brown 1910). A model close to the data has a
+        ratio close to 0, and so a low ceiling.
         """
         pixels = torch.cat([task.target, task.source])
         joint, split = self.field.marginal(pixels), len(task.target)
@@ -308,9 +291,25 @@ class _OracleEvaluator:
         return _correlation(logits, first + second), math.sqrt(2 * agreement / (1 + agreement))
 
 
+@dataclass(frozen=True)
+class _DrawErrors:
+    """Errors of the draws of one task, averaged over sources."""
+
+    mean_square: float
+    covariance_square: float
+    mode: float
+
+
 def _measure_errors(
     draws: Float64[Tensor, "N K t"], task: FieldTask, source_values: Float64[Tensor, "N s"]
 ) -> _DrawErrors:
+    """Compare draws with the exact conditional, in units of its standard deviations.
+
+    - ``mean_square``: squared difference of the mean of a source's draws, averaged over pixels;
+    - ``covariance_square``: ‖Ĉ - C‖² / ‖C‖² (Frobenius) of the covariance of a source's draws;
+    - ``mode``: total variation between the components' weights p(k | x_S) and the mean of
+      p(k | x_S, x_T) over the draws, which is p(k | x_S) for exact draws.
+    """
     exact_mean, exact = task.exact.mean(source_values), task.exact.covariance(source_values)
     variance = exact.diagonal(dim1=1, dim2=2)  # (N, t)
     mean = draws.mean(dim=1)

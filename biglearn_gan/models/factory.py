@@ -12,6 +12,14 @@ from biglearn_gan.models.canvas import PatchGrid
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.models.generator import Generator
 
+_RENAMED_KEYS = {
+    "embedding.kept.": "embedding.known_values.",
+    "embedding.unknown": "embedding.mask_token",
+    "summary.rise.": "summary.fc1.",
+    "summary.fall.": "summary.fc2.",
+}
+"""Parts of the names of weights in older files, and what replaced them."""
+
 
 def build_networks(config: Config) -> tuple[Generator, Discriminator]:
     """The generator and the discriminator of a configuration, with random weights."""
@@ -43,15 +51,6 @@ def adapt_state_dict(trained: Mapping[str, Tensor], new: Mapping[str, Tensor]) -
         adapted = {name: value for name, value in adapted.items() if not _is_of_label(name)}
         adapted |= {name: value for name, value in new.items() if _is_of_label(name)}
     return adapted
-
-
-_RENAMED_KEYS = {
-    "embedding.kept.": "embedding.known_values.",
-    "embedding.unknown": "embedding.mask_token",
-    "summary.rise.": "summary.fc1.",
-    "summary.fall.": "summary.fc2.",
-}
-"""Parts of the names of weights in older files, and what replaced them."""
 
 
 def upgrade_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

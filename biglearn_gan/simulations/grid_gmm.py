@@ -25,6 +25,15 @@ from biglearn_gan.simulations.objectives import (
     sampled_objective,
 )
 
+ADAM_BETAS = (0.9, 0.99)
+
+CONDITIONAL_GRADIENT = 1.0
+"""Maximum gradient norm of a conditional task.
+
+Given y₂, one component can get the whole gradient, 25 times its part in a marginal task. Without a
+limit, the published SGD steps diverge.
+"""
+
 
 class Optimizer(StrEnum):
     """The optimizer of a fit."""
@@ -108,15 +117,6 @@ OURS = FitSchedule(
 """
 
 SCHEDULES = {ScheduleName.published: PUBLISHED, ScheduleName.ours: OURS}
-
-ADAM_BETAS = (0.9, 0.99)
-
-CONDITIONAL_GRADIENT = 1.0
-"""Maximum gradient norm of a conditional task.
-
-Given y₂, one component can get the whole gradient, 25 times its part in a marginal task. Without a
-limit, the published SGD steps diverge.
-"""
 
 
 @dataclass(frozen=True)

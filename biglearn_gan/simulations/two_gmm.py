@@ -42,6 +42,13 @@ FLAT = 1e-9
 SOLVED_WITHIN = 0.1
 """Maximum distance of (a, b) from a global minimum that it has reached."""
 
+LEARNING_RATE = 0.05
+DESCENT_STEPS = 600
+STARTS = 12
+
+STEPS_PER_TASK = 20
+"""Steps on each of several tasks in turn, as published; enough to leave a local minimum."""
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -178,13 +185,6 @@ class Descent:
     def share_solved(self) -> float:
         """Share of the models that ended at a global minimum."""
         return float(solved(self.paths[-1]).double().mean())
-
-
-LEARNING_RATE = 0.05
-DESCENT_STEPS = 600
-STEPS_PER_TASK = 20
-"""Steps on each of several tasks in turn, as published; enough to leave a local minimum."""
-STARTS = 12
 
 
 def start_grid() -> Float64[Tensor, "M 2"]:

@@ -7,8 +7,10 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from typer.models import OptionInfo
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
@@ -163,6 +165,6 @@ def test_help_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = runpy.run_path(str(path), run_name="script")
     commands = [names["main"]] if "main" in names else [names["model"], names["page"]]
     for command in commands:
-        for name, annotation in command.__annotations__.items():
-            if "typer.Option(" in annotation:
-                assert "help=" in annotation, (path.name, name)
+        for name, hint in get_type_hints(command, names, include_extras=True).items():
+            for option in getattr(hint, "__metadata__", ()):
+                assert not isinstance(option, OptionInfo) or option.help, (path.name, name)
