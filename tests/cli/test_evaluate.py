@@ -56,7 +56,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "samples of unnamed data": (
         ("evaluate-samples", "{tmp}/broken"),
         2,
-        "broken names no data set: give --data",
+        "broken names no data set: name the data set",
     ),
     "samples of unknown data": (
         ("evaluate-samples", "{tmp}/broken", "--data", "moons", "--output", "{tmp}/m"),
