@@ -47,6 +47,9 @@ BUDGETS = {
     "experiments/benchmarks/frechet.py": ["--dims", "64"],
     "experiments/benchmarks/speed.py": ["--steps", "4"],
     "experiments/studies/critic_density_ratio.py": ["--steps", "2"],
+    "experiments/studies/incomplete_images.py": ["--holes", "none,random:0.5:2"],
+    "experiments/studies/label_accuracy.py": ["--num", "100"],
+    "experiments/studies/steps_and_ranking.py": ["--steps", "1,2", "--orders", "random"],
 }
 """What is added to a command that has this word."""
 

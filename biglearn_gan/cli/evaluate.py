@@ -29,6 +29,7 @@ from biglearn_gan.cli.options import (
     with_data_root,
     without_missing,
 )
+from biglearn_gan.files import make_folder
 from biglearn_gan.progress import task_bars
 
 
@@ -62,7 +63,6 @@ def evaluate(
     from biglearn_gan.evaluation import protocol
     from biglearn_gan.evaluation.records import check_report_folder
     from biglearn_gan.evaluation.task import EvaluationSettings
-    from biglearn_gan.files import make_folder
     from biglearn_gan.metrics.metric_models import load_metric_models
     from biglearn_gan.metrics.reference_statistics import default_cache
 

@@ -9,6 +9,7 @@ import typer
 from biglearn_gan.cli.evaluation_options import REPORT_FOLDER, ReportFolder
 from biglearn_gan.cli.options import Checkpoint, Device, Seed, load_model
 from biglearn_gan.cli.runner import fail
+from biglearn_gan.files import make_folder
 from biglearn_gan.progress import task_bars
 
 
@@ -32,7 +33,6 @@ def evaluate_oracle(
     from biglearn_gan.devices import usable_device
     from biglearn_gan.evaluation import gaussian_oracle
     from biglearn_gan.evaluation.records import check_report_folder, records_table, write_records
-    from biglearn_gan.files import make_folder
 
     target_device = usable_device(device)
     check_report_folder(output)

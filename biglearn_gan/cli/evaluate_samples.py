@@ -25,6 +25,7 @@ from biglearn_gan.cli.options import (
     with_data_root,
     without_missing,
 )
+from biglearn_gan.files import make_folder
 from biglearn_gan.progress import task_bars
 
 
@@ -58,7 +59,6 @@ def evaluate_samples(
     from biglearn_gan.evaluation.records import check_report_folder
     from biglearn_gan.evaluation.saved_samples import choose_data_config, load_saved_samples
     from biglearn_gan.evaluation.task import EvaluationSettings
-    from biglearn_gan.files import make_folder
     from biglearn_gan.metrics.metric_models import load_metric_models
     from biglearn_gan.metrics.reference_statistics import default_cache
 

@@ -22,6 +22,7 @@ from biglearn_gan.cli.options import (
 )
 from biglearn_gan.cli.runner import reject_options
 from biglearn_gan.config import HOLE_NAMES
+from biglearn_gan.files import make_folder
 from biglearn_gan.progress import unit_bars
 
 if TYPE_CHECKING:  # keeps torch out of --help
@@ -102,7 +103,6 @@ def sample(  # more than eight parameters, because every option is one
 ) -> None:
     """Draw images, or complete yours."""
     from biglearn_gan.devices import usable_device
-    from biglearn_gan.files import make_folder
     from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import InputRequest, input_folders
     from biglearn_gan.inference.outputs import FULL_SIZE, check_output, write_samples

@@ -12,6 +12,7 @@ import typer
 
 from biglearn_gan.cli.options import Seed
 from biglearn_gan.cli.runner import fail
+from biglearn_gan.files import make_folder
 from biglearn_gan.progress import unit_bars
 from biglearn_gan.simulations.choices import ScheduleName, TaskChoice
 
@@ -44,7 +45,6 @@ def simulate(
     """
     if simulation is Simulation.two_gmm and schedule is not None:
         fail("--schedule requires grid-gmm", code=2)
-    from biglearn_gan.files import make_folder
 
     folder = output if output is not None else Path("samples") / simulation.value
     make_folder(folder)
