@@ -40,8 +40,8 @@ class RawSplit:
 def split_by_seed(size: int, last_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Split range(size) by a fixed permutation: all but its last ``last_count``, and these.
 
-    Both parts are ascending. NumPy never changes the stream of ``RandomState`` (NEP 19), so all
-    versions give the same split.
+    Both parts are ascending arrays, of ``size - last_count`` and of ``last_count`` integers. NumPy
+    never changes the stream of ``RandomState`` (NEP 19), so all versions give the same split.
     """
     order = np.random.RandomState(SPLIT_SEED).permutation(size)
     return np.sort(order[: size - last_count]), np.sort(order[size - last_count :])

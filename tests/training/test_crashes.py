@@ -45,7 +45,7 @@ def naming_errors(append: Callable[[Path, bytes], None]) -> Callable[[Path, byte
 
 @contextmanager
 def broken_after(changes: int, *, killed: bool) -> Iterator[None]:
-    """Allow so many changes to files, then raise at each one.
+    """Allow a number of changes to files, then raise at each one.
 
     Args:
         changes: allowed calls that create, complete, or rename a file or a folder.
