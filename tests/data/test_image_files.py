@@ -1,6 +1,8 @@
 """Image files of every kind become uint8 pixels, and these floats in [-1, 1]."""
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,27 @@ class TestFilesAsPeopleHaveThem:
         Image.fromarray(pixels.astype(np.uint8), "LA").save(tmp_path / "la.png")
         read = self.read(tmp_path / "la.png", channels=1)
         assert (read[0, 0] == 255).all() and (read[0, 1:] == 60).all()
+
+    @pytest.mark.parametrize(("kind", "depth"), [(0, 1), (4, 2), (2, 3), (6, 4)])
+    def test_sixteen_bit_png_keeps_the_upper_eight(
+        self, kind: int, depth: int, tmp_path: Path
+    ) -> None:
+        """Gray, gray with alpha, RGB and RGBA, the alpha opaque (Pillow cannot write them)."""
+        deep = np.arange(HEIGHT * WIDTH * depth, dtype=np.uint16).reshape(HEIGHT, WIDTH, -1) * 113
+        if depth in (2, 4):
+            deep[..., -1] = 65535
+
+        def chunk(name: bytes, data: bytes) -> bytes:
+            check = struct.pack(">I", zlib.crc32(name + data))
+            return struct.pack(">I", len(data)) + name + data + check
+
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+        header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, kind, 0, 0, 0)
+        parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+        channels = 3 if depth > 2 else 1
+        expected = (deep[..., :channels] // 256).transpose(2, 0, 1)
+        assert np.array_equal(self.read(tmp_path / "deep.png", channels), expected)
 
     def test_sixteen_bit_pgm_keeps_the_upper_eight(self, tmp_path: Path) -> None:
         deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 458
