@@ -36,8 +36,8 @@ Output = Annotated[
 Images = Annotated[
     str | None,
     typer.Option(
-        help="An image file, a folder, or DATASET:SPLIT (default: the test images of the model's "
-        "data set)."
+        help="An image file, a folder, a ZIP file, or DATASET:SPLIT (default: the test images of "
+        "the model's data set)."
     ),
 ]
 Mask = Annotated[

@@ -45,8 +45,8 @@ Mask = Annotated[
 Images = Annotated[
     str | None,
     typer.Option(
-        help="What to complete: an image file, a folder, or DATASET:SPLIT (default: the test "
-        "images of the model's data set)."
+        help="What to complete: an image file, a folder, a ZIP file, or DATASET:SPLIT (default: "
+        "the test images of the model's data set)."
     ),
 ]
 FullSize = Annotated[

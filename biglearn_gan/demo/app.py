@@ -24,6 +24,7 @@ from biglearn_gan.demo.entries import (
     check_label,
     check_number,
     check_seed,
+    check_upload,
     label_choices,
 )
 from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas, painted_mask
@@ -148,8 +149,8 @@ def _build_completion_tab(session: DemoSession, folder: Path) -> None:
     # Without preprocessing, which would raise a number out of range instead of showing a message,
     # and write the traceback to the log.
     number.change(handlers.choose_image, number, changed, show_progress="hidden", preprocess=False)
-    upload.upload(handlers.read_photo, [upload, fit], changed)
-    mask.upload(handlers.read_mask, [mask, current, fit], changed)
+    upload.upload(handlers.read_upload, [upload, fit], changed, preprocess=False)
+    mask.upload(handlers.read_mask, [mask, current, fit], changed, preprocess=False)
     fit.change(handlers.fit_again, [current, fit], changed, preprocess=False)
     inputs = [current, canvas, variations, seed, label, full_size]
     button.click(handlers.complete, inputs, results, js=SEND_PAINT, preprocess=False)
@@ -173,17 +174,21 @@ class _CompletionHandlers:
         except EntryError as error:
             return gr.skip(), gr.skip(), str(error)
 
-    def read_photo(self, path: str, fit: FitMode) -> tuple[Any, Any, str]:
+    def read_upload(self, upload: object, fit: object) -> tuple[Any, Any, str]:
+        return self._read_photo(check_upload(upload), check_fit(fit))
+
+    def _read_photo(self, path: str, fit: FitMode) -> tuple[Any, Any, str]:
         try:
             return _on_canvas(self.session.load_photo(Path(path), fit=fit))
         except UserError as error:
             return gr.skip(), gr.skip(), _without_folder(error, path)
 
     def read_mask(
-        self, path: str, current: CanvasImage | None, fit: FitMode
+        self, upload: object, current: CanvasImage | None, fit: object
     ) -> tuple[Any, Any, str]:
+        path, mode = check_upload(upload), check_fit(fit)
         try:
-            return _on_canvas(self.session.load_mask(Path(path), current, fit))
+            return _on_canvas(self.session.load_mask(Path(path), current, mode))
         except UserError as error:
             return gr.skip(), gr.skip(), _without_folder(error, path)
 
@@ -192,7 +197,7 @@ class _CompletionHandlers:
         mode = check_fit(fit)
         if current is None or current.photo is None:
             return gr.skip(), gr.skip(), ""
-        return self.read_photo(str(current.photo.path), mode)
+        return self._read_photo(str(current.photo.path), mode)
 
     def complete(  # as many parameters as the page has inputs
         self,

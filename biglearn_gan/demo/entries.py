@@ -90,6 +90,18 @@ def check_fit(entry: object) -> FitMode:
     raise broken_request(f"the fit must be one of {choices}, not {shorten(entry)}")
 
 
+def check_upload(entry: object) -> str:
+    """The path of an uploaded file.
+
+    Raises:
+        gradio.Error: no file was uploaded.
+    """
+    path = entry.get("path") if isinstance(entry, dict) else None
+    if not isinstance(path, str):
+        raise broken_request("the upload is missing: send one file")
+    return path
+
+
 def shorten(entry: object) -> str:
     """The first 40 characters of what was sent."""
     return str(entry)[:40]

@@ -61,6 +61,8 @@ BROKEN = [
     ("/complete", (LOWER_HALF, 1, 0, "dog"), "the label must be one of any, 0, 1, "),
     ("/sample", (None, 0, "any"), "the number of images must be 1 to 64, not None"),
     ("/fit_again", ("zoom",), "the fit must be one of crop, pad, stretch, not zoom"),
+    ("/read_upload", (None, "crop"), "the upload is missing: send one file"),
+    ("/read_mask", (None, "crop"), "the upload is missing: send one file"),
     ("/choose_image", ("abc",), "the number of a test image must be 0 to "),
 ]
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
-from biglearn_gan.demo.entries import EntryError, check_fit, check_label, check_number, check_seed
+from biglearn_gan.demo.entries import (
+    EntryError,
+    check_fit,
+    check_label,
+    check_number,
+    check_seed,
+    check_upload,
+)
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 
@@ -65,3 +72,10 @@ def test_a_fit_is_one_of_three() -> None:
     for broken in ("zoom", None, ["crop"]):
         with pytest.raises(gr.Error, match="the fit must be one of crop, pad, stretch, not "):
             check_fit(broken)
+
+
+def test_an_upload_is_a_file() -> None:
+    assert check_upload({"path": "photo.png", "size": 3}) == "photo.png"
+    for entry in (None, {}, {"path": None}, ["photo.png"], "photo.png"):
+        with pytest.raises(gr.Error, match="the upload is missing: send one file"):
+            check_upload(entry)
