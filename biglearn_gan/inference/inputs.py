@@ -144,7 +144,7 @@ def _load_split(data: DataConfig, request: InputRequest) -> Inputs:
     names = tuple(map(str, range(len(pixels))))
     if request.erased:
         raise HoleError(
-            f"{images} has no transparent part to fill: name what to generate by --mask"
+            f"{images} has no transparent part to fill: name what to generate as the mask"
         )
     choose_mask = _mask_chooser(request.mask)
     if choose_mask is None:

@@ -102,7 +102,7 @@ def fit_hole(subject: str, hole: Bool[np.ndarray, "h w"], fit: Fit) -> Bool[np.n
         return fitted
     if not (hole & fit.inside()).any():
         raise HoleError(
-            f"{subject} has no hole inside of the center crop: choose --fit pad or stretch"
+            f"{subject} has no hole inside of the center crop: choose the fit pad or stretch"
         )
     height, width = fit.image_size
     raise HoleError(

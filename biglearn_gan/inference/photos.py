@@ -182,7 +182,7 @@ class PhotoReader:
         alpha = _alpha(upright)
         if alpha is None or (alpha > 127).all():
             raise HoleError(
-                f"{photo.path} has no transparent part to fill: name what to generate by --mask"
+                f"{photo.path} has no transparent part to fill: name what to generate as the mask"
             )
         own_hole = alpha <= 127
         hole = fit_hole(str(photo.path), own_hole, photo.fit)

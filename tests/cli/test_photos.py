@@ -290,12 +290,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "nothing to fill": (
         ("--images", "{tmp}/photo.png"),
         2,
-        "photo.png has no transparent part to fill: name what to generate by --mask",
+        "photo.png has no transparent part to fill: name what to generate as the mask",
     ),
     "a data set has nothing to fill": (
         ("--images", "digits:test"),
         2,
-        "digits:test has no transparent part to fill: name what to generate by --mask",
+        "digits:test has no transparent part to fill: name what to generate as the mask",
     ),
     "a mask of another shape": (
         ("--images", "{tmp}/photo.png", "--mask", "{tmp}/other.png"),
@@ -306,7 +306,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a hole beside the crop": (
         ("--images", "{tmp}/photo.png", "--mask", "{tmp}/side.png"),
         2,
-        "side.png has no hole inside of the center crop: choose --fit pad or stretch",
+        "side.png has no hole inside of the center crop: choose the fit pad or stretch",
     ),
     "a thin hole": (
         ("--images", "{tmp}/photo.png", "--mask", "{tmp}/thin.png"),

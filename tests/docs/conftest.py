@@ -10,7 +10,7 @@ import pytest
 from docs_tools import ROOT
 from PIL import Image
 
-from biglearn_gan.evaluation import gaussian_oracle
+from biglearn_gan.evaluation import evaluator, gaussian_oracle
 from biglearn_gan.simulations import grid_gmm
 
 
@@ -38,5 +38,6 @@ def few_fits_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the commands that have no option for it."""
     for name, schedule in grid_gmm.SCHEDULES.items():
         monkeypatch.setitem(grid_gmm.SCHEDULES, name, replace(schedule, tasks=20))
+    monkeypatch.setattr(evaluator, "HISTOGRAM_SOURCES", 10)
     monkeypatch.setattr(gaussian_oracle, "CRITIC_FIT", 128)
     monkeypatch.setattr(gaussian_oracle, "CRITIC_REAL", 64)
