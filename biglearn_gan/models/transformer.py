@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,35 @@ def rms_norm(x: Float[Tensor, "*B D"], eps: float = 1e-6) -> Float[Tensor, "*B D
     """
     if x.dtype == torch.float16:
         return rms_norm(x.float(), eps).half()
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    if x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _RMSNorm.apply(x, eps)
+    return x * _inverse_rms(x, eps)
+
+
+def _inverse_rms(x: Float[Tensor, "*B D"], eps: float) -> Float[Tensor, "*B 1"]:
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """``x * _inverse_rms(x, eps)``, with a backward pass of 4 kernels; autograd would run 14."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        inverse = _inverse_rms(x, eps)
+        y = x * inverse
+        ctx.save_for_backward(x, y, inverse)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        x, y, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            inverse = _inverse_rms(x, ctx.eps)
+            y = x * inverse
+        mean = (gradient * y).mean(-1, keepdim=True)
+        return inverse * torch.addcmul(gradient, y, mean, value=-1), None
 
 
 class Attention(nn.Module):

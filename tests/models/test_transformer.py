@@ -23,6 +23,16 @@ def test_rms_norm_by_hand() -> None:
     torch.testing.assert_close(rms_norm(x, eps=0.0), x / mean_squares.sqrt())
 
 
+def test_rms_norm_has_first_and_second_derivatives(float64: None) -> None:
+    x = torch.randn(B, M, 5, requires_grad=True)
+    assert torch.autograd.gradcheck(rms_norm, x)
+    assert torch.autograd.gradgradcheck(rms_norm, x)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            rms_norm(x), rms_norm(x.clone().requires_grad_()), rtol=0, atol=0
+        )
+
+
 def test_attention_against_the_formula(float64: None) -> None:
     """Softmax of 1.5 / sqrt(head width) times products of unit-RMS queries and keys, by head."""
     width, heads = 6, 2
