@@ -49,33 +49,38 @@ class PartialPatchSampler:
         tokens can change places.
         """
 
-        def uniform(*shape: int) -> Float[Tensor, "..."]:
-            return torch.rand(len(masks.target), *shape, generator=rng)
-
-        is_partial = masks.source.any(dim=1) & (uniform() < self.share)
-        kind = uniform(1, 1)
-        generated = torch.where(
-            kind < SCATTERED_SHARE + BRUSHED_SHARE,
-            torch.where(
-                kind < SCATTERED_SHARE,
-                self._scattered_pixels(uniform),
-                self._bands_in_patches(masks, uniform),
-            ),
-            self._moved_hole(masks, uniform),
-        )
-        generated &= masks.union[..., None]
-        is_partial &= generated.any(dim=(1, 2))
-        generated = torch.where(is_partial[:, None, None], generated, masks.target[..., None])
+        has_source = masks.source.any(dim=1)
+        is_partial = has_source & (torch.rand(len(has_source), generator=rng) < self.share)
+        rows = is_partial.nonzero()[:, 0]
+        kind = torch.rand(len(rows), generator=rng)
+        is_scattered = kind < SCATTERED_SHARE
+        is_brushed = ~is_scattered & (kind < SCATTERED_SHARE + BRUSHED_SHARE)
+        pixels = self.patch_size**2
+        generated = masks.target[..., None].repeat(1, 1, pixels)  # (B, L, pixels)
+        for chosen, draw_pixels in (
+            (is_scattered, self._scattered_pixels),
+            (is_brushed, self._bands_in_patches),
+            (~is_scattered & ~is_brushed, self._moved_hole),
+        ):
+            of_kind = rows[chosen]
+            union, target = masks.union[of_kind], masks.target[of_kind]
+            drawn = draw_pixels(target, _uniform_sampler(len(of_kind), rng)) & union[..., None]
+            drawn = torch.where(
+                drawn.any(dim=2).any(dim=1)[:, None, None], drawn, target[..., None]
+            )
+            generated[of_kind] = drawn
         target = generated.any(dim=2)
         known_pixels = target[..., None] & ~generated
         return TokenMasks(masks.union & ~target, target, known_pixels.repeat(1, 1, self.channels))
 
-    def _scattered_pixels(self, uniform: UniformSampler) -> Bool[Tensor, "B L pixels"]:
+    def _scattered_pixels(
+        self, target: Bool[Tensor, "B L"], uniform: UniformSampler
+    ) -> Bool[Tensor, "B L pixels"]:
         """Pixels anywhere in the image, with a share that is uniform on [0, 1]."""
         return uniform(math.prod(self.grid_size), self.patch_size**2) < uniform(1, 1)
 
     def _bands_in_patches(
-        self, masks: TokenMasks, uniform: UniformSampler
+        self, target: Bool[Tensor, "B L"], uniform: UniformSampler
     ) -> Bool[Tensor, "B L pixels"]:
         """In some target patches a band of random direction, width and place; the others whole.
 
@@ -90,9 +95,11 @@ class PartialPatchSampler:
         middle = (2 * uniform(length, 1) - 1) * half_extent
         band = (along - middle).abs() < uniform(length, 1) * half_extent
         whole = uniform(length, 1) >= uniform(1, 1)
-        return masks.target[..., None] & (whole | band)
+        return target[..., None] & (whole | band)
 
-    def _moved_hole(self, masks: TokenMasks, uniform: UniformSampler) -> Bool[Tensor, "B L pixels"]:
+    def _moved_hole(
+        self, target: Bool[Tensor, "B L"], uniform: UniformSampler
+    ) -> Bool[Tensor, "B L pixels"]:
         """The targets as one picture: shifted by up to one token, rotated, and scaled by 1/2 to 2.
 
         The rotation is about the middle of the image. Pixels at the border extend beyond it.
@@ -110,10 +117,17 @@ class PartialPatchSampler:
         column = zoom * (sine * y + cosine * x) + shift[:, 1] + width / 2
         row, column = row.floor().clamp(0, height - 1), column.floor().clamp(0, width - 1)
         positions = (row * width + column).long()
-        picture = masks.target.gather(1, positions.flatten(1)).view(-1, 1, *y.shape)
+        picture = target.gather(1, positions.flatten(1)).view(-1, 1, *y.shape)
         return patchify(picture, self.patch_size)
 
     def _pixel_centers(self, tokens: int) -> Float[Tensor, " pixels"]:
         """Centers of the pixels along ``tokens`` tokens, in tokens from their middle."""
         pixels = tokens * self.patch_size
         return (torch.arange(pixels) + 0.5) / self.patch_size - tokens / 2
+
+
+def _uniform_sampler(rows: int, rng: torch.Generator) -> UniformSampler:
+    def uniform(*shape: int) -> Float[Tensor, "..."]:
+        return torch.rand(rows, *shape, generator=rng)
+
+    return uniform

@@ -104,7 +104,8 @@ def test_a_moved_side_extends_to_the_border() -> None:
     hidden = moved(side.flatten(1), 4)
     straight = (hidden == hidden[:, :1]).all(dim=(1, 2))
     assert 0.5 - 0.03 < float(straight.double().mean()) < 0.55
-    rows = hidden[straight][:, 0]
+    rows = hidden[straight & ~hidden.flatten(1).all(dim=1)][:, 0]  # few holes cover everything
+    assert len(rows) > 0.99 * int(straight.sum())
     assert (rows.long().diff(dim=1).abs().sum(dim=1) == 1).all()  # one edge
     given = (~rows).sum(dim=1)
     assert set(given.tolist()) >= set(range(1, 16))
