@@ -137,6 +137,8 @@ class BatchSampler:
             flips = torch.rand(len(indices), generator=flip_rng) < 0.5
             flips = flips[local_rows]
         images = self._dataset.batch(indices[local_rows], flips)
+        if not self._dataset.incomplete:  # nothing to fetch from the device
+            return images, torch.ones(len(indices), config.token_count, dtype=torch.bool)
         observed = tokens_covered(images.observed, config.model.patch_size)
         return images, self._accelerator.gather(observed).cpu()
 

@@ -221,8 +221,8 @@ def _train(
     """Step until the budget is spent or a signal arrives; log, save and evaluate on the way."""
     logging, saved_images = trainer.config.logging, trainer.images_seen
 
-    def report(metrics: dict[str, float]) -> None:
-        measured = evaluation.maybe_evaluate() if evaluation is not None else {}
+    def report(metrics: dict[str, float], evaluate: bool) -> None:
+        measured = evaluation.maybe_evaluate() if evaluation is not None and evaluate else {}
         eta = evaluation.eta_message() if evaluation is not None and metrics else ""
         if processes.is_main:
             on_progress(_progress(trainer, diagnostics, metrics, measured, eta))
@@ -231,7 +231,7 @@ def _train(
         stopped = trainer.finished
         if not stopped:
             with processes.failing_together():
-                report({})
+                report({}, evaluate=True)
         while not (trainer.finished or stopped):
             before = trainer.images_seen
             with processes.failing_together():
@@ -246,7 +246,7 @@ def _train(
                     saved_images = trainer.images_seen
                     if processes.is_main:
                         _save(folder, trainer)
-                report(metrics)
+                report(metrics, evaluate=bool(metrics))  # the losses are finite
 
 
 @contextmanager

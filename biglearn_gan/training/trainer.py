@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from biglearn_gan.config import Config
@@ -15,10 +15,10 @@ from biglearn_gan.data.statistics import channel_statistics, label_entropy
 from biglearn_gan.errors import UserError
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.standardization import Standardization
-from biglearn_gan.tasks.sampler import TaskBatch
-from biglearn_gan.training.adversarial import AdversarialTraining, StepResult
+from biglearn_gan.training.adversarial import AdversarialTraining
 from biglearn_gan.training.batch_sampler import BatchSampler
 from biglearn_gan.training.schedule import TrainingSchedule
+from biglearn_gan.training.step_metrics import NonFiniteMetricError, StepMetrics
 
 
 class TrainingError(UserError):
@@ -66,7 +66,7 @@ class Trainer:
         )
         self.images_seen = 0
         self.seconds = 0.0
-        self._metric_sums: dict[str, tuple[float, int]] = {}  # by name: sum, count
+        self._metrics = StepMetrics(accelerator)
         self._last_report = (0, 0.0)  # images seen, seconds
 
     @property
@@ -98,14 +98,15 @@ class Trainer:
         return values if entropy is None else values | {"loss/label": entropy}
 
     def step(self) -> None:
-        """Train on one batch.
+        """Train on one batch. Its metrics are fetched later, so that the device need not wait.
 
         Raises:
-            TrainingError: a loss is not finite; the message names the step and the tasks.
+            TrainingError: see :meth:`collect_metrics`; only after many steps in which metrics were
+                not collected.
         """
         started = time.perf_counter()
         settings = self.schedule.at(self.images_seen)
-        batch, tasks = self.batch_sampler.draw(self.images_seen)
+        batch, _ = self.batch_sampler.draw(self.images_seen)
         if self.in_warm_start:
             result = self.adversarial.warm_start_step(batch, settings)
         else:
@@ -113,21 +114,41 @@ class Trainer:
                 self.adversarial.transfer_to_discriminator()
             penalize = self.schedule.has_penalty(self.images_seen)
             result = self.adversarial.train_step(batch, settings, penalize)
-        self._record(result, tasks)
+        with self._explain_divergence():
+            self._metrics.add(self.images_seen, result)
         self.images_seen += self.config.train.batch_size
         self.seconds += time.perf_counter() - started
 
+    def collect_metrics(self) -> None:
+        """Wait for all steps and fetch their metrics. All processes must call this.
+
+        Raises:
+            TrainingError: a loss was not finite; the message names the step and the tasks.
+        """
+        started = time.perf_counter()
+        with self._explain_divergence():
+            self._metrics.collect()
+        self.seconds += time.perf_counter() - started
+
     def take_metrics(self) -> dict[str, float]:
-        """Means of all metrics since the last call, seconds of training, and images per second."""
+        """Means of all metrics since the last call, seconds of training, and images per second.
+
+        Raises:
+            TrainingError: see :meth:`collect_metrics`.
+        """
+        self.collect_metrics()
         images, seconds = self._last_report
         speed = (self.images_seen - images) / max(self.seconds - seconds, 1e-9)
-        means = {name: total / count for name, (total, count) in self._metric_sums.items()}
-        self._metric_sums = {}
         self._last_report = (self.images_seen, self.seconds)
-        return {"seconds": self.seconds, "images_per_second": speed, **means}
+        return {
+            "seconds": self.seconds,
+            "images_per_second": speed,
+            **self._metrics.take(),
+        }
 
     def check_weights(self) -> None:
-        """Raise TrainingError if a weight is not finite, as after a gradient that was not."""
+        """Raise TrainingError if a loss or a weight is not finite. All processes must call this."""
+        self.collect_metrics()
         for parameter in self.adversarial.parameters():
             if not bool(parameter.isfinite().all()):
                 raise TrainingError(
@@ -144,13 +165,17 @@ class Trainer:
         return model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, except the configuration and the data."""
+        """Everything that the next step depends on, except the configuration and the data.
+
+        With several processes, all of them must have collected the metrics of their steps.
+        """
+        self.collect_metrics()
         return {
             "adversarial": self.adversarial.state_dict(),
             "standardization": self.standardization.state_dict(),
             "images_seen": self.images_seen,
             "seconds": self.seconds,
-            "metric_sums": self._metric_sums,
+            "metric_sums": self._metrics.sums,
             "last_report": self._last_report,
         }
 
@@ -160,24 +185,19 @@ class Trainer:
         self.standardization.load_state_dict(state.get("standardization", {}))
         self.images_seen = state["images_seen"]
         self.seconds = state["seconds"]
-        self._metric_sums = state["metric_sums"]
+        self._metrics.sums = state["metric_sums"]
         self._last_report = state["last_report"]
 
-    def _record(self, result: StepResult, tasks: TaskBatch) -> None:
-        """Add the step's metrics, averaged over processes, to the sums."""
-        values = self.accelerator.reduce(torch.stack(list(result.metrics.values())), "mean")
-        for name, value in zip(result.metrics, values.tolist(), strict=True):
-            if not math.isfinite(value):
-                raise TrainingError(self._describe_divergence(name, result, tasks))
-            total, count = self._metric_sums.get(name, (0.0, 0))
-            self._metric_sums[name] = (total + value, count + 1)
-
-    def _describe_divergence(self, name: str, result: StepResult, tasks: TaskBatch) -> str:
-        rows = (~result.per_sample.isfinite()).nonzero()[:, 0]
-        names = self.batch_sampler.task_names(self.images_seen, tasks, rows)
-        return (
-            f"{name} is not finite at {self.images_seen:,} images (step "
-            f"{self.images_seen // self.config.train.batch_size:,}; tasks: "
-            f"{', '.join(sorted(names)) or 'of another process'}); "
-            "lower train.learning_rate or raise loss.penalty"
-        )
+    @contextmanager
+    def _explain_divergence(self) -> Iterator[None]:
+        try:
+            yield
+        except NonFiniteMetricError as error:
+            _, tasks = self.batch_sampler.draw(error.images_seen)
+            names = self.batch_sampler.task_names(error.images_seen, tasks, error.rows)
+            step = error.images_seen // self.config.train.batch_size
+            listed = ", ".join(sorted(names)) or "of another process"
+            raise TrainingError(
+                f"{error} (step {step:,}; tasks: {listed}); "
+                "lower train.learning_rate or raise loss.penalty"
+            ) from None
