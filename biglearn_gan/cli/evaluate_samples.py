@@ -57,7 +57,7 @@ def evaluate_samples(
     from biglearn_gan.devices import usable_device
     from biglearn_gan.evaluation import protocol
     from biglearn_gan.evaluation.records import check_report_folder
-    from biglearn_gan.evaluation.saved_samples import choose_data_config, load_saved_samples
+    from biglearn_gan.evaluation.sample_reader import choose_data_config, load_saved_samples
     from biglearn_gan.evaluation.task import EvaluationSettings
     from biglearn_gan.metrics.metric_models import load_metric_models
     from biglearn_gan.metrics.reference_statistics import default_cache

@@ -105,8 +105,8 @@ def sample(  # more than eight parameters, because every option is one
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import InputRequest, input_folders
-    from biglearn_gan.inference.outputs import FULL_SIZE, check_output, write_samples
     from biglearn_gan.inference.photos import describe_enlargement
+    from biglearn_gan.inference.sample_writer import FULL_SIZE, check_output, write_samples
     from biglearn_gan.models.progressive import check_order
     from biglearn_gan.models.token_model import SamplingOptions
 

@@ -31,7 +31,7 @@ from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas,
 from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession, to_pil
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import WriteError, writing
-from biglearn_gan.inference.outputs import PHOTO_FORMAT
+from biglearn_gan.inference.sample_writer import PHOTO_FORMAT
 
 DEFAULT_VARIATIONS = 6
 MAX_VARIATIONS = 16

@@ -19,8 +19,8 @@ from biglearn_gan.image_grid import image_grid
 from biglearn_gan.inference.batched import Samples, draw_samples
 from biglearn_gan.inference.fit import make_fit
 from biglearn_gan.inference.masks import describe_masks, fit_mask
-from biglearn_gan.inference.outputs import sample_grid
 from biglearn_gan.inference.photos import Photo, PhotoReader, describe_photo
+from biglearn_gan.inference.sample_writer import sample_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.holes import HoleError

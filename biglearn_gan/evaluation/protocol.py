@@ -18,7 +18,7 @@ from biglearn_gan.config import HOLE_NAMES
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.evaluation.evaluator import Evaluator, Report
 from biglearn_gan.evaluation.records import short_task_name
-from biglearn_gan.evaluation.saved_samples import SavedSamples, find_images, joint_samples
+from biglearn_gan.evaluation.sample_reader import SavedSamples, find_images, joint_samples
 from biglearn_gan.evaluation.task import (
     DEFAULT_SETTINGS,
     MARGINAL,

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of feature vectors, from streamed moments.
+"""The Fréchet distance (FD) between two sets of feature vectors, from streamed moments.
 
 Everything is computed in float64 on the CPU. ``features.py`` turns images into vectors.
 """

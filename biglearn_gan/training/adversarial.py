@@ -30,7 +30,7 @@ from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.token_masks import TokenSequence
 from biglearn_gan.training import losses
 from biglearn_gan.training.ema import update_ema
-from biglearn_gan.training.gradients import average_over_processes
+from biglearn_gan.training.gradient_averaging import average_over_processes
 from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
 from biglearn_gan.training.perceptual import PerceptualScore, View
 from biglearn_gan.training.schedule import StepSettings

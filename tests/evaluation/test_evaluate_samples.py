@@ -9,7 +9,7 @@ import torch
 from toy_models import TEST, TRAIN, Noise, by_metric
 
 from biglearn_gan.evaluation.protocol import evaluate_samples
-from biglearn_gan.evaluation.saved_samples import SavedSamples
+from biglearn_gan.evaluation.sample_reader import SavedSamples
 from biglearn_gan.evaluation.task import (
     ModelSamples,
     ProtocolError,

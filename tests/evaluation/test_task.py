@@ -9,7 +9,7 @@ from toys import holes, random_images, toy_dataset
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import to_signed_float
-from biglearn_gan.evaluation.saved_samples import SavedSamples
+from biglearn_gan.evaluation.sample_reader import SavedSamples
 from biglearn_gan.evaluation.task import (
     CompletionModel,
     ModelSamples,

@@ -163,7 +163,7 @@ def test_completions_are_those_of_the_sample_command(
 ) -> None:
     from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import InputRequest, load_inputs
-    from biglearn_gan.inference.outputs import write_samples
+    from biglearn_gan.inference.sample_writer import write_samples
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
     from biglearn_gan.models.token_model import SamplingOptions
 

@@ -13,9 +13,9 @@ from toys import holes, random_images, toy_dataset
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.evaluation.saved_samples import find_labels, load_saved_samples, read_data_name
+from biglearn_gan.evaluation.sample_reader import find_labels, load_saved_samples, read_data_name
 from biglearn_gan.inference.batched import Samples
-from biglearn_gan.inference.outputs import write_samples
+from biglearn_gan.inference.sample_writer import write_samples
 from biglearn_gan.tasks.holes import HoleError, named_hole
 
 
