@@ -24,8 +24,8 @@ import pytest
 from biglearn_gan.cli import main
 
 ROOT = Path(__file__).parents[1]
-GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("guide", "training", "evaluation")]
-GUIDES.append(ROOT / "docs" / "how-it-works.md")
+GUIDE_NAMES = ("guide", "photos", "training", "configuration", "evaluation", "how-it-works")
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in GUIDE_NAMES]
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.md"))
 README = ROOT / "README.md"
 SETUP = ("pip install", "python -m pytest")

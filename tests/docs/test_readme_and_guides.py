@@ -10,10 +10,12 @@ from docs_tools import GUIDES, README, follow
 
 from biglearn_gan.evaluation.records import read_records
 
-GUIDE, TRAINING, EVALUATION, HOW_IT_WORKS = GUIDES
+GUIDE, PHOTOS, TRAINING, CONFIGURATION, EVALUATION, HOW_IT_WORKS = GUIDES
 
 
-@pytest.mark.parametrize("page", [TRAINING, HOW_IT_WORKS], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [TRAINING, CONFIGURATION, HOW_IT_WORKS], ids=lambda page: page.stem
+)
 def test_the_page_can_be_followed(page: Path, clone: Path) -> None:
     follow(page)
 
@@ -28,6 +30,10 @@ def test_the_readme_leaves_samples_and_a_run(clone: Path) -> None:
 def test_the_guide_leaves_samples(clone: Path) -> None:
     follow(GUIDE)
     check_samples(clone / "samples/random", images=8, variations=6)
+
+
+def test_the_page_on_photos_leaves_samples(clone: Path) -> None:
+    follow(PHOTOS)
     check_samples(clone / "samples/mine", images=24, variations=4)
 
 
