@@ -1,4 +1,4 @@
-"""Metrics of steps, which stay on the device until they are logged, so that no step waits."""
+"""Metrics of steps. They stay on the device until they are logged: no step waits for them."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Trainer:
         return values if entropy is None else values | {"loss/label": entropy}
 
     def step(self) -> None:
-        """Train on one batch. Its metrics are fetched later, so that the device need not wait.
+        """Train on one batch. Its metrics are fetched later: a single process never waits here.
 
         Raises:
             TrainingError: see :meth:`collect_metrics`; only after many steps in which metrics were
