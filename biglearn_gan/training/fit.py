@@ -234,13 +234,12 @@ def _train(
                 report({}, evaluate=True)
         while not (trainer.finished or stopped):
             before = trainer.images_seen
-            with processes.failing_together():
-                with _naming_last_state(folder, saved_images):
-                    trainer.step()
-                    stopped = processes.any(signal_received())
-                    saving = stopped or _is_due(logging.checkpoint_images, before, trainer)
-                    if saving:
-                        trainer.check_weights()
+            with processes.failing_together(), _naming_last_state(folder, saved_images):
+                trainer.step()
+                stopped = processes.any(signal_received())
+                saving = stopped or _is_due(logging.checkpoint_images, before, trainer)
+                if saving:
+                    trainer.check_weights()
                 metrics = _log_and_draw(trainer, folder, processes, before)
                 if saving:
                     saved_images = trainer.images_seen
