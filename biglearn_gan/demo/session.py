@@ -17,8 +17,8 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.mask_files import read_mask
 from biglearn_gan.image_grid import image_grid
 from biglearn_gan.inference.batched import Samples, draw_samples
-from biglearn_gan.inference.fit import make_fit
 from biglearn_gan.inference.masks import describe_masks, fit_mask
+from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import Photo, PhotoReader, describe_photo
 from biglearn_gan.inference.sample_writer import sample_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -145,7 +145,7 @@ class DemoSession:
         if current.photo is not None:
             return self.load_photo(Path(str(current.photo.path)), path, fit)
         image_size = self.model.config.data.image_size
-        mask = fit_mask(path, read_mask(path), make_fit(image_size, image_size, "crop"))
+        mask = fit_mask(path, read_mask(path), make_resizing(image_size, image_size, "crop"))
         notes = (f"read {mask.report.hole_is} as the hole", *describe_masks([mask.report]))
         return CanvasImage(current.image, None, torch.from_numpy(mask.hole), notes)
 

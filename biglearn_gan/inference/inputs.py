@@ -24,8 +24,8 @@ from biglearn_gan.data.image_listing import (
 )
 from biglearn_gan.data.loading import SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_mask
-from biglearn_gan.inference.fit import make_fit
 from biglearn_gan.inference.masks import describe_masks, describe_reading, fit_mask
+from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import SIZE_CHANGES, Photo, PhotoReader, describe_photos
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import LabelError, require_labels
@@ -149,10 +149,10 @@ def _load_split(data: DataConfig, request: InputRequest) -> Inputs:
     choose_mask = _mask_chooser(request.mask)
     if choose_mask is None:
         return Inputs(pixels, torch.zeros_like(pixels[:, 0], dtype=torch.bool), notes, names)
-    fit = make_fit(data.image_size, data.image_size, "crop")
+    resizing = make_resizing(data.image_size, data.image_size, "crop")
     read = lru_cache(1)(lambda file: read_mask(file, request.mask_color))
     files = [choose_mask(name) for name in names]
-    masks = [fit_mask(file, read(file), fit) for file in files]
+    masks = [fit_mask(file, read(file), resizing) for file in files]
     reports = [mask.report for mask in masks]
     hole = torch.from_numpy(np.stack([mask.hole for mask in masks]))
     notes += describe_masks(reports)

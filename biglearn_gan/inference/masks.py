@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from biglearn_gan.data.image_files import ORIENTATION
 from biglearn_gan.data.image_listing import ImagePath
 from biglearn_gan.data.mask_files import MaskFile
-from biglearn_gan.inference.fit import Fit, make_fit
+from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.tasks.holes import HoleError
 
 
@@ -53,24 +53,26 @@ class FittedMask:
     report: MaskReport
 
 
-def fit_mask(path: ImagePath, mask: MaskFile, fit: Fit, orientation: int = 1) -> FittedMask:
+def fit_mask(
+    path: ImagePath, mask: MaskFile, resizing: PhotoResizing, orientation: int = 1
+) -> FittedMask:
     """The hole of an image, from a mask of the image's size or shape, or of the model's size.
 
     Args:
         path: of the mask, for messages.
         mask: as it was read.
-        fit: of the image, which the mask goes through as well.
+        resizing: of the image, which the mask goes through as well.
         orientation: the EXIF orientation of the image's file. A mask without one of its own may
             belong to the image as it was before it was turned upright.
 
     Raises:
         HoleError: the mask has another size, or it has no hole that the model can fill.
     """
-    hole, photo_size = mask.hole, fit.photo_size
+    hole, photo_size = mask.hole, resizing.photo_size
     if not hole.any():
         raise HoleError(f"the mask {path} has no hole: no pixel of it is {mask.hole_is}")
     turned = False
-    if not mask.turned and hole.shape not in (photo_size, fit.image_size):
+    if not mask.turned and hole.shape not in (photo_size, resizing.image_size):
         upright = turn_upright(hole, orientation)
         turned = hole.shape != upright.shape == photo_size
         hole = upright if turned else hole
@@ -79,32 +81,34 @@ def fit_mask(path: ImagePath, mask: MaskFile, fit: Fit, orientation: int = 1) ->
         mask.hole_is,
         mask.soft_share,
         mask.values,
-        hole.shape not in (photo_size, fit.image_size),
+        hole.shape not in (photo_size, resizing.image_size),
         turned,
     )
-    if hole.shape == fit.image_size and hole.shape != photo_size:
+    if hole.shape == resizing.image_size and hole.shape != photo_size:
         return FittedMask(hole, None, report)
     if report.resized:
         if not _same_shape(hole.shape, photo_size):
-            raise HoleError(_other_size(path, hole.shape, fit))
-        hole = make_fit(hole.shape, photo_size, "stretch").fit_hole(hole)
-    return FittedMask(fit_hole(f"the mask {path}", hole, fit), hole, report)
+            raise HoleError(_other_size(path, hole.shape, resizing))
+        hole = make_resizing(hole.shape, photo_size, "stretch").resize_hole(hole)
+    return FittedMask(fit_hole(f"the mask {path}", hole, resizing), hole, report)
 
 
-def fit_hole(subject: str, hole: Bool[np.ndarray, "h w"], fit: Fit) -> Bool[np.ndarray, "H W"]:
+def fit_hole(
+    subject: str, hole: Bool[np.ndarray, "h w"], resizing: PhotoResizing
+) -> Bool[np.ndarray, "H W"]:
     """The hole at the size of the model's image.
 
     Raises:
         HoleError: nothing is left of it.
     """
-    fitted = fit.fit_hole(hole)
+    fitted = resizing.resize_hole(hole)
     if fitted.any():
         return fitted
-    if not (hole & fit.inside()).any():
+    if not (hole & resizing.inside()).any():
         raise HoleError(
             f"{subject} has no hole inside of the center crop: choose the fit pad or stretch"
         )
-    height, width = fit.image_size
+    height, width = resizing.image_size
     raise HoleError(
         f"{subject} has a hole that is too thin: it covers half of no pixel of the model's "
         f"{height} x {width}"
@@ -126,10 +130,10 @@ def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return rows == round(height * columns / width) or columns == round(width * rows / height)
 
 
-def _other_size(path: ImagePath, size: tuple[int, int], fit: Fit) -> str:
-    (rows, columns), (height, width) = fit.photo_size, fit.image_size
+def _other_size(path: ImagePath, size: tuple[int, int], resizing: PhotoResizing) -> str:
+    (rows, columns), (height, width) = resizing.photo_size, resizing.image_size
     expected = f"the model's images have {height} x {width}"
-    if fit.photo_size != fit.image_size:
+    if resizing.photo_size != resizing.image_size:
         expected = f"its photo has {rows} x {columns} and {expected}"
     return f"the mask {path} has {size[0]} x {size[1]} pixels (height x width), but {expected}"
 

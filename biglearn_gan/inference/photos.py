@@ -23,8 +23,8 @@ from biglearn_gan.data.image_files import (
 )
 from biglearn_gan.data.image_listing import ImagePath
 from biglearn_gan.data.mask_files import read_mask
-from biglearn_gan.inference.fit import Fit, make_fit
 from biglearn_gan.inference.masks import MaskReport, fit_hole, fit_mask
+from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.tasks.holes import HoleError
 
 MaskChoice = Callable[[str], ImagePath] | Literal["transparent"] | None
@@ -52,7 +52,7 @@ class Photo:
     Attributes:
         path: its file.
         name: of the file, or its path from the folder that was named.
-        fit: the box of it that the model's image shows.
+        resizing: which part of it the model's image shows, and at what scale.
         packed_hole: its hole at its own size, in little memory; None if the hole has the size of
             the model's image.
         is_erased: whether its transparent part is its hole.
@@ -60,7 +60,7 @@ class Photo:
 
     path: ImagePath
     name: str
-    fit: Fit
+    resizing: PhotoResizing
     packed_hole: bytes | None = None
     is_erased: bool = False
 
@@ -86,7 +86,7 @@ class Photo:
         if "A" in mode:
             opaque = np.full_like(pasted[..., :1], 255)
             pasted = np.concatenate([pasted, opaque], axis=2)
-        completed = self.fit.paste(photo, pasted, self.own_hole(hole))
+        completed = self.resizing.paste(photo, pasted, self.own_hole(hole))
         result = Image.fromarray(completed.squeeze(2) if mode == "L" else completed)
         if mode == stored.mode and "icc_profile" in stored.info:
             result.info["icc_profile"] = stored.info["icc_profile"]
@@ -95,9 +95,9 @@ class Photo:
     def own_hole(self, hole: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "h w"]:
         """The hole at the photo's size, given that at the size of the model's image."""
         if self.packed_hole is None:
-            return self.fit.enlarge_hole(hole)
+            return self.resizing.enlarge_hole(hole)
         bits = np.frombuffer(zlib.decompress(self.packed_hole), dtype=np.uint8)
-        height, width = self.fit.photo_size
+        height, width = self.resizing.photo_size
         return np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)
 
 
@@ -163,19 +163,19 @@ class PhotoReader:
             HoleError: the mask cannot be read or has another size, or there is no hole.
         """
         upright = open_upright(file)
-        fit = make_fit(upright.size[::-1], self._data.image_size, self._mode)
+        resizing = make_resizing(upright.size[::-1], self._data.image_size, self._mode)
         if self._masks == "transparent":
-            return self._read_erased(Photo(file, name, fit, is_erased=True), upright)
+            return self._read_erased(Photo(file, name, resizing, is_erased=True), upright)
         pixels = _channels_last(open_image(file, self._data.channels))
         alpha = _alpha(upright)
         on_white = alpha is not None and bool((alpha < 255).any())
         if self._masks is None:
-            return _fitted(Photo(file, name, fit), pixels, shown_on_white=on_white)
+            return _fitted(Photo(file, name, resizing), pixels, shown_on_white=on_white)
         mask_file = self._masks(name)
         with opened(file) as image:
             orientation = orientation_of(image)
-        mask = fit_mask(mask_file, self._read_mask(mask_file), fit, orientation)
-        photo = Photo(file, name, fit, _pack(mask.own_hole))
+        mask = fit_mask(mask_file, self._read_mask(mask_file), resizing, orientation)
+        photo = Photo(file, name, resizing, _pack(mask.own_hole))
         return _fitted(photo, pixels, mask.hole, mask.own_hole, mask.report, on_white)
 
     def _read_erased(self, photo: Photo, upright: Image.Image) -> FittedPhoto:
@@ -185,7 +185,7 @@ class PhotoReader:
                 f"{photo.path} has no transparent part to fill: name what to generate as the mask"
             )
         own_hole = alpha <= 127
-        hole = fit_hole(str(photo.path), own_hole, photo.fit)
+        hole = fit_hole(str(photo.path), own_hole, photo.resizing)
         soft_share = float(((alpha > 0) & (alpha < 255)).mean())
         report = MaskReport(photo.name, "transparent", soft_share)
         colors = _without_alpha(upright).convert("L" if self._data.channels == 1 else "RGB")
@@ -202,16 +202,16 @@ def _fitted(
     report: MaskReport | None = None,
     shown_on_white: bool = False,
 ) -> FittedPhoto:
-    image = photo.fit.fit_photo(pixels, own_hole).transpose(2, 0, 1)
-    is_cut = own_hole is not None and bool((own_hole & ~photo.fit.inside()).any())
+    image = photo.resizing.resize_photo(pixels, own_hole).transpose(2, 0, 1)
+    is_cut = own_hole is not None and bool((own_hole & ~photo.resizing.inside()).any())
     return FittedPhoto(photo, image, hole, report, shown_on_white, is_cut)
 
 
 def describe_photos(photos: Sequence[FittedPhoto], mode: FitMode) -> tuple[str, ...]:
     """Sentences on what was done to photos so that they fit the model."""
     count = len(photos)
-    height, width = photos[0].photo.fit.image_size
-    resized = sum(not each.photo.fit.is_identity for each in photos)
+    height, width = photos[0].photo.resizing.image_size
+    resized = sum(not each.photo.resizing.is_identity for each in photos)
     change = SIZE_CHANGES[mode].format(height, width)
     notes = []
     if resized:
@@ -226,9 +226,9 @@ def describe_photos(photos: Sequence[FittedPhoto], mode: FitMode) -> tuple[str, 
 
 def describe_photo(photo: FittedPhoto, mode: FitMode) -> tuple[str, ...]:
     """The same sentences on a single photo, without its name."""
-    if photo.photo.fit.is_identity:
+    if photo.photo.resizing.is_identity:
         return _facts(photo)
-    height, width = photo.photo.fit.image_size
+    height, width = photo.photo.resizing.image_size
     change = SIZE_CHANGES[mode].format(height, width)
     return (f"the image was {change}", *_facts(photo))
 
@@ -240,7 +240,7 @@ def _facts(photo: FittedPhoto) -> tuple[str, ...]:
 
 def describe_enlargement(photos: Sequence[Photo]) -> str:
     """By how much samples are enlarged to the sizes of their photos."""
-    scales = [scale for photo in photos for scale in photo.fit.scale]
+    scales = [scale for photo in photos for scale in photo.resizing.scale]
     low, high = f"{min(scales):.3g}", f"{max(scales):.3g}"
     times = low if low == high else f"{low} to {high}"
     return f"the generated parts are enlarged {times} times (bicubic) to the sizes of the photos"

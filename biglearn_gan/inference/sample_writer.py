@@ -162,7 +162,7 @@ def _arrays(
     if samples.data is not None:
         arrays["data"] = np.array(samples.data)
     if photos:
-        arrays["full_sizes"] = np.array([photo.fit.photo_size for photo in photos])
+        arrays["full_sizes"] = np.array([photo.resizing.photo_size for photo in photos])
     return arrays
 
 

@@ -34,7 +34,7 @@ class Standardization(nn.Module):
             self.register_buffer("mean", torch.zeros(config.data.channels))
             self.register_buffer("deviation", torch.ones(config.data.channels))
 
-    def fit(self, mean: Float[Tensor, " C"], deviation: Float[Tensor, " C"]) -> None:
+    def set_statistics(self, mean: Float[Tensor, " C"], deviation: Float[Tensor, " C"]) -> None:
         """Take over the mean and the deviation of each channel; nothing if there are no statistics.
 
         Deviations below ``MIN_DEVIATION`` are raised to it.

@@ -54,7 +54,7 @@ class Trainer:
         self.standardization = Standardization(config).to(accelerator.device)
         if self.standardization.enabled:
             statistics = channel_statistics(dataset)
-            self.standardization.fit(statistics.mean, statistics.deviation)
+            self.standardization.set_statistics(statistics.mean, statistics.deviation)
         self.adversarial = AdversarialTraining(config, accelerator, self.standardization)
         self.batch_sampler = BatchSampler(
             config,

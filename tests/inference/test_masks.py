@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, ImageOps
 
 from biglearn_gan.data.mask_files import MaskFile
-from biglearn_gan.inference.fit import make_fit
 from biglearn_gan.inference.masks import (
     MaskReport,
     describe_masks,
@@ -17,6 +16,7 @@ from biglearn_gan.inference.masks import (
     fit_mask,
     turn_upright,
 )
+from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.tasks.holes import HoleError
 
 PATH = Path("masks/hole.png")
@@ -35,20 +35,20 @@ def corner(height: int, width: int) -> np.ndarray:
 
 class TestSizes:
     def test_of_the_photo(self) -> None:
-        fitted = fit_mask(PATH, mask_of(corner(12, 20)), make_fit((12, 20), (6, 10), "crop"))
+        fitted = fit_mask(PATH, mask_of(corner(12, 20)), make_resizing((12, 20), (6, 10), "crop"))
         assert np.array_equal(fitted.hole, corner(6, 10))
         assert fitted.own_hole is not None and np.array_equal(fitted.own_hole, corner(12, 20))
         assert fitted.report == MaskReport("hole.png", "white")
 
     def test_of_the_model(self) -> None:
-        fitted = fit_mask(PATH, mask_of(corner(6, 10)), make_fit((12, 20), (6, 10), "crop"))
+        fitted = fit_mask(PATH, mask_of(corner(6, 10)), make_resizing((12, 20), (6, 10), "crop"))
         assert np.array_equal(fitted.hole, corner(6, 10))
         assert fitted.own_hole is None
 
     @pytest.mark.parametrize("size", [(24, 40), (6, 10), (30, 50)])
     def test_of_the_photos_shape_in_another_resolution(self, size: tuple[int, int]) -> None:
         """As people have who reduced their photo after they drew the mask."""
-        fitted = fit_mask(PATH, mask_of(corner(*size)), make_fit((12, 20), (4, 4), "stretch"))
+        fitted = fit_mask(PATH, mask_of(corner(*size)), make_resizing((12, 20), (4, 4), "stretch"))
         assert np.array_equal(fitted.hole, corner(4, 4))
         assert fitted.own_hole is not None and np.array_equal(fitted.own_hole, corner(12, 20))
         assert fitted.report.resized
@@ -59,7 +59,9 @@ class TestSizes:
     def test_a_shape_is_equal_up_to_rounding(
         self, size: tuple[int, int], mine: int, photo: int
     ) -> None:
-        fitted = fit_mask(PATH, mask_of(corner(*size)), make_fit((photo, mine), (6, 4), "crop"))
+        fitted = fit_mask(
+            PATH, mask_of(corner(*size)), make_resizing((photo, mine), (6, 4), "crop")
+        )
         assert np.array_equal(fitted.hole, corner(6, 4))
 
     @pytest.mark.parametrize(
@@ -71,11 +73,11 @@ class TestSizes:
     )
     def test_another_shape_is_refused(self, photo: tuple[int, int], expected: str) -> None:
         with pytest.raises(HoleError, match=rf"hole.png has 20 x 12 pixels .*, {expected}$"):
-            fit_mask(PATH, mask_of(corner(20, 12)), make_fit(photo, (6, 10), "crop"))
+            fit_mask(PATH, mask_of(corner(20, 12)), make_resizing(photo, (6, 10), "crop"))
 
     def test_without_a_hole(self) -> None:
         with pytest.raises(HoleError, match=r"hole.png has no hole: no pixel of it is white$"):
-            fit_mask(PATH, mask_of(np.zeros((6, 10))), make_fit((6, 10), (6, 10), "crop"))
+            fit_mask(PATH, mask_of(np.zeros((6, 10))), make_resizing((6, 10), (6, 10), "crop"))
 
 
 class TestOrientation:
@@ -91,22 +93,22 @@ class TestOrientation:
         assert (expected.shape == (7, 5)) == (orientation > 4)
 
     def test_a_stored_mask_is_turned_like_its_photo(self) -> None:
-        fit = make_fit((20, 12), (10, 6), "crop")
+        resizing = make_resizing((20, 12), (10, 6), "crop")
         stored = np.rot90(corner(20, 12))
-        fitted = fit_mask(PATH, mask_of(stored), fit, orientation=6)
+        fitted = fit_mask(PATH, mask_of(stored), resizing, orientation=6)
         assert fitted.own_hole is not None and np.array_equal(fitted.own_hole, corner(20, 12))
         assert fitted.report.turned
 
     def test_an_upright_mask_is_not(self) -> None:
-        fit = make_fit((20, 12), (10, 6), "crop")
-        fitted = fit_mask(PATH, mask_of(corner(20, 12)), fit, orientation=6)
+        resizing = make_resizing((20, 12), (10, 6), "crop")
+        fitted = fit_mask(PATH, mask_of(corner(20, 12)), resizing, orientation=6)
         assert np.array_equal(fitted.hole, corner(10, 6))
         assert not fitted.report.turned
 
     def test_one_that_was_turned_by_itself_is_not_turned_again(self) -> None:
-        fit = make_fit((20, 12), (10, 6), "crop")
+        resizing = make_resizing((20, 12), (10, 6), "crop")
         with pytest.raises(HoleError, match="has 12 x 20 pixels"):
-            fit_mask(PATH, mask_of(corner(12, 20), turned=True), fit, orientation=6)
+            fit_mask(PATH, mask_of(corner(12, 20), turned=True), resizing, orientation=6)
 
 
 class TestSentences:

@@ -70,7 +70,9 @@ def oblong(
     model = BigLearnGAN(parse_config(values))
     assert model.generator.canvas is not None
     torch.nn.init.normal_(model.generator.canvas.conv2.weight, std=0.2)
-    model.standardization.fit(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.3, 0.4, 0.5]))
+    model.standardization.set_statistics(
+        torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.3, 0.4, 0.5])
+    )
     model = model.bfloat16()
     path = tmp_path_factory.mktemp("onnx") / "oblong.onnx"
     jaxtyping.config.update("jaxtyping_disable", True)
@@ -152,7 +154,7 @@ def test_the_graph_equals_complete_and_classify(
 ) -> None:
     changes = {"data.labels": labels, "tasks.partial_patches": partial_patches}
     model = BigLearnGAN(tiny_config(changes | {"data.standardize": labels})).eval()
-    model.standardization.fit(torch.tensor([0.6]), torch.tensor([0.3]))
+    model.standardization.set_statistics(torch.tensor([0.6]), torch.tensor([0.3]))
     images, holes, *_ = inputs_of(model, 5, "strokes")
     with torch.inference_mode():
         results = CompletionGraph(model)(images, holes, *streams(model, 5, seed=3))

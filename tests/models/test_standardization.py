@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from biglearn_gan.config import Config
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.standardization import MIN_DEVIATION, Standardization
+from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.tasks.patches import patchify
 from biglearn_gan.tasks.token_masks import TokenMasks
 
@@ -25,7 +26,7 @@ MEAN, DEVIATION = torch.tensor([0.9]), torch.tensor([0.2])
 def bright(tiny_config: Callable[..., Config]) -> BigLearnGAN:
     """A model of bright images of little contrast."""
     model = BigLearnGAN(tiny_config(ON)).eval()
-    model.standardization.fit(MEAN, DEVIATION)
+    model.standardization.set_statistics(MEAN, DEVIATION)
     return model
 
 
@@ -41,7 +42,7 @@ def test_each_channel_gets_mean_0_and_deviation_1_and_comes_back(
     config = oblong_config.model_copy(update={"data": data})
     standardization = Standardization(config)
     mean, deviation = torch.tensor([-0.5, 0.0, 0.25]), torch.tensor([0.1, 0.5, 2.0])
-    standardization.fit(mean, deviation)
+    standardization.set_statistics(mean, deviation)
     images = torch.rand(7, 3, 6, 10) * 2 - 1
     tokens = patchify(images, 2)
     expected = (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
@@ -52,7 +53,7 @@ def test_each_channel_gets_mean_0_and_deviation_1_and_comes_back(
 
 
 def test_a_constant_channel_does_not_divide_by_0(bright: BigLearnGAN) -> None:
-    bright.standardization.fit(torch.zeros(1), torch.zeros(1))
+    bright.standardization.set_statistics(torch.zeros(1), torch.zeros(1))
     assert bright.standardization.deviation.tolist() == [pytest.approx(MIN_DEVIATION)]
 
 
@@ -87,7 +88,7 @@ def test_tokens_that_are_given_or_absent_come_back_exactly(bright: BigLearnGAN) 
     tokens = patchify(images, 2)
     source, target = torch.zeros(2, 3, 16, dtype=torch.bool)
     source[:, ::3], target[:, 1::3] = True, True
-    drawn = bright.generate(tokens, TokenMasks(source, target), seed=2)[:, 0]
+    drawn = bright.generate(tokens, TokenMasks(source, target), SamplingOptions(seed=2))[:, 0]
     assert torch.equal(drawn[~target], tokens[~target])
     assert (drawn[target] != tokens[target]).any()
 
@@ -97,7 +98,7 @@ def test_a_contrast_that_is_standardized_away_changes_no_logit(bright: BigLearnG
     images = bright_images(4).clamp(0.6, 1)
     hole = torch.ones(4, 8, 8, dtype=torch.bool)
     logits = bright.rank(images, hole)
-    bright.standardization.fit(torch.tensor([-0.2]), torch.tensor([0.4]))
+    bright.standardization.set_statistics(torch.tensor([-0.2]), torch.tensor([0.4]))
     torch.testing.assert_close(bright.rank((images - 0.9) * 2 - 0.2, hole), logits)
 
 

@@ -71,7 +71,7 @@ def config(tiny_config: Callable[..., Config]) -> Config:
 @pytest.fixture
 def score(config: Config) -> PerceptualScore:
     standardization = Standardization(config)
-    standardization.fit(torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.5, 0.25, 1.5]))
+    standardization.set_statistics(torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.5, 0.25, 1.5]))
     return PerceptualScore(config, standardization, torch.device("cpu"))
 
 

@@ -69,7 +69,7 @@ def test_a_run_from_a_trained_model_keeps_its_statistics(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     model = BigLearnGAN(tiny_config(ON))
-    model.standardization.fit(torch.tensor([0.75]), torch.tensor([0.125]))
+    model.standardization.set_statistics(torch.tensor([0.75]), torch.tensor([0.125]))
     model.save_pretrained(tmp_path)
     start = {"train.initial_model": str(tmp_path), "train.warm_start.share": 0.0}
     initial = load_initial_model(tiny_config(ON | start))

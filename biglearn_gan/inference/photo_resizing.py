@@ -1,8 +1,8 @@
-"""Fit photos of any size, and their holes, to the size of a model, and paste results back.
+"""Resize photos and their holes to the size of a model, and paste results back.
 
-A :class:`Fit` is the box of a photo that becomes the model's image. Photo and hole go through the
-same box: the photo by bicubic interpolation, the hole by area. A box that reaches outside of the
-photo repeats the photo's edge pixels there, and the hole's.
+A :class:`PhotoResizing` knows the box of a photo that becomes the model's image. Photo and hole go
+through the same box: the photo by bicubic interpolation, the hole by area. A box that reaches
+outside of the photo repeats the photo's edge pixels there, and the hole's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROUNDING = 1e-6
 """What rounding may add to a length in pixels, or to a share of a pixel."""
 
 HALF = 0.5 - ROUNDING
-"""The share of a pixel's area from which on it belongs to the hole."""
+"""A pixel with at least this share of its area in the hole belongs to the hole."""
 
 KERNEL_RADIUS = 2
 """Pixels that bicubic interpolation reads on either side, times the factor of a reduction."""
@@ -30,7 +30,7 @@ MIN_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
-class Fit:
+class PhotoResizing:
     """How a photo becomes the model's image.
 
     Attributes:
@@ -57,7 +57,7 @@ class Fit:
         height, width = self.photo_size
         return self.photo_size == self.image_size and self.box == (0, 0, width, height)
 
-    def fit_photo(
+    def resize_photo(
         self, photo: UInt8[np.ndarray, "h w C"], hole: Bool[np.ndarray, "h w"] | None = None
     ) -> UInt8[np.ndarray, "H W C"]:
         """The model's image of the photo.
@@ -75,10 +75,10 @@ class Fit:
         weights = self._resize(known.astype(np.float32))
         sums = self._resize(np.where(known, photo, 0).astype(np.float32))
         means = (sums / weights.clip(MIN_WEIGHT)).round().clip(0, 255).astype(np.uint8)
-        uses_means = self._kernel_touches(hole) & ~self.fit_hole(hole)
+        uses_means = self._kernel_touches(hole) & ~self.resize_hole(hole)
         return np.where(uses_means[..., None], means, plain)
 
-    def fit_hole(self, hole: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "H W"]:
+    def resize_hole(self, hole: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "H W"]:
         """The hole of the model's image: pixels of which at least half of the area is hole."""
         area = self.scale[0] * self.scale[1]
         return self._covered(hole, margin=0.0) >= HALF * area
@@ -137,8 +137,10 @@ class Fit:
         return down @ (hole @ across.T)
 
 
-def make_fit(photo_size: tuple[int, int], image_size: tuple[int, int], mode: FitMode) -> Fit:
-    """The fit of a photo of a (height, width) to an image of another.
+def make_resizing(
+    photo_size: tuple[int, int], image_size: tuple[int, int], mode: FitMode
+) -> PhotoResizing:
+    """The resizing of a photo of one (height, width) to an image of another.
 
     ``crop`` shows the largest part of the image's aspect ratio around the photo's center, ``pad``
     the whole photo and, around it, its repeated edge, ``stretch`` the whole photo at another aspect
@@ -151,7 +153,7 @@ def make_fit(photo_size: tuple[int, int], image_size: tuple[int, int], mode: Fit
         all_rows = (columns / rows > ratio) == (mode == "crop")
         shown = (ratio * rows, rows) if all_rows else (columns, columns / ratio)
     left, top = (columns - shown[0]) * 0.5, (rows - shown[1]) * 0.5
-    return Fit(photo_size, (left, top, left + shown[0], top + shown[1]), image_size)
+    return PhotoResizing(photo_size, (left, top, left + shown[0], top + shown[1]), image_size)
 
 
 def _nearest(start: float, scale: float, count: int, limit: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from biglearn_gan.config import FitMode
-from biglearn_gan.inference.fit import Fit, make_fit
+from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 
 MODES: tuple[FitMode, ...] = ("crop", "pad", "stretch")
 SIZES = st.tuples(st.integers(1, 43), st.integers(1, 43))
@@ -39,26 +39,26 @@ class TestGeometry:
     def test_a_wide_photo_for_a_square_image(
         self, mode: FitMode, box: tuple[int, ...], scale: tuple[float, float]
     ) -> None:
-        fit = make_fit((23, 53), (11, 11), mode)
-        assert fit.box == box
-        assert fit.scale == pytest.approx(scale)
+        resizing = make_resizing((23, 53), (11, 11), mode)
+        assert resizing.box == box
+        assert resizing.scale == pytest.approx(scale)
 
     @pytest.mark.parametrize(
         ("mode", "box"), [("crop", (0, 15, 23, 38)), ("pad", (-15, 0, 38, 53))]
     )
     def test_a_tall_photo(self, mode: FitMode, box: tuple[int, ...]) -> None:
-        assert make_fit((53, 23), (11, 11), mode).box == box
+        assert make_resizing((53, 23), (11, 11), mode).box == box
 
     @given(SIZES, SIZES)
     def test_crop_and_pad_keep_the_aspect_ratio_around_the_center(
         self, photo: tuple[int, int], image: tuple[int, int]
     ) -> None:
         for mode in MODES:
-            fit = make_fit(photo, image, mode)
-            left, top, right, bottom = fit.box
+            resizing = make_resizing(photo, image, mode)
+            left, top, right, bottom = resizing.box
             assert (left + right, top + bottom) == pytest.approx(photo[::-1])
             if mode == "stretch":
-                assert fit.box == (0, 0, photo[1], photo[0])
+                assert resizing.box == (0, 0, photo[1], photo[0])
                 continue
             assert (right - left) / (bottom - top) == pytest.approx(image[1] / image[0])
             shown = (bottom - top, right - left)
@@ -69,16 +69,16 @@ class TestGeometry:
 
     @pytest.mark.parametrize("mode", MODES)
     def test_the_same_size_is_the_identity(self, mode: FitMode) -> None:
-        fit = make_fit((11, 17), (11, 17), mode)
+        resizing = make_resizing((11, 17), (11, 17), mode)
         photo, hole = random_photo(11, 17), random_hole(11, 17)
-        assert fit.is_identity
-        assert fit.inside().all()
-        assert np.array_equal(fit.fit_photo(photo, hole), photo)
-        assert np.array_equal(fit.fit_hole(hole), hole)
-        assert np.array_equal(fit.enlarge_hole(hole), hole)
+        assert resizing.is_identity
+        assert resizing.inside().all()
+        assert np.array_equal(resizing.resize_photo(photo, hole), photo)
+        assert np.array_equal(resizing.resize_hole(hole), hole)
+        assert np.array_equal(resizing.enlarge_hole(hole), hole)
         other = random_photo(11, 17, seed=5)
         expected = np.where(hole[..., None], other, photo)
-        assert np.array_equal(fit.paste(photo, other, hole), expected)
+        assert np.array_equal(resizing.paste(photo, other, hole), expected)
 
 
 class TestPhotos:
@@ -90,21 +90,21 @@ class TestPhotos:
         photo = random_photo(*photo_size, channels)
         image = Image.fromarray(photo.squeeze(2) if channels == 1 else photo)
         expected = np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC))
-        fitted = make_fit(photo_size, size, "crop").fit_photo(photo)
+        fitted = make_resizing(photo_size, size, "crop").resize_photo(photo)
         assert np.array_equal(fitted, expected.reshape(*size, channels))
 
     def test_padding_repeats_the_edges(self) -> None:
         photo = random_photo(7, 13)
-        fitted = make_fit((7, 13), (13, 13), "pad").fit_photo(photo)
+        fitted = make_resizing((7, 13), (13, 13), "pad").resize_photo(photo)
         assert np.array_equal(fitted[3:10], photo)
         assert (fitted[:3] == photo[0]).all()
         assert (fitted[10:] == photo[-1]).all()
-        turned = make_fit((13, 7), (13, 13), "pad").fit_photo(photo.transpose(1, 0, 2))
+        turned = make_resizing((13, 7), (13, 13), "pad").resize_photo(photo.transpose(1, 0, 2))
         assert np.array_equal(turned, fitted.transpose(1, 0, 2))
 
     def test_a_long_panorama_is_padded_in_little_memory(self) -> None:
         photo = np.full((3, 60_000, 1), 7, dtype=np.uint8)  # 3.6 GB as a square
-        assert (make_fit((3, 60_000), (5, 5), "pad").fit_photo(photo) == 7).all()
+        assert (make_resizing((3, 60_000), (5, 5), "pad").resize_photo(photo) == 7).all()
 
     @given(SIZES, SIZES, st.sampled_from(MODES), st.floats(0.05, 0.95))
     @settings(deadline=None, max_examples=80)
@@ -113,27 +113,27 @@ class TestPhotos:
     ) -> None:
         photo, hole = random_photo(*photo_size), random_hole(*photo_size, share)
         other = np.where(hole[..., None], 255 - photo, photo)
-        fit = make_fit(photo_size, size, mode)
-        known = ~fit.fit_hole(hole)
-        ours, theirs = fit.fit_photo(photo, hole), fit.fit_photo(other, hole)
+        resizing = make_resizing(photo_size, size, mode)
+        known = ~resizing.resize_hole(hole)
+        ours, theirs = resizing.resize_photo(photo, hole), resizing.resize_photo(other, hole)
         assert np.array_equal(ours[known], theirs[known])
 
     def test_known_pixels_far_from_the_hole_are_those_without_a_hole(self) -> None:
         photo, hole = random_photo(71, 101), np.zeros((71, 101), dtype=bool)
         hole[:20, :20] = True
-        fit = make_fit((71, 101), (13, 19), "stretch")
+        resizing = make_resizing((71, 101), (13, 19), "stretch")
         near = np.zeros((13, 19), dtype=bool)
         near[:7, :7] = True
-        ours, plain = fit.fit_photo(photo, hole), fit.fit_photo(photo)
+        ours, plain = resizing.resize_photo(photo, hole), resizing.resize_photo(photo)
         assert np.array_equal(ours[~near], plain[~near])
         assert not np.array_equal(ours, plain)
-        assert np.array_equal(ours[fit.fit_hole(hole)], plain[fit.fit_hole(hole)])
+        assert np.array_equal(ours[resizing.resize_hole(hole)], plain[resizing.resize_hole(hole)])
 
     def test_a_plain_photo_stays_plain_around_its_hole(self) -> None:
         photo, hole = np.full((71, 101, 3), 90, dtype=np.uint8), random_hole(71, 101)
         photo[hole] = (255, 0, 17)
-        fit = make_fit((71, 101), (13, 19), "crop")
-        assert (fit.fit_photo(photo, hole)[~fit.fit_hole(hole)] == 90).all()
+        resizing = make_resizing((71, 101), (13, 19), "crop")
+        assert (resizing.resize_photo(photo, hole)[~resizing.resize_hole(hole)] == 90).all()
 
 
 class TestHoles:
@@ -144,20 +144,20 @@ class TestHoles:
         hole[4:6, 4] = hole[4, 5] = True  # three quarters
         expected = np.zeros((3, 5), dtype=bool)
         expected[0, 0] = expected[2, 2] = True
-        assert np.array_equal(make_fit((6, 10), (3, 5), "crop").fit_hole(hole), expected)
+        assert np.array_equal(make_resizing((6, 10), (3, 5), "crop").resize_hole(hole), expected)
 
     def test_half_of_a_pixel_with_a_fractional_edge(self) -> None:
         hole = np.zeros((7, 5), dtype=bool)  # 2 x 2 pixels of 3.5 x 2.5
         hole[:, :2] = True  # 2 of 2.5 columns
         hole[3] = False  # half a row of each
-        fit = make_fit((7, 5), (2, 2), "stretch")
+        resizing = make_resizing((7, 5), (2, 2), "stretch")
         # 3 of 3.5 rows, 2 of 2.5 columns: 6 / 8.75 of the area
-        assert fit.fit_hole(hole).tolist() == [[True, False], [True, False]]
+        assert resizing.resize_hole(hole).tolist() == [[True, False], [True, False]]
         hole[:] = False
         hole[1:3, :2] = True  # 4 / 8.75
-        assert not fit.fit_hole(hole).any()
+        assert not resizing.resize_hole(hole).any()
         hole[3, 0] = True  # 4.5 / 8.75 above, 0.5 / 8.75 below
-        assert fit.fit_hole(hole).tolist() == [[True, False], [False, False]]
+        assert resizing.resize_hole(hole).tolist() == [[True, False], [False, False]]
 
     @given(SIZES, SIZES)
     @settings(deadline=None, max_examples=40)
@@ -173,22 +173,22 @@ class TestHoles:
                 max(Fraction(0), min(high, y + 1) - max(low, y)) for y in range(rows) if hole[y, 0]
             )
             expected.append(area >= scale / 2)
-        fit = Fit((rows, 1), (0.0, 0.0, 1.0, float(rows)), (height, 1))
-        assert fit.fit_hole(hole)[:, 0].tolist() == expected
-        fit = Fit((1, rows), (0.0, 0.0, float(rows), 1.0), (1, height))
-        assert fit.fit_hole(hole.T)[0].tolist() == expected
+        resizing = PhotoResizing((rows, 1), (0.0, 0.0, 1.0, float(rows)), (height, 1))
+        assert resizing.resize_hole(hole)[:, 0].tolist() == expected
+        resizing = PhotoResizing((1, rows), (0.0, 0.0, float(rows), 1.0), (1, height))
+        assert resizing.resize_hole(hole.T)[0].tolist() == expected
 
     def test_a_hole_outside_of_the_crop_is_lost(self) -> None:
         hole = np.zeros((7, 19), dtype=bool)
         hole[:, :6] = True
-        assert not make_fit((7, 19), (7, 7), "crop").fit_hole(hole).any()
+        assert not make_resizing((7, 19), (7, 7), "crop").resize_hole(hole).any()
         hole[:, 6] = True
-        assert make_fit((7, 19), (7, 7), "crop").fit_hole(hole)[:, 0].all()
+        assert make_resizing((7, 19), (7, 7), "crop").resize_hole(hole)[:, 0].all()
 
     def test_padding_repeats_the_hole(self) -> None:
         hole = np.zeros((7, 13), dtype=bool)
         hole[0, 4] = hole[3, 5] = True
-        fitted = make_fit((7, 13), (13, 13), "pad").fit_hole(hole)
+        fitted = make_resizing((7, 13), (13, 13), "pad").resize_hole(hole)
         expected = np.zeros((13, 13), dtype=bool)
         expected[:4, 4] = expected[6, 5] = True
         assert np.array_equal(fitted, expected)
@@ -201,42 +201,44 @@ class TestPasting:
         self, photo_size: tuple[int, int], size: tuple[int, int], mode: FitMode
     ) -> None:
         photo, hole = random_photo(*photo_size), random_hole(*photo_size)
-        fit = make_fit(photo_size, size, mode)
-        pasted = fit.paste(photo, random_photo(*size, seed=3), hole)
-        changed = hole & fit.inside()
+        resizing = make_resizing(photo_size, size, mode)
+        pasted = resizing.paste(photo, random_photo(*size, seed=3), hole)
+        changed = hole & resizing.inside()
         assert np.array_equal(pasted[~changed], photo[~changed])
-        assert np.array_equal(pasted[changed], fit.enlarge(random_photo(*size, seed=3))[changed])
+        assert np.array_equal(
+            pasted[changed], resizing.enlarge(random_photo(*size, seed=3))[changed]
+        )
 
     def test_what_is_cropped_stays(self) -> None:
-        fit = make_fit((7, 17), (7, 7), "crop")
+        resizing = make_resizing((7, 17), (7, 7), "crop")
         inside = np.zeros((7, 17), dtype=bool)
         inside[:, 5:12] = True
-        assert np.array_equal(fit.inside(), inside)
+        assert np.array_equal(resizing.inside(), inside)
         photo, image = random_photo(7, 17), random_photo(7, 7, seed=3)
-        pasted = fit.paste(photo, image, np.ones((7, 17), dtype=bool))
+        pasted = resizing.paste(photo, image, np.ones((7, 17), dtype=bool))
         assert np.array_equal(pasted[:, 5:12], image)
         assert np.array_equal(pasted[:, :5], photo[:, :5])
         assert np.array_equal(pasted[:, 12:], photo[:, 12:])
 
     def test_what_was_padded_is_left_out(self) -> None:
-        fit = make_fit((7, 13), (13, 13), "pad")
+        resizing = make_resizing((7, 13), (13, 13), "pad")
         image = random_photo(13, 13)
-        assert fit.inside().all()
-        assert np.array_equal(fit.enlarge(image), image[3:10])
+        assert resizing.inside().all()
+        assert np.array_equal(resizing.enlarge(image), image[3:10])
 
     @pytest.mark.parametrize("mode", MODES)
     def test_a_ramp_is_enlarged_in_place(self, mode: FitMode) -> None:
         """Bicubic interpolation reproduces a line, away from the edges of the image."""
-        fit = make_fit((46, 106), (23, 23), mode)
-        left, top, right, bottom = fit.box
+        resizing = make_resizing((46, 106), (23, 23), mode)
+        left, top, right, bottom = resizing.box
         x = left + (np.arange(23) + 0.5) / 23 * (right - left)
         y = top + (np.arange(23) + 0.5) / 23 * (bottom - top)
         ramp = 128 + 0.4 * (x - 53)[None, :] + 0.4 * (y - 23)[:, None]
-        enlarged = fit.enlarge(np.rint(ramp)[..., None].astype(np.uint8))[..., 0].astype(float)
+        enlarged = resizing.enlarge(np.rint(ramp)[..., None].astype(np.uint8))[..., 0].astype(float)
         expected = (
             128 + 0.4 * (np.arange(106) + 0.5 - 53) + 0.4 * (np.arange(46) + 0.5 - 23)[:, None]
         )
-        margin_y, margin_x = (math.ceil(3 * scale) for scale in fit.scale)
+        margin_y, margin_x = (math.ceil(3 * scale) for scale in resizing.scale)
         core = np.zeros((46, 106), dtype=bool)
         low_x, low_y = math.ceil(max(left, 0)) + margin_x, math.ceil(max(top, 0)) + margin_y
         core[low_y : 46 - low_y, low_x : 106 - low_x] = True
@@ -246,7 +248,7 @@ class TestPasting:
     def test_a_hole_of_the_model_covers_the_photo_pixels_in_it(self) -> None:
         hole = np.zeros((2, 3), dtype=bool)
         hole[0, 2] = True
-        enlarged = make_fit((4, 10), (2, 3), "crop").enlarge_hole(hole)
+        enlarged = make_resizing((4, 10), (2, 3), "crop").enlarge_hole(hole)
         expected = np.zeros((4, 10), dtype=bool)
         expected[:2, 6:8] = True  # the crop is 6 of 10 columns wide
         assert np.array_equal(enlarged, expected)
@@ -260,5 +262,5 @@ class TestPasting:
         factor = 3
         photo_size = (size[0] * factor, size[1] * factor)
         hole = random_hole(*size)
-        fit = make_fit(photo_size, size, mode)
-        assert np.array_equal(fit.fit_hole(fit.enlarge_hole(hole)), hole)
+        resizing = make_resizing(photo_size, size, mode)
+        assert np.array_equal(resizing.resize_hole(resizing.enlarge_hole(hole)), hole)
