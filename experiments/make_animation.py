@@ -17,11 +17,11 @@ from torch import Tensor
 
 from biglearn_gan.cli.options import DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
-from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.image_grid import completion_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.pixel_values import to_signed_float, to_uint8
 
 IMAGES = (3, 17, 32, 45)
 VARIATIONS = 8

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.data.image_files import LazyPixels, to_signed_float, to_uint8
+from biglearn_gan.data.image_files import LazyPixels
+from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.tasks.patches import tokens_covered
 
 

@@ -30,7 +30,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -147,16 +147,6 @@ def skipped_files(source: str, reasons: Sequence[str]) -> str:
 def list_broken(reasons: Sequence[str]) -> str:
     """Why files are broken, at most ten of them."""
     return "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
-
-
-def to_signed_float(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Convert uint8 in [0, 255] to float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
-
-
-def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """Round floats in [-1, 1] (others are clipped) to uint8: the inverse of `to_signed_float`."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,10 @@ from biglearn_gan.data.image_files import (
     turn_upright,
 )
 from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, ImagePath
-from biglearn_gan.tasks.holes import HoleError
+from biglearn_gan.tasks.holes import MAX_SOFT_SHARE, HoleError
 
 GRAY_TOLERANCE = 32
 """Values of 0 to 255 within this distance of 0 count as black, of 255 as white."""
-
-MAX_SOFT_SHARE = 0.5
-"""A file with a larger share of gray or half transparent pixels is not a mask."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def unmasked_pixels(path: ImagePath, image_size: tuple[int, int]) -> np.ndarray:
     if not mask.is_file():
         raise DataError(f"{path} has no mask file: {mask.name} is missing in the same folder")
     try:
-        share = read_mask(mask, black_paint="known").share
+        share = read_mask_file(mask, black_paint="known").share
     except HoleError as error:
         raise DataError(str(error)) from None
     with opened(path) as image:
@@ -118,7 +115,7 @@ def _known_pixels(hole: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     return np.asarray(ImageOps.fit(share, (width, height), Image.Resampling.BOX)) == 0
 
 
-def read_mask(
+def read_mask_file(
     path: ImagePath,
     hole_color: HoleColor | None = None,
     *,

@@ -28,10 +28,11 @@ from biglearn_gan.demo.entries import (
     label_choices,
 )
 from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas, painted_mask
-from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession, to_pil
+from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import WriteError, writing
 from biglearn_gan.inference.sample_writer import PHOTO_FORMAT
+from biglearn_gan.pixel_values import to_pil
 
 DEFAULT_VARIATIONS = 6
 MAX_VARIATIONS = 16

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from biglearn_gan.config import FitMode
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.mask_files import read_mask
+from biglearn_gan.data.mask_files import read_mask_file
 from biglearn_gan.image_grid import image_grid
 from biglearn_gan.inference.batched import Samples, draw_samples
 from biglearn_gan.inference.masks import describe_masks, fit_mask
@@ -23,6 +23,7 @@ from biglearn_gan.inference.photos import Photo, PhotoReader, describe_photo
 from biglearn_gan.inference.sample_writer import sample_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import SamplingOptions
+from biglearn_gan.pixel_values import to_channels_last, to_pil
 from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
@@ -145,7 +146,7 @@ class DemoSession:
         if current.photo is not None:
             return self.load_photo(Path(str(current.photo.path)), path, fit)
         image_size = self.model.config.data.image_size
-        mask = fit_mask(path, read_mask(path), make_resizing(image_size, image_size, "crop"))
+        mask = fit_mask(path, read_mask_file(path), make_resizing(image_size, image_size, "crop"))
         notes = (f"read {mask.report.hole_is} as the hole", *describe_masks([mask.report]))
         return CanvasImage(current.image, None, torch.from_numpy(mask.hole), notes)
 
@@ -227,14 +228,8 @@ def _paste(
         return {}
     if current.hole is None or not torch.equal(current.hole, hole):
         photo = replace(photo, packed_hole=None)  # the hole was painted
-    images = samples.images[0].movedim(1, -1).contiguous().numpy()  # (K, H, W, C)
+    images = to_channels_last(samples.images[0])  # (K, H, W, C)
     return {
         f"full_size_{variation:02d}.png": photo.paste(image, hole.numpy())
         for variation, image in enumerate(images)
     }
-
-
-def to_pil(image: UInt8[Tensor, "C H W"]) -> Image.Image:
-    """Convert an image with 1 or 3 channels."""
-    pixels = image.movedim(0, -1).contiguous().numpy()
-    return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)

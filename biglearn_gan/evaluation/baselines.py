@@ -13,8 +13,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.evaluation.task import EvaluationTask
+from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.progress import ImageProgress
 
 BATCH_ROWS = 2000

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.evaluation.baselines import (
     mean_completion,
     mean_image,
@@ -43,6 +42,7 @@ from biglearn_gan.metrics.completion_metrics import (
 from biglearn_gan.metrics.frechet import GaussianStatistics
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.metrics.reference_statistics import reference_statistics
+from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import named_hole
 

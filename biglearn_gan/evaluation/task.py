@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.errors import UsageError
 from biglearn_gan.models.input_checks import range_is_known
+from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.progress import TaskProgress
 from biglearn_gan.tasks.holes import named_hole
 from biglearn_gan.tasks.patches import pixels_of_tokens, tokens_touched

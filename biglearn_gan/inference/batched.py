@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import check_labels, range_is_known
 from biglearn_gan.models.model_inputs import completion_inputs
 from biglearn_gan.models.token_model import SamplingOptions
+from biglearn_gan.pixel_values import to_signed_float, to_uint8
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.inputs import Inputs
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import range_is_known
+from biglearn_gan.pixel_values import to_signed_float
 
 PRINTED_CLASSES = 3
 """Classes that are printed for each image, the most likely first; the file has all of them."""

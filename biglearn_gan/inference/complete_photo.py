@@ -13,6 +13,7 @@ from biglearn_gan.inference.photos import MaskChoice, PhotoReader
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import Labels
 from biglearn_gan.models.token_model import SamplingOptions
+from biglearn_gan.pixel_values import to_channels_last
 
 
 def complete_photo(
@@ -37,8 +38,8 @@ def complete_photo(
         model: completes the photo at the model's size; the result is enlarged.
         photo: an image file of any size.
         mask: an image file of the photo's size or the model's, see
-            :func:`~biglearn_gan.data.mask_files.read_mask`; None for the transparent part of the
-            photo.
+            :func:`~biglearn_gan.data.mask_files.read_mask_file`; None for the photo's transparent
+            part.
         fit: how a photo of another shape is fitted to the model's image: its center (``crop``), all
             of it with repeated edges (``pad``), or all of it, stretched (``stretch``).
         mask_color: the color of the hole in the mask; None for white, or what transparency says.
@@ -61,5 +62,5 @@ def complete_photo(
         SamplingOptions(labels, variations, seed),
         batch_size=1,
     )
-    images = samples.images[0].movedim(1, -1).contiguous().numpy()  # (K, H, W, C)
+    images = to_channels_last(samples.images[0])  # (K, H, W, C)
     return [fitted.photo.paste(image, samples.hole[0].numpy()) for image in images]

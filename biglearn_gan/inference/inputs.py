@@ -23,7 +23,7 @@ from biglearn_gan.data.image_listing import (
     is_archive,
 )
 from biglearn_gan.data.loading import SPLITS, load_dataset
-from biglearn_gan.data.mask_files import read_mask
+from biglearn_gan.data.mask_files import read_mask_file
 from biglearn_gan.inference.masks import describe_masks, describe_reading, fit_mask
 from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import SIZE_CHANGES, Photo, PhotoReader, describe_photos
@@ -47,7 +47,7 @@ class InputRequest:
             hole, or for the transparent part of each photo.
         num: images at most; None for all files, or for 16 images of a data set.
         seed: of random patterns.
-        mask_color: see :func:`biglearn_gan.data.mask_files.read_mask`.
+        mask_color: see :func:`biglearn_gan.data.mask_files.read_mask_file`.
         fit: how photos of another aspect ratio are fitted.
         erased: whether the transparent part of each photo is its hole; only without ``mask``.
     """
@@ -150,7 +150,7 @@ def _load_split(data: DataConfig, request: InputRequest) -> Inputs:
     if choose_mask is None:
         return Inputs(pixels, torch.zeros_like(pixels[:, 0], dtype=torch.bool), notes, names)
     resizing = make_resizing(data.image_size, data.image_size, "crop")
-    read = lru_cache(1)(lambda file: read_mask(file, request.mask_color))
+    read = lru_cache(1)(lambda file: read_mask_file(file, request.mask_color))
     files = [choose_mask(name) for name in names]
     masks = [fit_mask(file, read(file), resizing) for file in files]
     reports = [mask.report for mask in masks]

@@ -73,7 +73,7 @@ def fit_mask(
         raise HoleError(f"the mask {path} has no hole: no pixel of it is {mask.hole_is}")
     turned = False
     if not mask.turned and hole.shape not in (photo_size, resizing.image_size):
-        upright = turn_upright(hole, orientation)
+        upright = turn_hole_upright(hole, orientation)
         turned = hole.shape != upright.shape == photo_size
         hole = upright if turned else hole
     report = MaskReport(
@@ -115,7 +115,7 @@ def fit_hole(
     )
 
 
-def turn_upright(
+def turn_hole_upright(
     hole: Bool[np.ndarray, "h w"], orientation: int
 ) -> Bool[np.ndarray, "rows columns"]:
     """The hole turned by an EXIF orientation, 1 to 8; 5 to 8 exchange height and width."""

@@ -22,7 +22,7 @@ from biglearn_gan.data.image_files import (
     read_named,
 )
 from biglearn_gan.data.image_listing import ImagePath
-from biglearn_gan.data.mask_files import read_mask
+from biglearn_gan.data.mask_files import read_mask_file
 from biglearn_gan.inference.masks import MaskReport, fit_hole, fit_mask
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.tasks.holes import HoleError
@@ -81,7 +81,7 @@ class Photo:
             stored = _without_alpha(stored)
         has_color = image.shape[2] == 3
         mode = stored.mode.replace("L", "RGB") if has_color else stored.mode
-        photo = _channels_last(stored.convert(mode))
+        photo = _pixels(stored.convert(mode))
         pasted = image if has_color or "L" in mode else image.repeat(3, axis=2)
         if "A" in mode:
             opaque = np.full_like(pasted[..., :1], 255)
@@ -129,7 +129,7 @@ class PhotoReader:
         data: the model's data, for its size and channels.
         mode: how photos of another aspect ratio are fitted.
         masks: where the holes come from. A mask has the size of its photo or of the model.
-        mask_color: see :func:`biglearn_gan.data.mask_files.read_mask`.
+        mask_color: see :func:`biglearn_gan.data.mask_files.read_mask_file`.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class PhotoReader:
         self._data = data
         self._mode = mode
         self._masks = masks
-        self._read_mask = lru_cache(1)(lambda file: read_mask(file, mask_color))
+        self._read_mask = lru_cache(1)(lambda file: read_mask_file(file, mask_color))
 
     def read_all(
         self, path: Path, limit: int | None, leave_out: Path | None = None
@@ -166,7 +166,7 @@ class PhotoReader:
         resizing = make_resizing(upright.size[::-1], self._data.image_size, self._mode)
         if self._masks == "transparent":
             return self._read_erased(Photo(file, name, resizing, is_erased=True), upright)
-        pixels = _channels_last(open_image(file, self._data.channels))
+        pixels = _pixels(open_image(file, self._data.channels))
         alpha = _alpha(upright)
         on_white = alpha is not None and bool((alpha < 255).any())
         if self._masks is None:
@@ -189,7 +189,7 @@ class PhotoReader:
         soft_share = float(((alpha > 0) & (alpha < 255)).mean())
         report = MaskReport(photo.name, "transparent", soft_share)
         colors = _without_alpha(upright).convert("L" if self._data.channels == 1 else "RGB")
-        pixels = np.where(own_hole[..., None], np.uint8(255), _channels_last(colors))
+        pixels = np.where(own_hole[..., None], np.uint8(255), _pixels(colors))
         photo = replace(photo, packed_hole=_pack(own_hole))
         return _fitted(photo, pixels, hole, own_hole, report)
 
@@ -259,6 +259,6 @@ def _without_alpha(image: Image.Image) -> Image.Image:
     return image.convert(image.mode.removesuffix("A"))
 
 
-def _channels_last(image: Image.Image) -> UInt8[np.ndarray, "h w C"]:
+def _pixels(image: Image.Image) -> UInt8[np.ndarray, "h w C"]:
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from biglearn_gan.files import check_output_folder, make_folder, replacing
 from biglearn_gan.image_grid import completion_grid, image_grid
 from biglearn_gan.inference.batched import Samples
 from biglearn_gan.inference.photos import Photo
+from biglearn_gan.pixel_values import to_channels_last
 
 GRID_ROWS = 32
 """Rows of ``grid.png`` at most; the other files have all samples."""
@@ -117,7 +117,7 @@ def write_samples(
         DataError: a photo is broken by now.
         WriteError: the folder cannot be written.
     """
-    images = _channels_last(samples.images)  # (N, K, H, W, C)
+    images = to_channels_last(samples.images)  # (N, K, H, W, C)
     previous = _previous_files(output)
     make_folder(output / "samples")
     with replacing(output / "samples.npz") as path:
@@ -145,8 +145,8 @@ def _arrays(
     """The arrays of ``samples.npz``."""
     candidates = samples.candidate_index.numpy()
     arrays = {
-        "images": _channels_last(samples.images),
-        "sources": _channels_last(samples.inputs),
+        "images": to_channels_last(samples.images),
+        "sources": to_channels_last(samples.inputs),
         "masks": samples.hole.numpy(),
         "seeds": np.stack(
             [np.full_like(candidates, samples.seed), np.indices(candidates.shape)[0], candidates],
@@ -164,7 +164,3 @@ def _arrays(
     if photos:
         arrays["full_sizes"] = np.array([photo.resizing.photo_size for photo in photos])
     return arrays
-
-
-def _channels_last(images: Tensor) -> np.ndarray:
-    return images.movedim(-3, -1).contiguous().numpy()

@@ -22,10 +22,10 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import make_folder, writing
 from biglearn_gan.models.checkpoint import CONFIG_NAME, CheckpointError, load_checkpoint
+from biglearn_gan.pixel_values import to_signed_float
 
 FEATURE_DIM = 64
 """Length of a feature vector."""

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.metrics.frechet import jackknife_error
+from biglearn_gan.pixel_values import to_signed_float
 
 PERFECT_REPEATS = 16
 """Simulated histograms of perfect draws per row."""

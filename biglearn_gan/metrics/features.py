@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import check_space
 from biglearn_gan.metrics.classifier import FEATURE_DIM, INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.pixel_values import to_signed_float
 
 INCEPTION_ROWS = 50
 """Images per pass, as in pytorch-fid."""

@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig
+from biglearn_gan.pixel_values import to_pil, to_signed_float, to_uint8
 
 Images = Tensor | np.ndarray | Image.Image | Sequence[Any]
 """Images of the model's size: a tensor or array of floats in [-1, 1] or uint8 in [0, 255], a PIL
@@ -54,7 +55,7 @@ class ImageFormat:
         """
         pixels = images if self.batched else images[0]
         if self.kind == "pil":
-            return _to_pil(pixels)
+            return _to_pil_images(pixels)
         if self.channels != "first":
             pixels = pixels.movedim(-3, -1) if self.channels == "last" else pixels.squeeze(-3)
         return pixels.contiguous().numpy() if self.kind == "np" else pixels.to(self.device)
@@ -172,9 +173,9 @@ def convert_range(images: Shaped[Tensor, "*shape"], dtype: torch.dtype) -> Shape
     if images.dtype == dtype:
         return images
     if images.dtype == torch.uint8:
-        return (images.float() / 127.5 - 1).to(dtype)
+        return to_signed_float(images).to(dtype)
     if dtype == torch.uint8:
-        return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return to_uint8(images)
     return images.to(dtype)
 
 
@@ -266,9 +267,6 @@ def has_transparent_pixels(image: Image.Image) -> bool:
     return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 
 
-def _to_pil(pixels: Shaped[Tensor, "*shape"]) -> Any:
+def _to_pil_images(pixels: UInt8[Tensor, "*N C H W"]) -> Any:
     """One image for (C, H, W), and lists of them for more axes."""
-    if pixels.ndim > 3:
-        return [_to_pil(part) for part in pixels]
-    array = pixels.movedim(0, -1).contiguous().numpy()
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    return to_pil(pixels) if pixels.ndim == 3 else [_to_pil_images(part) for part in pixels]

@@ -1,4 +1,4 @@
-"""Masks as people have them: Boolean, of 0 and 1, of black and white, as arrays or PIL images."""
+"""Masks in any usual format: Boolean, 0 and 1, black and white; tensors, arrays, PIL images."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.models.image_formats import array_to_tensor, has_transparent_pixels
+from biglearn_gan.tasks.holes import MAX_SOFT_SHARE
 
 Mask = Tensor | np.ndarray | Image.Image | Sequence[Any]
 """Pixels of each image, (N, H, W), or of all images, (H, W). True, 1, and white mark pixels."""
 
-MAX_SOFT_SHARE = 0.5
-"""A mask with a larger share of values between those of 0 and 1 is none."""
 
-
-def read_mask(
+def read_mask_argument(
     name: str, mask: object, count: int, image_size: tuple[int, int]
 ) -> Bool[Tensor, "N H W"]:
     """A mask for each image, on the CPU.
@@ -35,21 +33,14 @@ def read_mask(
         image_size: (H, W).
 
     Raises:
-        ValueError: it is no mask, or not of the images' size.
+        ValueError: it is not a mask, or has another size than the images.
     """
     values = _stack_masks(name, mask)
     height, width = image_size
     for axis in (1, -1):
-        if (
-            values.ndim == 4
-            and values.shape[axis] == 1
-            and values.squeeze(axis).shape[1:]
-            == (
-                height,
-                width,
-            )
-        ):
-            values = values.squeeze(axis)
+        if values.ndim == 4 and values.shape[axis] == 1:
+            squeezed = values.squeeze(axis)
+            values = squeezed if tuple(squeezed.shape[1:]) == image_size else values
     if values.shape == (height, width, 1):
         values = values.squeeze(-1)
     if tuple(values.shape) not in ((height, width), (1, height, width), (count, height, width)):

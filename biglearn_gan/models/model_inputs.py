@@ -11,7 +11,7 @@ from torch import Tensor
 from biglearn_gan.config import Config
 from biglearn_gan.models.image_formats import Images, ReadImages, read_images
 from biglearn_gan.models.input_checks import check_values
-from biglearn_gan.models.mask_formats import Mask, read_mask
+from biglearn_gan.models.mask_formats import Mask, read_mask_argument
 from biglearn_gan.tasks.patches import patchify, tokens_covered, tokens_touched
 from biglearn_gan.tasks.token_masks import TokenMasks
 
@@ -131,7 +131,7 @@ def _read(config: Config, images: Images) -> ReadImages:
 
 def _read_mask(name: str, mask: Mask, images: ReadImages) -> Bool[Tensor, "N H W"]:
     count, _, height, width = images.pixels.shape
-    return read_mask(name, mask, count, (height, width))
+    return read_mask_argument(name, mask, count, (height, width))
 
 
 def _known_values(

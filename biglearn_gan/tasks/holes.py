@@ -33,6 +33,9 @@ PREFIXES = ("random:", "inside:", "outside:")
 STROKE_SHARE = 0.3
 """Share of the pixels in a ``strokes`` hole, between the usual sizes of MAT and LaMa."""
 
+MAX_SOFT_SHARE = 0.5
+"""A mask with a larger share of gray or half transparent pixels is refused."""
+
 
 class HoleError(UsageError):
     """A hole that cannot be used, in one sentence."""

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_uint8
 from biglearn_gan.image_grid import completion_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import range_is_known
+from biglearn_gan.pixel_values import to_uint8
 from biglearn_gan.tasks.holes import named_hole
 from biglearn_gan.training.run_folder import RunFolder
 from biglearn_gan.training.trainer import Trainer

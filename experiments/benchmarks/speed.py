@@ -32,11 +32,11 @@ from torch.utils.flop_counter import flop_registry
 from biglearn_gan.cli.evaluation_options import parse_counts
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
-from biglearn_gan.data.image_files import to_uint8
 from biglearn_gan.demo.session import CanvasImage, DemoSession
 from biglearn_gan.devices import make_accelerator
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import CHUNK_ROWS
+from biglearn_gan.pixel_values import to_uint8
 from biglearn_gan.tasks.token_masks import TokenMasks
 from biglearn_gan.training.throughput import random_images
 from biglearn_gan.training.trainer import Trainer

@@ -24,13 +24,13 @@ from biglearn_gan.cli.evaluation_options import shipped_metric_models
 from biglearn_gan.cli.options import DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.masked_classifier import calibration
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.models.token_model import SamplingOptions
+from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.tasks.holes import named_hole
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from image_folders import HEIGHT, WIDTH, channels_first, config, digits, split_folder
 
 from biglearn_gan.data.dataset import EpochOrder
-from biglearn_gan.data.image_files import to_signed_float, to_uint8
 from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.pixel_values import to_signed_float, to_uint8
 
 
 class TestBatch:

@@ -13,9 +13,10 @@ from mixture_tools import covariance_of
 from biglearn_gan.config import Config, ConfigError, DataConfig, FieldName
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.gaussian_fields import gaussian_field
-from biglearn_gan.data.image_files import DataError, to_uint8
+from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.raw_datasets import FIELD_SIZES
+from biglearn_gan.pixel_values import to_uint8
 
 HEIGHT, WIDTH = 5, 7
 NAMES = [name for name in get_args(FieldName) if name != "grid"]

@@ -1,4 +1,4 @@
-"""Image files of every kind become uint8 pixels, and these floats in [-1, 1]."""
+"""Image files of every kind become uint8 pixels."""
 
 import struct
 import zipfile
@@ -11,22 +11,7 @@ import torch
 from image_folders import HEIGHT, WIDTH, channels_first, random_pixels, save, save_many
 from PIL import Image
 
-from biglearn_gan.data.image_files import DataError, load_images, to_signed_float, to_uint8
-
-
-class TestRange:
-    def test_every_uint8_value_survives_the_round_trip(self):
-        values = torch.arange(256, dtype=torch.uint8)
-        assert torch.equal(to_uint8(to_signed_float(values)), values)
-
-    def test_the_range_is_minus_one_to_one(self):
-        floats = to_signed_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
-        assert floats.dtype == torch.float32
-        assert torch.allclose(floats, torch.tensor([-1.0, -0.6, 1.0]))
-
-    def test_floats_are_clipped_and_rounded(self):
-        floats = torch.tensor([-1.5, 0.0, 0.002, 7.0])
-        assert to_uint8(floats).tolist() == [0, 128, 128, 255]
+from biglearn_gan.data.image_files import DataError, load_images
 
 
 class TestImageKinds:

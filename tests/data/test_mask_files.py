@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from biglearn_gan.config import HoleColor
-from biglearn_gan.data.mask_files import GRAY_TOLERANCE, read_mask
+from biglearn_gan.data.mask_files import GRAY_TOLERANCE, read_mask_file
 from biglearn_gan.tasks.holes import HoleError
 
 HEIGHT, WIDTH = 5, 7
@@ -43,7 +43,7 @@ def layer(color: tuple[int, ...], opaque: np.ndarray, alpha: int = 255) -> np.nd
 def check(
     path: Path, hole_is: str, hole_color: HoleColor | None = None, hole: np.ndarray = EXPECTED
 ) -> None:
-    mask = read_mask(path, hole_color)
+    mask = read_mask_file(path, hole_color)
     assert np.array_equal(mask.hole, hole)
     assert (mask.hole_is, mask.soft_share, mask.values) == (hole_is, 0, None)
 
@@ -93,14 +93,14 @@ class TestColors:
     def test_floats_of_a_usual_range(self, tmp_path: Path, white: int) -> None:
         path = tmp_path / "hole.tif"
         save(np.where(EXPECTED, white, 0.01 * white).astype(np.float32), path)
-        assert np.array_equal(read_mask(path).hole, EXPECTED)
+        assert np.array_equal(read_mask_file(path).hole, EXPECTED)
 
     def test_the_mask_is_turned_upright(self, path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         Image.fromarray(gray(np.rot90(EXPECTED))).save(path, exif=exif)
         check(path, "white")
-        assert read_mask(path).turned
+        assert read_mask_file(path).turned
 
     def test_an_opaque_alpha_channel_is_ignored(self, path: Path) -> None:
         pixels = np.full((HEIGHT, WIDTH, 4), 255, dtype=np.uint8)
@@ -120,16 +120,16 @@ class TestTwoOtherValues:
     )
     def test_they_are_black_and_white(self, path: Path, low: int, high: int, dtype: str) -> None:
         save(np.where(EXPECTED, high, low).astype(dtype), path)
-        mask = read_mask(path)
+        mask = read_mask_file(path)
         assert np.array_equal(mask.hole, EXPECTED)
         assert mask.values == (None if high == 255 and low == 0 and dtype == "u2" else (low, high))
-        assert np.array_equal(read_mask(path, "black").hole, ~EXPECTED)
+        assert np.array_equal(read_mask_file(path, "black").hole, ~EXPECTED)
 
     def test_a_dark_color_of_a_segmentation_is_white(self, path: Path) -> None:
         image = Image.fromarray(EXPECTED.astype(np.uint8), mode="P")
         image.putpalette([0, 0, 0, 128, 0, 0])
         image.save(path)
-        mask = read_mask(path)
+        mask = read_mask_file(path)
         assert np.array_equal(mask.hole, EXPECTED)
         assert mask.values == (0, 38)
 
@@ -140,7 +140,7 @@ class TestTwoOtherValues:
     def test_a_jpeg_of_noise_around_black_has_no_hole(self, tmp_path: Path) -> None:
         path = tmp_path / "hole.jpg"
         save(np.tile(np.array([[0, 2]], dtype=np.uint8), (8, 8)), path)
-        assert not read_mask(path).hole.any()
+        assert not read_mask_file(path).hole.any()
 
 
 class TestSoftEdges:
@@ -152,7 +152,7 @@ class TestSoftEdges:
         expected = EXPECTED.copy()
         expected[3] = is_hole
         for color, hole in (("white", expected), ("black", ~expected)):
-            mask = read_mask(path, color)
+            mask = read_mask_file(path, color)
             assert np.array_equal(mask.hole, hole)
             assert mask.soft_share == 0.2
 
@@ -164,7 +164,7 @@ class TestSoftEdges:
         save(pixels, path)
         expected = EXPECTED.copy()
         expected[3] = is_hole
-        mask = read_mask(path)
+        mask = read_mask_file(path)
         assert np.array_equal(mask.hole, expected)
         assert mask.soft_share == 0.2
 
@@ -235,7 +235,7 @@ class TestLayers:
     ) -> None:
         save(layer((200, 30, 30), EXPECTED), path)
         with pytest.raises(HoleError, match=f"leave out the mask color {hole_color}$"):
-            read_mask(path, hole_color)
+            read_mask_file(path, hole_color)
 
     def test_nothing_painted_is_all_transparent(self, path: Path) -> None:
         save(layer((255, 255, 255), np.zeros_like(EXPECTED)), path)
@@ -250,25 +250,25 @@ class TestWrongFiles:
         values[4] = 255
         save(values, path)
         with pytest.raises(HoleError, match=r"not black and white: 60% .* between 32 and 223"):
-            read_mask(path)
+            read_mask_file(path)
 
     def test_mostly_half_transparent(self, path: Path) -> None:
         rgba = layer((0, 0, 0), EXPECTED)
         rgba[2:, :, 3] = 128
         save(rgba, path)
         with pytest.raises(HoleError, match="is not opaque or transparent: 60%"):
-            read_mask(path)
+            read_mask_file(path)
 
     def test_gray_values_of_sixteen_bits(self, path: Path) -> None:
         save(np.full((HEIGHT, WIDTH), 30_000, dtype=np.uint16), path)
         with pytest.raises(HoleError, match="not black and white: 100%"):
-            read_mask(path)
+            read_mask_file(path)
 
     def test_floats_without_a_known_range(self, tmp_path: Path) -> None:
         for low, high in ((-1, 1), (0, 70_000), (0, np.nan)):
             save(np.where(EXPECTED, high, low).astype(np.float32), tmp_path / "hole.tif")
             with pytest.raises(HoleError, match=r"its values from .* have no known range"):
-                read_mask(tmp_path / "hole.tif")
+                read_mask_file(tmp_path / "hole.tif")
 
     @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP", "PPM"])
     def test_a_truncated_file(self, tmp_path: Path, file_format: str) -> None:
@@ -279,12 +279,12 @@ class TestWrongFiles:
         for length in (0, 1, 7, len(data) // 3, len(data) // 2):
             path.write_bytes(data[:length])
             with pytest.raises(HoleError, match="truncated cannot be read as an image"):
-                read_mask(path)
+                read_mask_file(path)
 
     def test_text_a_folder_and_a_missing_file(self, tmp_path: Path) -> None:
         text = tmp_path / "notes.png"
         text.write_text("white is the hole")
         for path in (text, tmp_path, tmp_path / "nothing.png"):
             with pytest.raises(HoleError) as caught:
-                read_mask(path)
+                read_mask_file(path)
             assert f"{path} cannot be read as an image" in str(caught.value)

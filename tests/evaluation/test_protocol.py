@@ -22,7 +22,6 @@ from toy_models import (
 )
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_uint8
 from biglearn_gan.evaluation.protocol import default_tasks
 from biglearn_gan.evaluation.task import ModelSamples, ProtocolError, make_task
 from biglearn_gan.metrics.classifier import ClassifierError
@@ -33,6 +32,7 @@ from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.metrics.reference_statistics import reference_statistics
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.pixel_values import to_uint8
 from biglearn_gan.rng import Stream, make_rng
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"

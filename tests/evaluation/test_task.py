@@ -8,7 +8,6 @@ from torch import Tensor
 from toys import holes, random_images, toy_dataset
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.evaluation.sample_reader import SavedSamples
 from biglearn_gan.evaluation.task import (
     CompletionModel,
@@ -19,6 +18,7 @@ from biglearn_gan.evaluation.task import (
     make_sourceless_task,
     make_task,
 )
+from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.tasks.holes import HoleError
 
 

@@ -14,7 +14,7 @@ from biglearn_gan.inference.masks import (
     describe_masks,
     describe_reading,
     fit_mask,
-    turn_upright,
+    turn_hole_upright,
 )
 from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.tasks.holes import HoleError
@@ -89,7 +89,7 @@ class TestOrientation:
         image = Image.fromarray(hole)
         image.getexif()[0x0112] = orientation
         expected = np.asarray(ImageOps.exif_transpose(image))
-        assert np.array_equal(turn_upright(hole, orientation), expected)
+        assert np.array_equal(turn_hole_upright(hole, orientation), expected)
         assert (expected.shape == (7, 5)) == (orientation > 4)
 
     def test_a_stored_mask_is_turned_like_its_photo(self) -> None:

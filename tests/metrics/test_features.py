@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from pytorch_fid import fid_score, inception
 
-from biglearn_gan.data.image_files import to_signed_float
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.metrics.features import (
     ClassifierFeatures,
@@ -22,6 +21,7 @@ from biglearn_gan.metrics.features import (
     InceptionFeatures,
     fingerprint,
 )
+from biglearn_gan.pixel_values import to_signed_float
 
 
 def random_images(count: int, channels: int, seed: int = 0) -> torch.Tensor:
