@@ -1,4 +1,4 @@
-"""``biglearn-gan models``: the models at hand."""
+"""``biglearn-gan models``: the models that can be loaded by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from biglearn_gan.shipped import config_names
 
 
 def models() -> None:
-    """List the models at hand.
+    """List the models that can be loaded by name.
 
     Those that come with the package, and those in checkpoints/ and runs/ of this folder.
     """

@@ -1,4 +1,4 @@
-"""The models at hand: their data, sizes and quality, read from their files without torch."""
+"""The models that can be loaded by name: data, sizes and quality, read without torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from biglearn_gan.shipped import CONFIG_NAME, find_checkpoint, model_names
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model at hand.
+    """One model that can be loaded by name.
 
     Attributes:
         name: for ``--checkpoint``: a shipped name or a folder.

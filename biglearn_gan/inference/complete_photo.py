@@ -27,7 +27,7 @@ def complete_photo(
     variations: int = 1,
     seed: int = 0,
 ) -> list[Image.Image]:
-    """The photo at its own size, completed ``variations`` times: those of ``sample --full-size``.
+    """The photo at its own size, completed ``variations`` times, as by ``sample --full-size``.
 
     Only pixels of the hole differ from the photo, which is upright and has 8 bits per channel.
 

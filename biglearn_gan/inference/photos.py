@@ -28,8 +28,8 @@ from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.tasks.holes import HoleError
 
 MaskChoice = Callable[[str], ImagePath] | Literal["transparent"] | None
-"""Where the hole of a photo comes from: the mask file for its name, its transparent part, or
-elsewhere."""
+"""Where the hole of a photo comes from: the mask file that a function names for it, or its
+transparent part. None: photos are read without holes."""
 
 ON_WHITE = "transparent pixels are shown on white"
 
@@ -108,7 +108,7 @@ class FittedPhoto:
     Attributes:
         photo: its file.
         image: in [0, 255].
-        hole: True = generate; None if it comes from elsewhere.
+        hole: True = generate; None if photos are read without holes.
         report: how the hole was read.
         shown_on_white: whether it has transparent pixels that are not its hole.
         is_cut: whether a part of its hole lies outside of the model's image.
@@ -156,7 +156,7 @@ class PhotoReader:
         return read_named(path, self.read, limit, leave_out)
 
     def read(self, name: str, file: ImagePath) -> FittedPhoto:
-        """Read one photo, whose mask is that of its name.
+        """Read one photo, and the mask that is chosen by its name.
 
         Raises:
             DataError: the file is broken.

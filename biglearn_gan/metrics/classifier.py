@@ -92,7 +92,7 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         except RuntimeError as error:
             last = str(error).splitlines()[-1].strip()
             raise ClassifierError(
-                f"no classifier can be loaded: the weights in {name} are those of another kind or "
+                f"no classifier can be loaded: the weights in {name} are of another kind or "
                 f"size of classifier: {last}"
             ) from None
         return classifier.eval()

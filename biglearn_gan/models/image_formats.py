@@ -125,7 +125,7 @@ def choose_format(
         bounded: whether the model's values lie in [-1, 1]. Arrays of others are float32.
 
     Raises:
-        ValueError: there is no such output, or the values are not those of PIL images.
+        ValueError: there is no such output, or the values cannot become PIL images.
     """
     if output is None or output == given.kind:
         return given
@@ -148,7 +148,7 @@ def read_images(images: object, data: DataConfig, *, bounded: bool = True) -> Re
         bounded: whether the model's values lie in [-1, 1], so that uint8 has a meaning.
 
     Raises:
-        ValueError: they are nothing of this kind, or have another size or type of numbers.
+        ValueError: they have another kind, size or type of numbers.
     """
     pixels, kind = _stack_images(images, data)
     if not pixels.is_floating_point() and pixels.dtype != torch.uint8:
@@ -169,7 +169,7 @@ def read_images(images: object, data: DataConfig, *, bounded: bool = True) -> Re
 
 
 def convert_range(images: Shaped[Tensor, "*shape"], dtype: torch.dtype) -> Shaped[Tensor, "*shape"]:
-    """Images of any format as another type: floats in [-1, 1], or uint8 in [0, 255]."""
+    """Images converted to another type: floats in [-1, 1], or uint8 in [0, 255]."""
     if images.dtype == dtype:
         return images
     if images.dtype == torch.uint8:

@@ -103,7 +103,7 @@ def choose_seed(seed: int, generator: torch.Generator | None) -> int:
     """The seed, or a random one that the generator draws if there is one.
 
     Raises:
-        ValueError: both are given, or the generator is none.
+        ValueError: both are given, or the generator is not a torch.Generator.
     """
     if generator is None:
         return seed

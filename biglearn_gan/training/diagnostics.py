@@ -134,7 +134,7 @@ class Diagnostics:
         return f"diagnostics: {symptoms}"
 
     def _first_checked_share(self, symptom: Symptom) -> float:
-        """The share of adversarial training from which on a symptom counts."""
+        """The share of adversarial training after which a symptom counts."""
         if symptom in (LEARNS_NO_IMAGES, LEARNS_NO_LABELS):
             return self._first_share
         return -math.inf if symptom is DISCRIMINATOR_WINS else SETTLED_SHARE

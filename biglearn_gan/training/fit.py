@@ -45,7 +45,7 @@ class TrainingResult:
         images_seen: images seen when it ended.
         total_images: the budget of the run, in images.
         seconds: time of training, over all calls.
-        interrupted: a signal stopped the run; the same call goes on from here.
+        interrupted: a signal stopped the run; the same call resumes it.
         checkpoint: the folder of the model.
         is_main_process: False in all but one of several processes.
         diagnostics: a sentence on the health of adversarial training during this call.
@@ -76,7 +76,7 @@ def fit(
     send two.
 
     **Resuming.** A resumed run equals one that never stopped. This also holds after a crash or a
-    full disk, from the last checkpoint on. If ``train.max_images`` was raised, the run goes on with
+    full disk, from the last checkpoint on. If ``train.max_images`` was raised, the run resumes with
     the step sizes of the larger budget; its warm start stays as it was.
 
     **Evaluation.** The model is evaluated when the call begins, and again as often as

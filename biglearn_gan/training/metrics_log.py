@@ -28,7 +28,7 @@ class MetricsLog:
     Args:
         folder: of the run.
         names: of the metrics.
-        images_seen: where the log goes on.
+        images_seen: where the log continues.
         tensorboard: write the file for TensorBoard.
 
     Raises:

@@ -7,7 +7,7 @@ config.yaml       the resolved configuration
 metrics.csv       one line per logging interval
 tensorboard/      the same for TensorBoard
 grids/            sample grids, named by images seen
-state.pt          everything that the run needs to go on
+state.pt          everything that the run needs to resume
 checkpoint/       the model for use: weights, configuration, card, grid
 best/             the same for the best state, if an evaluation on held-out images scores states
 """
@@ -38,7 +38,7 @@ from biglearn_gan.training.metrics_log import MetricsLog
 from biglearn_gan.training.run_lock import RunLock
 
 _KEYS_WITHOUT_EFFECT = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
-"""Keys that change no result, so they may differ when a run goes on."""
+"""Keys that change no result, so they may differ when a run resumes."""
 
 _BUDGET_KEY = "train.max_images"
 
@@ -92,7 +92,7 @@ class RunFolder:
         """Refuse a folder that is neither new, nor empty, nor of this run; writes nothing.
 
         A run that stopped before its first checkpoint starts again, with any configuration. A run
-        with a state goes on if its configuration is the same. Allowed differences are ``logging``,
+        with a state resumes if its configuration is the same. Allowed differences are ``logging``,
         where and how the data are stored, and, with a larger ``train.max_images``, the learning
         rates and the half-life of the average.
 
@@ -115,7 +115,7 @@ class RunFolder:
             self._check_same_config(load_config(self._config_file, stored=True))
         elif not self.has_state and self.checkpoint.exists():
             raise RunFolderError(
-                f"{self.path} has a model but no state.pt to go on from: choose another output "
+                f"{self.path} has a model but no state.pt to resume from: choose another output "
                 "folder, or remove this one"
             )
 
@@ -158,7 +158,7 @@ class RunFolder:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a training state to go on from."""
+        """Whether there is a training state to resume from."""
         return (self.path / "state.pt").exists()
 
     @property

@@ -1,4 +1,4 @@
-"""The state of a training run: it takes steps, saves itself and goes on."""
+"""The state of a training run: it takes steps, saves itself and resumes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from biglearn_gan.training.step_metrics import NonFiniteMetricError, StepMetrics
 
 
 class TrainingError(UserError):
-    """Training cannot go on, because a loss or a weight is not finite."""
+    """Training cannot continue, because a loss or a weight is not finite."""
 
 
 class Trainer:

@@ -44,7 +44,7 @@ def test_a_model_without_its_state_is_not_begun_anew(
     before = weights.read_bytes()
     (tmp_path / "run" / "state.pt").unlink()
     code, _, err = run(*command, "train.seed=5")
-    assert code == 1 and "has a model but no state.pt to go on from" in err
+    assert code == 1 and "has a model but no state.pt to resume from" in err
     assert weights.read_bytes() == before
 
 

@@ -365,7 +365,7 @@ def test_signals_of_schedulers_and_terminals_save_the_run(
 def test_an_ignored_hangup_stays_ignored(
     tiny_config: Callable[..., Config], tmp_path: Path, handler: Any
 ) -> None:
-    """``nohup`` starts a command that goes on after its terminal was closed."""
+    """``nohup`` starts a command that continues after its terminal was closed."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     handlers: list[Any] = []
 
@@ -384,7 +384,7 @@ def test_a_second_ctrl_c_while_saving_stops_immediately(
     monkeypatch: pytest.MonkeyPatch,
     handler: Any,
 ) -> None:
-    """The same call then goes on from the state that was saved before."""
+    """The same call then resumes from the state that was saved before."""
     config, run = tiny_config({"logging.checkpoint_images": 16}), tmp_path / "run"
     save_state = RunFolder.save_state
 

@@ -99,7 +99,7 @@ def test_a_model_without_a_state_is_not_replaced(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     (tmp_path / "checkpoint").mkdir()
-    with pytest.raises(RunFolderError, match=r"has a model but no state\.pt to go on from"):
+    with pytest.raises(RunFolderError, match=r"has a model but no state\.pt to resume from"):
         RunFolder(tmp_path, tiny_config()).check()
 
 
