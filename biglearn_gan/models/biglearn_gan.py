@@ -10,12 +10,15 @@ Sample k of image i depends on (seed, i, k) only, not on the number of images or
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
+import numpy as np
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from jaxtyping import Float
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -33,6 +36,7 @@ from biglearn_gan.models.checkpoint import (
 from biglearn_gan.models.factory import upgrade_state_dict
 from biglearn_gan.models.image_formats import Images, OutputName, choose_format, convert_range
 from biglearn_gan.models.input_checks import Labels, check_integer, choose_seed, require_labels
+from biglearn_gan.models.keyword_options import CompleteKeywords, SampleKeywords
 from biglearn_gan.models.mask_formats import Mask
 from biglearn_gan.models.model_card import card_text
 from biglearn_gan.models.model_inputs import (
@@ -51,6 +55,7 @@ class ScoreError(UsageError):
     """An absolute score of a model whose discriminator only ranks, in one sentence."""
 
 
+# Above 400 lines, since overloads tell type checkers the result of each method.
 class BigLearnGAN(TokenModel, ModelHubMixin):
     """The averaged generator p(x_T | x_S) and the discriminator f(x; S, T) trained with it.
 
@@ -134,6 +139,18 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         """Side of a patch in pixels."""
         return self.config.model.patch_size
 
+    # fmt: off
+    @overload
+    def sample(self, num: int, *, output: Literal["pt"] | None = None,
+               **keywords: Unpack[SampleKeywords]) -> Tensor: ...
+    @overload
+    def sample(self, num: int, *, output: Literal["np"],
+               **keywords: Unpack[SampleKeywords]) -> np.ndarray: ...
+    @overload
+    def sample(self, num: int, *, output: Literal["pil"],
+               **keywords: Unpack[SampleKeywords]) -> list[Image.Image]: ...
+    # fmt: on
+
     def sample(
         self,
         num: int,
@@ -176,6 +193,27 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         options = SamplingOptions(labels=labels, seed=seed, steps=steps, order=order)
         images = self.complete_with(options, completion_inputs(self.config, empty, hole))[:, 0]
         return form.write_images(convert_range(images, form.dtype))
+
+    # fmt: off
+    @overload
+    def complete(self, images: Tensor, hole: Mask, *, output: None = None,
+                 **keywords: Unpack[CompleteKeywords]) -> Tensor: ...
+    @overload
+    def complete(self, images: np.ndarray, hole: Mask, *, output: None = None,
+                 **keywords: Unpack[CompleteKeywords]) -> np.ndarray: ...
+    @overload
+    def complete(self, images: Image.Image | Sequence[Any], hole: Mask, *, output: None = None,
+                 **keywords: Unpack[CompleteKeywords]) -> Any: ...
+    @overload
+    def complete(self, images: Images, hole: Mask, *, output: Literal["pt"],
+                 **keywords: Unpack[CompleteKeywords]) -> Tensor: ...
+    @overload
+    def complete(self, images: Images, hole: Mask, *, output: Literal["np"],
+                 **keywords: Unpack[CompleteKeywords]) -> np.ndarray: ...
+    @overload
+    def complete(self, images: Images, hole: Mask, *, output: Literal["pil"],
+                 **keywords: Unpack[CompleteKeywords]) -> list[Any]: ...
+    # fmt: on
 
     def complete(  # eleven parameters: callers name the few that they change
         self,
@@ -256,7 +294,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         seed: int = 0,
         generator: torch.Generator | None = None,
         first_image: int = 0,
-    ) -> Any:
+    ) -> Tensor | np.ndarray:
         """The labels (N, K) that :meth:`complete` draws from p(y | x_S) if none are given.
 
         >>> model = BigLearnGAN.from_pretrained("digits")
@@ -286,6 +324,15 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         generated = generated.view(len(images), options.variations, *images.shape[2:])
         return torch.where(inputs.hole[:, None, None], generated, images)
 
+    @overload
+    def classify(self, images: np.ndarray, *, observed: Mask | None = None) -> np.ndarray: ...
+    @overload
+    def classify(self, images: Tensor | Image.Image, *, observed: Mask | None = None) -> Tensor: ...
+    @overload
+    def classify(
+        self, images: Sequence[Any], *, observed: Mask | None = None
+    ) -> Tensor | np.ndarray: ...
+
     def classify(self, images: Images, *, observed: Mask | None = None) -> Any:
         """The class probabilities p(y | x_S) of each image, (N, classes), or (classes,) for one.
 
@@ -308,6 +355,18 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         read, tokens, source, known = classification_inputs(self.config, images, observed)
         probabilities = self.label_probabilities(tokens, source, ~source, known)
         return read.format.write_numbers(probabilities)
+
+    # fmt: off
+    @overload
+    def score(self, images: np.ndarray, source: Mask, target: Mask,
+              labels: Labels | None = None) -> np.ndarray: ...
+    @overload
+    def score(self, images: Tensor | Image.Image, source: Mask, target: Mask,
+              labels: Labels | None = None) -> Tensor: ...
+    @overload
+    def score(self, images: Sequence[Any], source: Mask, target: Mask,
+              labels: Labels | None = None) -> Tensor | np.ndarray: ...
+    # fmt: on
 
     def score(
         self,
@@ -349,6 +408,18 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             )
         read, tokens, masks = score_inputs(self.config, images, source, target)
         return read.format.write_numbers(self.critic_logits(tokens, masks, labels))
+
+    # fmt: off
+    @overload
+    def rank(self, images: np.ndarray, hole: Mask, *, absent: Mask | None = None,
+             labels: Labels | None = None) -> np.ndarray: ...
+    @overload
+    def rank(self, images: Tensor | Image.Image, hole: Mask, *, absent: Mask | None = None,
+             labels: Labels | None = None) -> Tensor: ...
+    @overload
+    def rank(self, images: Sequence[Any], hole: Mask, *, absent: Mask | None = None,
+             labels: Labels | None = None) -> Tensor | np.ndarray: ...
+    # fmt: on
 
     def rank(
         self,
