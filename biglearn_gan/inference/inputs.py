@@ -195,7 +195,7 @@ def without_labels_or_missing(data: DataConfig) -> DataConfig:
 
 
 def input_folders(mask: str | None, images: str | None) -> list[Path]:
-    """The image files and folders that are read, which must not be written into."""
+    """The images and the folder of masks that are read, which must not be written into."""
     folders = [Path(mask)] if mask and is_mask_path(mask) and Path(mask).is_dir() else []
     return folders if images is None else [*folders, Path(images)]
 

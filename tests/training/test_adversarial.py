@@ -72,9 +72,8 @@ def make_training(tiny_config: Callable[..., Config]) -> Callable[..., Adversari
         config = tiny_config({"loss": loss or {}, "tasks.partial_patches": 0.5 * partial_patches})
         result = AdversarialTraining(config, Accelerator(cpu=True))
         torch.manual_seed(5)
-        with (
-            torch.no_grad()
-        ):  # logits far from zero, and an average that differs from the generator
+        # logits far from zero, and an average that differs from the generator
+        with torch.no_grad():
             for parameter in result.average.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
             result.discriminator.head.weight.mul_(5)
