@@ -32,7 +32,7 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the configuration, sizes, speed and memory, measured on noise, and exit.",
+            help="Print the configuration, the sizes and the memory, measured on noise, and exit.",
         ),
     ] = False,
 ) -> None:

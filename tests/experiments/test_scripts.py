@@ -99,7 +99,7 @@ MISTAKES = {
     ),
     "studies/label_accuracy": (
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
-        [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md: File exists"],
+        [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md cannot be written (File exists)"],
     ),
     "studies/steps_and_ranking": (
         [(*DIGITS, "--steps", "2,x"), 2, "--steps must be whole numbers from 1, "],
