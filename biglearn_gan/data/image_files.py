@@ -60,6 +60,26 @@ DEEP_FORMATS = ("PNG", "PPM")
 """Formats whose gray images of mode "I" have 16 bits; those of TIFF may have 32."""
 
 
+@dataclass(frozen=True, eq=False)
+class MemoryImage:
+    """A PIL image that is read as its file would be.
+
+    Attributes:
+        image: it is not changed.
+        name: for messages.
+    """
+
+    image: Image.Image
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ImageSource = ImagePath | MemoryImage
+"""A file on disk or in an archive, or a PIL image."""
+
+
 @dataclass(frozen=True)
 class LoadedImages:
     """Images of files, at one size.
@@ -228,12 +248,12 @@ def parallel_for(function: Callable[..., None], arguments: list[tuple], workers:
 
 
 def open_image(
-    source: ImagePath | np.ndarray, channels: int, check_only: bool = False
+    source: ImageSource | np.ndarray, channels: int, check_only: bool = False
 ) -> Image.Image:
     """Open an upright "L" or "RGB" image of any size; of an animation, its first picture.
 
     Args:
-        source: a file, or an array (H, W) or (H, W, 3).
+        source: a file, a PIL image, or an array (H, W) or (H, W, 3).
         channels: 1 or 3.
         check_only: decode a JPEG at an eighth of its size, which is faster and still reads every
             byte. (Pillow's ``verify`` accepts a truncated JPEG.)
@@ -252,19 +272,31 @@ def open_image(
         raise unreadable(source, error) from error
 
 
-def unreadable(source: ImagePath, error: BaseException) -> DataError:
+def unreadable(source: ImageSource, error: BaseException) -> DataError:
     """The error for a file that Pillow cannot read."""
     return DataError(f"{source} is not a readable image ({reason_of(error)})")
 
 
 @contextmanager
-def opened(source: ImagePath) -> Iterator[Image.Image]:
-    """Pillow's image of a file, on disk or in an archive; its pixels are not decoded yet."""
+def opened(source: ImageSource) -> Iterator[Image.Image]:
+    """Pillow's image of a file, whose pixels are not decoded yet, or a copy of an image."""
+    if isinstance(source, MemoryImage):
+        yield _copied(source.image)
+        return
     with (
         open(source, "rb") if isinstance(source, Path) else io.BytesIO(source.read_bytes()) as file,
         Image.open(file) as image,
     ):
         yield image
+
+
+def _copied(image: Image.Image) -> Image.Image:
+    """A copy that keeps the format and the orientation of its file, which Pillow's may lose."""
+    copy, orientation = image.copy(), orientation_of(image)
+    copy.format = image.format
+    if orientation != orientation_of(copy):
+        copy.getexif()[ORIENTATION] = orientation
+    return copy
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -291,7 +323,7 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def open_upright(source: ImagePath) -> Image.Image:
+def open_upright(source: ImageSource) -> Image.Image:
     """Open an upright "L", "LA", "RGB" or "RGBA" image of any size, with its colors as they are.
 
     Raises:

@@ -16,15 +16,17 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32
 from PIL import Image, ImageOps
 
+from biglearn_gan.argument_checks import check_choice
 from biglearn_gan.config import HoleColor
 from biglearn_gan.data.image_files import (
     UNREADABLE,
+    ImageSource,
     opened,
     orientation_of,
     reason_of,
@@ -116,7 +118,7 @@ def _known_pixels(hole: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 
 
 def read_mask_file(
-    path: ImagePath,
+    path: ImageSource,
     hole_color: HoleColor | None = None,
     *,
     black_paint: Literal["hole", "known"] = "hole",
@@ -124,7 +126,7 @@ def read_mask_file(
     """Read a mask of any size, also one without a hole.
 
     Args:
-        path: an image file, read as this module's docstring says.
+        path: an image file or a PIL image, read as this module's docstring says.
         hole_color: the color of the hole; None for white, or for what a layer with transparency
             says by itself. Of a layer painted in black or white, what is not painted counts as the
             other color.
@@ -133,7 +135,10 @@ def read_mask_file(
     Raises:
         HoleError: the file cannot be read; it is not black and white; it is transparent everywhere;
             or ``hole_color`` is given for a layer of other colors.
+        UsageError: there is no such color.
     """
+    if hole_color is not None:
+        check_choice("mask_color", hole_color, get_args(HoleColor))
     try:
         with opened(path) as image:
             is_jpeg = image.format == "JPEG"
@@ -181,7 +186,7 @@ def _other_pair(values: np.ndarray, white: int) -> tuple[float, float] | None:
     return None if is_plain or low >= white - tolerance else (low, high)
 
 
-def _share_of_color(path: ImagePath, white: np.ndarray, color: HoleColor) -> np.ndarray:
+def _share_of_color(path: ImageSource, white: np.ndarray, color: HoleColor) -> np.ndarray:
     """How much of each pixel has the color; ``white`` is 0 for black and 1 for white pixels.
 
     Raises:
@@ -192,7 +197,7 @@ def _share_of_color(path: ImagePath, white: np.ndarray, color: HoleColor) -> np.
 
 
 def _share_of_layer(
-    path: ImagePath,
+    path: ImageSource,
     rgba: np.ndarray,
     hole_color: HoleColor | None,
     black_paint: Literal["hole", "known"],
@@ -240,7 +245,7 @@ def _is_soft(share: np.ndarray) -> np.ndarray:
     return (share > tolerance) & (share < 1 - tolerance)
 
 
-def _refuse_mostly_soft(path: ImagePath, share: np.ndarray, expected: str) -> None:
+def _refuse_mostly_soft(path: ImageSource, share: np.ndarray, expected: str) -> None:
     soft = float(_is_soft(share).mean())
     if soft > MAX_SOFT_SHARE:
         raise HoleError(

@@ -252,13 +252,12 @@ def _build_generation_tab(session: DemoSession, folder: Path) -> None:
 
 def _on_canvas(current: CanvasImage) -> tuple[Any, Any, str]:
     """Values of the state, the canvas and the message for an image to complete."""
-    notes = "; ".join(current.notes).replace("--fit ", "")
-    return current, canvas_value(to_pil(current.image), current.hole), notes
+    return current, canvas_value(to_pil(current.image), current.hole), "; ".join(current.notes)
 
 
 def _without_folder(error: UserError, path: str) -> str:
-    """The sentence of an error for a person who knows the file's name, and no options."""
-    return str(error).replace(path, Path(path).name).replace("--fit ", "")
+    """The sentence of an error for a person who knows only the file's name."""
+    return str(error).replace(path, Path(path).name)
 
 
 def _result_components(name: str) -> list[Any]:

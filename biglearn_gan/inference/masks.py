@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageOps
 
-from biglearn_gan.data.image_files import ORIENTATION
-from biglearn_gan.data.image_listing import ImagePath
+from biglearn_gan.data.image_files import ORIENTATION, ImageSource
 from biglearn_gan.data.mask_files import MaskFile
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.tasks.holes import HoleError
@@ -28,6 +27,7 @@ class MaskReport:
         values: the two values that were read as black and white, if they are others.
         resized: whether it was resized to the size of its image.
         turned: whether it was turned by the EXIF orientation of its photo.
+        path: of the file. Reports of one path count as one mask.
     """
 
     name: str
@@ -36,6 +36,7 @@ class MaskReport:
     values: tuple[float, float] | None = None
     resized: bool = False
     turned: bool = False
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class FittedMask:
 
 
 def fit_mask(
-    path: ImagePath, mask: MaskFile, resizing: PhotoResizing, orientation: int = 1
+    path: ImageSource, mask: MaskFile, resizing: PhotoResizing, orientation: int = 1
 ) -> FittedMask:
     """The hole of an image, from a mask of the image's size or shape, or of the model's size.
 
@@ -83,6 +84,7 @@ def fit_mask(
         mask.values,
         hole.shape not in (photo_size, resizing.image_size),
         turned,
+        str(path),
     )
     if hole.shape == resizing.image_size and hole.shape != photo_size:
         return FittedMask(hole, None, report)
@@ -130,7 +132,7 @@ def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return rows == round(height * columns / width) or columns == round(width * rows / height)
 
 
-def _other_size(path: ImagePath, size: tuple[int, int], resizing: PhotoResizing) -> str:
+def _other_size(path: ImageSource, size: tuple[int, int], resizing: PhotoResizing) -> str:
     (rows, columns), (height, width) = resizing.photo_size, resizing.image_size
     expected = f"the model's images have {height} x {width}"
     if resizing.photo_size != resizing.image_size:
@@ -140,7 +142,6 @@ def _other_size(path: ImagePath, size: tuple[int, int], resizing: PhotoResizing)
 
 def describe_masks(reports: Sequence[MaskReport]) -> tuple[str, ...]:
     """Sentences on masks that were not simply read as they are."""
-    reports = list(dict.fromkeys(reports))
     facts = {
         "gray or half transparent pixels were cut at half": [r for r in reports if r.soft_share],
         "resized to the size of the image": [r for r in reports if r.resized],
@@ -149,16 +150,14 @@ def describe_masks(reports: Sequence[MaskReport]) -> tuple[str, ...]:
     for values in dict.fromkeys(report.values for report in reports if report.values is not None):
         fact = f"the values {values[0]:g} and {values[1]:g} were read as black and white"
         facts[fact] = [report for report in reports if report.values == values]
-    return tuple(
-        f"{found[0].name if len(found) == 1 else f'{len(found)} of {len(reports)} masks'}: {fact}"
-        for fact, found in facts.items()
-        if found
-    )
+    names = _names_of_files(reports)
+    return tuple(f"{_subject(found, names)}: {fact}" for fact, found in facts.items() if found)
 
 
 def describe_reading(reports: Sequence[MaskReport]) -> str:
     """What was read as the hole, such as ``white``, or ``white in 3 masks, transparent in 1``."""
-    counts = Counter(report.hole_is for report in dict.fromkeys(reports)).most_common()
+    readings = {_file_of(report): report.hole_is for report in reports}
+    counts = Counter(readings.values()).most_common()
     if len(counts) == 1:
         return counts[0][0]
     if not counts:
@@ -166,3 +165,19 @@ def describe_reading(reports: Sequence[MaskReport]) -> str:
     (first, number), *others = counts
     rest = "".join(f", {hole_is} in {count}" for hole_is, count in others)
     return f"{first} in {number} masks{rest}"
+
+
+def _file_of(report: MaskReport) -> str:
+    return report.path or report.name
+
+
+def _names_of_files(reports: Sequence[MaskReport]) -> dict[str, str]:
+    """A name for each mask file: its own, or its path if another file has the same name."""
+    names = {_file_of(report): report.name for report in reports}
+    counts = Counter(names.values())
+    return {file: name if counts[name] == 1 else file for file, name in names.items()}
+
+
+def _subject(found: Sequence[MaskReport], names: dict[str, str]) -> str:
+    files = {_file_of(report) for report in found}
+    return names[files.pop()] if len(files) == 1 else f"{len(files)} of {len(names)} masks"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from biglearn_gan.argument_checks import check_choice
 from biglearn_gan.config import FitMode
 
 ROUNDING = 1e-6
@@ -145,7 +147,11 @@ def make_resizing(
     ``crop`` shows the largest part of the image's aspect ratio around the photo's center, ``pad``
     the whole photo and, around it, its repeated edge, ``stretch`` the whole photo at another aspect
     ratio.
+
+    Raises:
+        UsageError: there is no such mode.
     """
+    check_choice("fit", mode, get_args(FitMode))
     (rows, columns), (height, width) = photo_size, image_size
     ratio = width / height
     shown: tuple[float, float] = (columns, rows)

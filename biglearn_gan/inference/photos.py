@@ -15,27 +15,27 @@ from PIL import Image
 
 from biglearn_gan.config import DataConfig, FitMode, HoleColor
 from biglearn_gan.data.image_files import (
+    ImageSource,
     open_image,
     open_upright,
     opened,
     orientation_of,
     read_named,
 )
-from biglearn_gan.data.image_listing import ImagePath
 from biglearn_gan.data.mask_files import read_mask_file
 from biglearn_gan.inference.masks import MaskReport, fit_hole, fit_mask
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.tasks.holes import HoleError
 
-MaskChoice = Callable[[str], ImagePath] | Literal["transparent"] | None
+MaskChoice = Callable[[str], ImageSource] | Literal["transparent"] | None
 """Where the hole of a photo comes from: the mask file that a function names for it, or its
 transparent part. None: photos are read without holes."""
 
 ON_WHITE = "transparent pixels are shown on white"
 
 IS_CUT = (
-    "the hole reaches outside of the center crop, where nothing is generated (--fit pad and "
-    "stretch show the whole photo)"
+    "the hole reaches outside of the center crop, where nothing is generated (the fits pad "
+    "and stretch show the whole photo)"
 )
 
 SIZE_CHANGES: dict[FitMode, str] = {
@@ -50,7 +50,7 @@ class Photo:
     """A photo and how it was fitted to the model's image.
 
     Attributes:
-        path: its file.
+        path: its file, or a PIL image.
         name: of the file, or its path from the folder that was named.
         resizing: which part of it the model's image shows, and at what scale.
         packed_hole: its hole at its own size, in little memory; None if the hole has the size of
@@ -58,7 +58,7 @@ class Photo:
         is_erased: whether its transparent part is its hole.
     """
 
-    path: ImagePath
+    path: ImageSource
     name: str
     resizing: PhotoResizing
     packed_hole: bytes | None = None
@@ -155,7 +155,7 @@ class PhotoReader:
         """
         return read_named(path, self.read, limit, leave_out)
 
-    def read(self, name: str, file: ImagePath) -> FittedPhoto:
+    def read(self, name: str, file: ImageSource) -> FittedPhoto:
         """Read one photo, and the mask that is chosen by its name.
 
         Raises:
@@ -187,7 +187,7 @@ class PhotoReader:
         own_hole = alpha <= 127
         hole = fit_hole(str(photo.path), own_hole, photo.resizing)
         soft_share = float(((alpha > 0) & (alpha < 255)).mean())
-        report = MaskReport(photo.name, "transparent", soft_share)
+        report = MaskReport(photo.name, "transparent", soft_share, path=str(photo.path))
         colors = _without_alpha(upright).convert("L" if self._data.channels == 1 else "RGB")
         pixels = np.where(own_hole[..., None], np.uint8(255), _pixels(colors))
         photo = replace(photo, packed_hole=_pack(own_hole))

@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from biglearn_gan.argument_checks import check_integer
 from biglearn_gan.config import ConfigError, parse_config
 from biglearn_gan.errors import UsageError
 from biglearn_gan.files import replacing
@@ -35,7 +36,7 @@ from biglearn_gan.models.checkpoint import (
 )
 from biglearn_gan.models.factory import upgrade_state_dict
 from biglearn_gan.models.image_formats import Images, OutputName, choose_format, convert_range
-from biglearn_gan.models.input_checks import Labels, check_integer, choose_seed, require_labels
+from biglearn_gan.models.input_checks import Labels, choose_seed, require_labels
 from biglearn_gan.models.keyword_options import CompleteKeywords, SampleKeywords
 from biglearn_gan.models.mask_formats import Mask
 from biglearn_gan.models.model_card import card_text
@@ -180,7 +181,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             output: ``np`` for a uint8 array (N, H, W, C), ``pil`` for a list of PIL images.
 
         Raises:
-            ValueError: ``num`` is not an integer of at least 1, or ``seed`` not one of at least 0.
+            ValueError: ``num`` is not an integer of at least 1, ``seed`` not one of at least 0,
+                both a seed and a generator are given, or there is no such output.
             LabelError: see :meth:`complete`.
             OrderError: see :meth:`complete`.
         """
@@ -261,7 +263,7 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             variations: K, completions of each image, at least 1.
             seed: at least 0; completion k of image i depends on (seed, i, k) only.
             generator: draws the seed, and so moves on; the same state gives the same result.
-            first_image: number i of the first image, so that a long job can be split.
+            first_image: number i of the first image, at least 0, so that a long job can be split.
             steps: 1 for one forward pass. More draw the hole's patches in as many passes, each
                 given the earlier ones.
             order: order of the patches if there are several steps: ``random``, ``raster`` or
@@ -271,8 +273,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
         Raises:
             ValueError: an image or mask has the wrong size or type, an image has no hole,
-                ``variations`` is not an integer of at least 1, ``seed`` not one of at least 0, or
-                both a seed and a generator are given.
+                ``variations`` is not an integer of at least 1, ``seed`` or ``first_image`` not one
+                of at least 0, both a seed and a generator are given, or there is no such output.
             LabelError: the model has no labels, or not this one.
             OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
         """

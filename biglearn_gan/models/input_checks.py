@@ -1,4 +1,4 @@
-"""Checks of the values of images, and of the labels and numbers that a model is called with."""
+"""Checks of the values of images, and of the labels and seeds that a model is called with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -85,18 +84,6 @@ def check_values(
             "[0, 1]",
             stacklevel=stacklevel,
         )
-
-
-def check_integer(name: str, number: object, least: int) -> None:
-    """Check that a number is an integer of at least ``least``.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if isinstance(number, bool) or not isinstance(number, Integral):
-        raise ValueError(f"{name} must be an integer of at least {least}, not {number!r}")
-    if int(number) < least:
-        raise ValueError(f"{name} must be at least {least}, not {number}")
 
 
 def choose_seed(seed: int, generator: torch.Generator | None) -> int:

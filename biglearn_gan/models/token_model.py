@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from biglearn_gan.argument_checks import check_integer
 from biglearn_gan.config import Config
 from biglearn_gan.models.factory import build_networks
 from biglearn_gan.models.generator import Noise
-from biglearn_gan.models.input_checks import Labels, check_integer, check_labels, require_labels
+from biglearn_gan.models.input_checks import Labels, check_labels, require_labels
 from biglearn_gan.models.progressive import OrderName, check_order, split_targets
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng
@@ -100,12 +101,12 @@ class TokenModel(nn.Module):
         Raises:
             OrderError: the order is unknown, or ``steps`` is not 1 to the tokens of an image.
             LabelError: the model has no labels, or not this one.
-            ValueError: ``variations`` is not an integer of at least 1, ``seed`` is not one of at
-                least 0, or the weights have several dtypes.
+            ValueError: ``variations`` is not an integer of at least 1, ``seed`` or ``first_image``
+                is not one of at least 0, or the weights have several dtypes.
         """
         self._check_dtype()
         check_order(options.order, options.steps, self.config.token_count)
-        labels = self.draw_unknown_labels(options, tokens, masks)
+        labels = self.draw_unknown_labels(options, tokens, masks)  # checks the numbers
         parts: Iterator[tuple[Tensor, TokenMasks]] = iter([(torch.arange(len(tokens)), masks)])
         if options.steps > 1:
             images = range(options.first_image, options.first_image + len(tokens))
@@ -196,9 +197,14 @@ class TokenModel(nn.Module):
         """The label of each sample; unknown ones are drawn from p(y | x_S) in a model with labels.
 
         The drawn label of a sample depends on (seed, image, variation) only.
+
+        Raises:
+            LabelError: see :meth:`generate`.
+            ValueError: ``variations``, ``seed`` or ``first_image`` is out of range.
         """
         check_integer("variations", options.variations, least=1)
         check_integer("seed", options.seed, least=0)
+        check_integer("first_image", options.first_image, least=0)
         data = self.config.data
         labels = check_labels(options.labels, len(tokens), options.variations, data)
         rows = (labels == UNKNOWN_LABEL).any(dim=1).nonzero()[:, 0]

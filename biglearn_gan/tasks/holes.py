@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from biglearn_gan.argument_checks import check_image_size, check_integer
 from biglearn_gan.config import HOLE_NAMES, PatternName
 from biglearn_gan.errors import UsageError
 from biglearn_gan.rng import Stream, make_rng
@@ -73,15 +74,20 @@ def named_hole(
         name: see the table.
         image_size: height and width in pixels.
         patch_size: height and width of the model's patches in pixels.
-        count: number of holes.
+        count: number of holes, at least 0.
         seed: seed of random holes, at least 0.
-        first_image: number i of the first image, so that a long job can be split.
+        first_image: number i of the first image, at least 0, so that a long job can be split.
 
     Raises:
         UnknownHoleError: the name is unknown.
         HoleError: R is not in (0, 1], blocks do not divide the image, or the square does not fit
             into the image or leaves no pixel outside.
+        UsageError: a size, the count, the seed or ``first_image`` is not such an integer.
     """
+    check_image_size(image_size)
+    check_integer("patch_size", patch_size, least=1)
+    for number_name, number in (("count", count), ("seed", seed), ("first_image", first_image)):
+        check_integer(number_name, number, least=0)
     height, width = image_size
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
     middle = (

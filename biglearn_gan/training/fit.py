@@ -63,7 +63,7 @@ class TrainingResult:
 
 def fit(
     config: Config,
-    output: Path,
+    output: str | Path,
     *,
     device: str = "auto",
     on_progress: OnProgress = lambda progress: None,
@@ -110,7 +110,7 @@ def fit(
     config = count_classes(config)
     with (
         Processes(make_accelerator(device)) as processes,
-        RunFolder(output, config) as folder,
+        RunFolder(Path(output), config) as folder,
     ):
         with processes.failing_together():
             images_per_process(config, processes.accelerator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from biglearn_gan.config import HoleColor
 from biglearn_gan.data.mask_files import GRAY_TOLERANCE, read_mask_file
+from biglearn_gan.errors import UsageError
 from biglearn_gan.tasks.holes import HoleError
 
 HEIGHT, WIDTH = 5, 7
@@ -288,3 +290,10 @@ class TestWrongFiles:
             with pytest.raises(HoleError) as caught:
                 read_mask_file(path)
             assert f"{path} cannot be read as an image" in str(caught.value)
+
+
+@pytest.mark.parametrize("color", ["White", "red", ""])
+def test_another_mask_color_is_refused(unchecked: None, color: Any, path: Path) -> None:
+    save(gray(EXPECTED), path)
+    with pytest.raises(UsageError, match=f"mask_color must be one of white, black, not '{color}'"):
+        read_mask_file(path, color)

@@ -38,7 +38,7 @@ class TestSizes:
         fitted = fit_mask(PATH, mask_of(corner(12, 20)), make_resizing((12, 20), (6, 10), "crop"))
         assert np.array_equal(fitted.hole, corner(6, 10))
         assert fitted.own_hole is not None and np.array_equal(fitted.own_hole, corner(12, 20))
-        assert fitted.report == MaskReport("hole.png", "white")
+        assert fitted.report == MaskReport("hole.png", "white", path="masks/hole.png")
 
     def test_of_the_model(self) -> None:
         fitted = fit_mask(PATH, mask_of(corner(6, 10)), make_resizing((12, 20), (6, 10), "crop"))
@@ -130,3 +130,25 @@ class TestSentences:
             "c.png: the values 0 and 1 were read as black and white",
         )
         assert describe_reading(reports) == "white in 2 masks, transparent in 1"
+
+    def test_files_of_one_name_in_two_folders_are_two_masks(self) -> None:
+        reports = [
+            MaskReport("0.png", "white", resized=True, path="a/0.png"),
+            MaskReport("0.png", "white", resized=True, path="b/0.png"),
+            MaskReport("1.png", "transparent", turned=True, path="b/1.png"),
+        ]
+        assert describe_masks(reports) == (
+            "2 of 3 masks: resized to the size of the image",
+            "1.png: turned by the EXIF orientation of the photo",
+        )
+        assert describe_reading(reports) == "white in 2 masks, transparent in 1"
+        plain = MaskReport("0.png", "white", path="c/0.png")
+        assert describe_masks([reports[0], plain]) == ("a/0.png: resized to the size of the image",)
+
+    def test_a_mask_of_several_photos_is_one(self) -> None:
+        reports = [
+            MaskReport("hole.png", "white", path="hole.png"),
+            MaskReport("hole.png", "white", resized=True, path="hole.png"),
+        ]
+        assert describe_masks(reports) == ("hole.png: resized to the size of the image",)
+        assert describe_reading(reports) == "white"

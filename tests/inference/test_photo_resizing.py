@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from biglearn_gan.config import FitMode
+from biglearn_gan.errors import UsageError
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 
 MODES: tuple[FitMode, ...] = ("crop", "pad", "stretch")
@@ -264,3 +266,9 @@ class TestPasting:
         hole = random_hole(*size)
         resizing = make_resizing(photo_size, size, mode)
         assert np.array_equal(resizing.resize_hole(resizing.enlarge_hole(hole)), hole)
+
+
+@pytest.mark.parametrize("mode", ["Crop", "zoom", None])
+def test_another_mode_is_refused(unchecked: None, mode: Any) -> None:
+    with pytest.raises(UsageError, match=f"fit must be one of crop, pad, stretch, not {mode!r}"):
+        make_resizing((4, 6), (4, 4), mode)

@@ -189,7 +189,7 @@ class TestFolders:
         assert describe_photos(photos, "crop") == (
             "1 of 1 images had another size and were resized and center-cropped to 5 x 7",
             "photo.png: the hole reaches outside of the center crop, where nothing is generated "
-            "(--fit pad and stretch show the whole photo)",
+            "(the fits pad and stretch show the whole photo)",
         )
         image = photos[0].image.transpose(1, 2, 0)
         completed = np.asarray(photos[0].photo.paste(255 - image, photos[0].hole))

@@ -46,6 +46,8 @@ def test_wrong_sizes_are_refused(model: BigLearnGAN) -> None:
         model.complete(images, hole & torch.tensor([True, False])[:, None, None])
     with pytest.raises(ValueError, match="seed must be at least 0, not -1"):
         model.sample(1, seed=-1)
+    with pytest.raises(ValueError, match="first_image must be at least 0, not -1"):
+        model.complete(images, hole, first_image=-1)
 
 
 def test_only_integers_are_numbers_of_images_and_steps(unchecked: None, model: BigLearnGAN) -> None:

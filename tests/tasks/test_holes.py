@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
 from biglearn_gan.config import HOLE_NAMES
+from biglearn_gan.errors import UsageError
 from biglearn_gan.tasks.holes import HoleError, named_hole
 
 SIZE = (6, 10)
@@ -191,3 +194,25 @@ class TestWrongNames:
         assert repr(name) in str(caught.value)
         assert f"blocks of {block} pixels do not divide" in str(caught.value)
         assert f"{size[0]} x {size[1]}" in str(caught.value)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("argument", "value", "message"),
+        [
+            ("image_size", 8, r"image_size must be \(height, width\), not 8"),
+            ("image_size", (8, 0), "the width of image_size must be at least 1, not 0"),
+            ("patch_size", 0, "patch_size must be at least 1, not 0"),
+            ("count", -1, "count must be at least 0, not -1"),
+            ("seed", -1, "seed must be at least 0, not -1"),
+            ("seed", 1.5, "seed must be an integer of at least 0, not 1.5"),
+            ("first_image", -1, "first_image must be at least 0, not -1"),
+        ],
+    )
+    def test_one_out_of_range_is_named(
+        self, unchecked: None, argument: str, value: Any, message: str
+    ) -> None:
+        arguments: dict[str, Any] = {"image_size": (8, 8), "patch_size": 2, "count": 1, "seed": 0}
+        for name in ("center", "random:0.5"):
+            with pytest.raises(UsageError, match=message):
+                named_hole(name, **{**arguments, argument: value})
