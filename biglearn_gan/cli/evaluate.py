@@ -16,6 +16,7 @@ from biglearn_gan.cli.evaluation_options import (
     OldOracle,
     OldSamples,
     ReportFolder,
+    naming_force,
     split_names,
     write_and_print_report,
 )
@@ -86,7 +87,7 @@ def evaluate(
     for note in notes:
         typer.echo(note)
     make_folder(output)
-    with task_bars() as progress:
+    with naming_force(), task_bars() as progress:
         report = protocol.evaluate(
             model,
             metric_models,

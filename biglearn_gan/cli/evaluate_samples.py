@@ -15,6 +15,7 @@ from biglearn_gan.cli.evaluation_options import (
     InceptionWeights,
     MaskedClassifier,
     ReportFolder,
+    naming_force,
     write_and_print_report,
 )
 from biglearn_gan.cli.options import (
@@ -83,7 +84,7 @@ def evaluate_samples(
     if saved_task.labels is None and saved_task.known.any():
         typer.echo("no agreement: some sources are not images of the test split")
     make_folder(output)
-    with task_bars() as progress:
+    with naming_force(), task_bars() as progress:
         settings = EvaluationSettings(seed, default_cache(), force, progress)
         report = protocol.evaluate_samples(
             saved_task, saved_samples, metric_models, train_data, test_data, settings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -125,6 +126,21 @@ def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> Met
     for note in notes:
         typer.echo(note, err=True)
     return metric_models
+
+
+@contextmanager
+def naming_force() -> Iterator[None]:
+    """Within, an error of too few images names the option that allows them.
+
+    Raises:
+        CommandError: there are too few images for a distance.
+    """
+    from biglearn_gan.evaluation.task import TooFewImagesError
+
+    try:
+        yield
+    except TooFewImagesError as error:
+        fail(f"{error} (--force)", error.exit_code)
 
 
 def check_num(num: int, metric_models: MetricModels) -> None:

@@ -292,7 +292,8 @@ def opened(source: ImageSource) -> Iterator[Image.Image]:
 
 def _copied(image: Image.Image) -> Image.Image:
     """A copy that keeps the format and the orientation of its file, which Pillow's may lose."""
-    copy, orientation = image.copy(), orientation_of(image)
+    copy = image.copy()
+    orientation = orientation_of(image)  # after loading, which turns a TIFF upright
     copy.format = image.format
     if orientation != orientation_of(copy):
         copy.getexif()[ORIENTATION] = orientation

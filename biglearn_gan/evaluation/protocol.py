@@ -27,6 +27,7 @@ from biglearn_gan.evaluation.task import (
     EvaluationTask,
     ModelSamples,
     ProtocolError,
+    TooFewImagesError,
     make_sourceless_task,
     make_task,
 )
@@ -206,9 +207,9 @@ def _check_images(
     dimensions = metric_models.features.dimensions
     fewest = min(count, len(train_data))
     if fewest < dimensions and not allow_few:
-        raise ProtocolError(
+        raise TooFewImagesError(
             f"{fewest} images are too few for features of {dimensions} dimensions: give at least "
-            f"{dimensions}, or allow few (--force)"
+            f"{dimensions}, or allow few images"
         )
     if count < MIN_IMAGES:
         raise ProtocolError(f"{count} images are too few: give at least {MIN_IMAGES}")

@@ -32,6 +32,10 @@ class ProtocolError(UsageError):
     """The protocol cannot measure this."""
 
 
+class TooFewImagesError(ProtocolError):
+    """There are fewer images than features have dimensions."""
+
+
 @dataclass(frozen=True)
 class EvaluationTask:
     """One task on N images.

@@ -47,7 +47,6 @@ def classifier_card(
 
 
 CARD = """---
-license: mit
 library_name: biglearn_gan
 pipeline_tag: image-classification
 tags: [biglearn-gan, image-classification, evaluation]
@@ -66,7 +65,6 @@ networks are not comparable.
 | trained on | all {train_size:,} images of {train}, {images:,} images seen, seed {seed} |
 | accuracy | {result} on the {test_size:,} images of {test}, measured once, after training |
 | parameters | {parameters:,} |
-| license | MIT (weights and code); the data have their own |
 
 This command trained it:
 
@@ -76,7 +74,6 @@ This command trained it:
 """
 
 MASKED_CARD = """---
-license: mit
 library_name: biglearn_gan
 pipeline_tag: image-classification
 tags: [biglearn-gan, image-classification, evaluation]
@@ -93,7 +90,6 @@ completion has the true label.
 | data | {data}, {height} x {width} pixels, {channels} channel(s), in [-1, 1] |
 | trained on | parts of all {train_size:,} images of {train}, {images:,} images seen, seed {seed} |
 | parameters | {parameters:,} |
-| license | MIT (weights and code); the data have their own |
 
 These numbers are of the {test_size:,} images of {test}, with holes of seed 0, measured once, after
 training. The first two columns are equal if the probabilities are right. The last column is the

@@ -48,8 +48,6 @@ TRACED_ROWS = 2
 TESTED_ROWS = 5
 """Images that a written file is compared with torch on."""
 
-LICENSE = "MIT (weights and code); the data have their own"
-
 
 class ExportError(UserError):
     """The model cannot be exported here, in one sentence."""
@@ -185,8 +183,8 @@ def export_program(model: TokenModel) -> ExportedProgram:
 def export_onnx(model: TokenModel, path: str | Path) -> None:
     """Write the graph of a model to one ONNX file, after a comparison of the file with torch.
 
-    The metadata of the file are ``data_set``, ``version`` (of this package), ``license``,
-    ``value_range`` and ``inputs`` (JSON, see :func:`describe_inputs`).
+    The metadata of the file are ``data_set``, ``version`` (of this package), ``value_range``
+    and ``inputs`` (JSON, see :func:`describe_inputs`).
 
     Args:
         model: of any precision and on any device; the file computes in float32.
@@ -266,7 +264,6 @@ def _metadata(config: Config) -> dict[str, str]:
     return {
         "data_set": config.data.name,
         "version": version("biglearn-gan"),
-        "license": LICENSE,
         "value_range": _value_range(config),
         "inputs": json.dumps(describe_inputs(config)),
     }

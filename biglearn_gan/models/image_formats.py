@@ -247,7 +247,7 @@ def _read_pil(image: Image.Image, data: DataConfig) -> Tensor:
         raise ValueError(
             f"images must have {width} x {height} pixels (width x height), not "
             f"{image.size[0]} x {image.size[1]}: image.resize(({width}, {height})) makes them fit, "
-            "and complete_photo takes photos of any size"
+            "and complete_photo takes photos of any size, as files or PIL images"
         )
     if image.mode[0] in "IF":
         raise ValueError(f"images must be of PIL's mode L or RGB, not {image.mode}")

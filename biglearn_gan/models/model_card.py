@@ -5,7 +5,6 @@ from __future__ import annotations
 from biglearn_gan.config import Config
 
 _CARD = """---
-license: mit
 library_name: biglearn_gan
 pipeline_tag: unconditional-image-generation
 tags: [biglearn-gan, image-inpainting, gan, transformer]
@@ -34,7 +33,6 @@ images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) {va
 | images seen | {images_seen}{initial_model} |
 | training time | {minutes} |
 | seed | {seed} |
-| license | MIT (weights and code); the data have their own |
 """
 
 

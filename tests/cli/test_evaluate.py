@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "fewer images than features": (
         ("evaluate", "--checkpoint", "{checkpoint}", "--num", "63", "--output", "{tmp}/m"),
         2,
-        "63 images are too few",
+        "or allow few images (--force)",
     ),
     "no weights for inception": (
         (

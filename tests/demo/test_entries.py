@@ -75,7 +75,10 @@ def test_a_fit_is_one_of_three() -> None:
 
 
 def test_an_upload_is_a_file() -> None:
-    assert check_upload({"path": "photo.png", "size": 3}) == "photo.png"
+    assert (
+        check_upload({"path": "photo.png", "size": 3, "meta": {"_type": "gradio.FileData"}})
+        == "photo.png"
+    )
     for entry in (None, {}, {"path": None}, ["photo.png"], "photo.png"):
         with pytest.raises(gr.Error, match="the upload is missing: send one file"):
             check_upload(entry)

@@ -229,6 +229,7 @@ def test_the_head_of_a_model_card_describes_the_model(name: str) -> None:
     by_hand = ("| images seen |", "| training time |")  # the sum over several trainings
     for line in card_text(config).splitlines():
         assert line.startswith(by_hand) or line in card
+    assert "license: mit" in card
 
 
 @pytest.mark.parametrize("name", MODELS)

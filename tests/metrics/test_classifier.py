@@ -163,7 +163,8 @@ def test_a_trained_classifier_has_a_card(tmp_path: Path) -> None:
     assert 0.5 < measured < 1
     assert sentence == f"accuracy on the test split {measured:.4f}"
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlicense: mit\n")
+    assert card.startswith("---\nlibrary_name: biglearn_gan\n")
+    assert "license" not in card  # of weights that a user trained
     assert f"{measured:.4f} on the 397 images of digits:test" in card
     assert "all 1,400 images of digits:train, 6,464 images seen, seed 0" in card
     command = "train-classifier --config experiments/digits.yaml --images 6500 --output "

@@ -232,7 +232,6 @@ def test_the_file_describes_itself(exported: Exported) -> None:
     assert metadata == {
         "data_set": model.config.data.name,
         "version": __version__,
-        "license": "MIT (weights and code); the data have their own",
         "value_range": "in [-1, 1]",
     }
     assert list(described) == [each.name for each in session.get_inputs()]

@@ -55,6 +55,7 @@ def test_a_model_that_cannot_read_them_says_so(
     assert "whole" not in describe_hole(hole, model, "generated whole")
     assert "is regenerated whole" in card_text(other_model.config)
     assert "partially masked patches supported" in card_text(model.config)
+    assert "license" not in card_text(model.config)  # of weights that a user trained
 
 
 def test_absent_pixels_are_not_known_values(model: BigLearnGAN) -> None:
