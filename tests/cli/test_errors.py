@@ -110,7 +110,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "black mask": ((*SAMPLE, "--mask", "{tmp}/black.png"), 2, "has no hole"),
     "gray mask": ((*SAMPLE, "--mask", "{tmp}/gray.png"), 2, "not black and white"),
     "share above 1": ((*SAMPLE, "--mask", "random:1.5"), 2, "random:1.5"),
-    "images without mask": ((*SAMPLE, "--images", "{tmp}/gray.png"), 2, "--mask"),
+    "images without mask": ((*SAMPLE, "--images", "{tmp}/gray.png"), 2, "as the mask"),
     "truncated image": (
         (*SAMPLE, "--mask", "center", "--images", "{tmp}/broken"),
         1,
