@@ -65,7 +65,7 @@ def test_a_run_stopped_by_ctrl_c_resumes_exactly(
 def test_metrics_have_one_row_per_interval_and_both_phases(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    fit(tiny_config(), tmp_path / "run", device="cpu")
+    fit(tiny_config(), str(tmp_path / "run"), device="cpu")
     rows = load_metrics(tmp_path / "run")
     assert [row["images"] for row in rows] == ["8", "16", "24", "32", "40", "48"]
     warm = [bool(row["warm_start/squared_error"]) for row in rows]
