@@ -57,7 +57,7 @@ def evaluate(
 ) -> None:
     """Measure a model.
 
-    Every number has a floor or a ceiling to compare it with.
+    Most numbers have a floor or a ceiling to compare them with.
     """
     from biglearn_gan.data.loading import load_dataset
     from biglearn_gan.devices import usable_device

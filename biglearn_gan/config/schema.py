@@ -108,7 +108,7 @@ class DataConfig(Section):
     """1 for gray, 3 for RGB."""
 
     standardize: bool = False
-    """Whether both networks work on values with mean 0 and deviation 1 in each channel. The
+    """Whether both networks work on values with mean 0 and variance 1 in each channel. The
     statistics are those of the training images and are part of the checkpoint."""
 
     horizontal_flip: bool = False

@@ -49,7 +49,7 @@ class Record:
         value: the number.
         error: its standard error, or None if it was not estimated.
         floor: the reference value of a number that should be low, or None.
-        ceiling: the best possible value of a number that should be high, or None.
+        ceiling: the value of real images or perfect completions, of a number that should be high.
         samples: images that were measured.
         seed: of sampling, of the holes and of the choice of test images.
         few: whether there are fewer images than features have dimensions.

@@ -1,4 +1,4 @@
-"""Standardization of tokens: what the networks read has mean 0 and deviation 1 in each channel."""
+"""Standardization of tokens: what the networks read has mean 0 and variance 1 in each channel."""
 
 from __future__ import annotations
 

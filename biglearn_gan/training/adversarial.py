@@ -346,7 +346,7 @@ class AdversarialTraining:
         Args:
             real, fake: logits (K B,) from before the discriminator's update.
             fakes: (K B, M, P).
-            fake_gradients: (K B, M, P), of the discriminator's objective by the fakes.
+            fake_gradients: (K B, M, P), of the discriminator's objective with respect to them.
         """
         loss, fake = self.config.loss, fake.detach()
         rows = len(fake) // loss.fakes_per_real
@@ -357,7 +357,7 @@ class AdversarialTraining:
             partial(generator_loss, loss, real),
             fake,
         )
-        objective.total = (gradients * fakes).sum()  # its gradient by the fakes is ``gradients``
+        objective.total = (gradients * fakes).sum()  # its gradient is ``gradients``
         return objective
 
     def _update(

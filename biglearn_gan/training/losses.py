@@ -49,10 +49,10 @@ def generator_gradients(
     generator_loss: Callable[[Tensor], Tensor],
     fake: Float[Tensor, " B"],
 ) -> Float[Tensor, "B M P"]:
-    """The gradients of the generator's loss by the fakes, without a pass of the discriminator.
+    """The generator's loss: its gradients at the fakes, without a pass of the discriminator.
 
     The discriminator scores each image on its own. So the gradient of either loss is ∇ f(x) times
-    the derivative of that loss by f(x), and one gradient is the other times a ratio.
+    the derivative of that loss in f(x), and one gradient is the other times a ratio.
 
     Args:
         discriminator_gradients: gradients of the discriminator's loss, or of its mean, by the

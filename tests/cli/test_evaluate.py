@@ -34,7 +34,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a classifier of another kind": (
         (*EVALUATE, "--classifier", str(shipped.CHECKPOINTS / "masked_classifier_digits")),
         1,
-        "are those of another kind or size of classifier: size mismatch",
+        "are of another kind or size of classifier: size mismatch",
     ),
     "figures among the images": (
         ("evaluate-samples", "{tmp}", "--data", "digits", "--output", "{tmp}"),
