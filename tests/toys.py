@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.evaluation.records import Record
 
 Run = Callable[..., tuple[int, str, str]]
 """Runs the command line with some arguments: exit code, standard output, standard error."""
@@ -39,3 +40,21 @@ def save_gray(path: Path, array: np.ndarray) -> Path:
     """Write values in [0, 255], (H, W), as a gray image."""
     Image.fromarray(array.astype(np.uint8)).save(path)
     return path
+
+
+def toy_record(seed: int = 0) -> Record:
+    """A Fréchet distance of four images."""
+    return Record(
+        measure="fd",
+        features="classifier",
+        count=4,
+        split=None,
+        task="joint",
+        subject=None,
+        value=1.0,
+        error=None,
+        floor=None,
+        ceiling=None,
+        samples=4,
+        seed=seed,
+    )

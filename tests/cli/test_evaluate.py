@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toys import Run, save_gray
+from toys import Run, save_gray, toy_record
 
 from biglearn_gan import shipped
 from biglearn_gan.config import Config
-from biglearn_gan.evaluation.records import Record, read_records, write_records
+from biglearn_gan.evaluation.records import read_records, write_records
 from biglearn_gan.metrics import metric_models
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
 from biglearn_gan.metrics.features import InceptionFeatures
@@ -235,21 +235,7 @@ def test_a_report_never_replaces_what_evaluate_did_not_write(
 def test_a_report_beside_anothers_figures_keeps_them(
     run: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
-    record = Record(
-        measure="fd",
-        features="classifier",
-        count=4,
-        split=None,
-        task="joint",
-        subject=None,
-        value=1.0,
-        error=None,
-        floor=None,
-        ceiling=None,
-        samples=4,
-        seed=0,
-    )
-    write_records([record], tmp_path)
+    write_records([toy_record()], tmp_path)
     (tmp_path / "completions_mine.png").write_text("somebody else's")
     code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", tmp_path)
     assert code == 1

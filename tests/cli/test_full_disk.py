@@ -6,14 +6,13 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import Run
+from toys import Run, toy_record
 
-from biglearn_gan.evaluation.records import Record, read_records, write_records
+from biglearn_gan.evaluation.records import read_records, write_records
 from biglearn_gan.files import WriteError
 
 FullDisk = Callable[[str], AbstractContextManager[None]]
@@ -99,7 +98,7 @@ def test_samples_stay_if_there_is_no_room_for_new_ones(
 
 def test_files_of_two_reports_never_mix(tmp_path: Path, full_disk: FullDisk) -> None:
     def write(seed: int) -> None:
-        write_records([replace(RECORD, seed=seed)], tmp_path)
+        write_records([toy_record(seed)], tmp_path)
 
     write(seed=0)
     (tmp_path / "completions_joint.png").write_text("of seed 0")
@@ -112,19 +111,3 @@ def test_files_of_two_reports_never_mix(tmp_path: Path, full_disk: FullDisk) -> 
     assert list(files_in(tmp_path)) == ["metrics.json"]
     write(seed=1)
     assert sorted(files_in(tmp_path)) == ["metrics.csv", "metrics.json"]
-
-
-RECORD = Record(
-    measure="fd",
-    features="classifier",
-    count=4,
-    split=None,
-    task="joint",
-    subject=None,
-    value=1.0,
-    error=None,
-    floor=None,
-    ceiling=None,
-    samples=4,
-    seed=0,
-)
