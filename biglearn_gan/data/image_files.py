@@ -35,6 +35,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from biglearn_gan.data.image_listing import DataError, ImagePath, named_images
+from biglearn_gan.orientation import copied, turn_upright
 
 T = TypeVar("T")
 
@@ -52,9 +53,6 @@ UNREADABLE = (
     RuntimeError,
 )
 """Exceptions that Pillow and zipfile raise for broken files, depending on the format."""
-
-ORIENTATION = 0x0112
-"""The EXIF tag of a photo's orientation."""
 
 DEEP_FORMATS = ("PNG", "PPM")
 """Formats whose gray images of mode "I" have 16 bits; those of TIFF may have 32."""
@@ -281,38 +279,13 @@ def unreadable(source: ImageSource, error: BaseException) -> DataError:
 def opened(source: ImageSource) -> Iterator[Image.Image]:
     """Pillow's image of a file, whose pixels are not decoded yet, or a copy of an image."""
     if isinstance(source, MemoryImage):
-        yield _copied(source.image)
+        yield copied(source.image)
         return
     with (
         open(source, "rb") if isinstance(source, Path) else io.BytesIO(source.read_bytes()) as file,
         Image.open(file) as image,
     ):
         yield image
-
-
-def _copied(image: Image.Image) -> Image.Image:
-    """A copy that keeps the format and the orientation of its file, which Pillow's may lose."""
-    copy = image.copy()
-    orientation = orientation_of(image)  # after loading, which turns a TIFF upright
-    copy.format = image.format
-    if orientation != orientation_of(copy):
-        copy.getexif()[ORIENTATION] = orientation
-    return copy
-
-
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1, upright, if there is none that can be read."""
-    try:
-        orientation = image.getexif().get(ORIENTATION, 1)
-    except UNREADABLE:
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def turn_upright(image: Image.Image) -> None:
-    """Apply the EXIF orientation in place; metadata that cannot be read are ignored."""
-    if orientation_of(image) != 1:
-        ImageOps.exif_transpose(image, in_place=True)
 
 
 def reason_of(error: BaseException) -> str:

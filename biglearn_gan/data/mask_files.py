@@ -28,11 +28,10 @@ from biglearn_gan.data.image_files import (
     UNREADABLE,
     ImageSource,
     opened,
-    orientation_of,
     reason_of,
-    turn_upright,
 )
 from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, ImagePath
+from biglearn_gan.orientation import orientation_of, turn_upright
 from biglearn_gan.tasks.holes import MAX_SOFT_SHARE, HoleError
 
 GRAY_TOLERANCE = 32

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageOps
 
-from biglearn_gan.data.image_files import ORIENTATION, ImageSource
+from biglearn_gan.data.image_files import ImageSource
 from biglearn_gan.data.mask_files import MaskFile
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
+from biglearn_gan.orientation import ORIENTATION
 from biglearn_gan.tasks.holes import HoleError
 
 

@@ -19,12 +19,12 @@ from biglearn_gan.data.image_files import (
     open_image,
     open_upright,
     opened,
-    orientation_of,
     read_named,
 )
 from biglearn_gan.data.mask_files import read_mask_file
 from biglearn_gan.inference.masks import MaskReport, fit_hole, fit_mask
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
+from biglearn_gan.orientation import orientation_of
 from biglearn_gan.tasks.holes import HoleError
 
 MaskChoice = Callable[[str], ImageSource] | Literal["transparent"] | None

@@ -250,8 +250,9 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
 
         Args:
             images: of the model's size: floats in [-1, 1] or uint8 in [0, 255], with channels first
-                or last, with or without N; a PIL image; or a list of single images. Values inside
-                the hole are ignored.
+                or last, with or without N; a PIL image, which is turned upright by its EXIF
+                orientation, and to gray for a gray model; or a list of them, of one kind and shape.
+                Values inside the hole are ignored.
             hole: True, 1, or white = generate: Boolean or black and white, (H, W) for all images or
                 one for each; also as a PIL image. Known pixels are returned unchanged. A model with
                 ``tasks.partial_patches`` above 0 also reads the known pixels of a patch that the

@@ -7,7 +7,7 @@ other libraries; with or without a batch axis; gray images also without a channe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,11 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig
+from biglearn_gan.orientation import upright_copy
 from biglearn_gan.pixel_values import to_pil, to_signed_float, to_uint8
 
 Images = Tensor | np.ndarray | Image.Image | Sequence[Any]
 """Images of the model's size: a tensor or array of floats in [-1, 1] or uint8 in [0, 255], a PIL
-image, or a list of single images."""
+image, or a list of them of one kind and shape, which are read as one batch."""
 
 OutputName = Literal["pt", "np", "pil"]
 """Tensors, NumPy arrays, or PIL images."""
@@ -150,20 +151,15 @@ def read_images(images: object, data: DataConfig, *, bounded: bool = True) -> Re
     Raises:
         ValueError: they have another kind, size or type of numbers.
     """
-    pixels, kind = _stack_images(images, data)
+    pixels, form = _read_images(images, data)
     if not pixels.is_floating_point() and pixels.dtype != torch.uint8:
         raise ValueError(
             f"images must be floats in [-1, 1] or uint8 in [0, 255], not {pixels.dtype}"
         )
     if pixels.dtype == torch.uint8 and not bounded:
         raise ValueError("images must be floats, not uint8: the model's values have no bounds")
-    layout: Layout = "first"
-    batched = not isinstance(images, Image.Image)
-    if kind != "pil":
-        layout, batched = _find_layout(pixels, data)
-    form = ImageFormat(kind, pixels.dtype, layout, batched, pixels.device)
-    if layout != "first":
-        pixels = pixels.movedim(-1, -3) if layout == "last" else pixels[None]
+    if form.channels != "first":
+        pixels = pixels.movedim(-1, -3) if form.channels == "last" else pixels.unsqueeze(-3)
     original = (pixels if pixels.ndim == 4 else pixels[None]).detach().cpu()
     return ReadImages(convert_range(original, torch.float32), original, form)
 
@@ -179,25 +175,18 @@ def convert_range(images: Shaped[Tensor, "*shape"], dtype: torch.dtype) -> Shape
     return images.to(dtype)
 
 
-def _stack_images(images: object, data: DataConfig) -> tuple[Tensor, OutputName]:
-    """All pixels as one tensor in the layout that they came in; the kind of the images."""
-    if isinstance(images, Tensor):
-        return images, "pt"
-    if isinstance(images, np.ndarray):
-        return array_to_tensor("images", images), "np"
+def _read_images(images: object, data: DataConfig) -> tuple[Tensor, ImageFormat]:
+    """All pixels as one tensor in the layout that they came in, and their format."""
     if isinstance(images, Image.Image):
-        return _read_pil(images, data)[None], "pil"
+        pixels = _read_pil(images, data)
+        return pixels, ImageFormat("pil", pixels.dtype, "first", False, pixels.device)
+    if isinstance(images, Tensor | np.ndarray):
+        kind: OutputName = "np" if isinstance(images, np.ndarray) else "pt"
+        pixels = images if isinstance(images, Tensor) else array_to_tensor("images", images)
+        layout, batched = _find_layout(pixels, data)
+        return pixels, ImageFormat(kind, pixels.dtype, layout, batched, pixels.device)
     if isinstance(images, list | tuple) and images and not isinstance(images[0], list | tuple):
-        parts = [_stack_images(image, data) for image in images]
-        kinds, shapes = {kind for _, kind in parts}, {tuple(part.shape) for part, _ in parts}
-        if len(kinds) > 1 or len(shapes) > 1:
-            raise ValueError(
-                "images in a list must be of one kind and size, not "
-                f"{' and '.join(sorted(map(str, kinds if len(kinds) > 1 else shapes)))}"
-            )
-        tensors = [part for part, _ in parts]
-        (kind,) = kinds
-        return torch.cat(tensors) if kind == "pil" else torch.stack(tensors), kind
+        return _stack_images([_read_images(image, data) for image in images])
     height, width = data.image_size
     found = type(images).__name__
     if isinstance(images, list | tuple):
@@ -206,6 +195,28 @@ def _stack_images(images: object, data: DataConfig) -> tuple[Tensor, OutputName]
         "images must be a torch tensor, a NumPy array, a PIL image or a list of them, "
         f"{height} x {width} pixels each, not {found}"
     )
+
+
+def _stack_images(parts: Sequence[tuple[Tensor, ImageFormat]]) -> tuple[Tensor, ImageFormat]:
+    """The images of a list, which may also be batches, as one batch.
+
+    Raises:
+        ValueError: they differ in their kind, shape, type of numbers or device.
+    """
+    for facts in (
+        {form.kind for _, form in parts},
+        {tuple(pixels.shape) for pixels, _ in parts},
+        {pixels.dtype for pixels, _ in parts},
+        {pixels.device for pixels, _ in parts},
+    ):
+        if len(facts) > 1:
+            raise ValueError(
+                "images in a list must be of one kind, size and type, not "
+                f"{' and '.join(sorted(map(str, facts)))}"
+            )
+    tensors, form = [pixels for pixels, _ in parts], parts[0][1]
+    stacked = torch.cat(tensors) if form.batched else torch.stack(tensors)
+    return stacked, replace(form, batched=True)
 
 
 def array_to_tensor(name: str, array: np.ndarray) -> Tensor:
@@ -241,8 +252,9 @@ def _find_layout(pixels: Tensor, data: DataConfig) -> tuple[Layout, bool]:
 
 
 def _read_pil(image: Image.Image, data: DataConfig) -> Tensor:
-    """The pixels (C, H, W) of a PIL image, with as many channels as the model has."""
+    """The pixels (C, H, W) of a PIL image, upright, with as many channels as the model has."""
     height, width = data.image_size
+    image = upright_copy(image)
     if image.size != (width, height):
         raise ValueError(
             f"images must have {width} x {height} pixels (width x height), not "

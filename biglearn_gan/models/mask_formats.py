@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.models.image_formats import array_to_tensor, has_transparent_pixels
+from biglearn_gan.orientation import upright_copy
 from biglearn_gan.tasks.holes import MAX_SOFT_SHARE
 
 Mask = Tensor | np.ndarray | Image.Image | Sequence[Any]
@@ -57,6 +58,7 @@ def _stack_masks(name: str, mask: object) -> Tensor:
     if isinstance(mask, np.ndarray):
         return array_to_tensor(name, mask)
     if isinstance(mask, Image.Image):
+        mask = upright_copy(mask)
         if has_transparent_pixels(mask):
             raise ValueError(
                 f"{name} must be opaque, but a PIL image has transparent pixels: "
@@ -69,6 +71,11 @@ def _stack_masks(name: str, mask: object) -> Tensor:
         if len({(part.shape, part.dtype) for part in parts}) == 1:
             return torch.stack(parts)
         raise ValueError(f"{name}: masks in a list must be of one kind and size")
+    if isinstance(mask, str):
+        raise ValueError(
+            f"{name} must be pixels, not {mask!r}: named_hole gives the pixels of a name, and "
+            "complete_photo takes names and files"
+        )
     raise ValueError(
         f"{name} must be a Boolean torch tensor, a NumPy array or a PIL image, not "
         f"{'an empty list' if isinstance(mask, list | tuple) else type(mask).__name__}"

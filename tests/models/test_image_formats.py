@@ -235,3 +235,53 @@ def test_a_generator_draws_the_labels_of_the_completions(gray: BigLearnGAN) -> N
     assert torch.equal(given, drawn)
     of_numpy = gray.sample(COUNT, labels=np.array([3, 4, 5]))
     assert torch.equal(of_numpy, gray.sample(COUNT, labels=[3, 4, 5]))
+
+
+def test_lists_of_images_are_batches(model: BigLearnGAN, gray: BigLearnGAN) -> None:
+    hole = ragged_holes(COUNT)
+    flat = random_bytes(1)
+    expected = gray.complete(flat, hole, variations=VARIATIONS)
+    for images in (list(flat[:, 0]), tuple(flat[:, 0].numpy())):  # gray, without a channel axis
+        completions = gray.complete(images, hole, variations=VARIATIONS)
+        assert type(completions) is type(images[0])
+        assert np.array_equal(completions, expected[:, :, 0])
+    one = gray.complete([flat[0, 0]], hole[:1], variations=VARIATIONS)
+    assert torch.equal(one, expected[:1, :, 0])
+    assert torch.equal(gray.classify(list(flat[:, 0])), gray.classify(flat))
+    colored = random_bytes()
+    expected = complete(model, colored)
+    last = [channels_last(image) for image in colored]
+    batches = [image[None] for image in colored]
+    assert torch.equal(complete(model, list(colored)), expected)
+    assert torch.equal(complete(model, batches), expected)
+    assert np.array_equal(complete(model, last), channels_last(expected))
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (torch.zeros(HEIGHT, WIDTH).byte(), r"not \(1, 6, 10\) and \(6, 10\)"),
+        (torch.zeros(1, HEIGHT, WIDTH), r"not torch\.float32 and torch\.uint8"),
+        (np.zeros((1, HEIGHT, WIDTH), np.uint8), "not np and pt"),
+        (torch.zeros(1, HEIGHT, HEIGHT).byte(), r"not \(1, 6, 6\)"),
+    ],
+)
+def test_lists_of_different_images_are_refused(gray: BigLearnGAN, second: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        gray.classify([torch.zeros(1, HEIGHT, WIDTH).byte(), second])
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_pil_images_are_turned_upright(orientation: int, gray: BigLearnGAN) -> None:
+    upright, hole = random_bytes(1)[0, 0].numpy(), ragged_holes(COUNT)[0]
+    turns = {1: 0, 3: 2, 6: 1, 8: 3}[orientation]  # by 90 degrees to the left, as stored
+    picture, mask = (
+        Image.fromarray(np.ascontiguousarray(np.rot90(each, turns)))
+        for each in (upright, hole.numpy())
+    )
+    for image in (picture, mask):
+        image.getexif()[0x0112] = orientation
+    expected = gray.complete(Image.fromarray(upright), hole)
+    completed = gray.complete(picture, mask)
+    assert completed == gray.complete([picture], mask)[0] == expected
+    assert picture.getexif()[0x0112] == orientation  # the caller's image is not changed

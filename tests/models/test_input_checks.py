@@ -85,11 +85,11 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
         ({"images": [[1.0], [2.0]]}, "images must be .*, not a list of lists"),
         (
             {"images": [torch.zeros(3, 6, 10), np.zeros((3, 6, 10), np.float32)]},
-            "images in a list must be of one kind and size, not np and pt",
+            "images in a list must be of one kind, size and type, not np and pt",
         ),
         (
-            {"images": [torch.zeros(3, 6, 10), torch.zeros(3, 6, 8)]},
-            r"of one kind and size, not \(3, 6, 10\) and \(3, 6, 8\)",
+            {"images": [torch.zeros(3, 6, 10), torch.zeros(6, 10, 3)]},
+            r"of one kind, size and type, not \(3, 6, 10\) and \(6, 10, 3\)",
         ),
         (
             {"images": torch.zeros(2, 3, 6, 10).long()},
@@ -121,6 +121,7 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
             {"hole": Image.new("LA", (10, 6))},
             r"hole must be opaque, .*: mask.getchannel\('A'\) gives its alpha channel",
         ),
+        ({"hole": "center"}, "hole must be pixels, not 'center': named_hole gives the pixels of"),
         ({"output": "jpg"}, "output must be one of 'pt', 'np', 'pil', or None, not 'jpg'"),
         ({"generator": 3}, "generator must be a torch.Generator, not int"),
         (
