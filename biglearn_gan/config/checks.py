@@ -83,13 +83,20 @@ def _check_missing(data: DataConfig) -> Iterator[str]:
 
 
 def _check_labels(data: DataConfig) -> Iterator[str]:
-    if data.classes is not None and not (data.labels and data.name == "folder"):
-        yield "data.classes: this key is only for a folder with data.labels: true; remove it"
-    if data.labels and data.name != "folder" and data.name not in NUM_CLASSES:
+    own_images = data.name in ("folder", "huggingface")
+    if data.classes is not None and not (data.labels and own_images):
+        yield (
+            "data.classes: this key is only for a folder or huggingface with data.labels: true; "
+            "remove it"
+        )
+    if data.labels and not own_images and data.name not in NUM_CLASSES:
         yield f"data.labels: {data.name} has no labels; set it to false"
 
 
 def _check_data_set(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:
+    for key in ("subset", "image_column", "label_column"):
+        if getattr(data, key) is not None and data.name != "huggingface":
+            yield f"data.{key}: this key is only for huggingface; remove it"
     if data.name == "colored_mnist" and data.channels != 3:
         yield "data.channels: colored_mnist has 3 channels, not 1"
     if data.gaussian_field is None:

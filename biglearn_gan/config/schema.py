@@ -35,6 +35,7 @@ DataSetName = Literal[
     "cifar10",
     "celeba",
     "folder",
+    "huggingface",
     "gaussian_field_smooth",
     "gaussian_field_rough",
     "gaussian_field_mixture",
@@ -93,10 +94,11 @@ class DataConfig(Section):
     """The images to learn from."""
 
     name: DataSetName
-    """The data set; ``folder`` reads your own images from ``root``."""
+    """The data set; ``folder`` and ``huggingface`` read your own images from ``root``."""
 
     root: str = "data"
-    """Folder of the data. Relative paths start in the current folder."""
+    """Folder of the data. Relative paths start in the current folder. For ``huggingface``, also
+    ``owner/name`` on the hub."""
 
     download: bool = True
     """Whether a data set that is not in ``root`` may be downloaded into it."""
@@ -120,8 +122,9 @@ class DataConfig(Section):
     max_broken_images: NonNegative = 10
     """Broken image files up to this number are skipped with a warning; more are an error."""
 
-    memory_limit_mb: Positive = 4096
-    """Data sets above this size in MiB are read from files batch by batch."""
+    memory_limit_mb: NonNegative = 4096
+    """Splits that take more than this many MiB when decoded are read from files, batch by batch;
+    0 reads all of them so."""
 
     missing: MissingConfig | None = None
     """Pixels that were never observed, for training on incomplete images."""
@@ -131,16 +134,33 @@ class DataConfig(Section):
     is a folder."""
 
     classes: Positive | None = None
-    """Number of class folders; only for a folder with ``labels``. None: they are counted when
-    training starts."""
+    """Number of classes; only for a folder or ``huggingface`` with ``labels``. None: they are
+    counted when training starts."""
+
+    subset: str | None = None
+    """For ``huggingface``: the name of a configuration of the data set, if it has several."""
+
+    image_column: str | None = None
+    """For ``huggingface``: the column of images. None: the only one of the type ``Image``."""
+
+    label_column: str | None = None
+    """For ``huggingface``: the column of classes. None: the only one of the type ``ClassLabel``."""
 
     workers: NonNegative = 2
-    """Threads that decode image files; 0 decodes in the main thread."""
+    """Processes that decode images ahead of training if they are not in memory, and threads that
+    decode them otherwise; 0 decodes in the main thread."""
 
     @property
     def gaussian_field(self) -> FieldName | None:
         """The Gaussian field that the data are drawn from; None for other data sets."""
         return next((n for n in get_args(FieldName) if self.name == f"gaussian_field_{n}"), None)
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether ``root`` is ``owner/name`` on the Hugging Face hub, and no folder here."""
+        path = Path(self.root)
+        is_name = len(path.parts) <= 2 and not path.is_absolute() and self.root[:1] not in ".~"
+        return self.name == "huggingface" and is_name and not path.exists()
 
     @property
     def num_classes(self) -> int | None:
@@ -154,7 +174,7 @@ class DataConfig(Section):
         classes = self.classes or NUM_CLASSES.get(self.name)
         if classes is None:
             raise ConfigError(
-                ["data.classes: the class folders are not counted yet; set it to their number"]
+                ["data.classes: the classes are not counted yet; set it to their number"]
             )
         return classes
 
@@ -253,10 +273,12 @@ class Config(Section):
     def portable(self) -> Config:
         """The same configuration without this machine's paths, for a checkpoint.
 
-        ``data.root`` and ``data.download`` get their defaults. An absolute ``train.initial_model``
-        keeps its last two parts.
+        ``data.root`` and ``data.download`` get their defaults, except for a name on the Hugging
+        Face hub. An absolute ``train.initial_model`` keeps its last two parts.
         """
         defaults = {"root": "data", "download": True}
+        if self.data.on_hub:
+            defaults = {"root": self.data.root, "download": True}
         train, initial = self.train, self.train.initial_model
         if initial is not None and Path(initial).is_absolute():
             last = "/".join(Path(initial).parts[-2:])

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.data.image_files import LazyPixels
+from biglearn_gan.data.lazy_pixels import LazyPixels
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.tasks.patches import tokens_covered
 
@@ -94,6 +94,11 @@ class ImageDataset:
         return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped, observed)
 
     @property
+    def lazy_pixels(self) -> LazyPixels | None:
+        """The images as they are stored, if they are decoded on demand; None in memory."""
+        return self._pixels if isinstance(self._pixels, LazyPixels) else None
+
+    @property
     def incomplete(self) -> bool:
         """Whether some pixels may be unknown."""
         return self._observed is not None
@@ -124,14 +129,24 @@ class ImageDataset:
         pixels = self._pixels[indices]
         return to_uint8(pixels) if pixels.is_floating_point() else pixels
 
-    def batch(self, indices: Int64[Tensor, " B"], flips: Bool[Tensor, " B"] | None = None) -> Batch:
+    def batch(
+        self,
+        indices: Int64[Tensor, " B"],
+        flips: Bool[Tensor, " B"] | None = None,
+        pixels: UInt8[Tensor, "B C H W"] | None = None,
+    ) -> Batch:
         """The images of ``indices`` (each in [0, N)), mirrored left to right if ``flips`` says so.
+
+        Args:
+            indices: on the CPU.
+            flips: on the CPU; None mirrors none.
+            pixels: the stored pixels of ``indices``, if they were read before.
 
         Raises:
             DataError: a file that is decoded on demand was removed or broken since it was checked.
             ValueError: ``flips`` is not one bool for every index.
         """
-        pixels = self._pixels[indices]
+        pixels = self._pixels[indices] if pixels is None else pixels
         count, _, height, width = pixels.shape
         if self._observed is None:
             observed = torch.ones(count, height, width, dtype=torch.bool, device=self.device)

@@ -97,7 +97,7 @@ def read_cifar10_folder(config: DataConfig, split: str) -> RawSplit | None:
         return None
     folder = root / split
     raw = _read_images_or_classes(folder, _class_names(folder), labels=True)
-    _check_cifar10_size(raw.images[0])
+    _check_cifar10_size(next(iter(image_tree(folder).values())))
     warnings.warn(
         f"cifar10: reading {len(raw.images):,} image files in class folders of {folder}, because "
         "torchvision's cifar-10-batches-py is not there",
@@ -116,7 +116,7 @@ def _has_cifar10_folders(root: ImagePath) -> bool:
     )
 
 
-def _check_cifar10_size(file: ImagePath | np.ndarray) -> None:
+def _check_cifar10_size(file: ImagePath) -> None:
     try:
         width, height = open_image(file, 3).size
     except DataError:  # is reported with the other broken files

@@ -15,7 +15,6 @@ box filter), so that unknown pixels do not leak into known ones.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
 import warnings
@@ -24,13 +23,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -74,8 +73,24 @@ class MemoryImage:
         return self.name
 
 
-ImageSource = ImagePath | MemoryImage
-"""A file on disk or in an archive, or a PIL image."""
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """The content of an image file that is stored in another file.
+
+    Attributes:
+        name: for messages.
+        read_bytes: reads the content.
+    """
+
+    name: str
+    read_bytes: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ImageSource = ImagePath | EncodedImage | MemoryImage
+"""A file on disk, in an archive or in a table, or a PIL image."""
 
 
 @dataclass(frozen=True)
@@ -165,71 +180,6 @@ def skipped_files(source: str, reasons: Sequence[str]) -> str:
 def list_broken(reasons: Sequence[str]) -> str:
     """Why files are broken, at most ten of them."""
     return "; ".join(reasons[:10]) + ("; ..." if len(reasons) > 10 else "")
-
-
-@dataclass(frozen=True)
-class LazyPixels:
-    """Acts as a uint8 tensor (N, C, H, W) whose images are decoded when it is indexed.
-
-    Attributes:
-        images: N files, or one array (N, ...) of decoded images.
-        channels: C, 1 or 3.
-        image_size: (height, width) of the tensor, to which images are scaled and cropped.
-        workers: threads that decode; 0 decodes in the calling thread.
-        device: of the decoded batches.
-        resampling: filter for images of another size.
-    """
-
-    images: Sequence[ImagePath] | np.ndarray
-    channels: int
-    image_size: tuple[int, int]
-    workers: int = 0
-    device: torch.device | str = "cpu"
-    resampling: Image.Resampling = Image.Resampling.BICUBIC
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.images), self.channels, *self.image_size)
-
-    def to(self, device: torch.device | str) -> LazyPixels:
-        return replace(self, device=device)
-
-    def subset(self, indices: Int64[Tensor, " K"]) -> LazyPixels:
-        """The images of ``indices``."""
-        return replace(self, images=select_images(self.images, indices.tolist()))
-
-    def state(self) -> str:
-        """A text that changes with the images: names, sizes and times of files, and the format."""
-        lines = [f"{self.channels} {self.image_size}"]
-        for image in self.images:
-            if isinstance(image, Path):
-                stat = image.stat()
-                lines.append(f"{image} {stat.st_size} {stat.st_mtime_ns}")
-            elif isinstance(image, zipfile.Path):
-                member = image.root.getinfo(image.at)
-                lines.append(f"{image} {member.file_size} {member.CRC}")
-            else:
-                lines.append(hashlib.sha256(image.tobytes()).hexdigest())
-        return "\n".join(lines)
-
-    def __getitem__(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:
-        pixels = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
-
-        def decode(position: int, index: int) -> None:
-            image = open_image(self.images[index], self.channels)
-            pixels[position] = fit_image(image, self.image_size, self.resampling)
-
-        parallel_for(decode, list(enumerate(indices.tolist())), self.workers)
-        return torch.from_numpy(pixels).to(self.device)
-
-
-def select_images(
-    images: Sequence[ImagePath] | np.ndarray, indices: Sequence[int]
-) -> Sequence[ImagePath] | np.ndarray:
-    """The files or arrays of K ``indices``: a list of K files, or an array (K, ...)."""
-    if isinstance(images, np.ndarray):
-        return images[list(indices)]
-    return [images[i] for i in indices]
 
 
 def parallel_for(function: Callable[..., None], arguments: list[tuple], workers: int) -> None:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.folder_datasets import count_class_folders
+from biglearn_gan.data.hugging_face import count_hugging_face_classes
 from biglearn_gan.data.image_files import (
-    LazyPixels,
-    fit_image,
     list_broken,
     open_image,
     parallel_for,
     skipped_files,
 )
 from biglearn_gan.data.image_listing import DataError, ImagePath
+from biglearn_gan.data.lazy_pixels import LazyPixels
 from biglearn_gan.data.mask_files import opaque_pixels, unmasked_pixels
 from biglearn_gan.data.raw_datasets import (
     READERS,
@@ -32,6 +32,7 @@ from biglearn_gan.data.raw_datasets import (
     WITH_OWN_VALIDATION,
 )
 from biglearn_gan.data.raw_split import RawSplit, split_by_seed
+from biglearn_gan.data.stored_images import ArrayImages, store_images
 from biglearn_gan.tasks.holes import HoleError, named_hole
 
 NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
@@ -42,6 +43,10 @@ NATIVE_SIZES: dict[str, tuple[tuple[int, int], Literal[1, 3]]] = {
     "cifar10": ((32, 32), 3),
 }
 """(height, width) in pixels and channels, for data sets with images of one size."""
+
+
+PART_IMAGES = 64
+"""Images that are fetched together, which is faster for tables."""
 
 
 def check_missing_hole(config: DataConfig) -> None:
@@ -58,18 +63,25 @@ def check_missing_hole(config: DataConfig) -> None:
         raise HoleError(f"data.missing.hole: {error}") from None
 
 
+COUNTERS: dict[str, Callable[[DataConfig], int]] = {
+    "folder": count_class_folders,
+    "huggingface": count_hugging_face_classes,
+}
+"""How classes are counted, for data sets that may have any number."""
+
+
 def count_classes(config: Config) -> Config:
     """The configuration with ``data.classes``, counted if the user left it out.
 
-    Only a folder with labels needs it; any other configuration is returned unchanged.
+    Only your own images with labels need it; any other configuration is returned unchanged.
 
     Raises:
-        DataError: the folder is missing, or it has no class folders.
+        DataError: the images are missing, or they have no classes.
     """
     data = config.data
-    if not data.labels or data.name != "folder" or data.classes is not None:
+    if not data.labels or data.name not in COUNTERS or data.classes is not None:
         return config
-    counted = data.model_copy(update={"classes": count_class_folders(data)})
+    counted = data.model_copy(update={"classes": COUNTERS[data.name](data)})
     return config.model_copy(update={"data": counted})
 
 
@@ -85,13 +97,15 @@ def load_dataset(
     - A folder is read with all folders below it. Without ``train/`` and ``test/``, it is split by a
       fixed permutation: a tenth is test. If all images are in class folders, they have labels,
       numbered in the order of the folders' names in train.
+    - A data set of the Hugging Face library has the labels of its column of classes.
     - CelebA has no labels.
     - Gaussian fields have 50,000 training and 5,000 test images, drawn from fixed seeds; they are
       float32 and unbounded.
     - Pixels are unknown where ``missing`` says so, in all splits but test.
 
     A split of at most ``memory_limit_mb`` MiB as uint8 is kept in memory on ``device``. The files
-    of a larger split are decoded once here, to find broken ones, and again for every batch.
+    of a larger split are decoded once here, to find broken ones, and again for every batch; see
+    :class:`BatchReader` for batches that are decoded ahead of time.
 
     Args:
         config: the data set.
@@ -122,8 +136,9 @@ def load_dataset(
         advice = _how_to_fill(split, config, train_size, dataset.skipped)
         raise DataError(f"{name} is empty: {advice}")
     if config.classes is not None and dataset.num_classes != config.classes:
+        kind = "class folders" if config.name == "folder" else "classes"
         raise DataError(
-            f"{name} has {dataset.num_classes} class folders, but data.classes is "
+            f"{name} has {dataset.num_classes} {kind}, but data.classes is "
             f"{config.classes}: set it to their number, or leave it out to have them counted"
         )
     return dataset.to(device)
@@ -162,7 +177,7 @@ def _decode(config: DataConfig, name: str, raw: RawSplit) -> ImageDataset:
     missing = config.missing
     missing_in_files = missing is not None and (missing.alpha or missing.masks)
     lazy = LazyPixels(
-        raw.images,
+        store_images(raw.images),
         config.channels,
         config.image_size,
         config.workers,
@@ -170,30 +185,45 @@ def _decode(config: DataConfig, name: str, raw: RawSplit) -> ImageDataset:
     )
     fits = math.prod(lazy.shape) <= config.memory_limit_mb * 2**20
     pixels = np.empty(lazy.shape, dtype=np.uint8) if fits else None
-    broken: dict[int, str] = {}
-
-    def decode(position: int, source: ImagePath | np.ndarray) -> None:
-        try:
-            image = open_image(source, config.channels, check_only=pixels is None)
-        except DataError as error:
-            broken[position] = str(error)
-        else:
-            if pixels is not None:
-                pixels[position] = fit_image(image, config.image_size, lazy.resampling)
-
-    in_files = not isinstance(raw.images, np.ndarray)
-    parallel_for(decode, list(enumerate(raw.images)), config.workers if in_files else 0)
-    skipped = tuple(str(raw.images[position]) for position in sorted(broken))
+    broken = _read_all(lazy, pixels)
+    skipped = tuple(broken[position][0] for position in sorted(broken))
     if broken:
-        _report_broken(config, name, [broken[position] for position in sorted(broken)])
-        readable = [i for i in range(len(raw.images)) if i not in broken]
+        _report_broken(config, name, [broken[position][1] for position in sorted(broken)])
+        readable = [i for i in range(len(lazy.images)) if i not in broken]
         raw = raw.subset(readable)
-        lazy = replace(lazy, images=raw.images)
+        lazy = lazy.subset(torch.tensor(readable, dtype=torch.int64))
         pixels = None if pixels is None else pixels[readable]
     stored = lazy if pixels is None else torch.from_numpy(pixels)
     labels = None if raw.labels is None else torch.from_numpy(raw.labels)
     observed = _observed_pixels(config, name, raw)
     return ImageDataset(name, stored, labels, raw.num_classes, skipped, observed)
+
+
+def _read_all(
+    lazy: LazyPixels, pixels: UInt8[np.ndarray, "N C H W"] | None
+) -> dict[int, tuple[str, str]]:
+    """Decode all images into ``pixels``, or only to find broken ones if it is None.
+
+    Returns:
+        The name of each broken image and what is wrong with it, by its index.
+    """
+    broken: dict[int, tuple[str, str]] = {}
+
+    def read(indices: range) -> None:
+        for index, image in zip(indices, lazy.images.fetch(indices), strict=True):
+            try:
+                if pixels is None:
+                    open_image(image, lazy.channels, check_only=True)
+                else:
+                    pixels[index] = lazy.decode(image)
+            except DataError as error:
+                broken[index] = str(image), str(error)
+
+    in_files = not isinstance(lazy.images, ArrayImages)
+    count = len(lazy.images)
+    parts = [(range(i, min(i + PART_IMAGES, count)),) for i in range(0, count, PART_IMAGES)]
+    parallel_for(read, parts, lazy.workers if in_files else 0)
+    return broken
 
 
 def _observed_pixels(config: DataConfig, name: str, raw: RawSplit) -> Bool[Tensor, "N H W"] | None:
@@ -210,7 +240,9 @@ def _observed_pixels(config: DataConfig, name: str, raw: RawSplit) -> Bool[Tenso
     def read(position: int, path: ImagePath) -> None:
         observed[position] = read_pixels(path, config.image_size)
 
-    parallel_for(read, list(enumerate(raw.images)), config.workers)
+    files = raw.images
+    assert isinstance(files, Sequence)  # of a folder
+    parallel_for(read, list(enumerate(files)), config.workers)
     return torch.from_numpy(observed)
 
 

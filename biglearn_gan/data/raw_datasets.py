@@ -17,6 +17,7 @@ from biglearn_gan.config import DataConfig
 from biglearn_gan.data.colored_mnist import colorize, random_hues
 from biglearn_gan.data.folder_datasets import read_cifar10_folder, read_folder
 from biglearn_gan.data.gaussian_fields import gaussian_field
+from biglearn_gan.data.hugging_face import read_hugging_face
 from biglearn_gan.data.image_listing import DataError
 from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
 from biglearn_gan.files import check_space
@@ -101,7 +102,7 @@ def _draw_field(config: DataConfig, split: str) -> RawSplit:
     return RawSplit(images.view(-1, *config.image_size).numpy())
 
 
-WITH_OWN_VALIDATION = ("celeba", "folder")
+WITH_OWN_VALIDATION = ("celeba", "folder", "huggingface")
 """Data sets that may have a validation split of their own."""
 
 READERS: dict[str, Callable[[DataConfig, str], RawSplit]] = {
@@ -112,6 +113,7 @@ READERS: dict[str, Callable[[DataConfig, str], RawSplit]] = {
     "cifar10": _read_cifar10,
     "celeba": _read_celeba,
     "folder": read_folder,
+    "huggingface": read_hugging_face,
     "gaussian_field_smooth": _draw_field,
     "gaussian_field_rough": _draw_field,
     "gaussian_field_mixture": _draw_field,

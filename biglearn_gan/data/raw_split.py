@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from biglearn_gan.config import DataConfig
-from biglearn_gan.data.image_files import select_images
 from biglearn_gan.data.image_listing import ImagePath
+from biglearn_gan.data.stored_images import StoredImages
 
 SPLIT_SEED = 2023
 
@@ -20,13 +20,14 @@ class RawSplit:
     """The images of a split, as stored.
 
     Attributes:
-        images: files; or a uint8 array (N, h, w) or (N, h, w, 3), to be resized to the image size;
-            or a float32 array (N, H, W), which is used unchanged.
+        images: files, or images that are stored otherwise; or a uint8 array (N, h, w) or
+            (N, h, w, 3), to be resized to the image size; or a float32 array (N, H, W), which is
+            used unchanged.
         labels: int64 (N,) class numbers, or None.
         num_classes: the number of classes, None without labels.
     """
 
-    images: Sequence[ImagePath] | np.ndarray
+    images: Sequence[ImagePath] | StoredImages | np.ndarray
     labels: np.ndarray | None = None
     num_classes: int | None = None
 
@@ -34,7 +35,17 @@ class RawSplit:
         """The images of ``indices`` and their labels."""
         indices = np.asarray(indices, dtype=np.int64)
         labels = None if self.labels is None else self.labels[indices]
-        return RawSplit(select_images(self.images, indices.tolist()), labels, self.num_classes)
+        return RawSplit(_select(self.images, indices.tolist()), labels, self.num_classes)
+
+
+def _select(
+    images: Sequence[ImagePath] | StoredImages | np.ndarray, indices: list[int]
+) -> Sequence[ImagePath] | StoredImages | np.ndarray:
+    if isinstance(images, np.ndarray):
+        return images[indices]
+    if isinstance(images, StoredImages):
+        return images.subset(indices)
+    return [images[index] for index in indices]
 
 
 def split_by_seed(size: int, last_count: int) -> tuple[np.ndarray, np.ndarray]:

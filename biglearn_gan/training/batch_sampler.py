@@ -15,6 +15,7 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.config.task_presets import task_components
+from biglearn_gan.data.batch_reader import BatchReader
 from biglearn_gan.data.dataset import Batch, EpochOrder, ImageDataset
 from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.standardization import Standardization
@@ -70,6 +71,7 @@ class BatchSampler:
         rows = images_per_process(config, accelerator)
         start = accelerator.process_index * rows
         self._local_rows = slice(start, start + rows)
+        self._reader = BatchReader(dataset, self._local_indices, config.train.batch_size)
 
     def draw(self, images_seen: int) -> tuple[TrainingBatch, TaskBatch]:
         """The batch of the step that begins at ``images_seen``.
@@ -115,6 +117,10 @@ class BatchSampler:
         )
         return batch, tasks
 
+    def close(self) -> None:
+        """End the processes that decode images ahead; a later :meth:`draw` starts others."""
+        self._reader.close()
+
     def task_names(
         self, images_seen: int, tasks: TaskBatch, local_rows: Int64[Tensor, " R"]
     ) -> set[str]:
@@ -129,6 +135,17 @@ class BatchSampler:
 
     def _images(self, images_seen: int) -> tuple[Batch, Bool[Tensor, "B L"]]:
         """This process's images, and the observed tokens of the global batch, on the CPU."""
+        config = self._config
+        images = self._reader.read(images_seen)
+        if not self._dataset.incomplete:  # nothing to fetch from the device
+            return images, torch.ones(config.train.batch_size, config.token_count, dtype=torch.bool)
+        observed = tokens_covered(images.observed, config.model.patch_size)
+        return images, self._accelerator.gather(observed).cpu()
+
+    def _local_indices(
+        self, images_seen: int
+    ) -> tuple[Int64[Tensor, " b"], Bool[Tensor, " b"] | None]:
+        """This process's images of the step, and which of them are mirrored."""
         config, local_rows = self._config, self._local_rows
         indices = self._order.indices(images_seen, config.train.batch_size)
         flips = None
@@ -136,11 +153,7 @@ class BatchSampler:
             flip_rng = make_rng(Stream.FLIPS, config.train.seed, images_seen)
             flips = torch.rand(len(indices), generator=flip_rng) < 0.5
             flips = flips[local_rows]
-        images = self._dataset.batch(indices[local_rows], flips)
-        if not self._dataset.incomplete:  # nothing to fetch from the device
-            return images, torch.ones(len(indices), config.token_count, dtype=torch.bool)
-        observed = tokens_covered(images.observed, config.model.patch_size)
-        return images, self._accelerator.gather(observed).cpu()
+        return indices[local_rows], flips
 
     def _local_sequence(
         self, tasks: TaskBatch, labels: Int64[Tensor, " b"] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +155,8 @@ def _fit(
     periodic = None
     if evaluation is not None:
         periodic = PeriodicEvaluation(evaluation, trainer, folder, setup_seconds)
-    _train(trainer, folder, processes, periodic, diagnostics, on_progress)
+    with closing(trainer):
+        _train(trainer, folder, processes, periodic, diagnostics, on_progress)
     return TrainingResult(
         images_at_start=images_at_start,
         images_seen=trainer.images_seen,

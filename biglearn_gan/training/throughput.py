@@ -108,4 +108,5 @@ def _seconds_per_image(
         elapsed = [time.perf_counter() - started]
         broadcast_object_list(elapsed)
         if elapsed[0] >= TIMED_SECONDS:
+            trainer.close()
             return elapsed[0] / (trainer.images_seen - images)

@@ -119,6 +119,10 @@ class Trainer:
         self.images_seen += self.config.train.batch_size
         self.seconds += time.perf_counter() - started
 
+    def close(self) -> None:
+        """End the processes that decode images ahead; a later :meth:`step` starts others."""
+        self.batch_sampler.close()
+
     def collect_metrics(self) -> None:
         """Wait for all steps and fetch their metrics. All processes must call this.
 

@@ -169,7 +169,7 @@ class TestCountedClasses:
         uncounted = folder_config(tmp_path, labels=True)
         with pytest.raises(DataError, match=r"has no class folders, but data\.labels is true: put"):
             count_classes(uncounted)
-        with pytest.raises(ConfigError, match=r"data\.classes: the class folders are not counted"):
+        with pytest.raises(ConfigError, match=r"data\.classes: the classes are not counted"):
             _ = uncounted.data.num_classes
 
 
