@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -47,7 +48,7 @@ class BatchReader:
         """The batch at ``position``.
 
         Raises:
-            DataError: a file was removed or broken since it was checked, or a worker ended.
+            DataError: a file was removed or broken since it was checked, or a worker was killed.
         """
         indices, flips = self._indices_at(position)
         lazy = self._dataset.lazy_pixels
@@ -55,8 +56,16 @@ class BatchReader:
             return self._dataset.batch(indices, flips)
         if position != self._next_position:
             self.close()
-            self._pixels = iter(self._loader(lazy, position))
-        pixels = self._next_pixels()
+            self._pixels = _start(self._loader(lazy, position))
+        try:
+            pixels = next(self._pixels)
+        except (RuntimeError, OSError, EOFError) as error:
+            raise DataError(
+                f"{self._dataset.name}: a process that decodes images was killed, perhaps for lack "
+                f"of memory: lower data.workers (now {lazy.workers}; 0 needs no such process)"
+            ) from error
+        if isinstance(pixels, str):
+            raise DataError(pixels)
         self._next_position = position + self._step
         pixels = pixels.to(self._dataset.device, non_blocking=True)
         return self._dataset.batch(indices, flips, pixels)
@@ -65,21 +74,6 @@ class BatchReader:
         """End the workers; a later :meth:`read` starts others."""
         self._next_position = None
         self._pixels = iter(())  # the iterator of a DataLoader ends its workers with itself
-
-    def _next_pixels(self) -> UInt8[Tensor, "B C H W"]:
-        try:
-            pixels = next(self._pixels)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            workers = self._dataset.lazy_pixels.workers if self._dataset.lazy_pixels else 0
-            raise DataError(
-                f"{self._dataset.name}: a process that decodes images ended unexpectedly, perhaps "
-                f"for lack of memory: lower data.workers (now {workers}; 0 needs no processes)"
-            ) from error
-        if isinstance(pixels, str):
-            raise DataError(pixels)
-        return pixels
 
     def _loader(self, lazy: LazyPixels, position: int) -> DataLoader:
         """Endless batches of pixels from ``position`` on; texts for those that cannot be read."""
@@ -92,6 +86,18 @@ class BatchReader:
             worker_init_fn=_ignore_signals,
             generator=torch.Generator(),  # otherwise it draws from the global one
         )
+
+
+def _start(loader: DataLoader) -> Iterator:
+    """Start the workers; an error of theirs is raised where their batches are read.
+
+    PyTorch handles the signal of a process that ends by an error, anywhere in the program.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
+    return batches
 
 
 class _Pixels(Dataset):

@@ -96,7 +96,8 @@ def fit(
         CheckpointError: ``train.initial_model`` cannot be found or read.
         ConfigError: the batch does not divide among the processes, or ``train.initial_model`` has
             other networks.
-        DataError: the dataset cannot be loaded, or no image has a fully observed patch.
+        DataError: the dataset cannot be loaded, no image has a fully observed patch, or a process
+            that decodes images was killed.
         DeviceError: this machine has no such device.
         FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
         HoleError: ``data.missing.hole`` is not a hole.
