@@ -6,6 +6,7 @@ Sizes of different axes are distinct primes where they can be, so that a swapped
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,12 @@ def reproducible() -> None:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is kept in the user's cache, nor read from it."""
-    monkeypatch.setenv("BIGLEARN_GAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    cache = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("BIGLEARN_GAN_CACHE", str(cache / "cache"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(cache / "datasets"))
+    if "datasets" in sys.modules:  # which reads the variable when it is imported
+        settings = sys.modules["datasets"].config
+        monkeypatch.setattr(settings, "HF_DATASETS_CACHE", cache / "datasets")
 
 
 @pytest.fixture

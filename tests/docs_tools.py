@@ -44,6 +44,10 @@ BUDGETS = {
     "evaluate-oracle": ["--sources", "2", "--draws", "4"],
     "two-gmm": ["--task", "joint"],
     "experiments/benchmarks/ablation_cost.py": ["--rounds", "1", "--steps", "1"],
+    "experiments/benchmarks/data_loading.py": [
+        *("--images", "40", "--rounds", "1", "--seconds", "0", "--storages", "memory,files"),
+        *("model.patch_size=8", "train.batch_size=2"),
+    ],
     "experiments/benchmarks/frechet.py": ["--dims", "64"],
     "experiments/benchmarks/speed.py": ["--steps", "4"],
     "experiments/studies/critic_density_ratio.py": ["--steps", "2"],

@@ -102,6 +102,8 @@ def without_missing(data: DataConfig) -> DataConfig:
 def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:
     """The data set read from the folder or ZIP archive of ``--data-root``, if one is given.
 
+    For a data set of the library ``datasets`` it may also be a name on the Hugging Face hub.
+
     Raises:
         CommandError: it does not exist.
     """
@@ -109,9 +111,11 @@ def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:
 
     if data_root is None:
         return data
-    if not Path(data_root).is_dir() and not is_archive(Path(data_root)):
+    moved = data.model_copy(update={"root": data_root})
+    exists = Path(data_root).is_dir() or is_archive(Path(data_root)) or moved.on_hub
+    if not exists:
         fail(f"--data-root {data_root} is not a folder; create it if the data belong there", 2)
-    return data.model_copy(update={"root": data_root})
+    return moved
 
 
 def check_photo_options(images: str | None, options: Mapping[str, object]) -> None:

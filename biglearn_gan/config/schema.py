@@ -156,6 +156,11 @@ class DataConfig(Section):
         return next((n for n in get_args(FieldName) if self.name == f"gaussian_field_{n}"), None)
 
     @property
+    def is_folder(self) -> bool:
+        """Whether ``root`` is a folder or an archive of your own images."""
+        return self.name == "folder" or (self.name == "huggingface" and not self.on_hub)
+
+    @property
     def on_hub(self) -> bool:
         """Whether ``root`` is ``owner/name`` on the Hugging Face hub, and no folder here."""
         path = Path(self.root)

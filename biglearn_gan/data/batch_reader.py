@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -56,7 +57,7 @@ class BatchReader:
             return self._dataset.batch(indices, flips)
         if position != self._next_position:
             self.close()
-            self._pixels = _start(self._loader(lazy, position))
+            self._pixels = self._start(lazy, position)
         try:
             pixels = next(self._pixels)
         except (RuntimeError, OSError, EOFError) as error:
@@ -75,29 +76,28 @@ class BatchReader:
         self._next_position = None
         self._pixels = iter(())  # the iterator of a DataLoader ends its workers with itself
 
-    def _loader(self, lazy: LazyPixels, position: int) -> DataLoader:
-        """Endless batches of pixels from ``position`` on; texts for those that cannot be read."""
-        return DataLoader(
-            _Pixels(replace(lazy, workers=0, device="cpu")),
-            batch_size=None,
-            sampler=_Order(self._indices_at, position, self._step),
-            num_workers=lazy.workers,
-            pin_memory=self._dataset.device.type == "cuda",
-            worker_init_fn=_ignore_signals,
-            generator=torch.Generator(),  # otherwise it draws from the global one
-        )
+    def _start(self, lazy: LazyPixels, position: int) -> Iterator[UInt8[Tensor, "B C H W"] | str]:
+        """Endless batches of pixels from ``position`` on; texts for those that cannot be read.
 
-
-def _start(loader: DataLoader) -> Iterator:
-    """Start the workers; an error of theirs is raised where their batches are read.
-
-    PyTorch handles the signal of a process that ends by an error, anywhere in the program.
-    """
-    handler = signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
-    return batches
+        PyTorch would raise an error anywhere in the program when a worker is killed. Without its
+        handler of the signal, the error is raised where the batches are read.
+        """
+        handler = signal.getsignal(signal.SIGCHLD)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="This DataLoader will create")  # few cores
+            loader = DataLoader(
+                _Pixels(replace(lazy, workers=0, device="cpu")),
+                batch_size=None,
+                sampler=_Order(self._indices_at, position, self._step),
+                num_workers=lazy.workers,
+                pin_memory=self._dataset.device.type == "cuda",
+                worker_init_fn=_ignore_signals,
+                generator=torch.Generator(),  # otherwise it draws from the global one
+            )
+            batches = iter(loader)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL if handler is None else handler)
+        return batches
 
 
 class _Pixels(Dataset):

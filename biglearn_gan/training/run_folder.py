@@ -108,7 +108,7 @@ class RunFolder:
             self.path,
             written_by="train",
             replaces=[] if self.has_state else self._foreign_files(),
-            inputs=[Path(data.root).expanduser()] if data.name == "folder" else [],
+            inputs=[Path(data.root).expanduser()] if data.is_folder else [],
             recursive=True,
         )
         if self.has_state and self._config_file.exists():

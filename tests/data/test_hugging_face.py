@@ -23,15 +23,6 @@ from biglearn_gan.data.loading import has_validation, load_dataset
 FEATURES = {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["ant", "bee", "cat"])}
 
 
-@pytest.fixture(autouse=True)
-def library_cache(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The library keeps what it converts out of the user's cache."""
-    cache = tmp_path_factory.getbasetemp() / "library"
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-
-
 def hub(root: Path | str, **others: Any) -> DataConfig:
     return config("huggingface", root, **others)
 

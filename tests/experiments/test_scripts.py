@@ -43,6 +43,13 @@ MISTAKES = {
         [DIGITS, 2, "--output must name a .png file, not x"],
     ),
     "benchmarks/ablation_cost": ([("experiments/digits.yaml",), 2, "experiments/digits.yaml: "],),
+    "benchmarks/data_loading": (
+        [
+            ("--root", "x", "--config", "experiments/folder.yaml", "--storages", "files,disk"),
+            2,
+            "--storages must be some of memory,files,zip,parquet, not files,disk",
+        ],
+    ),
     "benchmarks/speed": (
         [
             ("model", "--config", "experiments/digits.yaml", "data.foo=1"),
