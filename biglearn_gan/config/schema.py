@@ -172,7 +172,7 @@ class DataConfig(Section):
         """The number of classes that the model knows; None for a model without labels.
 
         Raises:
-            ConfigError: the class folders have not been counted.
+            ConfigError: the classes have not been counted.
         """
         if not self.labels:
             return None
