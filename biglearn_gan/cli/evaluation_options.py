@@ -26,6 +26,7 @@ class FeatureKind(StrEnum):
     """The network whose features distances are measured in."""
 
     classifier = "classifier"
+    efficientnet = "efficientnet"
     inception = "inception"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ from biglearn_gan.config import load_config
 from biglearn_gan.progress import task_bars
 
 
+class Network(StrEnum):
+    """How many convolutions a classifier has."""
+
+    plain = "plain"
+    deep = "deep"
+
+
 def train_classifier(
     config: ConfigFile,
     output: Annotated[Path, typer.Option(file_okay=False, help="Folder of the classifier.")],
@@ -19,6 +27,9 @@ def train_classifier(
     masked: Annotated[
         bool, typer.Option("--masked", help="Classify partial images: p(label | known pixels).")
     ] = False,
+    network: Annotated[
+        Network, typer.Option(help="plain for digits, deep for photographs and drawings.")
+    ] = Network.plain,
     images: Annotated[
         int | None,
         typer.Option(min=64, help="Budget in images seen (default: that of the shipped ones)."),
@@ -38,6 +49,7 @@ def train_classifier(
             config.as_posix(),
             output,
             masked=masked,
+            network=network.value,
             seed=seed,
             images=images,
             progress=lambda done, total: progress("classifier", done, total),

@@ -1,4 +1,4 @@
-"""Measure generated images on one task: distances, neighbors, labels, diversity, changed pixels."""
+"""Measure generated images on one task: distances, neighbors, seams, labels and pixels."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ from biglearn_gan.evaluation.baselines import (
     mismatched_completion,
     nearest_completion,
 )
+from biglearn_gan.evaluation.completion_measures import (
+    BATCH_ROWS,
+    FIRST_ONLY,
+    MeasuredCompletions,
+    measure_completions,
+)
+from biglearn_gan.evaluation.gallery import CompletionGallery, make_gallery
 from biglearn_gan.evaluation.recorder import JACKKNIFE_GROUPS, Recorder
 from biglearn_gan.evaluation.records import BASELINES, HISTOGRAM_DRAWS, REAL, Record
 from biglearn_gan.evaluation.task import (
@@ -31,8 +38,6 @@ from biglearn_gan.evaluation.task import (
     draw_half_holes,
 )
 from biglearn_gan.metrics.completion_metrics import (
-    changed_fraction,
-    diversity,
     entropy,
     entropy_error,
     histograms,
@@ -40,34 +45,16 @@ from biglearn_gan.metrics.completion_metrics import (
     total_variation_of_perfect_draws,
 )
 from biglearn_gan.metrics.frechet import GaussianStatistics
+from biglearn_gan.metrics.image_similarity import psnr
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.metrics.reference_statistics import reference_statistics
+from biglearn_gan.metrics.seams import border_steps, seam_error, seam_ratio
 from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import named_hole
 
 HISTOGRAM_SOURCES = 1000
 """Sources whose label histograms are measured, at most."""
-
-BATCH_ROWS = 250
-
-GALLERY_ROWS = 4
-"""Rows of a gallery that show the best completions; as many show the median and the worst."""
-
-GALLERY_VARIATIONS = 6
-
-
-@dataclass(frozen=True)
-class CompletionGallery:
-    """Sources and completions, sorted by the distance in features between original and completion.
-
-    Attributes:
-        task: the sources.
-        completions: K for each source; the first of them is the one that was sorted by.
-    """
-
-    task: EvaluationTask
-    completions: UInt8[Tensor, "N K C H W"]
 
 
 @dataclass
@@ -95,6 +82,7 @@ class Evaluator:
         labels: labels of the originals, or None.
         split: name of that split.
         settings: seed, cache and progress.
+        patch_size: of the model, for the seams; None if it is unknown.
 
     Attributes:
         report: everything measured so far.
@@ -108,8 +96,10 @@ class Evaluator:
         labels: Int64[Tensor, " N"] | None,
         split: str,
         settings: EvaluationSettings,
+        patch_size: int | None,
     ):
         self.report = Report()
+        self._metric_models = metric_models
         self._features = metric_models.features
         self._classifier = metric_models.classifier
         self._masked_classifier = metric_models.masked_classifier
@@ -117,6 +107,7 @@ class Evaluator:
         self._originals = originals
         self._labels = labels
         self._settings = settings
+        self._patch_size = patch_size
         self._recorder = Recorder(self._features, split, settings)
 
     def evaluate_originals(self) -> None:
@@ -135,9 +126,11 @@ class Evaluator:
 
     def evaluate_joint(self, task: EvaluationTask, samples: SampleSource) -> None:
         """Record how images without a source compare with whole training images."""
-        feature_parts, label_parts = [], []
-        for _, images in self._read_first(task, samples):
+        feature_parts, label_parts, steps = [], [], []
+        for part, images in self._read_first(task, samples):
             feature_parts.append(self._features(images))
+            if self._patch_size is not None:
+                steps.append(border_steps(images[:, None], part.hole, part.known, self._patch_size))
             if self._classifier is not None:
                 label_parts.append(self._classifier.predict(images))
         features, count = torch.cat(feature_parts), min(len(self._originals), len(task))
@@ -145,9 +138,10 @@ class Evaluator:
         records.append(recorder.distance(task.name, comparable, self._reference, self._floor))
         if count < len(features):
             records.append(recorder.distance(task.name, features, self._reference, None))
-        records += recorder.precision_and_recall(
+        records += recorder.comparisons(
             task.name, comparable, self._training_features, self._originals_features
         )
+        records += self._seams(task, torch.cat(steps) if steps else None, len(features))
         if self._classifier is not None:
             labels, classes = torch.cat(label_parts), self._classifier.num_classes
             value = entropy(labels, classes)
@@ -185,19 +179,27 @@ class Evaluator:
         record = self._recorder.distance(task.name, features, reference, floor)
         self.report.records.append(record)
         training = self._features(crop(self._training_images, 0))
-        self.report.records += self._recorder.precision_and_recall(
-            task.name, features, training, originals
-        )
+        self.report.records += self._recorder.comparisons(task.name, features, training, originals)
 
     def evaluate_completions(
         self, task: EvaluationTask, samples: SampleSource, variations: int
     ) -> None:
         """Record how completions of the originals compare, and how the baselines do."""
-        measured = self._measure_completions(task, samples, variations)
+        measured = measure_completions(
+            task,
+            samples,
+            variations,
+            self._metric_models,
+            self._patch_size,
+            self._settings.progress,
+        )
+        if isinstance(samples, ModelSamples):
+            speed = len(task) * measured.variations / measured.seconds
+            self.report.images_per_second[task.name] = speed
         recorder, records = self._recorder, self.report.records
         features, generated = measured.features, len(task) * measured.variations
         records.append(recorder.distance(task.name, features, self._reference, self._floor))
-        records += recorder.precision_and_recall(
+        records += recorder.comparisons(
             task.name, features, self._training_features, self._originals_features
         )
         p = self._label_probabilities(task)
@@ -213,11 +215,11 @@ class Evaluator:
             )
         if p is not None:
             records += self._label_total_variation(task, samples, p)
-        for measure, values in (("diversity", measured.diversity), ("changed", measured.changed)):
-            if values is not None:
-                records.append(recorder.mean(measure, "pixels", task.name, values, generated))
+        records += self._pixel_records(task, measured)
+        records += self._seams(task, measured.steps, generated)
         self._evaluate_baselines(task, ceiling)
-        self.report.galleries[task.name] = self._make_gallery(task, samples, features)
+        originals = self._features(task.images)
+        self.report.galleries[task.name] = make_gallery(task, samples, features, originals)
 
     def evaluate_two_step(self, task: EvaluationTask, samples: ModelSamples) -> None:
         """Record how far images drawn in two steps are from images drawn in one."""
@@ -239,37 +241,34 @@ class Evaluator:
             recorder.two_step_distance(task.name, torch.cat(two_step), one_step, floor)
         )
 
-    def _measure_completions(
-        self, task: EvaluationTask, samples: SampleSource, variations: int
-    ) -> _MeasuredCompletions:
-        """Read every completion once."""
-        rows, variations = len(task), min(variations, samples.variations or variations)
-        features, labels, diversities, changes = [], [], [], []
-        seconds = 0.0
-        for start in range(0, rows, BATCH_ROWS):
-            part = task.select(slice(start, start + BATCH_ROWS))
-            started = time.perf_counter()
-            images = samples.read(start, start + BATCH_ROWS, variations)
-            seconds += time.perf_counter() - started
-            features.append(self._features(images[:, 0]))
-            if self._classifier is not None and task.labels is not None:
-                labels.append(self._classifier.predict(images.flatten(0, 1)).view(-1, variations))
-            if variations > 1:
-                diversities.append(diversity(images, part.hole))
-            changes.append(changed_fraction(images, part.images, part.known))
-            self._settings.progress(task.name, start + len(part), rows)
-        if isinstance(samples, ModelSamples):
-            self.report.images_per_second[task.name] = rows * variations / seconds
-        return _MeasuredCompletions(
-            variations,
-            torch.cat(features),
-            torch.cat(labels) if labels else None,
-            torch.cat(diversities) if diversities else None,
-            torch.cat(changes),
+    def _pixel_records(self, task: EvaluationTask, measured: MeasuredCompletions) -> list[Record]:
+        records = []
+        for measure, values in measured.pixels.items():
+            samples = len(task) * (1 if measure in FIRST_ONLY else measured.variations)
+            records.append(self._recorder.mean(measure, "pixels", task.name, values, samples))
+        return records
+
+    def _seams(
+        self, task: EvaluationTask, steps: Float[Tensor, "N 4"] | None, samples: int
+    ) -> list[Record]:
+        """The seams of a task, with those of the same pairs of pixels in the originals."""
+        if steps is None or self._patch_size is None:
+            return []
+        rows = slice(min(len(task), len(self._originals)))
+        real = border_steps(
+            self._originals[rows, None], task.hole[rows], task.known[rows], self._patch_size
         )
+        value, expected = seam_ratio(steps), seam_ratio(real)
+        if value is None or expected is None:
+            return []
+        error = seam_error(steps, JACKKNIFE_GROUPS)
+        record = self._recorder.record(
+            "seams", f"patch{self._patch_size}", task.name, len(steps), value, error
+        )
+        return [replace(record, floor=expected, samples=samples)]
 
     def _evaluate_baselines(self, task: EvaluationTask, ceiling: float | None) -> None:
-        """Record distance and agreement of completions that need no model."""
+        """Record distance, PSNR and agreement of completions that need no model."""
         progress = partial(self._settings.progress, f"{task.name} nearest images")
         completions = (
             nearest_completion(task, self._train_data, progress),
@@ -280,6 +279,12 @@ class Evaluator:
             features = self._features(images)
             self.report.records.append(
                 self._recorder.distance(task.name, features, self._reference, self._floor, subject)
+            )
+            ratios = psnr(images[:, None], task.images, task.hole)[:, 0]
+            self.report.records.append(
+                self._recorder.mean(
+                    "psnr", "pixels", task.name, ratios, len(ratios), subject=subject
+                )
             )
             if task.labels is not None and self._classifier is not None:
                 correct = (self._classifier.predict(images) == task.labels).double()
@@ -329,18 +334,6 @@ class Evaluator:
             return None
         return self._masked_classifier.probabilities(to_signed_float(task.images), task.known)
 
-    def _make_gallery(
-        self, task: EvaluationTask, samples: SampleSource, features: Float[Tensor, "N D"]
-    ) -> CompletionGallery:
-        originals = self._features(task.images)
-        order = (features - originals).square().sum(dim=1).argsort(stable=True)
-        middle = max(0, len(order) // 2 - GALLERY_ROWS // 2)
-        central = order[middle : middle + GALLERY_ROWS]
-        rows = torch.cat([order[:GALLERY_ROWS], central, order[-GALLERY_ROWS:]])
-        count = min(GALLERY_VARIATIONS, samples.variations or GALLERY_VARIATIONS)
-        completions = torch.cat([samples.read(row, row + 1, count) for row in rows.tolist()])
-        return CompletionGallery(task.select(rows), completions)
-
     def _read_first(
         self, task: EvaluationTask, samples: SampleSource
     ) -> Iterator[tuple[EvaluationTask, UInt8[Tensor, "B C H W"]]]:
@@ -383,14 +376,3 @@ class Evaluator:
     @cached_property
     def _training_features(self) -> Float[Tensor, "N D"]:
         return self._features(self._training_images)
-
-
-@dataclass(frozen=True)
-class _MeasuredCompletions:
-    """What is read off N sources with K completions each."""
-
-    variations: int
-    features: Float[Tensor, "N D"]  # of the first completion
-    labels: Int64[Tensor, "N K"] | None
-    diversity: Float[Tensor, " N"] | None
-    changed: Float[Tensor, " N"]

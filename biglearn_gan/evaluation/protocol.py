@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -31,7 +33,9 @@ from biglearn_gan.evaluation.task import (
     make_sourceless_task,
     make_task,
 )
+from biglearn_gan.metrics.features import EfficientNetVectors, StandardizedFeatures
 from biglearn_gan.metrics.metric_models import MetricModels
+from biglearn_gan.metrics.reference_statistics import reference_statistics
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import (
     COMPLETION_TASKS,
@@ -134,7 +138,8 @@ def evaluate(
     _check_images(metric_models, train_data, test_data, count, settings.allow_few)
     originals, labels = _choose_images(test_data, count, seed)
     split = test_data.name.rpartition(":")[2]
-    evaluator = Evaluator(metric_models, train_data, originals, labels, split, settings)
+    metric_models = _standardize(metric_models, train_data, settings)
+    evaluator = Evaluator(metric_models, train_data, originals, labels, split, settings, patch_size)
     evaluator.evaluate_originals()
     for name in tasks:
         if name == "joint":
@@ -158,13 +163,15 @@ def evaluate_samples(
     train_data: ImageDataset,
     test_data: ImageDataset,
     settings: EvaluationSettings = DEFAULT_SETTINGS,
+    patch_size: int | None = None,
 ) -> Report:
     """Measure images of any system as :func:`evaluate` measures those of a model.
 
     The floor of completions is that of their own sources. All variations in the file are used. If
     there are fewer than 64, the name of ``label-total-variation`` ends in their number, such as
     ``8-draws``, and its floor is that of the same number of perfect draws. The records name the
-    split of ``test_data`` if it holds all sources, else ``given``.
+    split of ``test_data`` if it holds all sources, else ``given``. Seams are measured if there is a
+    ``patch_size``, in pixels.
 
     Raises:
         ProtocolError: there are fewer images than features, a source is a training image (the
@@ -183,13 +190,30 @@ def evaluate_samples(
     else:
         originals, labels = task.images, task.labels
         split = _find_split(task, train_data, test_data)
-    evaluator = Evaluator(metric_models, train_data, originals, labels, split, settings)
+    metric_models = _standardize(metric_models, train_data, settings)
+    evaluator = Evaluator(metric_models, train_data, originals, labels, split, settings, patch_size)
     evaluator.evaluate_originals()
     if joint:
         evaluator.evaluate_joint(task, samples)
     else:
         evaluator.evaluate_completions(task, samples, samples.variations)
     return evaluator.report
+
+
+def _standardize(
+    metric_models: MetricModels, train_data: ImageDataset, settings: EvaluationSettings
+) -> MetricModels:
+    """EfficientNet's features with the training split's mean and deviation taken out."""
+    features = metric_models.features
+    if not isinstance(features, EfficientNetVectors):
+        return metric_models
+    moments = reference_statistics(
+        features,
+        train_data,
+        cache=settings.cache,
+        progress=partial(settings.progress, "reference"),
+    )
+    return replace(metric_models, features=StandardizedFeatures(features, moments))
 
 
 def _check_images(

@@ -18,6 +18,7 @@ from biglearn_gan.metrics.frechet import (
     frechet_distance_with_error,
     jackknife_error,
 )
+from biglearn_gan.metrics.kernel_distance import kernel_distance
 from biglearn_gan.metrics.precision_recall import precision_recall
 
 JACKKNIFE_GROUPS = 10
@@ -100,6 +101,22 @@ class Recorder:
         few = count < self.features.dimensions
         record = self.record("fd", self.features.name, task, count, value, error)
         return replace(record, floor=floor, few=few, subject=TWO_STEP)
+
+    def comparisons(
+        self,
+        task: str,
+        features: Float[Tensor, "N D"],
+        training: Float[Tensor, "M D"],
+        originals: Float[Tensor, "N D"],
+    ) -> list[Record]:
+        """Precision, recall and kernel distance to training images, with those of the originals."""
+        records = self.precision_and_recall(task, features, training, originals)
+        found, floor = (kernel_distance(each, training) for each in (features, originals))
+        if found is not None and floor is not None:
+            value, error = found
+            record = self.record("kid", self.features.name, task, len(features), value, error)
+            records.append(replace(record, floor=floor[0]))
+        return records
 
     def precision_and_recall(
         self,

@@ -38,8 +38,9 @@ class Record:
 
     Attributes:
         measure: what is measured, such as ``fd`` or ``agreement``.
-        features: what it is measured in: ``classifier``, ``inception2048`` or ``pixels``; of a
-            Gaussian field, ``oracle`` or ``approximate``.
+        features: what it is measured in: ``classifier``, ``inception2048``,
+            ``efficientnet1280-standardized``, ``pixels``, or for seams ``patch`` and the side of a
+            patch; of a Gaussian field, ``oracle`` or ``approximate``.
         count: source images, or samples if the task has no source.
         split: split of the source images, or None if the task has no source.
         task: name of the hole, ``marginal:`` and the name of a hole, ``joint``, or ``real`` for the
@@ -77,6 +78,8 @@ class Record:
         subject = None if self.subject == self.task else self.subject
         if self.measure == "label-total-variation" and self.samples != HISTOGRAM_DRAWS * self.count:
             subject = f"{self.samples // self.count}-draws"
+        if self.measure.endswith("-best"):
+            subject = f"of-{self.samples // self.count}"
         return metric_name(
             self.measure,
             self.count,

@@ -31,6 +31,7 @@ DISTANCE, AGREEMENT, DIVERSITY = Quantity("fd"), Quantity("agreement"), Quantity
 TWO_STEP_DISTANCE, ENTROPY = Quantity("fd", TWO_STEP), Quantity("entropy")
 LABELS, SPEED = Quantity("label-total-variation"), Quantity("speed")
 PRECISION, RECALL = Quantity("precision"), Quantity("recall")
+KERNEL_DISTANCE, SEAMS = Quantity("kid"), Quantity("seams")
 
 HIDDEN_NAMES = {
     "joint": "everything (unconditional)",
@@ -45,20 +46,26 @@ HIDDEN_NAMES = {
 
 IMAGE_COLUMNS = {
     DISTANCE: "Fréchet distance (floor)",
+    KERNEL_DISTANCE: "kernel distance (floor)",
     TWO_STEP_DISTANCE: "two-step (floor)",
     PRECISION: "precision (ceiling)",
     RECALL: "recall (ceiling)",
+    SEAMS: "seams (real images)",
     ENTROPY: "class entropy (ceiling)",
 }
 COMPLETION_COLUMNS = {
     AGREEMENT: "agreement (ceiling)",
     LABELS: "label total variation (perfect draws)",
     DIVERSITY: "diversity",
+    Quantity("psnr"): "PSNR in dB",
+    Quantity("psnr-best"): "PSNR, best",
+    Quantity("ssim"): "SSIM",
+    Quantity("ssim-best"): "SSIM, best",
 }
-"""Columns of the two tables of an evaluation."""
+"""Columns of the two tables of an evaluation; only those that a task has are shown."""
 
 MAIN_NAMES = {DISTANCE: "distance", AGREEMENT: "agreement"}
-QUALITY_NAMES = {PRECISION: "precision", RECALL: "recall"}
+QUALITY_NAMES = {PRECISION: "precision", RECALL: "recall", SEAMS: "seams"}
 DIVERSITY_NAMES = {
     ENTROPY: "class entropy",
     TWO_STEP_DISTANCE: "two-step",
@@ -184,6 +191,7 @@ def detailed_comparison_tables(folders: Mapping[str, Path], tasks: Sequence[str]
 
 def _task_table(found: RecordsByTask, tasks: Sequence[str], columns: Mapping[Quantity, str]) -> str:
     """A row per task that has any of the columns; empty if there is none."""
+    columns = {q: n for q, n in columns.items() if any((task, q) in found for task in tasks)}
     rows = []
     for task in tasks:
         records = [found.get((task, quantity)) for quantity in columns]

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import make_folder, writing
+from biglearn_gan.metrics.classifier_trunk import NetworkName, make_trunk
 from biglearn_gan.models.checkpoint import CONFIG_NAME, CheckpointError, load_checkpoint
 from biglearn_gan.pixel_values import to_signed_float
 
@@ -129,13 +130,21 @@ class ImageClassifier(PretrainedClassifier):
         image_size: (height, width) in pixels, each at least 4.
         channels: 1 or 3.
         num_classes: number of labels.
-        width: channels of the first convolution, doubled by each later one.
+        width: channels of the first convolution.
+        network: ``plain`` or ``deep``, see :func:`~.classifier_trunk.make_trunk`.
     """
 
-    def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 8):
+    def __init__(
+        self,
+        image_size: Sequence[int],
+        channels: int,
+        num_classes: int,
+        width: int = 8,
+        network: NetworkName = "plain",
+    ):
         super().__init__(image_size, channels, num_classes)
-        layers, outputs = make_convolutions(image_size, channels, width)
-        self.trunk = nn.Sequential(*layers, nn.Flatten())
+        layers, outputs = make_trunk(network, image_size, channels, width)
+        self.trunk = nn.Sequential(*layers)
         self.project = nn.Linear(outputs, FEATURE_DIM)
         self.normalize = nn.BatchNorm1d(FEATURE_DIM, affine=False)
         self.head = nn.Linear(FEATURE_DIM, num_classes)
@@ -190,26 +199,3 @@ def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: 
         classifier.save_pretrained(temporary)
         for file in sorted(Path(temporary).iterdir()):
             os.replace(file, folder / file.name)
-
-
-def make_convolutions(
-    image_size: Sequence[int], channels: int, width: int
-) -> tuple[list[nn.Module], int]:
-    """Layers that halve images to fewer than 8 pixels, and the length of their flat output.
-
-    The first layer has ``width`` channels, each later one twice as many.
-    """
-    rows, columns = image_size
-    layers = [_convolution(channels, width), _convolution(width, 2 * width)]
-    outputs = 2 * width
-    while min(rows, columns) >= 8:
-        layers += [nn.MaxPool2d(2), _convolution(outputs, 2 * outputs)]
-        rows, columns, outputs = rows // 2, columns // 2, 2 * outputs
-    return layers, outputs * rows * columns
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Module:
-    """A 3 x 3 convolution that keeps the size, batch normalization and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from biglearn_gan.metrics.classifier import (
     save_classifier,
 )
 from biglearn_gan.metrics.classifier_card import classifier_card
+from biglearn_gan.metrics.classifier_trunk import NetworkName
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier, calibration_on
 from biglearn_gan.progress import ImageProgress
 from biglearn_gan.rng import Stream, make_rng
@@ -40,11 +42,15 @@ BATCH_SIZE = 64
 WARMUP_SHARE = 0.1
 LEARNING_RATE = 2e-3
 
-IMAGES = 180_000
-"""Budget of the classifier of whole images, in images seen."""
+IMAGES: dict[NetworkName, int] = {"plain": 180_000, "deep": 500_000}
+"""Budgets of the classifier of whole images, in images seen."""
 
-MASKED_IMAGES = 600_000
-"""Budget of the masked classifier, in images seen; with less it is underconfident."""
+MASKED_IMAGES: dict[NetworkName, int] = {"plain": 600_000, "deep": 600_000}
+"""Budgets of the masked classifier, in images seen; with less it is underconfident."""
+
+WIDTHS: dict[NetworkName, int] = {"plain": 8, "deep": 24}
+MASKED_WIDTHS: dict[NetworkName, int] = {"plain": 16, "deep": 24}
+"""Channels of the first convolution."""
 
 LABEL_SMOOTHING = 0.1
 WEIGHT_DECAY = 0.01
@@ -60,7 +66,8 @@ def train_classifier(
     dataset: ImageDataset,
     *,
     seed: int,
-    images: int = IMAGES,
+    images: int | None = None,
+    network: NetworkName = "plain",
     horizontal_flip: bool = False,
     progress: ImageProgress | None = None,
 ) -> ImageClassifier:
@@ -72,7 +79,9 @@ def train_classifier(
     Args:
         dataset: with labels, of at least 64 images.
         seed: of the initial weights, the order, shifts and flips.
-        images: the budget in images seen, rounded down to whole batches of 64.
+        images: the budget in images seen, rounded down to whole batches of 64; None for that of
+            ``IMAGES``.
+        network: ``plain`` for digits, ``deep`` for photographs.
         horizontal_flip: mirror half of the images, if the data allow it.
         progress: called after every step.
 
@@ -91,7 +100,14 @@ def train_classifier(
         return F.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
 
     return _train(
-        ImageClassifier, loss, dataset, seed, images, horizontal_flip, WEIGHT_DECAY, progress
+        partial(ImageClassifier, width=WIDTHS[network], network=network),
+        loss,
+        dataset,
+        seed,
+        IMAGES[network] if images is None else images,
+        horizontal_flip,
+        WEIGHT_DECAY,
+        progress,
     )
 
 
@@ -99,14 +115,16 @@ def train_masked_classifier(
     dataset: ImageDataset,
     *,
     seed: int,
-    images: int = MASKED_IMAGES,
+    images: int | None = None,
+    network: NetworkName = "plain",
     horizontal_flip: bool = False,
     progress: ImageProgress | None = None,
 ) -> MaskedClassifier:
     """Train on parts of images (:func:`draw_known_pixels`), by cross-entropy and AdamW.
 
     Images are not shifted and labels are not smoothed, because the probabilities would then be
-    those of other data. Arguments, result and errors are those of :func:`train_classifier`.
+    those of other data. Arguments, result and errors are those of :func:`train_classifier`; the
+    budget is that of ``MASKED_IMAGES``.
     """
 
     def loss(
@@ -116,11 +134,11 @@ def train_masked_classifier(
         return F.cross_entropy(classifier(inputs, known.to(inputs.device)), labels)
 
     return _train(
-        MaskedClassifier,
+        partial(MaskedClassifier, width=MASKED_WIDTHS[network], network=network),
         loss,
         dataset,
         seed,
-        images,
+        MASKED_IMAGES[network] if images is None else images,
         horizontal_flip,
         MASKED_WEIGHT_DECAY,
         progress,
@@ -162,6 +180,7 @@ def train_and_save_classifier(
     folder: str | Path,
     *,
     masked: bool = False,
+    network: NetworkName = "plain",
     seed: int = 0,
     images: int | None = None,
     progress: ImageProgress | None = None,
@@ -173,7 +192,7 @@ def train_and_save_classifier(
         config_name: its file, for the command in the card.
         folder: of the classifier.
         masked: train the masked classifier instead of the one of whole images.
-        seed, images, progress: as in :func:`train_classifier`.
+        network, seed, images, progress: as in :func:`train_classifier`.
 
     Returns:
         The result on the test split, in one sentence.
@@ -188,11 +207,16 @@ def train_and_save_classifier(
     make_folder(Path(folder))
     config = config.model_copy(update={"validation_share": 0.0})
     train, test = load_dataset(config, "train"), load_dataset(config, "test")
-    budget = images or (MASKED_IMAGES if masked else IMAGES)
+    budget = images or (MASKED_IMAGES if masked else IMAGES)[network]
     train_network: Callable[..., PretrainedClassifier]
     train_network = train_masked_classifier if masked else train_classifier
     classifier = train_network(
-        train, seed=seed, images=budget, horizontal_flip=config.horizontal_flip, progress=progress
+        train,
+        seed=seed,
+        images=budget,
+        network=network,
+        horizontal_flip=config.horizontal_flip,
+        progress=progress,
     )
     if isinstance(classifier, MaskedClassifier):
         result = _calibration_table(classifier, test)
@@ -203,6 +227,7 @@ def train_and_save_classifier(
         sentence = f"accuracy on the test split {result}"
     options = {
         "--masked": "" if masked else None,
+        "--network": None if network == "plain" else network,
         "--images": images,
         "--seed": seed or None,
         "--output": Path(folder).as_posix(),
@@ -225,9 +250,9 @@ def _check_output(folder: Path) -> None:
         written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         written = None
-    is_classifier = (
-        isinstance(written, dict) and written.keys() == signature(ImageClassifier).parameters.keys()
-    )
+    parameters = signature(ImageClassifier).parameters
+    required = {name for name, each in parameters.items() if each.default is each.empty}
+    is_classifier = isinstance(written, dict) and required <= written.keys() <= parameters.keys()
     check_output_folder(
         folder,
         written_by="train-classifier",
@@ -237,7 +262,7 @@ def _check_output(folder: Path) -> None:
 
 
 def _train(
-    kind: type[ClassifierT],
+    kind: Callable[..., ClassifierT],
     loss: Callable[[ClassifierT, Tensor, Tensor, torch.Generator], Tensor],
     dataset: ImageDataset,
     seed: int,

@@ -1,8 +1,8 @@
 """Features of 8-bit images, in which distances are measured.
 
 Any object with the attributes of :class:`Features` can be used. This module has the features of the
-data set's own small classifier, and those of pytorch-fid's Inception network, which the literature
-uses.
+data set's own small classifier, those of pytorch-fid's Inception network, which the literature
+uses, and those of EfficientNet-lite0, which needs no download.
 """
 
 from __future__ import annotations
@@ -21,12 +21,25 @@ from torch import Tensor, nn
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import check_space
 from biglearn_gan.metrics.classifier import FEATURE_DIM, INFERENCE_ROWS, ImageClassifier
+from biglearn_gan.metrics.frechet import GaussianStatistics
+from biglearn_gan.models.feature_networks import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    POOLED_CHANNELS,
+    load_pooled_efficientnet,
+)
 from biglearn_gan.pixel_values import to_signed_float
 
 INCEPTION_ROWS = 50
 """Images per pass, as in pytorch-fid."""
 
 INCEPTION_DIMENSIONS = (64, 192, 768, 2048)
+
+EFFICIENTNET_ROWS = 100
+"""Images per pass."""
+
+EFFICIENTNET_SIDE = 64
+"""Images are enlarged until their shorter side has as many pixels."""
 
 
 class FeaturesError(UserError):
@@ -126,6 +139,77 @@ class InceptionFeatures:
             rgb = part.to(self._device).expand(-1, 3, -1, -1).float() / 255
             parts.append(F.adaptive_avg_pool2d(self._network(rgb)[0], 1).flatten(1).cpu())
         return _finite(torch.cat(parts), "the Inception network")
+
+
+class EfficientNetVectors:
+    """The pooled 1,280 features of EfficientNet-lite0; gray images are repeated to RGB.
+
+    Their scales differ much, so that :class:`StandardizedFeatures` should be measured in. Images
+    with a side below 64 pixels are enlarged by bilinear interpolation.
+
+    Args:
+        device: where the network runs.
+
+    Raises:
+        FeatureNetworkError: the extra ``efficientnet`` is not installed.
+    """
+
+    name = f"efficientnet{POOLED_CHANNELS}"
+    dimensions = POOLED_CHANNELS
+
+    def __init__(self, device: torch.device | str = "cpu"):
+        self._device = torch.device(device)
+        self._network = load_pooled_efficientnet().to(self._device)
+        self.fingerprint = fingerprint(self._network)
+
+    @torch.inference_mode()
+    def __call__(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        mean, deviation = (
+            torch.tensor(values, device=self._device).view(3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        )
+        scale = max(1.0, EFFICIENTNET_SIDE / min(images.shape[-2:]))
+        size = [round(scale * side) for side in images.shape[-2:]]
+        parts = []
+        for part in images.split(EFFICIENTNET_ROWS):
+            rgb = part.to(self._device).expand(-1, 3, -1, -1).float() / 255
+            rgb = F.interpolate(rgb, size, mode="bilinear") if scale > 1 else rgb
+            parts.append(self._network((rgb - mean) / deviation).cpu())
+        return _finite(torch.cat(parts), "EfficientNet")
+
+
+class StandardizedFeatures:
+    """Features with the mean and the deviation of a reference taken out of each dimension.
+
+    A dimension that does not vary in the reference is only shifted.
+
+    Args:
+        features: any features.
+        reference: their moments over the images that set mean and deviation.
+    """
+
+    def __init__(self, features: Features, reference: GaussianStatistics):
+        self.features = features
+        self.name = f"{features.name}-standardized"
+        self.dimensions = features.dimensions
+        self._mean = reference.mean
+        deviation = reference.covariance.diagonal().sqrt()
+        self._deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        digest = hashlib.sha256(features.fingerprint.encode())
+        for values in (self._mean, self._deviation):
+            digest.update(values.numpy().tobytes())
+        self.fingerprint = digest.hexdigest()
+
+    def __call__(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        return ((self.features(images).double() - self._mean) / self._deviation).float()
+
+    def standardize(self, statistics: GaussianStatistics) -> GaussianStatistics:
+        """The moments of these features, from those of the original features of any images."""
+        result = GaussianStatistics(self.dimensions)
+        result.count = statistics.count
+        result.mean = (statistics.mean - self._mean) / self._deviation
+        result.scatter = statistics.scatter / torch.outer(self._deviation, self._deviation)
+        return result
 
 
 def fingerprint(network: nn.Module) -> str:

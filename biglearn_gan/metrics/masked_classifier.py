@@ -20,8 +20,8 @@ from biglearn_gan.metrics.classifier import (
     INFERENCE_ROWS,
     ClassifierError,
     PretrainedClassifier,
-    make_convolutions,
 )
+from biglearn_gan.metrics.classifier_trunk import NetworkName, make_trunk
 
 HIDDEN_UNITS = 128
 DROPOUT = 0.3
@@ -35,13 +35,21 @@ class MaskedClassifier(PretrainedClassifier):
         image_size: (height, width) in pixels, each at least 4.
         channels: 1 or 3.
         num_classes: number of labels.
-        width: channels of the first convolution, doubled by each later one.
+        width: channels of the first convolution.
+        network: ``plain`` or ``deep``, see :func:`~.classifier_trunk.make_trunk`.
     """
 
-    def __init__(self, image_size: Sequence[int], channels: int, num_classes: int, width: int = 16):
+    def __init__(
+        self,
+        image_size: Sequence[int],
+        channels: int,
+        num_classes: int,
+        width: int = 16,
+        network: NetworkName = "plain",
+    ):
         super().__init__(image_size, channels, num_classes)
-        layers, outputs = make_convolutions(image_size, channels + 1, width)
-        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(DROPOUT))
+        layers, outputs = make_trunk(network, image_size, channels + 1, width)
+        self.trunk = nn.Sequential(*layers, nn.Dropout(DROPOUT))
         self.head = nn.Sequential(
             nn.Linear(outputs, HIDDEN_UNITS),
             nn.BatchNorm1d(HIDDEN_UNITS),

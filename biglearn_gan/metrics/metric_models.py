@@ -15,7 +15,12 @@ import torch
 from biglearn_gan import shipped
 from biglearn_gan.errors import UsageError
 from biglearn_gan.metrics.classifier import ImageClassifier
-from biglearn_gan.metrics.features import ClassifierFeatures, Features, InceptionFeatures
+from biglearn_gan.metrics.features import (
+    ClassifierFeatures,
+    EfficientNetVectors,
+    Features,
+    InceptionFeatures,
+)
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 
 CHECKPOINTS = Path("checkpoints")
@@ -55,7 +60,7 @@ def load_metric_models(
 
     Args:
         data_name: name of the data set.
-        features: ``classifier`` or ``inception``.
+        features: ``classifier``, ``efficientnet`` or ``inception``.
         classifier: folder or shipped name, or None for ``classifier_DATA``.
         masked_classifier: folder or shipped name, or None for ``masked_classifier_DATA``.
         inception_weights: file for ``inception``, None for pytorch-fid's own.
@@ -71,6 +76,7 @@ def load_metric_models(
             for the features of a classifier.
         ClassifierError: a folder holds no classifier.
         FeaturesError: the weights of the Inception network cannot be loaded.
+        FeatureNetworkError: the weights of EfficientNet are not installed.
     """
     near = Path(checkpoint) if checkpoint is not None else None
     folder, places = find_classifier(classifier, "classifier", data_name, near)
@@ -90,15 +96,17 @@ def load_metric_models(
         return MetricModels(inception, network, masked), notes
     if inception_weights is not None:
         raise MetricModelError("weights of the Inception network require the features inception")
+    if features == "efficientnet":
+        return MetricModels(EfficientNetVectors(device), network, masked), notes
     if network is None and not labeled:
         raise MetricModelError(
             f"there is no classifier for {data_name} (no {places}), whose images have no labels to "
-            "train one on: choose the features inception"
+            "train one on: choose the features efficientnet or inception"
         )
     if network is None:
         raise MetricModelError(
             f"there is no classifier for {data_name} (no {places}): train one with "
-            "train-classifier, or choose the features inception"
+            "train-classifier, or choose the features efficientnet or inception"
         )
     return MetricModels(ClassifierFeatures(network), network, masked), notes
 

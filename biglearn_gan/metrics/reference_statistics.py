@@ -21,7 +21,7 @@ from torch import Tensor
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.files import WriteError, make_folder, replacing
 from biglearn_gan.metrics.classifier import INFERENCE_ROWS
-from biglearn_gan.metrics.features import Features
+from biglearn_gan.metrics.features import Features, StandardizedFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics
 from biglearn_gan.progress import ImageProgress
 
@@ -60,6 +60,17 @@ def reference_statistics(
         progress: called with (images done, all images) after every batch; not called if the cache
             holds the moments.
     """
+    if isinstance(features, StandardizedFeatures):  # their moments follow from the original ones
+        return features.standardize(
+            reference_statistics(
+                features.features,
+                dataset,
+                cache=cache,
+                transform=transform,
+                transform_key=transform_key,
+                progress=progress,
+            )
+        )
     if cache is None:
         return _measure(features, dataset, transform, progress)
     parts = (dataset.fingerprint(), transform_key, features.name, features.fingerprint)

@@ -33,6 +33,9 @@ _STAGES = (
 expansion, channels and number of blocks. Lite0 has neither squeeze-and-excitation nor swish."""
 
 _STEM_CHANNELS = 32
+POOLED_CHANNELS = 1280
+"""Length of EfficientNet's feature vector, the input of its last layer."""
+
 _BATCH_NORM_EPS = 1e-3
 
 
@@ -66,6 +69,18 @@ def load_efficientnet(layers: Sequence[int]) -> EfficientNetFeatures:
     """
     weights = torch.load(check_efficientnet(), map_location="cpu", weights_only=True)
     network = EfficientNetFeatures(layers)
+    network.load_weights(weights)
+    return network.requires_grad_(False).eval()
+
+
+def load_pooled_efficientnet() -> PooledEfficientNet:
+    """EfficientNet-lite0 up to its feature vector, as trained on ImageNet, frozen, on the CPU.
+
+    Raises:
+        FeatureNetworkError: the extra ``efficientnet`` is not installed.
+    """
+    weights = torch.load(check_efficientnet(), map_location="cpu", weights_only=True)
+    network = PooledEfficientNet()
     network.load_weights(weights)
     return network.requires_grad_(False).eval()
 
@@ -161,3 +176,26 @@ class EfficientNetFeatures(nn.Module):
         for number, block in enumerate(self.blocks):
             assert isinstance(block, _InvertedResidual)
             block.load_weights(weights, f"_blocks.{number}")
+
+
+class PooledEfficientNet(nn.Module):
+    """All convolutions of EfficientNet-lite0, and the mean of their last map over the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        last_block = sum(count for *_, count in _STAGES) - 1
+        self.trunk = EfficientNetFeatures([last_block])
+        self.head = _SameConv(_STAGES[-1][3], POOLED_CHANNELS, 1)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1280"]:
+        """One vector per image.
+
+        Args:
+            images: with ImageNet's mean and deviation taken out.
+        """
+        return F.relu6(self.head(self.trunk(images)[0])).mean(dim=(2, 3))
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of the package's file, under its names."""
+        self.trunk.load_weights(weights)
+        self.head.load_folded(weights, "_conv_head", "_bn1")

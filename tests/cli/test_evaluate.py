@@ -194,7 +194,7 @@ def test_images_without_labels_need_inception_features(
     assert code == 2
     assert err.startswith("biglearn-gan: there is no classifier for folder (no checkpoints/")
     assert err.endswith(
-        ", whose images have no labels to train one on: choose the features inception\n"
+        ", whose images have no labels to train one on: choose the features efficientnet or inception\n"
     )
     inception = ("--features", "inception", "--inception-weights", inception_weights)
     code, out, _ = run(*command, *inception)

@@ -67,7 +67,7 @@ def test_a_message_names_all_places(places: list[Path]) -> None:
         load_shipped(places[1] / "model")
     assert str(caught.value) == (
         f"there is no classifier for toys ({searched}): train one with train-classifier, or "
-        "choose the features inception"
+        "choose the features efficientnet or inception"
     )
     save_classifier(ImageClassifier((8, 8), 1, 3), places[2] / name, "a card")
     _, (note,) = load_shipped(places[1] / "model")
