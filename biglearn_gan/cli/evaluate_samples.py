@@ -43,6 +43,10 @@ def evaluate_samples(
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, the first ones (default: all).")
     ] = None,
+    patch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side in pixels of the patches to measure seams of."),
+    ] = None,
     features: Features = FeatureKind.classifier,
     classifier: Classifier = None,
     masked_classifier: MaskedClassifier = None,
@@ -87,6 +91,12 @@ def evaluate_samples(
     with naming_force(), task_bars() as progress:
         settings = EvaluationSettings(seed, default_cache(), force, progress)
         report = protocol.evaluate_samples(
-            saved_task, saved_samples, metric_models, train_data, test_data, settings
+            saved_task,
+            saved_samples,
+            metric_models,
+            train_data,
+            test_data,
+            settings,
+            patch_size,
         )
     write_and_print_report(report, output)

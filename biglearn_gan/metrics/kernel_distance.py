@@ -29,15 +29,7 @@ def kernel_distance(
 
     Returns:
         None if the smaller set has fewer than 20 vectors.
-
-    Raises:
-        ValueError: the vectors have different lengths.
     """
-    if features.shape[1] != reference.shape[1]:
-        raise ValueError(
-            f"features of {features.shape[1]} and of {reference.shape[1]} dimensions cannot be "
-            "compared"
-        )
     fewest = min(len(features), len(reference))
     size = min(SUBSET_SIZE, fewest // MIN_SUBSETS)
     if size < 2:

@@ -15,7 +15,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.evaluation.records import read_records, write_records
 from biglearn_gan.metrics import metric_models
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
-from biglearn_gan.metrics.features import InceptionFeatures
+from biglearn_gan.metrics.features import EfficientNetVectors, InceptionFeatures
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 EVALUATE = ("evaluate", "--checkpoint", "{checkpoint}", "--output", "{tmp}/m")
@@ -133,6 +133,9 @@ def test_samples_of_any_system_are_measured(
     half = ("evaluate-samples", tmp_path / "half", "--output", tmp_path / "metrics")
     code, out, _ = run(*half, "--task", "right-half")  # of the data that the file names
     assert code == 0 and "label-total-variation80_classifier_test_right-half_2-draws" in out
+    assert "seams" not in out  # the size of patches is unknown
+    code, out, _ = run(*half, "--patch-size", 4)
+    assert code == 0 and "| seams80_patch4_test_samples |" in out
     code, out, _ = run(*half, "--num", 70)
     assert code == 0 and "| agreement70_classifier_test_samples |" in out
     code, out, _ = run(*half, "--num", 81)
@@ -171,7 +174,7 @@ def test_an_oracle_writes_records(
     assert len(read_records(tmp_path / "oracle" / "metrics.json")) > 20
 
 
-def test_images_without_labels_need_inception_features(
+def test_images_without_labels_need_features_of_another_network(
     run: Run,
     tiny_config: Callable[..., Config],
     inception_weights: Path,
@@ -194,13 +197,29 @@ def test_images_without_labels_need_inception_features(
     assert code == 2
     assert err.startswith("biglearn-gan: there is no classifier for folder (no checkpoints/")
     assert err.endswith(
-        ", whose images have no labels to train one on: choose the features efficientnet or inception\n"
+        ", whose images have no labels to train one on: "
+        "choose the features efficientnet or inception\n"
     )
     inception = ("--features", "inception", "--inception-weights", inception_weights)
     code, out, _ = run(*command, *inception)
     assert code == 0
     measured = {line.split("_")[0] for line in out.splitlines() if line.startswith("| ")}
     assert {"| fd11few", "| diversity11"} < measured and "| agreement11" not in measured
+    monkeypatch.setattr(metric_models, "EfficientNetVectors", Pixels)
+    code, out, _ = run(*command, "--features", "efficientnet")
+    assert code == 0 and "| fd11few_pixels20-standardized_test_center |" in out
+
+
+class Pixels(EfficientNetVectors):
+    """Twenty pixels of an image, in place of EfficientNet, which need not be installed."""
+
+    name, dimensions, fingerprint = "pixels20", 20, "0"
+
+    def __init__(self, device: torch.device) -> None:
+        pass
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :20].float()
 
 
 def test_a_classifier_of_infinite_features_is_one_sentence(

@@ -51,10 +51,12 @@ RECORDS = [
     record("fd", "joint", 2.149, floor=1.364),
     record("fd", "joint", 9.0),
     record("fd", "joint", 3.0, floor=0.5, subject="two-step"),
+    record("seams", "joint", 1.25, floor=1.04),
     record("entropy", "joint", 2.25, ceiling=2.303),
     record("fd", "random:0.5", 1.75, floor=1.364),
     record("agreement", "random:0.5", 0.9, ceiling=0.6999),
     record("diversity", "random:0.5", 0.125),
+    record("psnr-best", "random:0.5", 12.5),
     record("fd", "random:0.5", 1.25, floor=1.364, subject="nearest"),
     record("agreement", "random:0.5", 0.875, ceiling=0.6999, subject="nearest"),
     record("fd", "random:0.5", 23.0, floor=1.364, subject="mean"),
@@ -66,17 +68,17 @@ RECORDS = [
 
 def test_an_evaluation_has_tables_of_images_completions_and_baselines() -> None:
     assert evaluation_tables(RECORDS).splitlines() == [
-        "| task | Fréchet distance (floor) | two-step (floor) | precision (ceiling) "
-        "| recall (ceiling) | class entropy (ceiling) |",
-        "|---|---|---|---|---|---|",
-        "| real | 1.5 ± 0.1 |  |  |  |  |",
-        "| joint | 2.15 ± 0.1 (1.36) | 3 ± 0.1 (0.5) |  |  | 2.25 ± 0.1 (2.3) |",
-        "| random:0.5 | 1.75 ± 0.1 (1.36) |  |  |  |  |",
+        "| task | Fréchet distance (floor) | two-step (floor) | seams (real images) "
+        "| class entropy (ceiling) |",
+        "|---|---|---|---|---|",
+        "| real | 1.5 ± 0.1 |  |  |  |",
+        "| joint | 2.15 ± 0.1 (1.36) | 3 ± 0.1 (0.5) | 1.25 ± 0.1 (1.04) | 2.25 ± 0.1 (2.3) |",
+        "| random:0.5 | 1.75 ± 0.1 (1.36) |  |  |  |",
         "",
-        "| task | agreement (ceiling) | label total variation (perfect draws) | diversity |",
+        "| task | agreement (ceiling) | diversity | PSNR, best |",
         "|---|---|---|---|",
         "| real | 0.99 ± 0.1 |  |  |",
-        "| random:0.5 | 0.9 ± 0.1 (0.7) ↑ |  | 0.125 ± 0.1 |",
+        "| random:0.5 | 0.9 ± 0.1 (0.7) ↑ | 0.125 ± 0.1 | 12.5 ± 0.1 |",
         "",
         "| task | floor, ceiling | nearest: distance, agreement | mean: distance, agreement "
         "| mismatched: distance, agreement |",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.dataset import ImageDataset
@@ -21,6 +22,7 @@ from biglearn_gan.metrics.classifier import (
     save_classifier,
 )
 from biglearn_gan.metrics.classifier_training import train_and_save_classifier, train_classifier
+from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
@@ -42,6 +44,36 @@ def test_shapes_for_every_supported_size() -> None:
         images = torch.zeros(2, channels, *size)
         assert classifier.features(images).shape == (2, 64)
         assert classifier(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize("kind", [ImageClassifier, MaskedClassifier])
+def test_a_deep_network_has_two_convolutions_per_size(kind: type[nn.Module]) -> None:
+    inputs = 3 + (kind is MaskedClassifier)
+    for size, blocks in (((8, 8), 1), ((28, 28), 2), ((32, 40), 3), ((5, 11), 1)):
+        network = kind(size, 3, num_classes=7, width=4, network="deep").eval()
+        shapes = [tuple(m.weight.shape) for m in network.modules() if isinstance(m, nn.Conv2d)]
+        widths = [4, 8, 8, 16, 16, 16, 16][: 1 + 2 * blocks]
+        assert [shape[0] for shape in shapes] == widths
+        assert [shape[1] for shape in shapes] == [inputs, *widths[:-1]]
+        known = (torch.ones(2, *size, dtype=torch.bool),) if kind is MaskedClassifier else ()
+        assert network(torch.zeros(2, 3, *size), *known).shape == (2, 7)
+
+
+def test_a_deep_classifier_learns_stripes_and_is_loaded_as_one(tmp_path: Path) -> None:
+    dataset = striped(channels=3)
+    classifier = train_classifier(dataset, seed=0, images=1920, network="deep")
+    assert accuracy(classifier, dataset) == 1.0
+    save_classifier(classifier, tmp_path / "deep", "card")
+    config = json.loads((tmp_path / "deep/config.json").read_text())
+    assert (config["network"], config["width"]) == ("deep", 24)
+    loaded = ImageClassifier.from_pretrained(tmp_path / "deep")
+    images = dataset.batch(torch.arange(7)).images
+    assert torch.equal(loaded(images), classifier(images))
+    del config["network"]  # as in folders of classifiers that are older than this choice
+    (tmp_path / "deep/config.json").write_text(json.dumps(config))
+    assert_not_loadable(tmp_path / "deep", "another kind or size")
+    (tmp_path / "deep/config.json").write_text(json.dumps(config | {"network": "wide"}))
+    assert_not_loadable(tmp_path / "deep", "is not a classifier's")
 
 
 def test_the_same_seed_gives_the_same_weights_without_global_state() -> None:

