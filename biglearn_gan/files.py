@@ -21,6 +21,8 @@ from biglearn_gan.errors import UserError
 class OutputError(UserError):
     """An output that cannot be written, or in which files would be lost or mixed up."""
 
+    exit_code = 2
+
 
 _AGAIN = "then run the same command again"
 
@@ -47,6 +49,8 @@ class WriteError(OutputError, OSError):
         reason: the number of the system's error, or a text if there is none.
         errno: the number, or None.
     """
+
+    exit_code = 1
 
     def __init__(self, path: Path, reason: int | str):
         text = reason if isinstance(reason, str) else os.strerror(reason)

@@ -11,6 +11,9 @@ from pathlib import Path
 CONFIG_NAME = "config.json"
 """File of a checkpoint that makes it one."""
 
+WEIGHTS_NAME = "model.safetensors"
+"""File of a checkpoint's weights."""
+
 _WHEEL = Path(__file__).with_name("shipped_files")
 _ROOT = _WHEEL if _WHEEL.is_dir() else Path(__file__).parents[1]
 CHECKPOINTS = _ROOT / "checkpoints"

@@ -105,7 +105,8 @@ def main(
         if each.name in rows and rows[each.name].get("configuration") != each.fingerprint:
             fail(
                 f"{results}.csv has a row for {each.variant!r}, seed {each.seed}, of another "
-                "configuration: remove the row, or choose another --output"
+                "configuration: remove the row, or choose another --output",
+                code=2,
             )
     lock = Lock()
 
@@ -123,7 +124,7 @@ def main(
             write_results(results, selected_rows(), ablation.tables)
 
     if only_print and not selected_rows():
-        fail(f"{results}.csv has no run of this ablation: run it without --print")
+        fail(f"{results}.csv has no run of this ablation: run it without --print", code=2)
     if not only_print:
         with ThreadPoolExecutor(processes) as pool:
             list(pool.map(finish, [each for each in selected if each.name not in rows]))
@@ -213,7 +214,7 @@ class Run:
         """
         if self.metrics_file.exists():
             if load_config(self.folder / "config.yaml", stored=True) != self.config:
-                fail(f"{self.folder} has a run of another configuration: remove the folder")
+                fail(f"{self.folder} has a run of another configuration: remove the folder", 2)
             return
         overrides = [*self.overrides, f"train.seed={self.seed}"]
         train = ["train", "--config", str(self.ablation.config), "--output", str(self.folder)]

@@ -7,7 +7,7 @@ The second form samples from a model instead of reading FOLDER_A. Files are sele
 pytorch-fid: those directly in the folder with one of its suffixes, sorted by name and converted to
 RGB. If there are none, all image files in the folders below are read; a ZIP archive is read like
 its folder. Each image is resized by itself to Inception's 299 x 299 pixels, so the images of a
-folder may differ in size. Exit codes: 0 done, 1 failed, 2 wrong usage.
+folder may differ in size. Exit codes: those of `biglearn-gan` (docs/guide.md).
 """
 
 from __future__ import annotations
@@ -215,7 +215,8 @@ def check_count(count: int, dimensions: int, force: bool) -> None:
     if count < 2 or (count < dimensions and not force):
         fail(
             f"{count} images are too few for features of {dimensions} dimensions: use at least "
-            f"{max(2, dimensions)} images, smaller --dims, or --force with at least 2 images"
+            f"{max(2, dimensions)} images, smaller --dims, or --force with at least 2 images",
+            code=2,
         )
 
 

@@ -1,7 +1,7 @@
 """How a command ends: done, or one sentence and an exit code for a mistake of the user.
 
-Exit codes: 0 done, 1 failed or interrupted, 2 wrong usage, 75 stopped and saved. Nothing here
-imports torch.
+Exit codes: 0 done, 2 if something that the user named is wrong, 1 if something else failed or on
+Ctrl-C (see :mod:`biglearn_gan.errors`), 75 stopped and saved. Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.folder_datasets import FOLDER_TEST_SHARE, SPLIT_NAMES
 from biglearn_gan.data.image_files import EncodedImage, ImageSource
-from biglearn_gan.data.image_listing import DataError
+from biglearn_gan.data.image_listing import DataError, UnavailableDataError
 from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
 from biglearn_gan.data.stored_images import StoredImages
 
@@ -134,7 +134,7 @@ def _load(config: DataConfig) -> Any:
     try:
         import datasets
     except ImportError:
-        raise DataError(
+        raise UnavailableDataError(
             "data.name: huggingface needs the library datasets: "
             "pip install 'biglearn-gan[datasets]'"
         ) from None

@@ -44,6 +44,14 @@ ImagePath = Path | zipfile.Path
 class DataError(UserError):
     """Data are missing, empty or broken; the message says how to provide or repair them."""
 
+    exit_code = 2
+
+
+class UnavailableDataError(DataError):
+    """Data that cannot be downloaded to this machine, or whose library is not installed."""
+
+    exit_code = 1
+
 
 def image_tree(root: ImagePath, masks: bool = False) -> dict[PurePosixPath, ImagePath]:
     """The image files of a folder and of all folders below it, sorted by their relative paths.

@@ -6,7 +6,9 @@ torchvision and scikit-learn are slow to import, so only the readers that need t
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from biglearn_gan.data.colored_mnist import colorize, random_hues
 from biglearn_gan.data.folder_datasets import read_cifar10_folder, read_folder
 from biglearn_gan.data.gaussian_fields import gaussian_field
 from biglearn_gan.data.hugging_face import read_hugging_face
-from biglearn_gan.data.image_listing import DataError
+from biglearn_gan.data.image_listing import DataError, UnavailableDataError
 from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
 from biglearn_gan.files import check_space
 from biglearn_gan.rng import Stream, make_rng
@@ -74,19 +76,45 @@ def _read_celeba(config: DataConfig, split: str) -> RawSplit:
 
 
 def _load_torchvision(config: DataConfig, kind: str, layout: str, **arguments: Any) -> Any:
-    """Load the torchvision data set ``kind``; download it if the configuration allows it."""
+    """Load the torchvision data set ``kind``; download it if the configuration allows it.
+
+    Raises:
+        DataError: there are no such files, or they are broken.
+        UnavailableDataError: there are none, and they cannot be downloaded.
+    """
     from torchvision import datasets
 
     root = data_root(config)
+    folder = root / layout.partition("{")[0]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         return getattr(datasets, kind)(root, download=config.download, **arguments)
     except (RuntimeError, OSError, ValueError, AssertionError, KeyError, IndexError) as error:
+        for path in created:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
         check_space(error, root)
-        raise DataError(
-            f"{config.name} could not be loaded from {root}: it needs {root / layout}; "
-            f"data.download=true (now {str(config.download).lower()}) downloads it, and data.root "
-            f"names another folder (torchvision: {' '.join(str(error).split())})"
-        ) from error
+        raise _missing_files(config, root, layout, error) from error
+
+
+def _missing_files(config: DataConfig, root: Path, layout: str, error: Exception) -> DataError:
+    """The error that says how to provide the files of a data set."""
+    reason = f"torchvision: {' '.join(str(error).split())}"
+    advice = f"put {root / layout} there (--data-root, or data.root in training, names another one)"
+    if not config.download:
+        return DataError(
+            f"{config.name} could not be loaded from the folder {root}: {advice}, or set "
+            f"data.download=true to download it ({reason})"
+        )
+    if "urlopen error" in reason or isinstance(error, ConnectionError):
+        return UnavailableDataError(
+            f"{config.name} is not in the folder {root}, and the hosts to download it from cannot "
+            f"be reached: go online, or {advice}"
+        )
+    return UnavailableDataError(
+        f"{config.name} could not be loaded from the folder {root} or downloaded: {advice} "
+        f"({reason})"
+    )
 
 
 def _draw_field(config: DataConfig, split: str) -> RawSplit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -91,7 +92,10 @@ def check_address(host: str, port: int) -> None:
             probe.bind(address)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{host} is not a host name"
-        raise DemoError(f"cannot serve on {_host_in_url(host)}:{port} ({reason})") from None
+        problem = DemoError(f"cannot serve on {_host_in_url(host)}:{port} ({reason})")
+        is_taken = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        problem.exit_code = 1 if is_taken else 2
+        raise problem from None
 
 
 def _bypass_proxy(*hosts: str) -> None:

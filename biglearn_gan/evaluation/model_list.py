@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from biglearn_gan.config import Config, ConfigError, parse_config
 from biglearn_gan.errors import UsageError
 from biglearn_gan.evaluation.records import read_records
 from biglearn_gan.evaluation.tables import DISTANCE, group_records
-from biglearn_gan.shipped import CONFIG_NAME, find_checkpoint, model_names
+from biglearn_gan.shipped import CONFIG_NAME, WEIGHTS_NAME, find_checkpoint, model_names
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,29 @@ class ModelEntry:
 def find_models() -> list[ModelEntry]:
     """The shipped models, and those in ``checkpoints/`` and ``runs/`` of the working directory.
 
-    Folders that hold no readable model are left out.
+    Folders that hold no readable model are left out, and so are those that hold a shipped model, as
+    in a clone.
     """
-    folders = {name: find_checkpoint(name) for name in model_names()}
-    shipped = {folder.resolve() for folder in folders.values() if folder is not None}
+    shipped = {name: find_checkpoint(name) for name in model_names()}
+    folders = dict(shipped)
     for pattern in ("checkpoints/*", "runs/*/checkpoint"):
         for folder in sorted(Path().glob(pattern)):
-            if folder.resolve() not in shipped:
+            if not _holds_same_model(folder, shipped.get(folder.name)):
                 folders[folder.as_posix()] = folder
     return list(_read_entries(folders))
+
+
+def _holds_same_model(folder: Path, other: Path | None) -> bool:
+    """Whether two folders hold the same configuration and weights."""
+    if other is None:
+        return False
+    try:
+        return all(
+            filecmp.cmp(folder / name, other / name, shallow=False)
+            for name in (CONFIG_NAME, WEIGHTS_NAME)
+        )
+    except OSError:
+        return False
 
 
 def models_table(entries: Sequence[ModelEntry]) -> str:
@@ -88,7 +103,7 @@ def _read_entries(folders: dict[str, Path | None]) -> Iterator[ModelEntry]:
         try:
             values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
             config = parse_config(values, stored=True)
-            parameters = _count_parameters(folder / "model.safetensors")
+            parameters = _count_parameters(folder / WEIGHTS_NAME)
         except (OSError, ValueError, TypeError, AttributeError, SafetensorError, ConfigError):
             continue  # a classifier, a run that has just begun, or no model
         yield ModelEntry(name, config, parameters, _read_distance(folder / "evaluation"))

@@ -38,6 +38,8 @@ INFERENCE_ROWS = 500
 class ClassifierError(UserError, ValueError):
     """A classifier cannot be trained, loaded, or used on these images."""
 
+    exit_code = 2
+
 
 ClassifierT = TypeVar("ClassifierT", bound="PretrainedClassifier")
 
@@ -82,7 +84,9 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         try:
             values, weights = load_checkpoint(name, revision=revision, token=token)
         except CheckpointError as error:
-            raise ClassifierError(f"no classifier can be loaded: {error}") from None
+            unusable = ClassifierError(f"no classifier can be loaded: {error}")
+            unusable.exit_code = error.exit_code
+            raise unusable from None
         try:
             classifier = cls(**values)
             classifier.load_state_dict(weights)

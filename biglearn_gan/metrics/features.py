@@ -46,6 +46,12 @@ class FeaturesError(UserError):
     """A network of features cannot be loaded, or its features are not finite."""
 
 
+class WeightsFileError(FeaturesError):
+    """A file that the user named does not hold the weights of such a network."""
+
+    exit_code = 2
+
+
 @runtime_checkable
 class Features(Protocol):
     """A function from images to vectors.
@@ -126,7 +132,8 @@ class InceptionFeatures:
                 network = inception.InceptionV3([block])
         except (RuntimeError, TypeError, AttributeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise FeaturesError(
+            kind = FeaturesError if weights is None else WeightsFileError
+            raise kind(
                 f"{origin} does not hold the weights of pytorch-fid's network ({reason})"
             ) from None
         self._network = network.to(self._device).eval()
@@ -242,7 +249,8 @@ def _inception_weights(file: Path | None, url: str) -> tuple[Any, str]:
         reason = " ".join(str(error).split())[:200]
         if isinstance(error, UnpicklingError):  # torch advises to unpickle everything
             reason = "it holds more than tensors"
-        raise FeaturesError(
+        kind = FeaturesError if file is None else WeightsFileError
+        raise kind(
             f"the weights of the Inception network cannot be loaded from "
             f"{cached if file is None else file} ({reason}): give another file, or "
             f"download {url} to {cached}"

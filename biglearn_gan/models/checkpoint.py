@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -18,20 +24,31 @@ from biglearn_gan.errors import UserError
 from biglearn_gan.files import check_space
 from biglearn_gan.shipped import (
     CONFIG_NAME,
+    WEIGHTS_NAME,
     checkpoint_names,
     find_checkpoint,
     model_names,
     suggest,
 )
 
-WEIGHTS_NAME = "model.safetensors"
-
 _OUR_FOLDERS = ("checkpoints", "experiments", "runs", "samples")
 """Folders that this package writes or comes with. None of them is an owner on the hub."""
 
 
+_HUB_TIMEOUT = 5.0
+"""Seconds to wait for the hub's answer, unless HF_HUB_ETAG_TIMEOUT says otherwise."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that cannot be found, read or used, in one sentence."""
+
+    exit_code = 2
+
+
+class HubError(CheckpointError):
+    """The Hugging Face hub cannot be reached."""
+
+    exit_code = 1
 
 
 def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -49,6 +66,8 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
         problem = "is a file, not a folder" if Path(folder).exists() else "does not exist"
         raise CheckpointError(f"{folder} {problem}")
     name = folder or name
+    if folder is None:
+        _check_hub(name, hub_options)
     try:
         config_path = _find_file(name, CONFIG_NAME, hub_options)
         weights_path = _find_file(name, WEIGHTS_NAME, hub_options)
@@ -61,14 +80,57 @@ def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         if Path(name).is_dir():
             raise CheckpointError(f"{name}: cannot be read ({error})") from None
-        check_space(error, Path(hub_options.get("cache_dir") or HF_HUB_CACHE))
-        raise CheckpointError(
-            f"{name!r} is neither a folder here nor a shipped model, and cannot be reached on the "
-            "Hugging Face hub"
-        ) from None
+        check_space(error, Path(hub_options.get("cache_dir") or constants.HF_HUB_CACHE))
+        raise _hub_error(name, error) from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{config_path}: holds a JSON {type(values).__name__}, not an object")
     return values, weights
+
+
+def _check_hub(name: str, hub_options: dict[str, Any]) -> None:
+    """Ask the hub for a model that is not in the cache, once and for a short time.
+
+    ``hf_hub_download`` repeats a request that fails for half a minute.
+
+    Raises:
+        CheckpointError: the hub has no such model, or it cannot be reached.
+    """
+    if constants.HF_HUB_OFFLINE or hub_options.get("local_files_only"):
+        return
+    revision, cache = hub_options.get("revision"), hub_options.get("cache_dir")
+    try:
+        url = hf_hub_url(name, CONFIG_NAME, revision=revision)
+        cached = try_to_load_from_cache(name, CONFIG_NAME, cache_dir=cache, revision=revision)
+    except HFValidationError as error:
+        raise _hub_error(name, error) from None
+    if isinstance(cached, str):
+        return
+    timeout = _HUB_TIMEOUT
+    if "HF_HUB_ETAG_TIMEOUT" in os.environ:
+        timeout = constants.HF_HUB_ETAG_TIMEOUT
+    try:
+        get_hf_file_metadata(url, token=hub_options.get("token"), timeout=timeout)
+    except Exception as error:  # the HTTP library depends on huggingface_hub's version
+        raise _hub_error(name, error) from None
+
+
+def _hub_error(name: str, error: Exception) -> CheckpointError:
+    """The error for a model that could not be loaded from the hub."""
+    problem = f"{name!r} is neither a folder here nor a shipped model, and"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, HFValidationError) or status in (401, 403, 404):
+        return CheckpointError(
+            f"{problem} the Hugging Face hub shows no such model: check the name, or log in if it "
+            "is private"
+        )
+    if constants.HF_HUB_OFFLINE:
+        return HubError(
+            f"{problem} cannot be looked up on the Hugging Face hub, because HF_HUB_OFFLINE is "
+            "set: unset it, or name a folder"
+        )
+    return HubError(
+        f"{problem} the Hugging Face hub cannot be reached: go online, or name a folder"
+    )
 
 
 def find_checkpoint_folder(name: str) -> str | None:

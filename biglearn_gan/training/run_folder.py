@@ -63,6 +63,8 @@ _OLD_TRAINER_KEYS = {
 class RunFolderError(UserError):
     """A run folder that cannot be read, or that belongs to another configuration."""
 
+    exit_code = 2
+
 
 class RunFolder:
     """Reads and writes the folder of a run.

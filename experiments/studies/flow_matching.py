@@ -328,7 +328,7 @@ def train_or_load(config: Config, output: Path) -> VelocityField:
     make_folder(output)
     config_file, text = output / "config.yaml", config.portable().to_yaml()
     if config_file.exists() and config_file.read_text(encoding="utf-8") != text:
-        fail(f"{output} holds a training of another configuration: choose another --output")
+        fail(f"{output} holds a training of another configuration: choose another --output", 2)
     with replacing(config_file) as path:
         path.write_text(text, encoding="utf-8")
     weights = output / "model.safetensors"

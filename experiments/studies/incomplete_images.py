@@ -82,7 +82,7 @@ def train_if_needed(config: Config, method: str, folder: Path) -> None:
     if not (folder / "config.json").is_file():
         train(own, training_images(config, method), folder)
     elif BigLearnGAN.from_pretrained(folder).config != own.portable():
-        fail(f"{folder} holds a model of another configuration: choose another --output")
+        fail(f"{folder} holds a model of another configuration: choose another --output", 2)
 
 
 def training_images(config: Config, method: str) -> ImageDataset:

@@ -20,7 +20,7 @@ def test_a_port_in_use_is_refused_before_the_model_is_loaded(run: Run) -> None:
 def test_an_invalid_host_name_is_refused(host: str, run: Run) -> None:
     code, _, err = run("demo", "--checkpoint", "none", "--host", host)
     message = f"cannot serve on {host}:7860 ({host} is not a host name)"
-    assert (code, err) == (1, f"biglearn-gan: {message}\n")
+    assert (code, err) == (2, f"biglearn-gan: {message}\n")
 
 
 def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

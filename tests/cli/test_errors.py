@@ -21,13 +21,13 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "missing config": (("train", "--config", "{tmp}/no.yaml"), 2, "no.yaml: there is no such file"),
     "missing data": (
         (*TRAIN, "data.name=mnist", f"data.root={'{tmp}'}/nowhere", "data.download=false"),
-        1,
+        2,
         "nowhere",
     ),
     "unknown device": ((*TRAIN[:-1], "abacus"), 2, "no device 'abacus': choose one of auto, cpu"),
     "unwritable run": (
         ("train", "--config", "{config}", "--output", "{tmp}/file/run", "--device", "cpu"),
-        1,
+        2,
         "file is a file: choose another output folder",
     ),
     "a file for a run": (
@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a file for samples": ((*SAMPLE[:-1], "{tmp}/file"), 2, "is a file"),
     "other files than a run's": (
         (*TRAIN[:4], "{tmp}"),
-        1,
+        2,
         "which `train` did not write: choose another output folder",
     ),
     "no rows": (
@@ -70,17 +70,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "samples among the masks": (
         (*SAMPLE[:-1], "{tmp}/broken", "--mask", "{tmp}/broken"),
-        1,
+        2,
         "would mix with the input",
     ),
     "a run among its images": (
         (*TRAIN[:4], "{tmp}/broken/run", "data.name=folder", "data.root={tmp}/broken"),
-        1,
+        2,
         "would mix with the input",
     ),
     "samples among the images": (
         (*SAMPLE[:-1], "{tmp}", "--mask", "center", "--images", "{tmp}"),
-        1,
+        2,
         "would mix with the input",
     ),
     "square that is no whole number": (
@@ -113,32 +113,32 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "images without mask": ((*SAMPLE, "--images", "{tmp}/gray.png"), 2, "as the mask"),
     "truncated image": (
         (*SAMPLE, "--mask", "center", "--images", "{tmp}/broken"),
-        1,
+        2,
         "half.png",
     ),
     "missing images": (
         (*SAMPLE, "--mask", "center", "--images", "{tmp}/nothing"),
-        1,
+        2,
         "nothing does not exist",
     ),
     "unwritable output": (
         (*SAMPLE[:-1], "{tmp}/file/out"),
-        1,
+        2,
         "file/out",
     ),
     "no such checkpoint": (
         ("sample", "--checkpoint", "{tmp}/none", "--output", "{tmp}/out"),
-        1,
+        2,
         " are checkpoint, labeled",
     ),
     "no such model": (
         ("sample", "--checkpoint", "nobody/nothing", "--output", "{tmp}/out"),
         1,
-        "'nobody/nothing' is neither a folder here nor a shipped model, and cannot be reached",
+        "'nobody/nothing' is neither a folder here nor a shipped model, and cannot be looked up",
     ),
     "a misspelled model": (
         ("sample", "--checkpoint", "digts", "--output", "{tmp}/out"),
-        1,
+        2,
         "'digts' is neither a folder here nor a shipped model: choose digits, ",
     ),
     "a misspelled configuration": (
@@ -148,7 +148,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "weights for a checkpoint": (
         ("sample", "--checkpoint", "{checkpoint}/config.json", "--output", "{tmp}/out"),
-        1,
+        2,
         "config.json is a file: name the folder that holds it",
     ),
     "order of one step": ((*SAMPLE, "--order", "raster"), 2, "--order requires --steps > 1"),
@@ -271,7 +271,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
             "--images",
             "gaussian_field_grid:test",
         ),
-        1,
+        2,
         "the grid of Gaussians has",
     ),
 }
@@ -303,7 +303,7 @@ def test_a_damaged_checkpoint_is_one_sentence(
 ) -> None:
     damage(checkpoint)
     code, _, err = run("sample", "--checkpoint", checkpoint, "--output", tmp_path / "out")
-    assert code == 1
+    assert code == 2
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()

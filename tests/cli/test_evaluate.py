@@ -23,22 +23,22 @@ EVALUATE = ("evaluate", "--checkpoint", "{checkpoint}", "--output", "{tmp}/m")
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no classifier": (
         (*EVALUATE, "--classifier", "{tmp}/nothing"),
-        1,
+        2,
         "nothing does not exist",
     ),
     "a model for a classifier": (
         (*EVALUATE, "--classifier", "{checkpoint}"),
-        1,
+        2,
         "config.json is not a classifier's",
     ),
     "a classifier of another kind": (
         (*EVALUATE, "--classifier", str(shipped.CHECKPOINTS / "masked_classifier_digits")),
-        1,
+        2,
         "are of another kind or size of classifier: size mismatch",
     ),
     "figures among the images": (
         ("evaluate-samples", "{tmp}", "--data", "digits", "--output", "{tmp}"),
-        1,
+        2,
         "would mix with the input",
     ),
     "no checkpoint": (("evaluate",), 2, "Missing option '--checkpoint'"),
@@ -65,7 +65,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "missing samples": (
         ("evaluate-samples", "{tmp}/no.npz", "--data", "digits", "--output", "{tmp}/m"),
-        1,
+        2,
         "no.npz: cannot be read",
     ),
     "unknown task": (
@@ -88,7 +88,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
             *("evaluate", "--checkpoint", "{checkpoint}", "--features", "inception"),
             *("--inception-weights", "{tmp}/none.pth", "--output", "{tmp}/m"),
         ),
-        1,
+        2,
         "none.pth",
     ),
     "an oracle with one draw": (
@@ -104,7 +104,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "not a classifier": (
         (*EVALUATE, "--classifier", "{tmp}"),
-        1,
+        2,
         "no classifier can be loaded",
     ),
 }
@@ -246,7 +246,7 @@ def test_a_report_never_replaces_what_evaluate_did_not_write(
     output.mkdir()
     (output / name).write_text("[]")
     code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", output)
-    assert code == 1
+    assert code == 2
     assert f"{output} holds {name}, which `evaluate` did not write" in err
     assert (output / name).read_text() == "[]"
 
@@ -257,7 +257,7 @@ def test_a_report_beside_anothers_figures_keeps_them(
     write_records([toy_record()], tmp_path)
     (tmp_path / "completions_mine.png").write_text("somebody else's")
     code, _, err = run("evaluate", "--checkpoint", checkpoint, "--output", tmp_path)
-    assert code == 1
+    assert code == 2
     assert "holds completions_mine.png, which `evaluate` did not write" in err
 
 

@@ -20,7 +20,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "below a file": ((*EXPORT, "{tmp}/file/m.onnx"), 2, "file does not exist, or is not a folder"),
     "no checkpoint": (
         ("export", "--checkpoint", "{tmp}/none", "--output", "{tmp}/model.onnx"),
-        1,
+        2,
         " are checkpoint, labeled",
     ),
 }
@@ -38,7 +38,7 @@ def test_a_damaged_checkpoint_is_one_sentence(
     check_mistake: Callable[..., None], checkpoint: Path, tmp_path: Path
 ) -> None:
     (checkpoint / "model.safetensors").write_bytes(b"not weights")
-    check_mistake((*EXPORT, "{tmp}/model.onnx"), 1, "is not a safetensors file")
+    check_mistake((*EXPORT, "{tmp}/model.onnx"), 2, "is not a safetensors file")
     assert not (tmp_path / "model.onnx").exists()
 
 

@@ -70,7 +70,7 @@ def test_a_folder_without_a_readable_file_is_one_sentence(
         *("sample", "--checkpoint", checkpoint, "--images", tmp_path / "photos"),
         *("--mask", "center", "--output", tmp_path / "out"),
     )
-    assert code == 1
+    assert code == 2
     assert err.startswith(f"biglearn-gan: {tmp_path / 'photos'} has no readable image file: ")
     assert len(err.splitlines()) == 1
 
@@ -142,7 +142,7 @@ def test_samples_below_the_images_would_be_images_of_the_next_call(
         *("sample", "--checkpoint", checkpoint, "--images", photos),
         *("--mask", "center", "--output", photos / "out" / "new"),
     )
-    assert code == 1
+    assert code == 2
     assert f"would mix with the input {photos}: choose another output folder" in err
 
 
@@ -160,9 +160,9 @@ def test_train_counts_the_class_folders(run: Run, config_file: Path, tmp_path: P
     assert stored["data"]["classes"] == 3
     assert run(*command, "--output", tmp_path / "run")[0] == 0
     code, _, err = run(*command, "--output", tmp_path / "other", "data.classes=2")
-    assert code == 1
+    assert code == 2
     assert "has 3 class folders, but data.classes is 2" in err
     code, _, err = run(*command, "data.root=nowhere", "--dry-run")
-    assert code == 1
+    assert code == 2
     assert "nowhere is not a folder" in err
     assert "(--dry-run needs no data if data.classes is set)" in err

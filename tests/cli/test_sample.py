@@ -186,7 +186,7 @@ def test_samples_never_replace_what_sample_did_not_write(
     file.parent.mkdir(parents=True)
     file.write_text("somebody else's")
     code, _, err = run("sample", "--checkpoint", checkpoint, "--output", output, "--num", 2)
-    assert code == 1
+    assert code == 2
     assert f"{output} holds {name}, which `sample` did not write" in err
     assert [path for path in output.rglob("*") if path.is_file()] == [file]
     assert file.read_text() == "somebody else's"
@@ -200,7 +200,7 @@ def test_samples_replace_those_of_another_call_and_leave_the_rest(
     (tmp_path / "samples" / "mine.png").write_text("somebody else's")
     image = tmp_path / "samples" / "00002_00.png"
     code, _, err = run(*common, "--mask", "center", "--images", image)
-    assert code == 1
+    assert code == 2
     assert f"would mix with the input {image}: choose another output folder" in err
     assert run(*common, "--num", 1)[0] == 0
     assert sorted(file.name for file in (tmp_path / "samples").iterdir()) == [

@@ -28,7 +28,7 @@ def test_training_resumes_and_ends(run: Run, config_file: Path, tmp_path: Path) 
     assert out.splitlines()[-1].startswith("nothing to do: all 48 images were seen before")
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
     code, out, err = run(*command, "model.generator.depth=2", "logging.evaluation_time_share=0.5")
-    assert code == 1 and "has a run with model.generator.depth = 1, not 2" in err
+    assert code == 2 and "has a run with model.generator.depth = 1, not 2" in err
     assert out == "", "a refused run prints nothing else"
     code, out, _ = run(*command, "train.max_images=64")
     assert code == 0
@@ -44,7 +44,7 @@ def test_a_model_without_its_state_is_not_begun_anew(
     before = weights.read_bytes()
     (tmp_path / "run" / "state.pt").unlink()
     code, _, err = run(*command, "train.seed=5")
-    assert code == 1 and "has a model but no state.pt to resume from" in err
+    assert code == 2 and "has a model but no state.pt to resume from" in err
     assert weights.read_bytes() == before
 
 
@@ -57,7 +57,7 @@ def test_a_folder_of_a_persons_own_is_not_taken_for_a_run(
     before = (mine / "config.yaml").read_bytes()
     command = ("train", "--config", mine / "config.yaml", "--output", mine, "--device", "cpu")
     code, _, err = run(*command)
-    assert code == 1 and "holds config.yaml, which `train` did not write" in err
+    assert code == 2 and "holds config.yaml, which `train` did not write" in err
     assert (mine / "config.yaml").read_bytes() == before
     (mine / "config.yaml").unlink()
     (mine / "grids").mkdir()  # a run that was stopped before it wrote anything else
@@ -93,7 +93,7 @@ def test_a_run_that_cannot_be_measured_leaves_no_folder(
         *("train", "--config", config_file, "--output", tmp_path / "run", "--device", "cpu"),
         *("--classifier", shipped.CHECKPOINTS / "digits", "logging.evaluation_time_share=0.5"),
     )
-    assert code == 1 and "no classifier can be loaded" in err
+    assert code == 2 and "no classifier can be loaded" in err
     assert not (tmp_path / "run").exists()
 
 

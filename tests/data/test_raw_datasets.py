@@ -3,7 +3,8 @@
 import os
 import pickle
 import struct
-from urllib.error import URLError
+from email.message import Message
+from urllib.error import HTTPError, URLError
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from image_folders import (
 
 from biglearn_gan.data.colored_mnist import colorize
 from biglearn_gan.data.folder_datasets import CIFAR10_CLASSES
-from biglearn_gan.data.image_files import DataError
+from biglearn_gan.data.image_listing import DataError, UnavailableDataError
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.raw_datasets import colored_mnist_hues
 
@@ -85,18 +86,40 @@ class TestTorchvisionSets:
             load_dataset(config(name, tmp_path), "train")
         message = str(caught.value)
         assert (
-            f"{name} could not be loaded from {tmp_path}: it needs {tmp_path}/{layout}" in message
+            f"{name} could not be loaded from the folder {tmp_path}: put {tmp_path}/{layout}"
+            in (message)
         )
-        assert "data.download=true (now false) downloads it" in message
+        assert "or set data.download=true to download it" in message
         assert "\n" not in message
+        assert caught.value.exit_code == 2
 
     def test_a_failed_download_says_so(self, tmp_path, monkeypatch):
         def fail(self):
-            raise URLError("no route to host")
+            raise HTTPError("http://host", 403, "Forbidden", Message(), None)
 
         monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", fail)
-        with pytest.raises(DataError, match=r"cifar-10-batches-py.*now true.*no route to host"):
+        with pytest.raises(
+            UnavailableDataError, match=r"or downloaded: put .*batches-py there.*403"
+        ):
             load_dataset(config("cifar10", tmp_path, download=True), "train")
+
+    def test_without_a_network_the_sentence_says_what_to_do(self, tmp_path, monkeypatch):
+        def fail(*_, **__):
+            raise URLError("Name or service not known")
+
+        monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", fail)
+        monkeypatch.setattr(torchvision.datasets.utils, "_get_redirect_url", lambda url, **_: url)
+        with pytest.raises(UnavailableDataError) as caught:
+            load_dataset(config("mnist", tmp_path / "data", download=True), "test")
+        folder = tmp_path / "data"
+        assert str(caught.value) == (
+            f"mnist is not in the folder {folder}, and the hosts to download it from cannot be "
+            f"reached: go online, or put {folder}/MNIST/raw/{{train,t10k}}-"
+            "{images-idx3,labels-idx1}-ubyte there (--data-root, or data.root in training, names "
+            "another one)"
+        )
+        assert caught.value.exit_code == 1
+        assert not list(tmp_path.iterdir())  # no empty folder is left
 
     def test_a_truncated_mnist_file_is_a_clear_error(self, tmp_path):
         write_mnist(tmp_path)
@@ -146,7 +169,7 @@ class TestTorchvisionSets:
             load_dataset(config("cifar10", tmp_path), "train")
         (tmp_path / "test" / "truck" / "0.png").rename(tmp_path / "test" / "0.png")
         (tmp_path / "test" / "truck").rmdir()
-        with pytest.raises(DataError, match=r"it needs .*cifar-10-batches-py"):
+        with pytest.raises(DataError, match=r"put .*cifar-10-batches-py there"):
             load_dataset(config("cifar10", tmp_path), "train")
 
     def test_celeba_has_its_own_validation_and_a_square_center(self, tmp_path, monkeypatch):

@@ -203,7 +203,7 @@ def test_too_few_images_need_force_and_the_metric_says_so(
     options = ("--dims", 64, "--inception-weights", inception_weights, "--json", file)
     for pair in ((few, folders[1]), (folders[1], few)):
         code, out, err = run(*pair, *options)
-        assert (code, out) == (1, "")
+        assert (code, out) == (2, "")
         assert_one_sentence(err, "7 images are too few for features of 64 dimensions", "--force")
     assert not file.exists()
     code, out, _ = run(few, few, *options, "--force")
@@ -285,13 +285,13 @@ def test_folders_without_a_readable_file_are_refused(run: Run, tmp_path: Path) -
     broken = save_images(tmp_path / "broken", 64, "L", (8, 8), seed=3)
     (broken / "001.bmp").write_bytes(b"BM")
     code, out, err = run(b, broken, "--dims", 64)
-    assert code == 1
+    assert code == 2
     assert f"images in {broken}: skipped 1 broken image file: {broken / '001.bmp'} is not" in out
     assert_one_sentence(err, "63 images are too few for features of 64 dimensions")
     for file in broken.iterdir():
         file.write_text("no image")
     code, out, err = run(broken, b, "--dims", 64)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert_one_sentence(err, f"none of the images in {broken} is readable: ", "000.png is not a re")
 
 
@@ -387,10 +387,10 @@ def test_failures_are_one_sentence(
         ((b, "--checkpoint", DIGITS, "--mask", "center", "--images", missing), str(missing)),
     ):
         code, out, err = run(*arguments, *options)
-        assert (code, out) == (1, ""), arguments
+        assert (code, out) == (2, ""), arguments
         assert_one_sentence(err, *parts)
     code, _, err = run(a, b, "--dims", 64, "--inception-weights", missing)
-    assert code == 1
+    assert code == 2
     assert_one_sentence(err, str(missing))
     weights = torch.load(inception_weights)
     weights["Conv2d_2b_3x3.conv.weight"][0] = torch.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +197,60 @@ def test_an_unknown_name_is_one_sentence_about_folders_and_the_hub(
     assert "folder" in message
     assert "hub" in message
     assert "\n" not in message
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = []
+
+    def fail(url: str, *, token: str | None, timeout: float) -> None:
+        requests.append((url, token, timeout))
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(checkpoint, "get_hf_file_metadata", fail)
+    monkeypatch.delenv("HF_HUB_ETAG_TIMEOUT", raising=False)
+    message = "^'nobody/nothing' is neither .*the Hugging Face hub cannot be reached: go online"
+    with pytest.raises(CheckpointError, match=message) as caught:
+        BigLearnGAN.from_pretrained("nobody/nothing", token="mine")
+    assert caught.value.exit_code == 1
+    url = f"{huggingface_hub.constants.ENDPOINT}/nobody/nothing/resolve/main/config.json"
+    assert requests == [(url, "mine", 5)]
+
+
+@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.usefixtures("elsewhere")
+def test_a_model_that_the_hub_does_not_have_is_wrong_usage(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: object, **__: object) -> None:
+        error = OSError("not found")
+        error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr(checkpoint, "get_hf_file_metadata", answer)
+    with pytest.raises(CheckpointError, match="hub shows no such model: check the name") as caught:
+        BigLearnGAN.from_pretrained("nobody/nothing")
+    assert caught.value.exit_code == 2
+
+
+def test_a_downloaded_model_needs_no_question_to_the_hub(
+    model: BigLearnGAN, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "cache/models--somebody--digits"
+    shutil.copytree(folder, cached / "snapshots" / ("0" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("0" * 40)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("looked on the hub")
+
+    monkeypatch.setattr(checkpoint, "get_hf_file_metadata", refuse)
+    options = {"cache_dir": tmp_path / "cache", "local_files_only": True}
+    loaded = BigLearnGAN.from_pretrained("somebody/digits", **options)
+    assert torch.equal(loaded.sample(2), model.sample(2))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    loaded = BigLearnGAN.from_pretrained("somebody/digits", cache_dir=tmp_path / "cache")
+    assert torch.equal(loaded.sample(2), model.sample(2))
 
 
 @pytest.fixture
