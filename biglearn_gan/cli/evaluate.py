@@ -82,7 +82,7 @@ def evaluate(
         inception_weights,
         target_device,
         checkpoint=checkpoint,
-        labeled=train_data.labels is not None,
+        dataset=train_data,
     )
     for note in notes:
         typer.echo(note)

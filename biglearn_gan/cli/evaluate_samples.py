@@ -78,7 +78,7 @@ def evaluate_samples(
         masked_classifier,
         inception_weights,
         target_device,
-        labeled=train_data.labels is not None,
+        dataset=train_data,
     )
     for note in notes:
         typer.echo(note)

@@ -13,8 +13,13 @@ from pathlib import Path
 import torch
 
 from biglearn_gan import shipped
+from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.errors import UsageError
-from biglearn_gan.metrics.classifier import ImageClassifier
+from biglearn_gan.metrics.classifier import (
+    ClassifierError,
+    ImageClassifier,
+    PretrainedClassifier,
+)
 from biglearn_gan.metrics.features import (
     ClassifierFeatures,
     EfficientNetVectors,
@@ -54,7 +59,7 @@ def load_metric_models(
     device: torch.device,
     *,
     checkpoint: str | None = None,
-    labeled: bool = True,
+    dataset: ImageDataset | None = None,
 ) -> tuple[MetricModels, tuple[str, ...]]:
     """Load the features, and the classifiers that are named or ship for a data set.
 
@@ -66,7 +71,8 @@ def load_metric_models(
         inception_weights: file for ``inception``, None for pytorch-fid's own.
         device: where the networks run.
         checkpoint: folder (or name on the hub) of the evaluated model, or None.
-        labeled: whether the data have labels to train a classifier on; changes a message only.
+        dataset: the evaluated images. A classifier of other images that was found, not named, is
+            then left out if the features do not need it.
 
     Returns:
         The networks, and notes for the user about those that are missing.
@@ -88,9 +94,14 @@ def load_metric_models(
     masked = None
     if masked_folder is not None:
         masked = MaskedClassifier.from_pretrained(masked_folder).to(device)
+        if masked_classifier is None and (reason := _misfit(masked, dataset)):
+            masked, notes = None, (f"no ceiling of agreement: {masked_folder}: {reason}",)
     else:
         reason = f"no masked classifier was given and there is no {masked_places}"
         notes = (f"no ceiling of agreement: {reason}",)
+    is_optional = classifier is None and features != "classifier"
+    if network is not None and is_optional and (reason := _misfit(network, dataset)):
+        network, notes = None, (*notes, f"no labels are measured: {folder}: {reason}")
     if features == "inception":
         inception = InceptionFeatures(inception_weights, device=device)
         return MetricModels(inception, network, masked), notes
@@ -98,7 +109,7 @@ def load_metric_models(
         raise MetricModelError("weights of the Inception network require the features inception")
     if features == "efficientnet":
         return MetricModels(EfficientNetVectors(device), network, masked), notes
-    if network is None and not labeled:
+    if network is None and dataset is not None and dataset.labels is None:
         raise MetricModelError(
             f"there is no classifier for {data_name} (no {places}), whose images have no labels to "
             "train one on: choose the features efficientnet or inception"
@@ -109,6 +120,16 @@ def load_metric_models(
             "train-classifier, or choose the features efficientnet or inception"
         )
     return MetricModels(ClassifierFeatures(network), network, masked), notes
+
+
+def _misfit(classifier: PretrainedClassifier, dataset: ImageDataset | None) -> str:
+    """Why the classifier cannot read the images; empty if it can, or if there are none."""
+    try:
+        if dataset is not None:
+            classifier.check_dataset(dataset)
+    except ClassifierError as error:
+        return str(error)
+    return ""
 
 
 def find_classifier(

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from biglearn_gan import shipped
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.metrics import metric_models as module
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 from biglearn_gan.metrics.metric_models import MetricModelError, MetricModels, load_metric_models
@@ -83,3 +85,39 @@ def test_a_place_is_named_once(places: list[Path], monkeypatch: pytest.MonkeyPat
     model.mkdir()
     with pytest.raises(MetricModelError, match=r"\(no checkpoints/classifier_toys\)"):
         load_shipped(model)
+
+
+def test_a_classifier_of_other_images_is_left_out_unless_it_is_named_or_needed(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EfficientNetVectors", lambda device: NoFeatures())
+    save_pair(places[0], 3)
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    data = ImageDataset("toys:train", images, torch.zeros(2, dtype=torch.int64), 3)
+
+    def load(features: str, name: str | None = None) -> tuple[MetricModels, tuple[str, ...]]:
+        masked = None if name is None else name.replace("classifier", "masked_classifier")
+        cpu = torch.device("cpu")
+        return load_metric_models("toys", features, name, masked, None, cpu, dataset=data)
+
+    metric_models, notes = load("efficientnet")
+    assert metric_models.classifier is metric_models.masked_classifier is None
+    reason = (
+        "the classifier is for images of (channels, height, width) (1, 8, 8), but those of "
+        "toys:train are (3, 16, 16)"
+    )
+    assert notes == (
+        f"no ceiling of agreement: checkpoints/masked_classifier_toys: {reason}",
+        f"no labels are measured: checkpoints/classifier_toys: {reason}",
+    )
+    named, notes = load("efficientnet", "checkpoints/classifier_toys")
+    assert named.classifier is not None and named.masked_classifier is not None and not notes
+    needed, (note,) = load("classifier")
+    assert needed.classifier is not None and "no ceiling of agreement" in note
+
+
+class NoFeatures:
+    name, dimensions, fingerprint = "none", 1, "0"
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        raise AssertionError
