@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def train_classifier(
     with task_bars() as progress:
         result = train_and_save_classifier(
             settings.data,
-            config.as_posix(),
+            " ".join([config.as_posix(), *map(quote, overrides or ())]),
             output,
             masked=masked,
             network=network.value,

@@ -189,7 +189,7 @@ def train_and_save_classifier(
 
     Args:
         config: the data; ``validation_share`` is ignored, so that no training image is held out.
-        config_name: its file, for the command in the card.
+        config_name: its file and overrides, for the command in the card.
         folder: of the classifier.
         masked: train the masked classifier instead of the one of whole images.
         network, seed, images, progress: as in :func:`train_classifier`.

@@ -15,6 +15,10 @@ def test_trained_classifiers_can_evaluate_a_model(
     training = ("train-classifier", "--config", config_file, "--images", 1280, "--output")
     code, out, _ = run(*training, whole)
     assert code == 0 and "accuracy on the test split" in out
+    deep = (tmp_path / "deep", "--network", "deep", "data.horizontal_flip=true")
+    code, _, _ = run(*training, *deep)
+    words = f"--config {config_file} data.horizontal_flip=true --network deep --images 1280"
+    assert code == 0 and words in (tmp_path / "deep/README.md").read_text()
     code, out, _ = run(*training, masked, "--masked")
     assert code == 0 and "random:0.75" in out
     code, out, _ = run(
