@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -48,6 +50,17 @@ def make_accelerator(device: str) -> Accelerator:
         # and can abort the interpreter when it exits.
         importlib.import_module("torch.distributed.nn.functional")
     return Accelerator(cpu=device == "cpu" or _available_kinds() == ("cpu",))
+
+
+@contextmanager
+def tf32_products(enabled: bool) -> Iterator[None]:
+    """Whether CUDA rounds the inputs of float32 matrix products to TF32; other devices do not."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = enabled
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _available_kinds() -> tuple[str, ...]:

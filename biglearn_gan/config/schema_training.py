@@ -142,6 +142,10 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the forward passes; weights and penalties stay float32."""
 
+    tf32: bool = True
+    """Whether a CUDA GPU rounds the inputs of float32 matrix products to TF32, 10 bits of mantissa.
+    They are then several times faster, also those of penalties."""
+
     learning_rate: LearningRateConfig = LearningRateConfig()
     """Step sizes after the warm start."""
 

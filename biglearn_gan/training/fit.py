@@ -16,7 +16,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import count_classes, load_dataset
-from biglearn_gan.devices import make_accelerator
+from biglearn_gan.devices import make_accelerator, tf32_products
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.feature_networks import check_efficientnet
 from biglearn_gan.progress import TrainingProgress
@@ -112,6 +112,7 @@ def fit(
     with (
         Processes(make_accelerator(device)) as processes,
         RunFolder(Path(output), config) as folder,
+        tf32_products(config.train.tf32),
     ):
         with processes.failing_together():
             images_per_process(config, processes.accelerator)

@@ -42,6 +42,10 @@ MISTAKES = {
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
         [DIGITS, 2, "--output must name a .png file, not x"],
     ),
+    "prepare_emoji": (
+        [("--archive", "README.md", "--output", "x"), 2, "README.md cannot be read as a ZIP file"],
+        [("--archive", "nowhere.zip", "--output", "x"), 2, "'nowhere.zip' does not exist"],
+    ),
     "benchmarks/ablation_cost": ([("experiments/digits.yaml",), 2, "experiments/digits.yaml: "],),
     "benchmarks/data_loading": (
         [
