@@ -242,3 +242,23 @@ def test_standardized_features_have_the_moments_of_a_standard_reference() -> Non
     derived = features.standardize(moments)
     torch.testing.assert_close(derived.covariance, found.covariance, atol=1e-5, rtol=1e-5)
     assert derived.count == 50
+
+
+def test_a_dimension_that_hardly_varies_is_not_enlarged() -> None:
+    """Deviations of 3, 0.3 and 0: their root mean square is 1.74, a tenth of it 0.174."""
+
+    class Given:
+        name, dimensions, fingerprint = "given", 3, "x"
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[5.0, 5.0, 5.0]]).expand(len(images), 3)
+
+    moments = GaussianStatistics(3)
+    moments.update(torch.tensor([[-1.0, -0.1, 2.0], [0.0, 0.0, 2.0], [1.0, 0.1, 2.0]]) * 3)
+    features = StandardizedFeatures(Given(), moments)
+    smallest = 0.1 * ((9 + 0.09) / 3) ** 0.5
+    expected = torch.tensor([[5 / 3, 5 / 0.3, (5 - 6) / smallest]])
+    torch.testing.assert_close(features(random_images(1, 1)), expected)
+    flat = GaussianStatistics(3)
+    flat.update(torch.full((3, 3), 2.0))
+    assert StandardizedFeatures(Given(), flat)(random_images(1, 1)).tolist() == [[3.0] * 3]
