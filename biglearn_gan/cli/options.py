@@ -134,7 +134,7 @@ def check_mask_color(mask: str | None, mask_color: HoleColor | None) -> None:
     Raises:
         CommandError: there is no mask, or it is the name of a pattern.
     """
-    from biglearn_gan.inference.inputs import is_mask_path
+    from biglearn_gan.inference.masks import is_mask_path
 
     if mask is None or not is_mask_path(mask):
         reject_options(

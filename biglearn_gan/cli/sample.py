@@ -53,7 +53,9 @@ FullSize = Annotated[
     bool,
     typer.Option(
         "--full-size",
-        help="Also write each photo at its own size, with its hole filled, into full_size/.",
+        help="Also write each photo at its own size, with its hole filled, into full_size/: "
+        "beach.jpg as beach.png, or with --variations as beach_1.png, beach_2.png, ...; a photo of "
+        "a subfolder into one of the same name.",
     ),
 ]
 Label = Annotated[

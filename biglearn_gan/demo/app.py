@@ -32,7 +32,7 @@ from biglearn_gan.demo.mask_canvas import SEND_PAINT, canvas_value, mask_canvas,
 from biglearn_gan.demo.session import CanvasImage, DemoResult, DemoSession
 from biglearn_gan.errors import UserError
 from biglearn_gan.files import WriteError, writing
-from biglearn_gan.inference.sample_writer import PHOTO_FORMAT
+from biglearn_gan.inference.sample_writer import FULL_SIZE, PHOTO_FORMAT
 from biglearn_gan.pixel_values import to_pil
 
 DEFAULT_VARIATIONS = 6
@@ -302,11 +302,13 @@ def _show(result: DemoResult, folder: Path) -> tuple[Any, ...]:
             subfolder = Path(tempfile.mkdtemp(dir=folder))
             for name, image in ({"grid.png": result.grid} | result.files).items():
                 image.save(subfolder / name)
+            (subfolder / FULL_SIZE).mkdir()  # an upload may be called input.png
             for name, image in result.full_size.items():
-                image.save(subfolder / name, **PHOTO_FORMAT)
+                image.save(subfolder / FULL_SIZE / name, **PHOTO_FORMAT)
     except WriteError as error:
         return _only_message(str(error))
-    files = [str(subfolder / name) for name in (*result.full_size, *result.files)]
+    files = [str(subfolder / FULL_SIZE / name) for name in result.full_size]
+    files += [str(subfolder / name) for name in result.files]
     return "", str(subfolder / "grid.png"), result.command, gr.Files(files, visible=bool(files))
 
 

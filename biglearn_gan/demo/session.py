@@ -20,7 +20,7 @@ from biglearn_gan.inference.batched import Samples, draw_samples
 from biglearn_gan.inference.masks import describe_masks, fit_mask
 from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import Photo, PhotoReader, describe_photo
-from biglearn_gan.inference.sample_writer import sample_grid
+from biglearn_gan.inference.sample_writer import full_size_names, sample_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.pixel_values import to_channels_last, to_pil
@@ -42,7 +42,8 @@ class DemoResult:
         grid: input, input with hole, and completions in a row; or samples from nothing.
         command: the command line that draws the same.
         files: the images that the command reads, by file name.
-        full_size: the completed photos at their own size, by file name; empty if not requested.
+        full_size: the completed photos at their own size, by file name, see
+            :func:`~biglearn_gan.inference.sample_writer.full_size_names`; empty if not requested.
     """
 
     grid: Image.Image
@@ -229,7 +230,7 @@ def _paste(
     if current.hole is None or not torch.equal(current.hole, hole):
         photo = replace(photo, packed_hole=None)  # the hole was painted
     images = to_channels_last(samples.images[0])  # (K, H, W, C)
+    (names,) = full_size_names([photo.name], len(images))
     return {
-        f"full_size_{variation:02d}.png": photo.paste(image, hole.numpy())
-        for variation, image in enumerate(images)
+        name: photo.paste(image, hole.numpy()) for name, image in zip(names, images, strict=True)
     }

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from biglearn_gan.config import FitMode, HoleColor
+from biglearn_gan.config import Config, FitMode, HoleColor
 from biglearn_gan.data.image_files import MemoryImage
+from biglearn_gan.data.image_listing import is_archive
 from biglearn_gan.errors import UsageError
 from biglearn_gan.inference.batched import draw_samples
+from biglearn_gan.inference.masks import check_mask, is_mask_path, mask_chooser, named_holes
 from biglearn_gan.inference.photos import MaskChoice, PhotoReader
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.models.image_formats import array_to_tensor
 from biglearn_gan.models.input_checks import Labels
+from biglearn_gan.models.mask_formats import read_mask_argument
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.pixel_values import to_channels_last
+from biglearn_gan.tasks.holes import HoleError
+
+MaskArgument = str | Path | Image.Image | np.ndarray | Tensor
+"""A hole's name, a file, a folder of masks, or a picture."""
 
 
 def complete_photo(
     model: BigLearnGAN,
     photo: str | Path | Image.Image,
-    mask: str | Path | Image.Image | None = None,
+    mask: MaskArgument | None = None,
     *,
     fit: FitMode = "crop",
     mask_color: HoleColor | None = None,
@@ -31,44 +41,53 @@ def complete_photo(
 ) -> list[Image.Image]:
     """The photo at its own size, completed ``variations`` times, as by ``sample --full-size``.
 
-    Only pixels of the hole differ from the photo, which is upright and has 8 bits per channel.
+    Only pixels of the hole differ from the photo, which is upright and has 8 bits per channel. A
+    model of gray images reads a photo with colors as gray, and generates gray.
 
         model = BigLearnGAN.from_pretrained("colored_mnist")
         first, second = complete_photo(model, "photo.png", "mask.png", variations=2)
+        (third,) = complete_photo(model, "photo.png", "right-half")
+
+    ``mask`` is what ``sample --mask`` calls a mask: it names or shows the pixels to generate, and
+    belongs to the photo, of any size. ``hole``, in the methods of the model, is these pixels
+    themselves (True = generate), at the size of the model's images.
 
     Args:
         model: completes the photo at the model's size; the result is enlarged.
         photo: an image file or a PIL image, of any size. The EXIF orientation is applied.
-        mask: an image file or a PIL image of the photo's size or the model's, see
-            :func:`~biglearn_gan.data.mask_files.read_mask_file`; None for the photo's transparent
-            part.
+        mask: all that ``sample --mask`` takes: a name, such as ``center`` or ``random:0.5``; an
+            image file of the photo's size or the model's, see
+            :func:`~biglearn_gan.data.mask_files.read_mask_file`; or a folder or ZIP archive that
+            holds a mask named like the photo. Also a PIL image, or a Boolean or black and white
+            array or tensor (h, w). None for the photo's transparent part.
         fit: how a photo of another shape is fitted to the model's image: its center (``crop``), all
             of it with repeated edges (``pad``), or all of it, stretched (``stretch``).
         mask_color: the color of the hole in the mask; None for white, or what transparency says.
         labels: the class of the photo or of each completion (1, K), for a model with labels.
         variations: completions, at least 1.
-        seed: at least 0.
+        seed: at least 0; it also draws random masks.
 
     Raises:
         DataError: the photo cannot be read.
         HoleError: the mask cannot be used, or the photo has no transparent part.
         LabelError: the model has no labels, or not this one.
-        UsageError: ``fit`` or ``mask_color`` is not a choice, there is a color without a mask,
-            ``variations`` or ``seed`` is out of range, or an image is neither a path nor a PIL
-            image.
+        UsageError: ``fit`` or ``mask_color`` is not a choice, there is a color without a mask that
+            shows it, ``variations`` or ``seed`` is out of range, or the photo or the mask has
+            another type.
     """
-    if mask is None and mask_color is not None:
-        raise UsageError(f"mask_color {mask_color!r} requires a mask: give one, or leave it out")
-    source = _source("photo", photo, "the photo (a PIL image)")
-    masks: MaskChoice = "transparent"
-    if mask is not None:
-        mask_source = _source("mask", mask, "(a PIL image)")
-        masks = {source.name: mask_source}.__getitem__
+    name = str(mask) if isinstance(mask, str | Path) and not is_mask_path(str(mask)) else None
+    if mask_color is not None and (mask is None or name is not None):
+        raise UsageError(
+            f"mask_color {mask_color!r} requires a mask that is a file or a picture, not {mask}"
+        )
+    source = _photo_source(photo)
+    hole = None if name is None else _named_hole(name, model.config, seed)
+    masks = None if name is not None else _choose_mask(mask, source, model.config)
     fitted = PhotoReader(model.config.data, fit, masks, mask_color).read(source.name, source)
     samples = draw_samples(
         model,
         torch.tensor(fitted.image)[None],
-        torch.tensor(fitted.hole)[None],
+        torch.tensor(fitted.hole)[None] if hole is None else hole,
         SamplingOptions(labels, variations, seed),
         batch_size=1,
     )
@@ -76,14 +95,67 @@ def complete_photo(
     return [fitted.photo.paste(image, samples.hole[0].numpy()) for image in images]
 
 
-def _source(parameter: str, image: str | Path | Image.Image, name: str) -> Path | MemoryImage:
-    """What a photo or a mask is read from; ``name`` is that of a PIL image in messages.
+def _photo_source(photo: object) -> Path | MemoryImage:
+    """What a photo is read from.
 
     Raises:
         UsageError: it is neither a path nor a PIL image.
     """
-    if isinstance(image, str | Path):
-        return Path(image)
-    if not isinstance(image, Image.Image):
-        raise UsageError(f"{parameter} must be a path or a PIL image, not {type(image).__name__}")
-    return MemoryImage(image, name)
+    if isinstance(photo, str | Path):
+        return Path(photo)
+    if not isinstance(photo, Image.Image):
+        raise UsageError(f"photo must be a path or a PIL image, not {type(photo).__name__}")
+    return MemoryImage(photo, "the photo (a PIL image)")
+
+
+def _named_hole(name: str, config: Config, seed: int) -> Tensor:
+    """The hole (1, H, W) of a name.
+
+    Raises:
+        HoleError: there is no such name, or nothing of the photo would be left.
+    """
+    if name == "joint":
+        raise HoleError("the mask joint leaves nothing of the photo: name another, or call sample")
+    return named_holes(name, config, 1, seed)
+
+
+def _choose_mask(mask: object, source: Path | MemoryImage, config: Config) -> MaskChoice:
+    """Where the mask of a photo comes from.
+
+    Raises:
+        HoleError: the mask is a file that does not exist or a folder without masks, or a folder
+            for a photo that has no name.
+        UsageError: it has another type, or its values are no mask's.
+    """
+    if mask is None:
+        return "transparent"
+    if isinstance(mask, str | Path):
+        check_mask(str(mask), config)
+        if isinstance(source, MemoryImage) and (Path(mask).is_dir() or is_archive(Path(mask))):
+            raise HoleError(f"{source} has no name that chooses a mask in {mask}: name the file")
+        return mask_chooser(str(mask))
+    name = "(a PIL image)"
+    if isinstance(mask, np.ndarray | Tensor):
+        name = "(an array)"
+        mask = _draw_mask(mask if isinstance(mask, Tensor) else array_to_tensor("mask", mask))
+    if not isinstance(mask, Image.Image):
+        raise UsageError(
+            "mask must be a hole's name, a path, a PIL image or an array, not "
+            f"{type(mask).__name__}"
+        )
+    return {source.name: MemoryImage(mask, name)}.__getitem__
+
+
+def _draw_mask(values: Tensor) -> Image.Image:
+    """An array of one mask as an image.
+
+    Raises:
+        UsageError: it has another shape than (h, w), or its values are no mask's.
+    """
+    if values.ndim != 2:
+        raise UsageError(f"mask must have the shape (h, w), not {tuple(values.shape)}")
+    try:
+        hole = read_mask_argument("mask", values, 1, (values.shape[0], values.shape[1]))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return Image.fromarray(hole[0].numpy())

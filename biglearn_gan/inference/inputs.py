@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,25 +14,31 @@ from torch import Tensor
 
 from biglearn_gan.config import DataConfig, DataSetName, FitMode, HoleColor
 from biglearn_gan.data.image_listing import (
-    MASK_SUFFIX,
     DataError,
-    ImagePath,
-    folder_at,
-    image_tree,
-    is_archive,
 )
 from biglearn_gan.data.loading import SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_mask_file
-from biglearn_gan.inference.masks import describe_masks, describe_reading, fit_mask
+from biglearn_gan.inference.masks import (
+    check_mask,
+    describe_masks,
+    describe_reading,
+    fit_mask,
+    is_mask_path,
+    mask_chooser,
+    named_holes,
+)
 from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import SIZE_CHANGES, Photo, PhotoReader, describe_photos
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.input_checks import LabelError, require_labels
-from biglearn_gan.tasks.holes import HoleError, UnknownHoleError, is_hole_name, named_hole
+from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.patches import tokens_touched
 
 DEFAULT_NUM = 16
 """Images of a data set, or samples from nothing, if the user names no number."""
+
+COLORED = ("colored_mnist", "cifar10", "celeba")
+"""Data sets of images with colors."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,12 @@ def load_inputs(model: BigLearnGAN, data: DataConfig, request: InputRequest) -> 
     if request.mask == "joint":
         return _whole_holes(data, request.num or DEFAULT_NUM)
     if request.mask is not None:
-        _check_mask(request.mask, model)
+        check_mask(request.mask, model.config)
     inputs = _load_files if request.images and Path(request.images).exists() else _load_split
     loaded = inputs(data, request)
     if request.mask is None or is_mask_path(request.mask):
         return loaded
-    hole = _named_holes(request.mask, model, len(loaded.images), request.seed)
+    hole = named_holes(request.mask, model.config, len(loaded.images), request.seed)
     return replace(loaded, hole=hole)
 
 
@@ -116,7 +121,7 @@ def _whole_holes(data: DataConfig, num: int) -> Inputs:
 
 def _load_files(data: DataConfig, request: InputRequest) -> Inputs:
     """Photos, with their holes if the mask names files or is their transparent part."""
-    masks = _mask_chooser(request.mask)
+    masks = mask_chooser(request.mask)
     reader = PhotoReader(
         data, request.fit, "transparent" if request.erased else masks, request.mask_color
     )
@@ -146,7 +151,7 @@ def _load_split(data: DataConfig, request: InputRequest) -> Inputs:
         raise HoleError(
             f"{images} has no transparent part to fill: name what to generate as the mask"
         )
-    choose_mask = _mask_chooser(request.mask)
+    choose_mask = mask_chooser(request.mask)
     if choose_mask is None:
         return Inputs(pixels, torch.zeros_like(pixels[:, 0], dtype=torch.bool), notes, names)
     resizing = make_resizing(data.image_size, data.image_size, "crop")
@@ -179,7 +184,9 @@ def _read_split(
     if num is None and count < len(dataset):
         notes = (f"using the first {count} of {len(dataset):,} images; set num to use more",)
     if name != data.name:
-        notes += (describe_resize(f"images of {name} are", data.image_size),)
+        change = SIZE_CHANGES["crop"].format(*data.image_size)
+        turned_gray = " and turned gray" if data.channels == 1 and name in COLORED else ""
+        notes += (f"images of {name} are {change}{turned_gray}",)
     return dataset.images_uint8(torch.arange(count)), notes
 
 
@@ -198,74 +205,6 @@ def input_folders(mask: str | None, images: str | None) -> list[Path]:
     """The images and the folder of masks that are read, which must not be written into."""
     folders = [Path(mask)] if mask and is_mask_path(mask) and Path(mask).is_dir() else []
     return folders if images is None else [*folders, Path(images)]
-
-
-def is_mask_path(mask: str) -> bool:
-    """Whether a mask is a file or a folder, existing or not, and not the name of a pattern."""
-    if is_hole_name(mask):
-        return False
-    return Path(mask).exists() or bool(Path(mask).suffix)
-
-
-def _check_mask(mask: str, model: BigLearnGAN) -> None:
-    """Check a mask as far as that is possible without images.
-
-    Raises:
-        HoleError: its name is unknown, the file does not exist, or the folder has no image files.
-    """
-    if not is_mask_path(mask):
-        _named_holes(mask, model, 1, 0)
-    elif not Path(mask).exists():
-        raise HoleError(f"the mask {mask} does not exist")
-    elif Path(mask).is_dir() and not _mask_files(Path(mask)):
-        raise HoleError(f"the mask folder {mask} has no image files")
-
-
-def _named_holes(mask: str, model: BigLearnGAN, count: int, seed: int) -> Bool[Tensor, "N H W"]:
-    image_size, patch_size = model.config.data.image_size, model.config.model.patch_size
-    try:
-        return named_hole(mask, image_size, patch_size, count, seed)
-    except UnknownHoleError as error:
-        raise HoleError(f"{error}, or name an image file or a folder of masks") from None
-
-
-def _mask_chooser(mask: str | None) -> Callable[[str], ImagePath] | None:
-    """The mask file for the image of a name, or None if the mask names no files.
-
-    A folder or a ZIP archive has a mask of the same name for each image, with any ending
-    (``cat.jpg``: ``cat.png`` or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``). Of files of the
-    same name, ``cat.mask.png`` is the mask, and others may be the image itself.
-    """
-    if mask is None or not is_mask_path(mask):
-        return None
-    path = Path(mask)
-    if not path.is_dir() and not is_archive(path):
-        return lambda name: path
-    masks = _mask_files(folder_at(path))
-
-    def choose(name: str) -> ImagePath:
-        stem = str(Path(name).with_suffix(""))
-        files = masks.get(stem, [])
-        marked = [file for file in files if file.name.endswith(MASK_SUFFIX)]
-        files = marked or files
-        if len(files) != 1:
-            described = " and ".join(file.name for file in files) or "none"
-            raise HoleError(
-                f"the mask folder {path} must have one image file named {stem} "
-                f"(.png, {MASK_SUFFIX}, ...), not {described}"
-            )
-        return files[0]
-
-    return choose
-
-
-def _mask_files(folder: ImagePath) -> dict[str, list[ImagePath]]:
-    """The image files of a folder and of folders below, by their paths without the ending."""
-    masks: dict[str, list[ImagePath]] = {}
-    for name, file in image_tree(folder, masks=True).items():
-        stem = str(name).removesuffix(MASK_SUFFIX).removesuffix(name.suffix)
-        masks.setdefault(stem, []).append(file)
-    return masks
 
 
 def describe_hole(
@@ -288,11 +227,6 @@ def describe_hole(
         return sentence
     patches = f"patches of {patch_size} x {patch_size} pixels that it touches"
     return f"{sentence}; the {patches}, {touched:.1%} of the image, are {patches_are}"
-
-
-def describe_resize(subject: str, image_size: tuple[int, int]) -> str:
-    """A sentence that says that images of another size were fitted to the model's."""
-    return f"{subject} {SIZE_CHANGES['crop'].format(*image_size)}"
 
 
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:

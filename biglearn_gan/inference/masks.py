@@ -1,20 +1,34 @@
-"""Match a mask file with its image, whatever their sizes, and say how masks were read."""
+"""Find the mask that a user names, match it with its image, and say how masks were read.
+
+A user names a mask as for ``sample --mask``: a hole's name, such as ``center``, an image file, or a
+folder or ZIP archive with a mask for each image.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageOps
+from torch import Tensor
 
+from biglearn_gan.config import Config
 from biglearn_gan.data.image_files import ImageSource
+from biglearn_gan.data.image_listing import (
+    MASK_SUFFIX,
+    ImagePath,
+    folder_at,
+    image_tree,
+    is_archive,
+)
 from biglearn_gan.data.mask_files import MaskFile
 from biglearn_gan.inference.photo_resizing import PhotoResizing, make_resizing
 from biglearn_gan.orientation import ORIENTATION
-from biglearn_gan.tasks.holes import HoleError
+from biglearn_gan.tasks.holes import HoleError, UnknownHoleError, is_hole_name, named_hole
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,79 @@ class FittedMask:
     hole: Bool[np.ndarray, "H W"]
     own_hole: Bool[np.ndarray, "h w"] | None
     report: MaskReport
+
+
+def is_mask_path(mask: str) -> bool:
+    """Whether a mask is a file or a folder, existing or not, and not the name of a hole."""
+    if is_hole_name(mask):
+        return False
+    return Path(mask).exists() or bool(Path(mask).suffix)
+
+
+def check_mask(mask: str, config: Config) -> None:
+    """Check a mask as far as that is possible without images.
+
+    Raises:
+        HoleError: its name is unknown, the file does not exist, or the folder has no image files.
+    """
+    if not is_mask_path(mask):
+        named_holes(mask, config, 1, 0)
+    elif not Path(mask).exists():
+        raise HoleError(f"the mask {mask} does not exist")
+    elif Path(mask).is_dir() and not _mask_files(Path(mask)):
+        raise HoleError(f"the mask folder {mask} has no image files")
+
+
+def named_holes(mask: str, config: Config, count: int, seed: int) -> Bool[Tensor, "N H W"]:
+    """Holes of one name for the images of a model.
+
+    Raises:
+        HoleError: there is no such name, or its number does not fit the images.
+    """
+    image_size, patch_size = config.data.image_size, config.model.patch_size
+    try:
+        return named_hole(mask, image_size, patch_size, count, seed)
+    except UnknownHoleError as error:
+        raise HoleError(f"{error}, or name an image file or a folder of masks") from None
+
+
+def mask_chooser(mask: str | None) -> Callable[[str], ImagePath] | None:
+    """The mask file for the image of a name, or None if the mask names no files.
+
+    A folder or a ZIP archive has a mask of the same name for each image, with any ending
+    (``cat.jpg``: ``cat.png`` or ``cat.mask.png``; ``a/cat.jpg``: ``a/cat.png``). Of files of the
+    same name, ``cat.mask.png`` is the mask, and others may be the image itself.
+    """
+    if mask is None or not is_mask_path(mask):
+        return None
+    path = Path(mask)
+    if not path.is_dir() and not is_archive(path):
+        return lambda name: path
+    masks = _mask_files(folder_at(path))
+
+    def choose(name: str) -> ImagePath:
+        stem = str(Path(name).with_suffix(""))
+        files = masks.get(stem, [])
+        marked = [file for file in files if file.name.endswith(MASK_SUFFIX)]
+        files = marked or files
+        if len(files) != 1:
+            described = " and ".join(file.name for file in files) or "none"
+            raise HoleError(
+                f"the mask folder {path} must have one image file named {stem} "
+                f"(.png, {MASK_SUFFIX}, ...), not {described}"
+            )
+        return files[0]
+
+    return choose
+
+
+def _mask_files(folder: ImagePath) -> dict[str, list[ImagePath]]:
+    """The image files of a folder and of folders below, by their paths without the ending."""
+    masks: dict[str, list[ImagePath]] = {}
+    for name, file in image_tree(folder, masks=True).items():
+        stem = str(name).removesuffix(MASK_SUFFIX).removesuffix(name.suffix)
+        masks.setdefault(stem, []).append(file)
+    return masks
 
 
 def fit_mask(

@@ -38,6 +38,11 @@ IS_CUT = (
     "and stretch show the whole photo)"
 )
 
+TURNED_GRAY = "colors were turned gray, because the model's images are gray"
+
+GRAY_DIFFERENCE = 16
+"""Channels of a photo that differ by less are gray; JPEG makes such differences."""
+
 SIZE_CHANGES: dict[FitMode, str] = {
     "crop": "resized and center-cropped to {} x {}",
     "pad": "resized to {} x {} with repeated edges",
@@ -112,6 +117,7 @@ class FittedPhoto:
         report: how the hole was read.
         shown_on_white: whether it has transparent pixels that are not its hole.
         is_cut: whether a part of its hole lies outside of the model's image.
+        loses_color: whether it has colors, and the model's images have none.
     """
 
     photo: Photo
@@ -120,6 +126,7 @@ class FittedPhoto:
     report: MaskReport | None = None
     shown_on_white: bool = False
     is_cut: bool = False
+    loses_color: bool = False
 
 
 class PhotoReader:
@@ -163,6 +170,10 @@ class PhotoReader:
             HoleError: the mask cannot be read or has another size, or there is no hole.
         """
         upright = open_upright(file)
+        photo = self._read(name, file, upright)
+        return replace(photo, loses_color=self._data.channels == 1 and _has_color(upright))
+
+    def _read(self, name: str, file: ImageSource, upright: Image.Image) -> FittedPhoto:
         resizing = make_resizing(upright.size[::-1], self._data.image_size, self._mode)
         if self._masks == "transparent":
             return self._read_erased(Photo(file, name, resizing, is_erased=True), upright)
@@ -216,7 +227,7 @@ def describe_photos(photos: Sequence[FittedPhoto], mode: FitMode) -> tuple[str, 
     notes = []
     if resized:
         notes.append(f"{resized} of {count} images had another size and were {change}")
-    for fact in (ON_WHITE, IS_CUT):
+    for fact in (ON_WHITE, IS_CUT, TURNED_GRAY):
         names = [each.photo.name for each in photos if fact in _facts(each)]
         if names:
             subject = names[0] if len(names) == 1 else f"{len(names)} of {count} images"
@@ -234,7 +245,11 @@ def describe_photo(photo: FittedPhoto, mode: FitMode) -> tuple[str, ...]:
 
 
 def _facts(photo: FittedPhoto) -> tuple[str, ...]:
-    facts = {ON_WHITE: photo.shown_on_white, IS_CUT: photo.is_cut}
+    facts = {
+        ON_WHITE: photo.shown_on_white,
+        IS_CUT: photo.is_cut,
+        TURNED_GRAY: photo.loses_color,
+    }
     return tuple(fact for fact, holds in facts.items() if holds)
 
 
@@ -248,6 +263,17 @@ def describe_enlargement(photos: Sequence[Photo]) -> str:
 
 def _pack(hole: np.ndarray | None) -> bytes | None:
     return None if hole is None else zlib.compress(np.packbits(hole).tobytes(), level=1)
+
+
+def _has_color(upright: Image.Image) -> bool:
+    """Whether the channels of a photo differ somewhere, at a reduced size."""
+    if not upright.mode.startswith("RGB"):
+        return False
+    small = upright.convert("RGBA")
+    small.thumbnail((256, 256))
+    pixels = np.asarray(small)
+    differences = np.ptp(pixels[..., :3], axis=2)
+    return bool((differences[pixels[..., 3] > 127] >= GRAY_DIFFERENCE).any())
 
 
 def _alpha(image: Image.Image) -> UInt8[np.ndarray, "h w"] | None:

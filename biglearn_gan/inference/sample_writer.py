@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -51,15 +54,15 @@ def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
             with inputs.
     """
     inputs = [path for path in inputs if path.exists()]
-    numbered = []
     for folder in (output / "samples", output / FULL_SIZE):
         check_output_folder(folder, written_by="sample", inputs=inputs, recursive=True)
-        files = sorted(folder.glob("*.png"))
-        numbered += [file for file in files if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
+    files = sorted((output / "samples").glob("*.png"))
+    numbered = [file for file in files if re.fullmatch(r"\d{5,}_\d{2,}\.png", file.name)]
+    photos = sorted((output / FULL_SIZE).rglob("*.png"))
     check_output_folder(
         output,
         written_by="sample",
-        replaces=(output / "samples.npz", output / "grid.png", *numbered),
+        replaces=(output / "samples.npz", output / "grid.png", *numbered, *photos),
         ours=_previous_files(output),
         inputs=inputs,
         recursive=True,
@@ -72,15 +75,15 @@ def _previous_files(output: Path) -> list[Path]:
     try:
         with np.load(path) as arrays:
             rows, variations, _ = arrays["seeds"].shape
-            folders = ("samples", FULL_SIZE) if "full_sizes" in arrays else ("samples",)
+            names = arrays["names"].tolist() if "full_sizes" in arrays else []
     except Exception:  # a damaged archive can raise anything
         return []
-    images = [
-        output / folder / sample_name(row, variation)
-        for folder in folders
-        for row in range(rows)
-        for variation in range(variations)
-    ]
+    numbered = [sample_name(*each) for each in itertools.product(range(rows), range(variations))]
+    images = [output / "samples" / name for name in numbered]
+    if names:
+        images += [output / FULL_SIZE / name for name in numbered]  # of earlier versions
+    for row in full_size_names(names, variations):
+        images += [output / FULL_SIZE / name for name in row]
     return [path, output / "grid.png", *images]
 
 
@@ -89,13 +92,40 @@ def sample_name(row: int, variation: int) -> str:
     return f"{row:05d}_{variation:02d}.png"
 
 
+def full_size_names(names: Sequence[str], variations: int) -> list[list[str]]:
+    """The image files of photos completed at their own sizes, ``variations`` for each photo.
+
+    ``beach.jpg`` becomes ``beach.png``, or ``beach_1.png``, ``beach_2.png``, ... if there are
+    several. A photo of a subfolder stays there: ``a/beach.png``. Photos whose names differ only in
+    their endings, or in capital letters, keep the endings: ``beach.jpg.png``.
+
+    Args:
+        names: of the photos, all different: paths from the folder that was named.
+        variations: completions of each photo.
+    """
+    paths = [PurePosixPath(name.lstrip("/")) for name in names]  # a root may stand in an archive
+    stems = [str(path.with_suffix("")) for path in paths]
+    while True:
+        counts = Counter(stem.casefold() for stem in stems)
+        new = [
+            str(path) if counts[stem.casefold()] > 1 else stem
+            for path, stem in zip(paths, stems, strict=True)
+        ]
+        if new == stems:
+            break
+        stems = new
+    endings = [f"_{number}.png" for number in range(1, variations + 1)]
+    return [[stem + end for end in (endings if variations > 1 else [".png"])] for stem in stems]
+
+
 def write_samples(
     samples: Samples, output: Path, names: Sequence[str] = (), photos: Sequence[Photo] = ()
 ) -> None:
     """Write ``grid.png``, ``samples/ROW_VARIATION.png`` and ``samples.npz`` into a folder.
 
-    With ``photos``, also write ``full_size/ROW_VARIATION.png``: the photos at their own sizes, with
-    the samples pasted into their holes. Files of an earlier call are replaced.
+    With ``photos``, also write the photos at their own sizes into ``full_size/``, with the samples
+    pasted into their holes, named by :func:`full_size_names`. Files of an earlier call are
+    replaced.
 
     ``samples.npz`` has these arrays:
 
@@ -124,19 +154,28 @@ def write_samples(
         np.savez_compressed(path, **_arrays(samples, names, photos))  # type: ignore[arg-type]
         for old in previous[1:]:  # so that files of two calls never stand side by side
             old.unlink(missing_ok=True)
+        _remove_empty_folders(output / FULL_SIZE)
     for row, variations in enumerate(images):
         for variation, image in enumerate(variations):
             with replacing(output / "samples" / sample_name(row, variation)) as path:
                 Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     with replacing(output / "grid.png") as path:
         sample_grid(samples).save(path)
-    if photos:
-        make_folder(output / FULL_SIZE)
+    file_names = full_size_names([photo.name for photo in photos], images.shape[1])
     for row, photo in enumerate(photos):
-        for variation, image in enumerate(images[row]):
+        for name, image in zip(file_names[row], images[row], strict=True):
+            file = output / FULL_SIZE / name
+            make_folder(file.parent)
             completed = photo.paste(image, samples.hole[row].numpy())
-            with replacing(output / FULL_SIZE / sample_name(row, variation)) as path:
+            with replacing(file) as path:
                 completed.save(path, **PHOTO_FORMAT)
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    """Remove a folder and those below it, unless they hold files."""
+    for path in sorted((folder, *folder.rglob("*/")), reverse=True):
+        with suppress(OSError):
+            path.rmdir()
 
 
 def _arrays(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from PIL import Image
 from toys import Run
 
 from biglearn_gan.config import Config, FitMode
+from biglearn_gan.data.folder_datasets import CIFAR10_CLASSES
 from biglearn_gan.inference.complete_photo import complete_photo
+from biglearn_gan.inference.sample_writer import full_size_names
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.tasks.holes import HoleError
 
@@ -59,7 +62,7 @@ def sample(
         code, out, err = run(*common, *options)
         assert (code, err) == (0, "")
         arrays = dict(np.load(output / "samples.npz"))
-        return arrays, np.asarray(Image.open(output / "full_size" / "00000_00.png")), out
+        return arrays, np.asarray(Image.open(next((output / "full_size").iterdir()))), out
 
     return call
 
@@ -230,14 +233,60 @@ def test_photos_of_several_sizes_in_one_folder(
     assert (code, err) == (0, "")
     assert "2 of 3 images had another size" in out
     assert "the generated parts are enlarged 1 to 5 times" in out
+    names = [["a_1.png", "a_2.png"], ["b_1.png", "b_2.png"], ["c_1.png", "c_2.png"]]
+    written = sorted(file.name for file in (output / "full_size").iterdir())
+    assert written == [name for row in names for name in row]
     for row, (name, hole) in enumerate(holes.items()):
         original = np.asarray(Image.open(tmp_path / "photos" / name))
         for variation in range(2):
-            file = output / "full_size" / f"{row:05d}_{variation:02d}.png"
-            completed = np.asarray(Image.open(file))
+            completed = np.asarray(Image.open(output / "full_size" / names[row][variation]))
             assert np.array_equal(completed[~hole], original[~hole])
     small = np.asarray(Image.open(output / "samples" / "00000_01.png"))
-    assert np.array_equal(np.asarray(Image.open(output / "full_size" / "00000_01.png")), small)
+    assert np.array_equal(np.asarray(Image.open(output / "full_size" / "a_2.png")), small)
+
+
+def test_photos_keep_their_folders_and_their_names(
+    run: Run, color_checkpoint: Path, tmp_path: Path
+) -> None:
+    output, photos = tmp_path / "out", tmp_path / "photos"
+    for name in ("a/cat.png", "b/cat.jpg", "b/cat.png", "dog.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(photos / name)
+    options = ("sample", "--checkpoint", color_checkpoint, "--mask", "center", "--output", output)
+
+    def written() -> list[str]:
+        found = (path for path in (output / "full_size").rglob("*") if path.is_file())
+        return sorted(path.relative_to(output / "full_size").as_posix() for path in found)
+
+    assert run(*options, "--images", photos, "--full-size")[0] == 0
+    assert written() == ["a/cat.png", "b/cat.jpg.png", "b/cat.png.png", "dog.png"]
+    assert run(*options, "--images", photos / "dog.png", "--full-size", "--variations", 2)[0] == 0
+    assert written() == ["dog_1.png", "dog_2.png"]  # those of the first call are gone
+    assert not (output / "full_size" / "a").exists()
+    mine = output / "full_size" / "mine.png"
+    mine.write_text("somebody else's")
+    code, _, err = run(*options, "--images", photos / "dog.png", "--full-size")
+    assert code == 2 and "holds full_size/mine.png, which `sample` did not write" in err
+    mine.unlink()
+    (output / "full_size" / "00000_00.png").write_text("of an earlier version")
+    assert run(*options, "--images", photos / "dog.png")[0] == 0
+    assert not (output / "full_size").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "variations", "files"),
+    [
+        (["beach.jpg", "dawn.v2.png"], 1, [["beach.png"], ["dawn.v2.png"]]),
+        (["beach.jpg"], 2, [["beach_1.png", "beach_2.png"]]),
+        (["a/x.png", "b/x.png"], 1, [["a/x.png"], ["b/x.png"]]),
+        (["x.jpg", "X.png"], 1, [["x.jpg.png"], ["X.png.png"]]),
+        (["x.jpg", "x.png", "x.jpg.bmp"], 1, [["x.jpg.png"], ["x.png.png"], ["x.jpg.bmp.png"]]),
+        (["x.png", "x_1.png"], 2, [["x_1.png", "x_2.png"], ["x_1_1.png", "x_1_2.png"]]),
+        (["/etc/x.png"], 1, [["etc/x.png"]]),  # as a broken archive may name it
+    ],
+)
+def test_the_files_of_photos(names: list[str], variations: int, files: list[list[str]]) -> None:
+    assert full_size_names(names, variations) == files
 
 
 def test_masks_lie_among_the_images_or_in_an_archive(
@@ -273,6 +322,48 @@ def test_python_gives_the_same(
     assert np.array_equal(np.asarray(completed), expected)
     with pytest.raises(HoleError, match=r"photo\.png has no transparent part to fill"):
         complete_photo(model, photo)
+
+
+@pytest.mark.parametrize("mask", ["center", "strokes", "random:0.5"])
+def test_python_takes_the_named_masks(
+    mask: str, sample: Callable[..., tuple], color_checkpoint: Path, photo: Path
+) -> None:
+    model = BigLearnGAN.from_pretrained(color_checkpoint)
+    for fit in ("crop", "stretch"):
+        expected = sample("--images", photo, "--mask", mask, "--seed", 5, "--fit", fit)[1]
+        (completed,) = complete_photo(model, photo, mask, seed=5, fit=fit)
+        assert np.array_equal(np.asarray(completed), expected)
+        assert (expected != np.asarray(Image.open(photo))).any()
+
+
+def test_a_gray_model_says_that_it_turns_colors_gray(
+    run: Run, checkpoint: Path, color_checkpoint: Path, photo: Path, tmp_path: Path
+) -> None:
+    line = "colors were turned gray, because the model's images are gray"
+    Image.open(photo).convert("L").convert("RGB").save(tmp_path / "gray.jpg")
+    hidden = np.dstack([np.zeros((ROWS, COLUMNS, 3)), np.where(HOLE, 0, 255)]).astype(np.uint8)
+    hidden[HOLE, 0] = 255  # red, but transparent
+    Image.fromarray(hidden).save(tmp_path / "hidden.png")
+    for folder, images, said in (
+        (checkpoint, photo, f"photo.png: {line}"),
+        (checkpoint, tmp_path, f"photo.png: {line}"),
+        (checkpoint, tmp_path / "gray.jpg", ""),
+        (checkpoint, tmp_path / "hidden.png", ""),
+        (color_checkpoint, photo, ""),
+    ):
+        options = ("--images", images, "--mask", "center", "--output", tmp_path.parent / "out")
+        code, out, err = run("sample", "--checkpoint", folder, *options)
+        assert (code, err) == (0, "")
+        assert said in out if said else "gray" not in out
+    for split, name in itertools.product(("train", "test"), CIFAR10_CLASSES):
+        (tmp_path / "cifar" / split / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "cifar" / split / name / "0.png")
+    code, out, err = run(
+        *("sample", "--checkpoint", checkpoint, "--images", "cifar10:test", "--mask", "center"),
+        *("--data-root", tmp_path / "cifar", "--output", tmp_path.parent / "out"),
+    )
+    assert (code, err) == (0, "")
+    assert "images of cifar10 are resized and center-cropped to 8 x 8 and turned gray" in out
 
 
 def test_a_bright_photo_gets_no_hint_for_python(

@@ -298,7 +298,7 @@ def test_photos_and_masks_as_people_have_them(page: Page, tmp_path: Path) -> Non
     message.get_by_text("read transparent as the hole").wait_for()
     assert page.painted() == pytest.approx(share, rel=0.01)
     page.press("Complete", "completion-result")
-    erased = page.download("full_size_00.png", tmp_path / "completed.png")
+    erased = page.download("erased_1.png", tmp_path / "completed.png")
     assert np.array_equal(erased[~hole], photo[~hole, :3])
 
     page.upload("Upload an image", tmp_path / "photo.png")
@@ -307,7 +307,7 @@ def test_photos_and_masks_as_people_have_them(page: Page, tmp_path: Path) -> Non
     message.get_by_text("read the white paint as the hole").wait_for()
     assert page.painted() == pytest.approx(share, rel=0.01)
     page.press("Complete", "completion-result")
-    completed = page.download("full_size_00.png", tmp_path / "completed.png")
+    completed = page.download("photo_1.png", tmp_path / "completed.png")
     assert np.array_equal(completed, erased)
 
 

@@ -122,7 +122,7 @@ class TestUploads:
         assert "read white as the hole" in masked.notes
         result = session.complete(masked, masked.hole, variations=2, seed=0, full_size=True)
         photo = np.asarray(Image.open(tmp_path / "photo.png"))
-        assert list(result.full_size) == ["full_size_00.png", "full_size_01.png"]
+        assert list(result.full_size) == ["photo_1.png", "photo_2.png"]
         for completed in map(np.asarray, result.full_size.values()):
             assert np.array_equal(completed[~HOLE], photo[~HOLE])
             assert (completed[HOLE] != photo[HOLE]).any()
@@ -134,7 +134,7 @@ class TestUploads:
         painted[7, 7] = True
         result = session.complete(loaded, painted, variations=1, seed=0, full_size=True)
         photo = np.asarray(Image.open(tmp_path / "photo.png"))
-        changed = (np.asarray(result.full_size["full_size_00.png"]) != photo).any(axis=-1)
+        changed = (np.asarray(result.full_size["photo.png"]) != photo).any(axis=-1)
         assert changed[21:24, 29:32].any()
         changed[21:24, 29:32] = False
         assert not changed.any()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from biglearn_gan.config import Config
@@ -92,6 +93,23 @@ def test_the_transparent_part_of_an_image(model: BigLearnGAN, tmp_path: Path) ->
     assert same(complete_photo(model, photo), complete_photo(model, tmp_path / "erased.png"))
 
 
+def test_a_mask_in_an_array(model: BigLearnGAN) -> None:
+    photo, mask = photo_of(), mask_of()
+    expected = complete_photo(model, photo, mask)
+    hole = np.asarray(mask)
+    for array in (hole, 255 * hole.astype(np.uint8), torch.tensor(hole).float()):
+        assert same(complete_photo(model, photo, array), expected)
+
+
+def test_a_folder_of_masks_needs_a_photo_with_a_name(model: BigLearnGAN, tmp_path: Path) -> None:
+    photo_of().save(tmp_path / "cat.jpg", quality=95)
+    mask_of().save(tmp_path / "cat.mask.png")
+    expected = complete_photo(model, tmp_path / "cat.jpg", tmp_path / "cat.mask.png")
+    assert same(complete_photo(model, tmp_path / "cat.jpg", tmp_path), expected)
+    with pytest.raises(HoleError, match=r"photo \(a PIL image\) has no name that chooses a mask"):
+        complete_photo(model, photo_of(), tmp_path)
+
+
 def test_messages_on_images_name_the_parameter(model: BigLearnGAN) -> None:
     with pytest.raises(HoleError, match=r"^the photo \(a PIL image\) has no transparent part to"):
         complete_photo(model, photo_of())
@@ -110,7 +128,19 @@ def test_messages_on_images_name_the_parameter(model: BigLearnGAN) -> None:
         ({"mask_color": "red"}, "mask_color must be one of white, black, not 'red'"),
         ({"mask": None, "mask_color": "white"}, "mask_color 'white' requires a mask"),
         ({"photo": np.zeros((8, 8, 3))}, "photo must be a path or a PIL image, not ndarray"),
-        ({"mask": np.zeros((8, 8))}, "mask must be a path or a PIL image, not ndarray"),
+        (
+            {"mask": [[True]]},
+            "mask must be a hole's name, a path, a PIL image or an array",
+        ),
+        ({"mask": np.zeros((2, 8, 8))}, r"mask must have the shape \(h, w\), not \(2, 8, 8\)"),
+        ({"mask": np.full((8, 8), -1)}, "mask must be Boolean or 0 and 1, or black and white"),
+        ({"mask": "heart"}, "unknown mask 'heart'.*, or name an image file or a folder of masks"),
+        ({"mask": "joint"}, "the mask joint leaves nothing of the photo: name another"),
+        ({"mask": "no.png"}, r"the mask no\.png does not exist"),
+        (
+            {"mask": "center", "mask_color": "white"},
+            "requires a mask that is .*, not center",
+        ),
         ({"variations": 0}, "variations must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
     ],
