@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from biglearn_gan.errors import UsageError
 
@@ -61,6 +62,13 @@ def tf32_products(enabled: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def copy_to(value: Tensor, device: torch.device) -> Tensor:
+    """The tensor on ``device``; from the CPU to CUDA without waiting for what is computed there."""
+    if device.type == "cuda" and value.device.type == "cpu":
+        return value.pin_memory().to(device, non_blocking=True)
+    return value.to(device)
 
 
 def _available_kinds() -> tuple[str, ...]:

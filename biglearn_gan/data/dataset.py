@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.data.lazy_pixels import LazyPixels
+from biglearn_gan.devices import copy_to
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.tasks.patches import tokens_covered
 
@@ -146,24 +147,26 @@ class ImageDataset:
             DataError: a file that is decoded on demand was removed or broken since it was checked.
             ValueError: ``flips`` is not one bool for every index.
         """
-        pixels = self._pixels[indices] if pixels is None else pixels
+        places = copy_to(indices, self.device)
+        if pixels is None:
+            pixels = self._pixels[places if isinstance(self._pixels, Tensor) else indices]
         count, _, height, width = pixels.shape
         if self._observed is None:
             observed = torch.ones(count, height, width, dtype=torch.bool, device=self.device)
         else:
-            observed = self._observed[indices]
+            observed = self._observed[places]
         if flips is not None:
             if flips.shape != indices.shape or flips.dtype != torch.bool:
                 raise ValueError(
                     f"flips must be bool of shape {tuple(indices.shape)}, "
                     f"not {flips.dtype} of shape {tuple(flips.shape)}"
                 )
-            flipped = flips.to(self.device)[:, None, None]
+            flipped = copy_to(flips, self.device)[:, None, None]
             pixels = torch.where(flipped[..., None], pixels.flip(-1), pixels)
             observed = torch.where(flipped, observed.flip(-1), observed)
         return Batch(
             images=pixels if pixels.is_floating_point() else to_signed_float(pixels),
-            labels=None if self.labels is None else self.labels[indices],
+            labels=None if self.labels is None else self.labels[places],
             observed=observed,
         )
 

@@ -55,23 +55,24 @@ class PartialPatchSampler:
         kind = torch.rand(len(rows), generator=rng)
         is_scattered = kind < SCATTERED_SHARE
         is_brushed = ~is_scattered & (kind < SCATTERED_SHARE + BRUSHED_SHARE)
+        union, target = masks.union, masks.target.clone()
         pixels = self.patch_size**2
-        generated = masks.target[..., None].repeat(1, 1, pixels)  # (B, L, pixels)
+        known_values = torch.zeros(*target.shape, self.channels, pixels, dtype=torch.bool)
         for chosen, draw_pixels in (
             (is_scattered, self._scattered_pixels),
             (is_brushed, self._bands_in_patches),
             (~is_scattered & ~is_brushed, self._moved_hole),
         ):
             of_kind = rows[chosen]
-            union, target = masks.union[of_kind], masks.target[of_kind]
-            drawn = draw_pixels(target, _uniform_sampler(len(of_kind), rng)) & union[..., None]
-            drawn = torch.where(
-                drawn.any(dim=2).any(dim=1)[:, None, None], drawn, target[..., None]
-            )
-            generated[of_kind] = drawn
-        target = generated.any(dim=2)
-        known_pixels = target[..., None] & ~generated
-        return TokenMasks(masks.union & ~target, target, known_pixels.repeat(1, 1, self.channels))
+            generated = draw_pixels(target[of_kind], _uniform_sampler(len(of_kind), rng))
+            generated &= union[of_kind][..., None]  # (R, L, pixels)
+            is_target = generated.view(torch.uint8).amax(dim=2).bool()  # faster than any
+            if not bool((has_hole := is_target.any(dim=1)).all()):
+                of_kind, generated = of_kind[has_hole], generated[has_hole]
+                is_target = is_target[has_hole]
+            target[of_kind] = is_target
+            known_values[of_kind] = (is_target[..., None] ^ generated)[:, :, None]
+        return TokenMasks(union & ~target, target, known_values.flatten(2))
 
     def _scattered_pixels(
         self, target: Bool[Tensor, "B L"], uniform: UniformSampler
@@ -105,19 +106,17 @@ class PartialPatchSampler:
         The rotation is about the middle of the image. Pixels at the border extend beyond it.
         """
         height, width = self.grid_size
-        y, x = torch.meshgrid(
-            self._pixel_centers(height), self._pixel_centers(width), indexing="ij"
-        )
+        y, x = self._pixel_centers(height)[:, None], self._pixel_centers(width)
         zoom = 2 ** (2 * uniform(1, 1) - 1)
         is_rotated = uniform(1, 1) >= UNROTATED_SHARE
         angle = 2 * math.pi * uniform(1, 1) * is_rotated
         cosine, sine = angle.cos(), angle.sin()
         shift = 2 * uniform(2, 1, 1) - 1
-        row = zoom * (cosine * y - sine * x) + shift[:, 0] + height / 2
-        column = zoom * (sine * y + cosine * x) + shift[:, 1] + width / 2
-        row, column = row.floor().clamp(0, height - 1), column.floor().clamp(0, width - 1)
-        positions = (row * width + column).long()
-        picture = target.gather(1, positions.flatten(1)).view(-1, 1, *y.shape)
+        row = (cosine * y - sine * x).mul_(zoom).add_(shift[:, 0]).add_(height / 2)
+        column = (sine * y + cosine * x).mul_(zoom).add_(shift[:, 1]).add_(width / 2)
+        row, column = row.floor_().clamp_(0, height - 1), column.floor_().clamp_(0, width - 1)
+        positions = row.mul_(width).add_(column).long()  # (B, H, W)
+        picture = target.gather(1, positions.flatten(1)).view(positions.shape)[:, None]
         return patchify(picture, self.patch_size)
 
     def _pixel_centers(self, tokens: int) -> Float[Tensor, " pixels"]:

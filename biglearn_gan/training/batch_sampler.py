@@ -6,7 +6,7 @@ that never stopped, and several processes equal one.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +17,7 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.batch_reader import BatchReader
 from biglearn_gan.data.dataset import Batch, EpochOrder, ImageDataset
+from biglearn_gan.devices import copy_to
 from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng
@@ -25,8 +26,26 @@ from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.training.adversarial import GeneratedSuperset, TrainingBatch
+from biglearn_gan.training.drawn_ahead import DrawnAhead
 from biglearn_gan.training.perceptual import View
 from biglearn_gan.training.schedule import TrainingSchedule
+
+
+@dataclass(frozen=True)
+class _DrawnTasks:
+    """What a step draws on the CPU: the tasks of the global batch, and this process's sequences.
+
+    Attributes:
+        tasks: of the global batch.
+        sequence: the present tokens.
+        second_split: other tasks on the same tokens, for the communication game.
+        generated: the tokens to generate, if some of them are not scored.
+    """
+
+    tasks: TaskBatch
+    sequence: TokenSequence
+    second_split: TokenSequence | None
+    generated: TokenSequence | None
 
 
 class BatchSampler:
@@ -43,6 +62,8 @@ class BatchSampler:
     Attributes:
         task_sampler: draws the tasks of adversarial training.
         warm_start_task_sampler: draws the tasks of the warm start, which all have a source.
+        draws_ahead: whether the tasks of the next step are drawn while a step is computed. On a CPU
+            that would only take a core from the step.
 
     Raises:
         ConfigError: the batch does not divide among the processes.
@@ -72,6 +93,8 @@ class BatchSampler:
         start = accelerator.process_index * rows
         self._local_rows = slice(start, start + rows)
         self._reader = BatchReader(dataset, self._local_indices, config.train.batch_size)
+        self._tasks_ahead = DrawnAhead(self._tasks_of_complete_images, config.train.batch_size)
+        self.draws_ahead = accelerator.device.type == "cuda"
 
     def draw(self, images_seen: int) -> tuple[TrainingBatch, TaskBatch]:
         """The batch of the step that begins at ``images_seen``.
@@ -79,21 +102,18 @@ class BatchSampler:
         Returns:
             This process's rows of the batch, and the tasks of the global batch.
         """
-        seed, local_rows = self._config.train.seed, self._local_rows
-        images, observed = self._images(images_seen)
-        task_rng = make_rng(Stream.TASKS, seed, images_seen)
-        tasks = self._task_sampler_at(images_seen).sample(observed, task_rng)
-        sequence = self._local_sequence(tasks, images.labels)
+        images = self._reader.read(images_seen)
+        drawn = self._draw_tasks(images_seen, images)
+        sequence = self._on_device(drawn.sequence, drawn, images.labels)
         second_split = None
-        if self._schedule.has_communication(images_seen):
-            other_tasks = self.task_sampler.resplit(tasks, observed, task_rng)
-            second_split = self._local_sequence(other_tasks, images.labels)
+        if drawn.second_split is not None:
+            second_split = self._on_device(drawn.second_split, drawn, images.labels)
         generated = sequence
-        if self._dataset.incomplete:
-            more_tasks = add_random_targets(tasks, task_rng)
-            generated = self._local_sequence(more_tasks, images.labels)
+        if drawn.generated is not None:
+            generated = self._on_device(drawn.generated, drawn, images.labels)
 
-        noise_rng = make_rng(Stream.NOISE, seed, images_seen, device=self._accelerator.device)
+        device = self._accelerator.device
+        noise_rng = make_rng(Stream.NOISE, self._config.train.seed, images_seen, device=device)
         noise = self._noise(generated.positions.shape[1], noise_rng)
         perturbation = None
         if (
@@ -103,8 +123,8 @@ class BatchSampler:
             perturbation = self._perturbation(sequence.positions.shape[1], noise_rng)
         tokens = patchify(images.images, self._config.model.patch_size)  # (b, L, P)
         tokens = self._standardization(tokens)
-        if tasks.transforms is not None:
-            tokens = tasks.transforms[local_rows].to(tokens.device) @ tokens
+        if drawn.tasks.transforms is not None:
+            tokens = drawn.tasks.transforms[self._local_rows].to(tokens.device) @ tokens
         batch = TrainingBatch(
             real=gather_tokens(tokens, sequence.positions),
             sequence=sequence,
@@ -115,11 +135,12 @@ class BatchSampler:
             superset=None if generated is sequence else _superset(tokens, generated, sequence),
             view=self._view(images_seen),
         )
-        return batch, tasks
+        return batch, drawn.tasks
 
     def close(self) -> None:
-        """End the processes that decode images ahead; a later :meth:`draw` starts others."""
+        """End what reads and draws ahead; a later :meth:`draw` starts it again."""
         self._reader.close()
+        self._tasks_ahead.close()
 
     def task_names(
         self, images_seen: int, tasks: TaskBatch, local_rows: Int64[Tensor, " R"]
@@ -133,14 +154,31 @@ class BatchSampler:
         in_warm_start = images_seen < self._schedule.warm_start_images
         return self.warm_start_task_sampler if in_warm_start else self.task_sampler
 
-    def _images(self, images_seen: int) -> tuple[Batch, Bool[Tensor, "B L"]]:
-        """This process's images, and the observed tokens of the global batch, on the CPU."""
-        config = self._config
-        images = self._reader.read(images_seen)
+    def _draw_tasks(self, images_seen: int, images: Batch) -> _DrawnTasks:
+        """The tasks of the step, which were drawn before if they do not depend on its images."""
         if not self._dataset.incomplete:  # nothing to fetch from the device
-            return images, torch.ones(config.train.batch_size, config.token_count, dtype=torch.bool)
-        observed = tokens_covered(images.observed, config.model.patch_size)
-        return images, self._accelerator.gather(observed).cpu()
+            if self.draws_ahead:
+                return self._tasks_ahead.at(images_seen)
+            return self._tasks_of_complete_images(images_seen)
+        observed = tokens_covered(images.observed, self._config.model.patch_size)
+        return self._tasks_at(images_seen, self._accelerator.gather(observed).cpu())
+
+    def _tasks_of_complete_images(self, images_seen: int) -> _DrawnTasks:
+        shape = self._config.train.batch_size, self._config.token_count
+        return self._tasks_at(images_seen, torch.ones(shape, dtype=torch.bool))
+
+    def _tasks_at(self, images_seen: int, observed: Bool[Tensor, "B L"]) -> _DrawnTasks:
+        """The tasks of the step for the observed tokens of the global batch, all on the CPU."""
+        rng = make_rng(Stream.TASKS, self._config.train.seed, images_seen)
+        tasks = self._task_sampler_at(images_seen).sample(observed, rng)
+        second_split = None
+        if self._schedule.has_communication(images_seen):
+            other_tasks = self.task_sampler.resplit(tasks, observed, rng)
+            second_split = self._local_sequence(other_tasks)
+        generated = None
+        if self._dataset.incomplete:
+            generated = self._local_sequence(add_random_targets(tasks, rng))
+        return _DrawnTasks(tasks, self._local_sequence(tasks), second_split, generated)
 
     def _local_indices(
         self, images_seen: int
@@ -155,20 +193,25 @@ class BatchSampler:
             flips = flips[local_rows]
         return indices[local_rows], flips
 
-    def _local_sequence(
-        self, tasks: TaskBatch, labels: Int64[Tensor, " b"] | None
-    ) -> TokenSequence:
-        """The present tokens of this process's rows, whose classes are ``labels``."""
+    def _local_sequence(self, tasks: TaskBatch) -> TokenSequence:
+        """The present tokens of this process's rows, on the CPU and without labels."""
         local_rows = self._local_rows
         sequence = tasks.masks.rows(local_rows).sequence()
         if tasks.transforms is not None:
             transforms = gather_tokens(tasks.transforms[local_rows], sequence.positions)
             sequence = replace(sequence, transforms=transforms)
-        if tasks.label_is_source is not None:
-            assert labels is not None
-            is_given = tasks.label_is_source[local_rows].to(labels.device)
-            sequence = replace(sequence, labels=torch.where(is_given, labels, UNKNOWN_LABEL))
-        return sequence.to(self._accelerator.device)
+        return sequence
+
+    def _on_device(
+        self, sequence: TokenSequence, drawn: _DrawnTasks, labels: Int64[Tensor, " b"] | None
+    ) -> TokenSequence:
+        """The sequence on the device, with the labels that are given of classes ``labels``."""
+        sequence = sequence.to(self._accelerator.device)
+        if drawn.tasks.label_is_source is None:
+            return sequence
+        assert labels is not None
+        is_given = copy_to(drawn.tasks.label_is_source[self._local_rows], labels.device)
+        return replace(sequence, labels=torch.where(is_given, labels, UNKNOWN_LABEL))
 
     def _noise(self, length: int, rng: torch.Generator) -> Noise:
         """The generator's noise for K fakes of each of this process's rows, (K b) rows."""

@@ -120,7 +120,7 @@ class Trainer:
         self.seconds += time.perf_counter() - started
 
     def close(self) -> None:
-        """End the processes that decode images ahead; a later :meth:`step` starts others."""
+        """End what reads and draws ahead; a later :meth:`step` starts it again."""
         self.batch_sampler.close()
 
     def collect_metrics(self) -> None:
