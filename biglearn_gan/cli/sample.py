@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # keeps torch out of --help
     from torch import Tensor
 
     from biglearn_gan.inference.inputs import InputRequest, Inputs
+    from biglearn_gan.inference.photos import Photo
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 Output = Annotated[
@@ -107,8 +109,7 @@ def sample(  # more than eight parameters, because every option is one
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.batched import draw_samples
     from biglearn_gan.inference.inputs import InputRequest, input_folders
-    from biglearn_gan.inference.photos import describe_enlargement
-    from biglearn_gan.inference.sample_writer import FULL_SIZE, check_output, write_samples
+    from biglearn_gan.inference.sample_writer import check_output, write_samples
     from biglearn_gan.models.progressive import check_order
     from biglearn_gan.models.token_model import SamplingOptions
 
@@ -144,7 +145,22 @@ def sample(  # more than eight parameters, because every option is one
     write_samples(samples, output, inputs.names, photos)
     typer.echo(f"{rows} x {variations} images are in {output} (see grid.png)")
     if full_size:
-        typer.echo(f"{describe_enlargement(photos)}, in {output / FULL_SIZE}")
+        _report_full_size(photos, mask, output)
+
+
+def _report_full_size(photos: Sequence[Photo], mask: str | None, output: Path) -> None:
+    """Print where photos at their own size are, and what was done to them."""
+    from biglearn_gan.inference.masks import is_mask_path
+    from biglearn_gan.inference.photos import describe_enlargement
+    from biglearn_gan.inference.sample_writer import FULL_SIZE
+
+    typer.echo(f"{describe_enlargement(photos)}, in {output / FULL_SIZE}")
+    is_named = mask is not None and not is_mask_path(mask)
+    if is_named and any(photo.resizing.crops for photo in photos):
+        typer.echo(
+            f"the mask {mask} lies in the center crop of the photos (--fit pad or stretch shows "
+            "them whole)"
+        )
 
 
 def _parse_label(label: str | None, model: BigLearnGAN, count: int) -> Tensor | None:

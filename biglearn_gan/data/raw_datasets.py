@@ -100,7 +100,9 @@ def _load_torchvision(config: DataConfig, kind: str, layout: str, **arguments: A
 def _missing_files(config: DataConfig, root: Path, layout: str, error: Exception) -> DataError:
     """The error that says how to provide the files of a data set."""
     reason = f"torchvision: {' '.join(str(error).split())}"
-    advice = f"put {root / layout} there (--data-root, or data.root in training, names another one)"
+    advice = (
+        f"put {root / layout} there (--data-root, or data.root in training, names another folder)"
+    )
     if not config.download:
         return DataError(
             f"{config.name} could not be loaded from the folder {root}: {advice}, or set "

@@ -55,8 +55,9 @@ def complete_photo(
     Args:
         model: completes the photo at the model's size; the result is enlarged.
         photo: an image file or a PIL image, of any size. The EXIF orientation is applied.
-        mask: all that ``sample --mask`` takes: a name, such as ``center`` or ``random:0.5``; an
-            image file of the photo's size or the model's, see
+        mask: all that ``sample --mask`` takes: a name, such as ``center`` or ``random:0.5``, which
+            marks the part of the photo that ``fit`` shows to the model; an image file of the
+            photo's size or the model's, see
             :func:`~biglearn_gan.data.mask_files.read_mask_file`; or a folder or ZIP archive that
             holds a mask named like the photo. Also a PIL image, or a Boolean or black and white
             array or tensor (h, w). None for the photo's transparent part.

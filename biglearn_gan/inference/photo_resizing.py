@@ -59,6 +59,12 @@ class PhotoResizing:
         height, width = self.photo_size
         return self.photo_size == self.image_size and self.box == (0, 0, width, height)
 
+    @property
+    def crops(self) -> bool:
+        """Whether the model's image shows only a part of the photo."""
+        left, top, _, _ = self.box
+        return max(left, top) > ROUNDING
+
     def resize_photo(
         self, photo: UInt8[np.ndarray, "h w C"], hole: Bool[np.ndarray, "h w"] | None = None
     ) -> UInt8[np.ndarray, "H W C"]:

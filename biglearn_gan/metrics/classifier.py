@@ -82,7 +82,9 @@ class PretrainedClassifier(nn.Module, PyTorchModelHubMixin):
         """
         name = str(pretrained_model_name_or_path)
         try:
-            values, weights = load_checkpoint(name, revision=revision, token=token)
+            values, weights = load_checkpoint(
+                name, of_classifier=True, revision=revision, token=token
+            )
         except CheckpointError as error:
             unusable = ClassifierError(f"no classifier can be loaded: {error}")
             unusable.exit_code = error.exit_code

@@ -51,17 +51,20 @@ class HubError(CheckpointError):
     exit_code = 1
 
 
-def load_checkpoint(name: str, **hub_options: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def load_checkpoint(
+    name: str, *, of_classifier: bool = False, **hub_options: Any
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration and the weights of a model or a classifier, on the CPU.
 
     Args:
         name: see :func:`find_checkpoint_folder`.
+        of_classifier: see there.
         hub_options: ``revision``, ``token`` and others of ``hf_hub_download``.
 
     Raises:
         CheckpointError: there is no checkpoint of this name, or a file of it cannot be read.
     """
-    folder = find_checkpoint_folder(name)
+    folder = find_checkpoint_folder(name, of_classifier=of_classifier)
     if folder is not None and not Path(folder).is_dir():
         problem = "is a file, not a folder" if Path(folder).exists() else "does not exist"
         raise CheckpointError(f"{folder} {problem}")
@@ -133,13 +136,14 @@ def _hub_error(name: str, error: Exception) -> CheckpointError:
     )
 
 
-def find_checkpoint_folder(name: str) -> str | None:
+def find_checkpoint_folder(name: str, *, of_classifier: bool = False) -> str | None:
     """The folder of a checkpoint, which may hold none; None for a name to look up on the hub.
 
     Args:
         name: a folder; the name of a shipped model or classifier, such as ``digits``; or
             ``owner/name`` on the hub. Of a folder and a shipped model with the same name, the
             folder counts if it holds a checkpoint or a run.
+        of_classifier: whether the message suggests classifiers to choose, not models.
 
     Raises:
         CheckpointError: a plain word is neither a folder nor a shipped checkpoint.
@@ -154,10 +158,12 @@ def find_checkpoint_folder(name: str) -> str | None:
         return name
     if re.fullmatch(r"[\w.-]+", name):
         classifiers = [each for each in checkpoint_names() if each not in model_names()]
-        names = suggest(name, classifiers if "classifier" in name else model_names())
+        of_classifier = of_classifier or "classifier" in name
+        names = suggest(name, classifiers if of_classifier else model_names())
+        kind = "classifier" if of_classifier else "model"
         raise CheckpointError(
-            f"{name!r} is neither a folder here nor a shipped model: choose {names}, the path of a "
-            "folder, or OWNER/NAME for a model on the Hugging Face hub"
+            f"{name!r} is neither a folder here nor a shipped {kind}: choose {names}, the path of "
+            f"a folder, or OWNER/NAME for a {kind} on the Hugging Face hub"
         )
     is_near_a_folder = path.parent.is_dir() or path.parts[0] in _OUR_FOLDERS
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not is_near_a_folder:

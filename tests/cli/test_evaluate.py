@@ -26,6 +26,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "nothing does not exist",
     ),
+    "a misspelled classifier": (
+        (*EVALUATE, "--classifier", "clasifier_digits"),
+        2,
+        "nor a shipped classifier: choose classifier_digits",
+    ),
     "a model for a classifier": (
         (*EVALUATE, "--classifier", "{checkpoint}"),
         2,

@@ -330,7 +330,9 @@ def test_python_takes_the_named_masks(
 ) -> None:
     model = BigLearnGAN.from_pretrained(color_checkpoint)
     for fit in ("crop", "stretch"):
-        expected = sample("--images", photo, "--mask", mask, "--seed", 5, "--fit", fit)[1]
+        options = ("--images", photo, "--mask", mask, "--seed", 5, "--fit", fit)
+        _, expected, out = sample(*options)
+        assert (f"the mask {mask} lies in the center crop" in out) == (fit == "crop")
         (completed,) = complete_photo(model, photo, mask, seed=5, fit=fit)
         assert np.array_equal(np.asarray(completed), expected)
         assert (expected != np.asarray(Image.open(photo))).any()

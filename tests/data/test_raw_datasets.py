@@ -116,7 +116,7 @@ class TestTorchvisionSets:
             f"mnist is not in the folder {folder}, and the hosts to download it from cannot be "
             f"reached: go online, or put {folder}/MNIST/raw/{{train,t10k}}-"
             "{images-idx3,labels-idx1}-ubyte there (--data-root, or data.root in training, names "
-            "another one)"
+            "another folder)"
         )
         assert caught.value.exit_code == 1
         assert not list(tmp_path.iterdir())  # no empty folder is left

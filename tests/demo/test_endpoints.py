@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from demo_tools import free_port
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
@@ -79,6 +79,23 @@ def test_a_broken_request_ends_in_one_sentence_and_the_log_stays_empty(
         assert "\n" not in str(caught.value)
     message, *_ = client.predict(LOWER_HALF, 99, 0, "any", api_name="/complete")
     assert message == "the number of variations must be 1 to 16, not 99"
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_a_broken_upload_is_one_sentence_on_the_page(
+    connect: Callable[[], Client], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = connect()
+    client.predict(1, api_name="/choose_image")
+    capfd.readouterr()
+    contents = {"cut.png": b"\x89PNG\r\n\x1a\n", "empty.jpg": b"", "notes.txt": b"no image"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        for endpoint, subject in (("/read_upload", name), ("/read_mask", f"the mask {name}")):
+            upload = handle_file(str(tmp_path / name))
+            *_, message = client.predict(upload, "crop", api_name=endpoint)
+            assert message.startswith(f"{subject} ") and message.endswith("known image format)")
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
 
