@@ -31,6 +31,9 @@ from biglearn_gan.training.stop_signals import stop_signals
 from biglearn_gan.training.throughput import images_in_minutes
 from biglearn_gan.training.trainer import Trainer, TrainingError
 
+MEETING_STEPS = 4
+"""Steps after which several processes agree whether a signal stops them, at the latest."""
+
 OnProgress = Callable[[TrainingProgress], None]
 MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
 """Called with the training images, in the main process only; None turns evaluation off."""
@@ -72,8 +75,8 @@ def fit(
     """Train until the budget is spent or a signal arrives; resume if ``output`` has a run.
 
     **Signals.** Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save the run and
-    return. A second Ctrl-C stops immediately. A second SIGTERM does not, because schedulers may
-    send two.
+    return; several processes agree on it within ``MEETING_STEPS`` steps. A second Ctrl-C stops
+    immediately. A second SIGTERM does not, because schedulers may send two.
 
     **Resuming.** A resumed run equals one that never stopped. This also holds after a crash or a
     full disk, from the last checkpoint on. If ``train.max_images`` was raised, the run resumes with
@@ -106,7 +109,8 @@ def fit(
         ProcessError: another process of the run failed.
         RunFolderError: the folder cannot be read, or has a run of another configuration.
         RunLockError: another run is training in the folder.
-        TrainingError: a loss or a weight is not finite; the last good state is kept.
+        TrainingError: a loss or a weight is not finite, or a process has other weights than the
+            others; the last good state is kept.
     """
     config = count_classes(config)
     with (
@@ -210,6 +214,7 @@ def _set_up(
         trainer = Trainer(config, dataset, accelerator, max_images, max_images)
         if initial is not None:
             trainer.init_from(initial)
+    trainer.copy_from_main()
     return trainer, evaluation, setup_seconds
 
 
@@ -237,18 +242,38 @@ def _train(
                 report({}, evaluate=True)
         while not (trainer.finished or stopped):
             before = trainer.images_seen
-            with processes.failing_together(), _naming_last_state(folder, saved_images):
+            with _naming_last_state(folder, saved_images):
                 trainer.step()
-                stopped = processes.any(signal_received())
-                saving = stopped or _is_due(logging.checkpoint_images, before, trainer)
-                if saving:
-                    trainer.check_weights()
-                metrics = _log_and_draw(trainer, folder, processes, before)
-                if saving:
-                    saved_images = trainer.images_seen
-                    if processes.is_main:
-                        _save(folder, trainer)
-                report(metrics, evaluate=bool(metrics))  # the losses are finite
+                if not _processes_meet(trainer, processes, before):
+                    report({}, evaluate=False)
+                    continue
+                with processes.failing_together():
+                    stopped = processes.any(signal_received())
+                    saving = stopped or _is_due(logging.checkpoint_images, before, trainer)
+                    if saving:
+                        trainer.check_weights()
+                    if saving or _is_due(logging.log_images, before, trainer):
+                        trainer.check_processes()
+                    metrics = _log_and_draw(trainer, folder, processes, before)
+                    if saving:
+                        saved_images = trainer.images_seen
+                        if processes.is_main:
+                            _save(folder, trainer)
+                    report(metrics, evaluate=bool(metrics))  # the losses are finite
+
+
+def _processes_meet(trainer: Trainer, processes: Processes, before: int) -> bool:
+    """Whether the processes exchange signals and errors after the step that began at ``before``.
+
+    One process always does; several do not in every step, because each exchange costs time.
+    """
+    logging, step = trainer.config.logging, trainer.images_seen // trainer.config.train.batch_size
+    intervals = logging.log_images, logging.grid_images, logging.checkpoint_images
+    return (
+        processes.accelerator.num_processes == 1
+        or step % MEETING_STEPS == 0
+        or any(_is_due(interval, before, trainer) for interval in intervals)
+    )
 
 
 @contextmanager

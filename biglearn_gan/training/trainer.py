@@ -19,10 +19,15 @@ from biglearn_gan.training.adversarial import AdversarialTraining
 from biglearn_gan.training.batch_sampler import BatchSampler
 from biglearn_gan.training.schedule import TrainingSchedule
 from biglearn_gan.training.step_metrics import NonFiniteMetricError, StepMetrics
+from biglearn_gan.training.weight_checks import (
+    DifferentWeightsError,
+    check_same_weights,
+    copy_from_main,
+)
 
 
 class TrainingError(UserError):
-    """Training cannot continue, because a loss or a weight is not finite."""
+    """Training cannot continue: a loss or a weight is not finite, or processes differ."""
 
 
 class Trainer:
@@ -159,6 +164,27 @@ class Trainer:
                     f"a weight is not finite at {self.images_seen:,} images; "
                     "lower train.learning_rate or raise loss.penalty"
                 )
+
+    def copy_from_main(self) -> None:
+        """Start from the main process's weights and statistics. All processes must call this."""
+        tensors = [*self.adversarial.parameters(), *self.standardization.buffers()]
+        copy_from_main(tensors, self.accelerator)
+
+    def check_processes(self) -> None:
+        """Raise TrainingError if a process has other weights. All processes must call this."""
+        adversarial = self.adversarial
+        networks = {
+            "generator": adversarial.generator,
+            "discriminator": adversarial.discriminator,
+            "average": adversarial.average,
+        }
+        try:
+            check_same_weights(networks, self.accelerator)
+        except DifferentWeightsError as error:
+            raise TrainingError(
+                f"{error} at {self.images_seen:,} images: check its device and its version of "
+                "PyTorch, then run the same command again"
+            ) from None
 
     def model(self) -> BigLearnGAN:
         """The current model for use, on the CPU: averaged generator and live discriminator."""

@@ -248,8 +248,18 @@ def crash(trainer):
         raise MemoryError("a crash")
     return original_step(trainer)
 
+def spoil(trainer):
+    step_of_all(trainer)
+    if rank == 1 and trainer.images_seen == 20:
+        with torch.no_grad():
+            next(trainer.adversarial.discriminator.parameters()).view(-1)[0] += 1e-6
+
+step_of_all, step = step, spoil
+errors = [error_of("spoiled")]
+step = step_of_all
+
 RunFolder.save_state = full_disk  # only the main process calls it
-errors = [error_of("full")]
+errors.append(error_of("full"))
 original_step, step = step, crash
 errors.append(error_of("crash"))
 (folder / f"errors_raised.{rank}").write_text(json.dumps(errors))
@@ -262,11 +272,12 @@ def test_two_processes_stop_together_resume_and_agree_on_a_budget_in_minutes(
 ) -> None:
     """Ctrl-C reaches only the second process at first, and only the main one later.
 
-    At the end the disk of the main process is full, and then the second one crashes: the other
-    process raises a sentence each time, and never waits for one that is gone.
+    At the end, a weight of the second process is spoiled, the disk of the main process is full, and
+    the second one crashes: the other process raises a sentence each time, and never waits for one
+    that is gone.
     """
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_values()))
-    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(7)]
+    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(8)]
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     workers = [
         subprocess.Popen(
@@ -290,7 +301,7 @@ def test_two_processes_stop_together_resume_and_agree_on_a_budget_in_minutes(
     assert {result[3] for result in main} == {True}
     assert {result[3] for result in second} == {False}
     *in_images, in_minutes = [result[:3] for result in main]
-    assert in_images == [[48, 48, False], [20, 48, True], [32, 48, True], [48, 48, False]]
+    assert in_images == [[48, 48, False], [24, 48, True], [32, 48, True], [48, 48, False]]
 
     run, whole = (load_weights(tmp_path / name) for name in ("run", "whole"))
     assert run.keys() == whole.keys()
@@ -307,6 +318,13 @@ def test_two_processes_stop_together_resume_and_agree_on_a_budget_in_minutes(
     of_main, of_second = (
         json.loads((tmp_path / f"errors_raised.{rank}").read_text()) for rank in (0, 1)
     )
+    differs = (
+        "process 1 has another discriminator than process 0 at 24 images: check its device and"
+    )
+    for name, message in (of_main.pop(0), of_second.pop(0)):
+        assert name == "TrainingError"
+        assert message.startswith(differs) and message.endswith("; last good state: none yet")
+    assert not (tmp_path / "spoiled" / "state.pt").exists()
     full = f"{tmp_path / 'full' / 'state.pt'} cannot be written because its disk is full: free some"
     assert of_main[0] == ["WriteError", f"{full} space, then run the same command again"]
     another = "another process of this run"
