@@ -228,3 +228,14 @@ def test_the_shipped_digits_classifier_is_as_accurate_as_its_card_says() -> None
     assert measured >= 0.97
     card = (SHIPPED / "classifier_digits" / "README.md").read_text()
     assert f"{measured:.4f} on the 397 images" in card
+
+
+def test_the_shipped_classifier_of_photographs_is_deep_and_its_features_are_standard() -> None:
+    classifier = ImageClassifier.from_pretrained("classifier_cifar10")
+    assert (classifier.image_size, classifier.channels, classifier.num_classes) == ((32, 32), 3, 10)
+    card = (SHIPPED / "classifier_cifar10" / "README.md").read_text()
+    assert f"{sum(weights.numel() for weights in classifier.parameters()):,}" in card
+    measured = re.search(r"accuracy \| (0\.\d{4}) on the 10,000 images of cifar10:test", card)
+    assert measured is not None and float(measured[1]) >= 0.88
+    gray = torch.full((1, 3, 32, 32), 0.0)
+    assert bool((classifier.features(gray).abs() < 10).all())
