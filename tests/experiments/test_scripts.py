@@ -36,7 +36,7 @@ MISTAKES = {
     "make_grid": (
         [
             ("--checkpoint", "experiments/nowhere", "--output", "x.png"),
-            1,
+            2,
             "experiments/nowhere does not exist",
         ],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
