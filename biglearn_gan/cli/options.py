@@ -112,8 +112,9 @@ def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:
     if data_root is None:
         return data
     moved = data.model_copy(update={"root": data_root})
-    exists = Path(data_root).is_dir() or is_archive(Path(data_root)) or moved.on_hub
-    if not exists:
+    path = Path(data_root)
+    is_table = data.name == "huggingface" and (path.exists() or moved.on_hub)
+    if not (path.is_dir() or is_archive(path) or is_table):
         fail(f"--data-root {data_root} is not a folder; create it if the data belong there", 2)
     return moved
 

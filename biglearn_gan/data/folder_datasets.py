@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -177,6 +178,10 @@ def _read_images_or_classes(folder: ImagePath, classes: list[str], labels: bool)
             that labels are needed.
     """
     files = image_tree(folder)
+    if not files and isinstance(folder, Path) and any(folder.rglob("*.parquet")):
+        raise DataError(
+            f"{folder} has Parquet files and no image files: set data.name to huggingface"
+        )
     if not files:
         raise without_images(folder)
     warn_of_unread_formats(folder, folder)

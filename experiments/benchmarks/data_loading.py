@@ -106,8 +106,8 @@ def report(
 
 
 def stored_config(config: Config, root: Path, storage: str) -> Config:
-    """The configuration that reads the images of ``root`` from a storage, which is made for it."""
-    changes: dict[str, object] = {"name": "folder", "root": str(root)}
+    """The configuration that reads the images of ``root`` from a storage, without labels."""
+    changes: dict[str, object] = {"name": "folder", "root": str(root), "labels": False}
     changes["memory_limit_mb"] = 2**20 if storage == "memory" else 0
     if storage == "zip":
         changes["root"] = str(make_archive(root))

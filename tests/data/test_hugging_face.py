@@ -224,6 +224,12 @@ class TestBadInput:
         (tmp_path / "empty").mkdir()
         self.refused(tmp_path / "empty", "empty could not be loaded by the library datasets: data")
 
+    def test_a_folder_of_parquet_files_is_no_folder_of_images(self, tmp_path: Path) -> None:
+        (tmp_path / "deep").mkdir()
+        table(pixels_of(2)).to_parquet(tmp_path / "deep" / "train.parquet")
+        with pytest.raises(DataError, match=r"has Parquet files and no image files: set data\.n"):
+            load_dataset(config(root=tmp_path), "train")
+
     def test_the_hub_without_a_connection(self) -> None:
         """``data.download`` is false in these tests, so the library may not try to connect."""
         self.refused("nobody/nothing", "nobody/nothing could not be loaded by the library datasets")
