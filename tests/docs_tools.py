@@ -46,7 +46,7 @@ BUDGETS = {
     "experiments/benchmarks/ablation_cost.py": ["--rounds", "1", "--steps", "1"],
     "experiments/benchmarks/data_loading.py": [
         *("--images", "40", "--rounds", "1", "--seconds", "0", "--storages", "memory,files"),
-        *("model.patch_size=8", "train.batch_size=2"),
+        "train.batch_size=2",
     ],
     "experiments/benchmarks/frechet.py": ["--dims", "64"],
     "experiments/benchmarks/speed.py": ["--steps", "4"],
