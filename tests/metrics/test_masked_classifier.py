@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,15 @@ def test_the_shipped_classifier_is_calibrated_as_its_card_says() -> None:
         assert f"| random:{share} (blocks of 2) | {found.ceiling:.4f} |" in card
         assert found.ceiling > lowest
         assert found.ceiling == pytest.approx(found.expected, abs=0.01)
+
+
+def test_the_shipped_classifier_of_photographs_is_calibrated_as_its_card_says() -> None:
+    """The test images of CIFAR-10 are not here; the card has the numbers."""
+    classifier = MaskedClassifier.from_pretrained("masked_classifier_cifar10")
+    assert (classifier.image_size, classifier.channels, classifier.num_classes) == ((32, 32), 3, 10)
+    card = (SHIPPED / "masked_classifier_cifar10" / "README.md").read_text()
+    rows = re.findall(r"\| ([a-z]+\S*).* \| (0\.\d+) \| (0\.\d+) \| (0\.\d+) \| (0\.\d+) \|", card)
+    assert len(rows) == 7
+    for _, ceiling, expected, accuracy, _ in rows:
+        assert float(ceiling) == pytest.approx(float(expected), abs=0.03)
+        assert float(accuracy) > 0.4
