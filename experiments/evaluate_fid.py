@@ -34,7 +34,6 @@ from biglearn_gan.data.image_files import (
     list_broken,
     opened,
     skipped_files,
-    to_8_bits,
     unreadable,
 )
 from biglearn_gan.data.image_listing import (
@@ -52,6 +51,7 @@ from biglearn_gan.inference.inputs import InputRequest, load_inputs
 from biglearn_gan.metrics.features import INCEPTION_ROWS, InceptionFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.pixel_values import to_8_bits
 from biglearn_gan.progress import unit_bars
 
 MAX_BATCH_PIXELS = 2**24

@@ -117,6 +117,9 @@ def _user_error(error: Exception) -> UserError | None:
         sys.exit(2)
     if "ClickException" in kinds:
         message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+        message = " ".join(message.split())
+        if message.startswith("Got unexpected extra argument"):
+            message += "; each option takes one value, such as a folder for several files"
         value = _rejected_value(error.__cause__)
         return CommandError(message if value in message else f"{message}, not {value}", 2)
     if isinstance(error, OSError):

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from biglearn_gan.data.image_listing import DataError, ImagePath, named_images
 from biglearn_gan.orientation import copied, turn_upright
+from biglearn_gan.pixel_values import to_8_bits
 
 T = TypeVar("T")
 
@@ -52,9 +53,6 @@ UNREADABLE = (
     RuntimeError,
 )
 """Exceptions that Pillow and zipfile raise for broken files, depending on the format."""
-
-DEEP_FORMATS = ("PNG", "PPM")
-"""Formats whose gray images of mode "I" have 16 bits; those of TIFF may have 32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +146,8 @@ def read_named(
         path: a file, a folder or an archive, see :func:`named_images`.
         read: gives a result for the name and the file of an image, or raises a DataError.
         limit: the largest number of results.
-        leave_out: a folder below the path whose files are not read, such as one of masks.
+        leave_out: a folder below the path whose files are not read, such as one of masks, or a
+            file that is not.
 
     Raises:
         DataError: the path does not exist, it has no image files, or none of them can be read.
@@ -256,10 +255,10 @@ def open_upright(source: ImageSource) -> Image.Image:
     try:
         with opened(source) as image:
             turn_upright(image)
+            if image.mode in ("CMYK", "LAB", "YCbCr"):
+                image.info.pop("icc_profile", None)  # is not one of RGB
             upright = to_8_bits(image)
-            if upright.mode in ("CMYK", "LAB", "YCbCr"):
-                upright.info.pop("icc_profile", None)  # is not one of RGB
-            gray = "L" if upright.mode in ("1", "L", "LA", "La") else "RGB"
+            gray = "L" if upright.mode in ("1", "L", "LA") else "RGB"
             return upright.convert(gray + "A" * upright.has_transparency_data)
     except UNREADABLE as error:
         raise unreadable(source, error) from error
@@ -272,20 +271,6 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("L" if channels == 1 else "RGB")
-
-
-def to_8_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits per channel: of 16 bits, the upper ones.
-
-    Raises:
-        ValueError: the range of its pixels is not known.
-    """
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP_FORMATS):
-        # Pillow's own conversion clips at 255
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no known range")
-    return image
 
 
 def fit_image(

@@ -17,16 +17,16 @@ from biglearn_gan.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     {
-        *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg"),
-        *(".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+        *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
     }
 )
 """Endings of image files, in lower case; capital letters are allowed in the files' names."""
 
 UNREAD_SUFFIXES = frozenset(
     {
-        *(".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".psd"),
-        *(".svg", ".tga"),
+        *(".arw", ".cr2", ".cr3", ".dng", ".exr", ".heic", ".heif", ".ico", ".jxl"),
+        *(".kra", ".nef", ".orf", ".psd", ".raf", ".rw2", ".svg", ".xcf"),
     }
 )
 """Endings of images of other formats, which are left out with a warning."""
@@ -72,7 +72,8 @@ def named_images(path: Path, leave_out: Path | None = None) -> dict[PurePosixPat
 
     Args:
         path: of a file, a folder or an archive.
-        leave_out: a folder below the path whose files are not listed, such as one of masks.
+        leave_out: a folder below the path whose files are not listed, such as one of masks, or a
+            file that is not.
 
     Raises:
         DataError: the path does not exist, it has no image files, or it is a broken archive.
@@ -83,7 +84,11 @@ def named_images(path: Path, leave_out: Path | None = None) -> dict[PurePosixPat
         return {PurePosixPath(path.name): path}
     files = image_tree(folder_at(path))
     if leave_out is not None and _is_below(leave_out, path):
-        files = {name: file for name, file in files.items() if not _is_below(file, leave_out)}
+        files = {
+            name: file
+            for name, file in files.items()
+            if not _is_below(file, leave_out) and not _is_same(file, leave_out)
+        }
     if not files:
         raise without_images(path)
     warn_of_depths(path, files)
@@ -109,9 +114,12 @@ def warn_of_unread_formats(name: object, folder: ImagePath) -> None:
         if file.suffix.lower() in UNREAD_SUFFIXES and not any(map(_is_ignored, file.parts))
     ]
     if unread:
+        files, it = f"{len(unread):,} files of formats that are", "them"
+        if len(unread) == 1:
+            files, it = "1 file of a format that is", "it"
         warnings.warn(
-            f"{name}: left out {len(unread):,} files of formats that are not read, such as "
-            f"{min(unread)}; convert them to PNG or JPEG",
+            f"{name}: left out {files} not read, such as {min(unread)}; convert {it} to PNG or "
+            "JPEG",
             stacklevel=3,
         )
 
@@ -153,6 +161,10 @@ def folder_at(path: Path) -> ImagePath:
 
 def _is_below(file: ImagePath, folder: Path) -> bool:
     return isinstance(file, Path) and folder.resolve() in file.resolve().parents
+
+
+def _is_same(file: ImagePath, path: Path) -> bool:
+    return isinstance(file, Path) and file.resolve() == path.resolve()
 
 
 def _is_image(name: PurePosixPath, masks: bool) -> bool:

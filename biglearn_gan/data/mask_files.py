@@ -32,6 +32,7 @@ from biglearn_gan.data.image_files import (
 )
 from biglearn_gan.data.image_listing import MASK_SUFFIX, DataError, ImagePath
 from biglearn_gan.orientation import orientation_of, turn_upright
+from biglearn_gan.pixel_values import to_convertible
 from biglearn_gan.tasks.holes import MAX_SOFT_SHARE, HoleError
 
 GRAY_TOLERANCE = 32
@@ -143,10 +144,11 @@ def read_mask_file(
             is_jpeg = image.format == "JPEG"
             turned = orientation_of(image) != 1
             turn_upright(image)
-            rgba = np.asarray(image.convert("RGBA")) if image.has_transparency_data else None
+            upright = to_convertible(image)
+            rgba = np.asarray(upright.convert("RGBA")) if upright.has_transparency_data else None
             if rgba is not None and (rgba[..., 3] > 127).all():
                 rgba = None
-            values, white = _gray_values(image)
+            values, white = _gray_values(upright)
     except UNREADABLE as error:
         reason = reason_of(error)
         raise HoleError(f"the mask {path} cannot be read as an image ({reason})") from None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from biglearn_gan.config import Config, FitMode, HoleColor
 from biglearn_gan.data.image_files import MemoryImage
-from biglearn_gan.data.image_listing import is_archive
+from biglearn_gan.data.image_listing import DataError, is_archive
 from biglearn_gan.errors import UsageError
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.inference.masks import check_mask, is_mask_path, mask_chooser, named_holes
@@ -59,8 +59,9 @@ def complete_photo(
             marks the part of the photo that ``fit`` shows to the model; an image file of the
             photo's size or the model's, see
             :func:`~biglearn_gan.data.mask_files.read_mask_file`; or a folder or ZIP archive that
-            holds a mask named like the photo. Also a PIL image, or a Boolean or black and white
-            array or tensor (h, w). None for the photo's transparent part.
+            holds a mask named like the photo. Also a PIL image, a Boolean or black and white array
+            or tensor (h, w), also with an axis of length 1, or a uint8 array (h, w, 3) or
+            (h, w, 4), read as a PIL image. None for the photo's transparent part.
         fit: how a photo of another shape is fitted to the model's image: its center (``crop``), all
             of it with repeated edges (``pad``), or all of it, stretched (``stretch``).
         mask_color: the color of the hole in the mask; None for white, or what transparency says.
@@ -69,13 +70,18 @@ def complete_photo(
         seed: at least 0; it also draws random masks.
 
     Raises:
-        DataError: the photo cannot be read.
+        DataError: the photo does not exist or cannot be read.
         HoleError: the mask cannot be used, or the photo has no transparent part.
         LabelError: the model has no labels, or not this one.
         UsageError: ``fit`` or ``mask_color`` is not a choice, there is a color without a mask that
             shows it, ``variations`` or ``seed`` is out of range, or the photo or the mask has
-            another type.
+            another type, or the model is not a BigLearnGAN.
     """
+    if not isinstance(model, BigLearnGAN):
+        raise UsageError(
+            f"model must be a BigLearnGAN, not {type(model).__name__}: "
+            "BigLearnGAN.from_pretrained loads one"
+        )
     name = str(mask) if isinstance(mask, str | Path) and not is_mask_path(str(mask)) else None
     if mask_color is not None and (mask is None or name is not None):
         raise UsageError(
@@ -100,12 +106,17 @@ def _photo_source(photo: object) -> Path | MemoryImage:
     """What a photo is read from.
 
     Raises:
+        DataError: there is no such file.
         UsageError: it is neither a path nor a PIL image.
     """
     if isinstance(photo, str | Path):
+        if not Path(photo).is_file():
+            problem = "is a folder" if Path(photo).is_dir() else "does not exist"
+            raise DataError(f"{photo} {problem}: name an image file")
         return Path(photo)
     if not isinstance(photo, Image.Image):
-        raise UsageError(f"photo must be a path or a PIL image, not {type(photo).__name__}")
+        hint = ": Image.fromarray makes one of RGB" if isinstance(photo, np.ndarray) else ""
+        raise UsageError(f"photo must be a path or a PIL image, not {type(photo).__name__}{hint}")
     return MemoryImage(photo, "the photo (a PIL image)")
 
 
@@ -153,8 +164,13 @@ def _draw_mask(values: Tensor) -> Image.Image:
     Raises:
         UsageError: it has another shape than (h, w), or its values are no mask's.
     """
+    shape = tuple(values.shape)
+    if values.ndim == 3 and shape[2] in (3, 4) and values.dtype == torch.uint8:
+        return Image.fromarray(values.numpy(force=True))
+    if values.ndim == 3 and 1 in (shape[0], shape[2]):
+        values = values.squeeze(0 if shape[0] == 1 else 2)
     if values.ndim != 2:
-        raise UsageError(f"mask must have the shape (h, w), not {tuple(values.shape)}")
+        raise UsageError(f"mask must have the shape (h, w), or (h, w, 3) for uint8, not {shape}")
     try:
         hole = read_mask_argument("mask", values, 1, (values.shape[0], values.shape[1]))
     except ValueError as error:

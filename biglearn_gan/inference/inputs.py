@@ -125,8 +125,8 @@ def _load_files(data: DataConfig, request: InputRequest) -> Inputs:
     reader = PhotoReader(
         data, request.fit, "transparent" if request.erased else masks, request.mask_color
     )
-    mask_folder = next(iter(input_folders(request.mask, None)), None)
-    photos = reader.read_all(Path(request.images or ""), request.num, leave_out=mask_folder)
+    mask_path = Path(request.mask) if request.mask and is_mask_path(request.mask) else None
+    photos = reader.read_all(Path(request.images or ""), request.num, leave_out=mask_path)
     reports = [photo.report for photo in photos if photo.report is not None]
     empty = np.zeros(data.image_size, dtype=bool)
     holes = [empty if photo.hole is None else photo.hole for photo in photos]
@@ -174,6 +174,8 @@ def _read_split(
             f"{dataset_and_split} does not exist; name an image file, a folder of image files, or "
             f"a data set and split such as {data.name}:test"
         )
+    if not split:
+        raise DataError(f"{name} is a data set: name a split of it too, such as {name}:test")
     if split not in SPLITS:
         raise DataError(
             f"{dataset_and_split}: a data set has the splits {', '.join(SPLITS)}, not {split!r}"

@@ -73,7 +73,7 @@ def is_mask_path(mask: str) -> bool:
     """Whether a mask is a file or a folder, existing or not, and not the name of a hole."""
     if is_hole_name(mask):
         return False
-    return Path(mask).exists() or bool(Path(mask).suffix)
+    return Path(mask).exists() or bool(Path(mask).suffix) or "/" in mask
 
 
 def check_mask(mask: str, config: Config) -> None:

@@ -146,8 +146,14 @@ def find_checkpoint_folder(name: str, *, of_classifier: bool = False) -> str | N
         of_classifier: whether the message suggests classifiers to choose, not models.
 
     Raises:
-        CheckpointError: a plain word is neither a folder nor a shipped checkpoint.
+        CheckpointError: a plain word is neither a folder nor a shipped checkpoint, or the name is
+            an address of the web.
     """
+    if "://" in name:
+        raise CheckpointError(
+            f"{name} is a web address: name OWNER/NAME for a model on the Hugging Face hub, or a "
+            "folder"
+        )
     path = Path(name)
     if any((folder / CONFIG_NAME).is_file() for folder in (path, path / "checkpoint")):
         return name

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from biglearn_gan.config import DataConfig
 from biglearn_gan.orientation import upright_copy
-from biglearn_gan.pixel_values import to_pil, to_signed_float, to_uint8
+from biglearn_gan.pixel_values import to_8_bits, to_pil, to_signed_float, to_uint8
 
 Images = Tensor | np.ndarray | Image.Image | Sequence[Any]
 """Images of the model's size: a tensor or array of floats in [-1, 1] or uint8 in [0, 255], a PIL
@@ -261,8 +261,10 @@ def _read_pil(image: Image.Image, data: DataConfig) -> Tensor:
             f"{image.size[0]} x {image.size[1]}: image.resize(({width}, {height})) makes them fit, "
             "and complete_photo takes photos of any size, as files or PIL images"
         )
-    if image.mode[0] in "IF":
-        raise ValueError(f"images must be of PIL's mode L or RGB, not {image.mode}")
+    try:
+        image = to_8_bits(image)
+    except ValueError:
+        raise ValueError(f"images must be of PIL's mode L or RGB, not {image.mode}") from None
     if has_transparent_pixels(image):
         raise ValueError(
             "images must be opaque, but a PIL image has transparent pixels: "

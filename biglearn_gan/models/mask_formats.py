@@ -13,6 +13,7 @@ from torch import Tensor
 
 from biglearn_gan.models.image_formats import array_to_tensor, has_transparent_pixels
 from biglearn_gan.orientation import upright_copy
+from biglearn_gan.pixel_values import to_convertible
 from biglearn_gan.tasks.holes import MAX_SOFT_SHARE
 
 Mask = Tensor | np.ndarray | Image.Image | Sequence[Any]
@@ -24,7 +25,7 @@ def read_mask_argument(
 ) -> Bool[Tensor, "N H W"]:
     """A mask for each image, on the CPU.
 
-    Numbers are cut at half: floats lie in [0, 1]; integers are 0 and 1, or lie in [0, 255].
+    Numbers are cut at half: they lie in [0, 1], in [0, 255], or, of 16 bits, in [0, 65535].
 
     Args:
         name: of the parameter, for messages.
@@ -58,7 +59,7 @@ def _stack_masks(name: str, mask: object) -> Tensor:
     if isinstance(mask, np.ndarray):
         return array_to_tensor(name, mask)
     if isinstance(mask, Image.Image):
-        mask = upright_copy(mask)
+        mask = to_convertible(upright_copy(mask))
         if has_transparent_pixels(mask):
             raise ValueError(
                 f"{name} must be opaque, but a PIL image has transparent pixels: "
@@ -88,11 +89,11 @@ def _to_boolean(name: str, values: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*s
         return values.bool()
     numbers = values.double()
     low, high = float(numbers.min()), float(numbers.max())
-    white = 1 if values.is_floating_point() or high <= 1 else 255
+    white = next((white for white in (1, 255) if high <= white), 65_535)
     if not 0 <= low <= high <= white or 1 < high < white / 2:
-        allowed = "in [0, 1]" if values.is_floating_point() else "0 and 1, or black and white (255)"
         raise ValueError(
-            f"{name} must be Boolean or {allowed}, but its values are from {low:.4g} to {high:.4g}"
+            f"{name} must be Boolean, 0 and 1, or black and white (255, or 65535 of 16 bits), but "
+            f"its values are from {low:.5g} to {high:.5g}"
         )
     soft = ((numbers > white / 8) & (numbers < white * 7 / 8)).double().mean()
     if float(soft) > MAX_SOFT_SHARE:

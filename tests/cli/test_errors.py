@@ -64,10 +64,27 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         "broken must have one image file named gray (.png, .mask.png, ...), not none",
     ),
     "neither a pattern nor a folder": (
-        (*SAMPLE, "--mask", "maskz/"),
+        (*SAMPLE, "--mask", "maskz"),
         2,
         "or name an image file or a folder of masks",
     ),
+    "a missing folder of masks": ((*SAMPLE, "--mask", "maskz/"), 2, "mask maskz/ does not exist"),
+    "two values of an option": (
+        (*SAMPLE, "--images", "a.png", "b.png"),
+        2,
+        "(b.png); each option takes one value, such as a folder for several files",
+    ),
+    "a data set without a split": (
+        (*SAMPLE, "--images", "mnist", "--mask", "center"),
+        2,
+        "mnist is a data set: name a split of it too, such as mnist:test",
+    ),
+    "the address of a model": (
+        ("export", "--checkpoint", "https://huggingface.co/a/b", "--output", "{tmp}/m.onnx"),
+        2,
+        "https://huggingface.co/a/b is a web address: name OWNER/NAME for a model",
+    ),
+    "no simulation": (("simulate",), 2, "Choose from: two-gmm, grid-gmm"),
     "samples among the masks": (
         (*SAMPLE[:-1], "{tmp}/broken", "--mask", "{tmp}/broken"),
         2,

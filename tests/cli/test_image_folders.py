@@ -31,7 +31,7 @@ NAMES = ["b.png", "below/a.PNG", "below/c.png"]
 SKIPPED = (
     "skipped 2 broken image files: ",
     "page.jpg is not a readable image (it has no known image format)",
-    "depth.tif is not a readable image (pixels of mode F have no known range)",
+    "depth.tif is not a readable image (pixels of mode F have no known range: save 8 or 16 bits",
 )
 
 

@@ -110,6 +110,21 @@ class TestFilesAsPeopleHaveThem:
         red, green, blue = self.read(path)
         assert red.min() > 250 and green.max() < 5 and blue.max() < 5
 
+    def test_lab_is_read_as_its_gray_and_its_color(self, tmp_path: Path) -> None:
+        path = tmp_path / "lab.tif"
+        Image.new("RGB", (WIDTH, HEIGHT), (200, 40, 40)).convert("LAB").save(path)
+        red, green, blue = self.read(path)
+        assert abs(int(red[0, 0]) - 200) < 3 and abs(int(green[0, 0]) - 40) < 3
+        luminance = 0.299 * int(red[0, 0]) + 0.587 * int(green[0, 0]) + 0.114 * int(blue[0, 0])
+        assert np.abs(self.read(path, channels=1) - luminance).max() < 1
+
+    @pytest.mark.parametrize("ending", ["tga", "jp2"])
+    def test_targa_and_jpeg_2000_are_read_from_a_folder(self, tmp_path: Path, ending: str) -> None:
+        pixels = random_pixels(HEIGHT, WIDTH, 3)
+        Image.fromarray(pixels).save(tmp_path / f"a.{ending}")
+        loaded = load_images(tmp_path, (HEIGHT, WIDTH), 3, None)
+        assert np.array_equal(loaded.pixels[0].numpy(), pixels.transpose(2, 0, 1))
+
     def test_gray_with_alpha_lies_on_white(self, tmp_path: Path) -> None:
         pixels = np.stack([np.full((HEIGHT, WIDTH), 60), np.full((HEIGHT, WIDTH), 255)], axis=-1)
         pixels[0, :, 1] = 0

@@ -101,6 +101,19 @@ class TestNamedImages:
         assert len(named_images(tmp_path / "cat", leave_out=tmp_path / "cat")) == 1
         assert len(named_images(tmp_path / "cat", leave_out=tmp_path)) == 1
 
+    def test_a_mask_among_the_images_is_left_out(self, tmp_path: Path) -> None:
+        touch(tmp_path, "cat.png", "hole.png")
+        assert [str(name) for name in named_images(tmp_path, tmp_path / "hole.png")] == ["cat.png"]
+        assert len(named_images(tmp_path / "hole.png", tmp_path / "hole.png")) == 1
+
+    def test_one_file_that_is_not_read_is_named(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png", "b.psd")
+        message = (
+            r"left out 1 file of a format that is not read, such as b\.psd; convert it to PNG or"
+        )
+        with pytest.warns(UserWarning, match=message):
+            named_images(tmp_path)
+
     def test_nothing_to_read_is_one_sentence(self, tmp_path: Path) -> None:
         touch(tmp_path, "notes.txt", ".hidden/a.png")
         with pytest.raises(DataError, match=r"has no image files \(.apng .avif .bmp .*\.webp\)$"):

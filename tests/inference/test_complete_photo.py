@@ -97,8 +97,20 @@ def test_a_mask_in_an_array(model: BigLearnGAN) -> None:
     photo, mask = photo_of(), mask_of()
     expected = complete_photo(model, photo, mask)
     hole = np.asarray(mask)
-    for array in (hole, 255 * hole.astype(np.uint8), torch.tensor(hole).float()):
+    white = 255 * hole.astype(np.uint8)
+    layer = np.stack([white, 0 * white, 0 * white, white], axis=-1)  # red paint
+    arrays = [hole, white, 257 * white.astype(np.uint16), 1.0 * white, torch.tensor(hole).float()]
+    arrays += [white[..., None], torch.from_numpy(white)[None], np.stack([white] * 3, -1), layer]
+    for array in arrays:
         assert same(complete_photo(model, photo, array), expected)
+
+
+def test_a_photo_that_does_not_exist_is_named_as_it_was(model: BigLearnGAN, tmp_path: Path) -> None:
+    address = "https://example.com/cat.png"
+    with pytest.raises(DataError, match=rf"^{address} does not exist: name an image file$"):
+        complete_photo(model, address, "center")
+    with pytest.raises(DataError, match=rf"^{tmp_path} is a folder: name an image file$"):
+        complete_photo(model, tmp_path, "center")
 
 
 def test_a_folder_of_masks_needs_a_photo_with_a_name(model: BigLearnGAN, tmp_path: Path) -> None:
@@ -127,13 +139,27 @@ def test_messages_on_images_name_the_parameter(model: BigLearnGAN) -> None:
         ({"mask_color": "White"}, "mask_color must be one of white, black, not 'White'"),
         ({"mask_color": "red"}, "mask_color must be one of white, black, not 'red'"),
         ({"mask": None, "mask_color": "white"}, "mask_color 'white' requires a mask"),
-        ({"photo": np.zeros((8, 8, 3))}, "photo must be a path or a PIL image, not ndarray"),
+        (
+            {"photo": np.zeros((8, 8, 3))},
+            "photo must be a path or a PIL image, not ndarray: Image.from",
+        ),
         (
             {"mask": [[True]]},
             "mask must be a hole's name, a path, a PIL image or an array",
         ),
-        ({"mask": np.zeros((2, 8, 8))}, r"mask must have the shape \(h, w\), not \(2, 8, 8\)"),
-        ({"mask": np.full((8, 8), -1)}, "mask must be Boolean or 0 and 1, or black and white"),
+        (
+            {"mask": np.zeros((2, 8, 8))},
+            r"mask must have the shape \(h, w\), or \(h, w, 3\) for uint8, not \(2, 8, 8\)",
+        ),
+        (
+            {"mask": np.zeros((8, 8, 3))},
+            r"mask must have the shape \(h, w\), or \(h, w, 3\) for uint8, not \(8, 8, 3\)",
+        ),
+        (
+            {"model": "digits"},
+            r"^model must be a BigLearnGAN, not str: BigLearnGAN.from_pretrained loads one$",
+        ),
+        ({"mask": np.full((8, 8), -1)}, "mask must be Boolean, 0 and 1, or black and white"),
         ({"mask": "heart"}, "unknown mask 'heart'.*, or name an image file or a folder of masks"),
         ({"mask": "joint"}, "the mask joint leaves nothing of the photo: name another"),
         ({"mask": "no.png"}, r"the mask no\.png does not exist"),

@@ -271,6 +271,22 @@ def test_lists_of_different_images_are_refused(gray: BigLearnGAN, second: Any, w
         gray.classify([torch.zeros(1, HEIGHT, WIDTH).byte(), second])
 
 
+def test_pil_images_of_other_modes_are_read_as_their_files(gray: BigLearnGAN) -> None:
+    height, width = gray.config.data.image_size
+    pixels = np.arange(height * width, dtype=np.uint8).reshape(height, width) * 3
+    hole = torch.ones(height, width, dtype=torch.bool)
+    hole[0] = False
+    for picture in (
+        Image.fromarray(pixels.astype(np.uint16) * 256 + 255),  # of 16 bits, the upper 8
+        Image.fromarray(pixels).convert("LA").convert("La"),
+    ):
+        (completion,) = gray.complete(picture, hole)
+        assert completion.mode == "L"
+        assert np.array_equal(np.asarray(completion)[0], pixels[0])
+        same = gray.complete(Image.fromarray(pixels), hole)[0]
+        assert np.array_equal(np.asarray(completion), np.asarray(same))
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_pil_images_are_turned_upright(orientation: int, gray: BigLearnGAN) -> None:
     upright, hole = random_bytes(1)[0, 0].numpy(), ragged_holes(COUNT)[0]

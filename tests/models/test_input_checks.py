@@ -100,7 +100,7 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
             {"images": Image.new("RGB", (6, 10))},
             r"10 x 6 pixels \(width x height\), not 6 x 10: image.resize\(\(10, 6\)\)",
         ),
-        ({"images": Image.new("I;16", (10, 6))}, "images must be of PIL's mode L or RGB, not I;16"),
+        ({"images": Image.new("F", (10, 6))}, "images must be of PIL's mode L or RGB, not F"),
         (
             {"images": Image.new("RGBA", (10, 6))},
             r"has transparent pixels: image.convert\('RGB'\)",
@@ -112,7 +112,7 @@ def test_masks_of_other_sizes_than_the_images_are_refused(
         ({"images": torch.full((2, 3, 6, 10), math.nan)}, "images must be finite"),
         ({"hole": None}, "hole must be a Boolean torch tensor, .*, not NoneType"),
         ({"hole": []}, "hole must be a Boolean torch tensor, .*, not an empty list"),
-        ({"hole": torch.full((6, 10), 1.5)}, r"in \[0, 1\], but its values are from 1.5 to 1.5"),
+        ({"hole": torch.full((6, 10), 1.5)}, "Boolean, 0 and 1, or .* from 1.5 to 1.5"),
         ({"absent": -torch.ones(6, 10).int()}, "0 and 1, or black and white .* from -1 to -1"),
         ({"absent": torch.full((6, 10), 2).byte()}, "black and white .* from 2 to 2"),
         ({"hole": torch.full((6, 10), 128).byte()}, "hole must be black .* 100% of its values"),

@@ -23,11 +23,19 @@ MASK = np.array([[0, 1, 0], [1, 1, 0]], dtype=bool)
         MASK[None, :, :, None].astype(np.float32),
         MASK[..., None],
         255 * MASK.astype(np.uint8),
+        65_535 * MASK.astype(np.uint16),
+        255.0 * MASK,
         np.where(MASK, 0.9, 0.1),
         Image.fromarray(MASK),
+        Image.fromarray(65_535 * MASK.astype(np.uint16)),
+        Image.fromarray(255 * MASK.astype(np.float32)),
+        Image.fromarray(255 * np.stack([MASK] * 3, -1).astype(np.uint8)).convert("LAB"),
         [MASK, MASK],
     ],
-    ids=["2d", "3d", "first", "last", "one", "bytes", "soft", "pil", "list"],
+    ids=[
+        *("2d", "3d", "first", "last", "one", "bytes", "words", "0 to 255.0", "soft"),
+        *("pil", "pil I;16", "pil F", "pil LAB", "list"),
+    ],
 )
 def test_each_format_is_the_same_mask_of_all_images(mask: Any) -> None:
     read = read_mask_argument("hole", mask, 2, (2, 3))
