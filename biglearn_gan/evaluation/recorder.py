@@ -110,7 +110,7 @@ class Recorder:
         originals: Float[Tensor, "N D"],
     ) -> list[Record]:
         """Precision, recall and kernel distance to training images, with those of the originals."""
-        records = self.precision_and_recall(task, features, training, originals)
+        records = self._precision_and_recall(task, features, training, originals)
         found, floor = (kernel_distance(each, training) for each in (features, originals))
         if found is not None and floor is not None:
             value, error = found
@@ -118,7 +118,7 @@ class Recorder:
             records.append(replace(record, floor=floor[0]))
         return records
 
-    def precision_and_recall(
+    def _precision_and_recall(
         self,
         task: str,
         features: Float[Tensor, "N D"],
