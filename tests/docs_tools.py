@@ -50,6 +50,9 @@ BUDGETS = {
     ],
     "experiments/benchmarks/frechet.py": ["--dims", "64"],
     "experiments/benchmarks/speed.py": ["--steps", "4"],
+    "experiments/benchmarks/demo_speed.py": ["--clicks", "2"],
+    "measure": ["--steps", "4", "--rounds", "1", "train.batch_size=2"],
+    "predict": ["--batches", "2"],
     "experiments/studies/critic_density_ratio.py": ["--steps", "2"],
     "experiments/studies/incomplete_images.py": ["--holes", "none,random:0.5:2"],
     "experiments/studies/label_accuracy.py": ["--num", "100"],
@@ -182,8 +185,6 @@ def shortened(command: str) -> list[str]:
     if words[1].startswith("experiments/studies"):
         for place, word in enumerate(words[:-1]):
             words[place + 1] = SHORT_OPTIONS.get(word, words[place + 1])
-    if "page" in words:
-        return words
     return [*words, *(option for word in words for option in BUDGETS.get(word, []))]
 
 

@@ -138,8 +138,11 @@ def energy_score(
     A strictly proper scoring rule (Gneiting & Raftery 2007, eq. 22): its expectation is lowest for
     the true conditional distribution. The norm is :func:`target_norm`.
     """
-    to_real = target_norm(first - real, is_target) + target_norm(second - real, is_target)
-    return 0.5 * to_real - 0.5 * target_norm(first - second, is_target)
+    differences = torch.cat([first - real, second - real, first - second])  # (3 B, M, P)
+    first_to_real, second_to_real, to_each_other = target_norm(
+        differences, is_target.repeat(3, 1)
+    ).chunk(3)
+    return 0.5 * (first_to_real + second_to_real) - 0.5 * to_each_other
 
 
 def feature_energy_score(

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import torch
 import typer
-from speed import FlopCounter, random_trainer, timed, train_steps
+from step_profile import StepCounter, random_trainer, timed, train_steps
 
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
@@ -69,9 +69,9 @@ def variant_configs(ablation_file: Path) -> dict[str, Config]:
 
 def count_operations(trainer: Trainer, steps: int) -> float:
     """Floating-point operations per image, the mean over ``steps`` steps."""
-    with FlopCounter() as counter:
+    with StepCounter() as counter:
         train_steps(trainer, steps)
-    return counter.total / (steps * trainer.config.train.batch_size)
+    return counter.operations / (steps * trainer.config.train.batch_size)
 
 
 def time_in_turns(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ablation_cost import count_operations, main, time_in_turns
-from speed import random_trainer
+from step_profile import random_trainer
 
 from biglearn_gan.config import Config
 from biglearn_gan.errors import UserError

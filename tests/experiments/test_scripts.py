@@ -15,7 +15,10 @@ from typer.models import OptionInfo
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
 SCRIPTS = sorted(
-    path for pattern in ("*.py", "*/*.py") for path in EXPERIMENTS.glob(pattern) if path.is_file()
+    path
+    for pattern in ("*.py", "*/*.py")
+    for path in EXPERIMENTS.glob(pattern)
+    if "__main__" in path.read_text(encoding="utf-8")  # others are modules of scripts
 )
 
 CHECKPOINT = ("--checkpoint", "checkpoints/digits")
@@ -61,7 +64,14 @@ MISTAKES = {
             "data.foo: unknown key",
         ],
         [
-            ("page", "--checkpoint", "x", "--variations", "1,,2"),
+            ("compare", "--against", "x", "--config", "experiments/digits.yaml", "data.foo=1"),
+            2,
+            "data.foo: unknown key",
+        ],
+    ),
+    "benchmarks/demo_speed": (
+        [
+            ("--checkpoint", "x", "--variations", "1,,2"),
             2,
             "--variations must be whole numbers from 1, ",
         ],
@@ -111,6 +121,18 @@ MISTAKES = {
     "studies/label_accuracy": (
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
         [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md cannot be written (File exists)"],
+    ),
+    "studies/scaling": (
+        [
+            ("measure", "--config", "experiments/digits.yaml", "train.batch_size=3"),
+            2,
+            "train.batch_size must be even, not 3",
+        ],
+        [
+            ("predict", "--config", "experiments/digits.yaml", "--batches", "many"),
+            2,
+            "--batches must be whole numbers from 1, ",
+        ],
     ),
     "studies/steps_and_ranking": (
         [(*DIGITS, "--steps", "2,x"), 2, "--steps must be whole numbers from 1, "],
@@ -174,7 +196,8 @@ def test_help_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every option of a script has a help text."""
     monkeypatch.setattr(sys, "argv", [path.stem, "--help"])
     names = runpy.run_path(str(path), run_name="script")
-    commands = [names["main"]] if "main" in names else [names["model"], names["page"]]
+    app = names.get("app")
+    commands = [c.callback for c in app.registered_commands] if app else [names["main"]]
     for command in commands:
         for name, hint in get_type_hints(command, names, include_extras=True).items():
             for option in getattr(hint, "__metadata__", ()):
