@@ -234,7 +234,7 @@ def reduction(reduce: Callable[[Tensor], Any], data: Tensor) -> Callable[[], Any
 
 
 def launch(processes: int, arguments: Sequence[str]) -> dict[str, Any]:
-    """What the first of so many new processes measures.
+    """What the first of some new processes measures.
 
     Raises:
         CommandError: a process failed.
@@ -250,7 +250,7 @@ def launch(processes: int, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def fit_link(seconds: dict[int, float]) -> Link:
-    """The link of two processes for which all-reduces of these sizes took that long."""
+    """The link of two processes, from the seconds of all-reduces by their bytes."""
     sizes = np.array(list(seconds), dtype=float)
     # two processes: 2 latency + size / bandwidth
     slope, start = np.polyfit(sizes, np.array(list(seconds.values())), 1)
