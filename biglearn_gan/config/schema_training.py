@@ -55,6 +55,21 @@ class PerceptualConfig(Section):
     """Pixels of the shorter side to which pictures are scaled for the network."""
 
 
+class LabelConsistencyConfig(Section):
+    """With ``data.labeled``: what the averaged generator reads from an image teaches the generator.
+
+    If the probability of the class that it reads from all present tokens reaches the threshold,
+    this class is the label of the unlabeled image: the generator must read it from the source, and
+    it is given in the tasks that give a label.
+    """
+
+    weight: PositiveFloat = 1.0
+    """Weight of the cross-entropy to the read labels."""
+
+    threshold: Share = 0.95
+    """The lowest probability, 0 to 1, at which a reading counts."""
+
+
 class LossConfig(Section):
     """Weights of the terms of the loss; 0 leaves a term out."""
 
@@ -76,6 +91,9 @@ class LossConfig(Section):
 
     label: NonNegativeFloat = 1.0
     """In a model with labels: weight of the label's cross-entropy, also in the warm start."""
+
+    label_consistency: LabelConsistencyConfig | None = None
+    """Labels that the model reads itself from unlabeled images; only with ``data.labeled``."""
 
     fakes_per_real: Positive = 2
     """Generated images for each real image of a batch."""

@@ -15,6 +15,7 @@ from biglearn_gan.data.lazy_pixels import LazyPixels
 from biglearn_gan.devices import copy_to
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.tasks.patches import tokens_covered
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Batch:
 
     Attributes:
         images: (B, C, H, W), in [-1, 1]; float images, such as those of Gaussian fields, unbounded.
-        labels: (B,) class numbers, or None for a data set without labels.
+        labels: (B,) class numbers or ``UNKNOWN_LABEL``; None for a data set without labels.
         observed: (B, H, W), True = the pixel is known; all True for complete images.
     """
 
@@ -39,7 +40,7 @@ class ImageDataset:
         name: data set and split, such as ``digits:train``.
         pixels: (N, C, H, W); a uint8 tensor, files that are decoded on demand, or a float32 tensor
             of unbounded values.
-        labels: int64 (N,) class numbers in [0, num_classes), or None.
+        labels: int64 (N,) class numbers in [0, num_classes) or ``UNKNOWN_LABEL``, or None.
         num_classes: the number of classes, None without labels.
         skipped: the broken image files that were left out.
         observed: (N, H, W), True = the pixel is known; None for complete images.
@@ -87,12 +88,25 @@ class ImageDataset:
             return hashlib.sha256(shape + pixels).hexdigest()
         return hashlib.sha256(self._pixels.state().encode()).hexdigest()
 
+    @property
+    def complete_labels(self) -> Int64[Tensor, " N"] | None:
+        """The labels if every image has one, else None."""
+        if self.labels is None or bool((self.labels == UNKNOWN_LABEL).any()):
+            return None
+        return self.labels
+
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same data set with its labels, its batches and its pixels in memory on ``device``."""
         labels = None if self.labels is None else self.labels.to(device)
         pixels = self._pixels.to(device)
         observed = None if self._observed is None else self._observed.to(device)
         return ImageDataset(self.name, pixels, labels, self.num_classes, self.skipped, observed)
+
+    def with_labels(self, labels: Int64[Tensor, " N"]) -> ImageDataset:
+        """The same images with other labels of the same classes."""
+        return ImageDataset(
+            self.name, self._pixels, labels, self.num_classes, self.skipped, self._observed
+        )
 
     @property
     def lazy_pixels(self) -> LazyPixels | None:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 MAX_IMAGES = 4096
 """Images that the statistics are computed from, at most; they are spread evenly."""
@@ -55,8 +56,9 @@ def channel_statistics(dataset: ImageDataset) -> ChannelStatistics:
 
 
 def label_entropy(dataset: ImageDataset) -> float | None:
-    """The entropy of the class frequencies in nats, the loss of guessing; None without labels."""
+    """The entropy of the known labels in nats, the loss of guessing; None without labels."""
     if dataset.labels is None or dataset.num_classes is None:
         return None
-    counts = torch.bincount(dataset.labels.cpu(), minlength=dataset.num_classes)
+    known = dataset.labels[dataset.labels != UNKNOWN_LABEL].cpu()
+    counts = torch.bincount(known, minlength=dataset.num_classes)
     return float(torch.special.entr(counts / counts.sum()).sum())

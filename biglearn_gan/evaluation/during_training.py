@@ -85,7 +85,8 @@ class TrainingEvaluation:
         rng = make_rng(Stream.SOURCES, seed)
         chosen = torch.randperm(len(data), generator=rng)[:MAX_IMAGES]
         originals = data.images_uint8(chosen).cpu()
-        labels = None if data.labels is None else data.labels.cpu()[chosen]
+        labels = data.complete_labels
+        labels = None if labels is None else labels.cpu()[chosen]
         self._joint = make_sourceless_task("joint", len(chosen), data, patch_size, seed)
         self._completion = make_task(TASK, originals, labels, patch_size, seed)
         self._reference = reference_statistics(self._features, train_data, cache=cache)

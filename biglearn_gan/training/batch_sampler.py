@@ -25,7 +25,7 @@ from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
-from biglearn_gan.training.adversarial import GeneratedSuperset, TrainingBatch
+from biglearn_gan.training.adversarial import GeneratedSuperset, LabeledTokens, TrainingBatch
 from biglearn_gan.training.drawn_ahead import DrawnAhead
 from biglearn_gan.training.perceptual import View
 from biglearn_gan.training.schedule import TrainingSchedule
@@ -85,6 +85,11 @@ class BatchSampler:
         self._generator = generator
         self._standardization = standardization
         self._order = EpochOrder(len(dataset), config.train.seed)
+        self._labeled = None
+        if config.data.labeled is not None:
+            assert dataset.labels is not None
+            self._labeled = (dataset.labels != UNKNOWN_LABEL).nonzero()[:, 0].cpu()
+            self._labeled_order = EpochOrder(len(self._labeled), config.train.seed)
         self.task_sampler = _make_task_sampler(config)
         self.warm_start_task_sampler = self.task_sampler
         if schedule.warm_start_images > 0:
@@ -121,10 +126,7 @@ class BatchSampler:
             and self._config.loss.penalty.kind == "finite_difference"
         ):
             perturbation = self._perturbation(sequence.positions.shape[1], noise_rng)
-        tokens = patchify(images.images, self._config.model.patch_size)  # (b, L, P)
-        tokens = self._standardization(tokens)
-        if drawn.tasks.transforms is not None:
-            tokens = drawn.tasks.transforms[self._local_rows].to(tokens.device) @ tokens
+        tokens = self._tokens(images, drawn.tasks)
         batch = TrainingBatch(
             real=gather_tokens(tokens, sequence.positions),
             sequence=sequence,
@@ -134,6 +136,8 @@ class BatchSampler:
             labels=images.labels if self._config.data.labels else None,
             superset=None if generated is sequence else _superset(tokens, generated, sequence),
             view=self._view(images_seen),
+            labeled=self._labeled_tokens(images_seen, sequence, drawn.tasks),
+            label_is_source=self._label_is_source(drawn.tasks),
         )
         return batch, drawn.tasks
 
@@ -184,14 +188,42 @@ class BatchSampler:
         self, images_seen: int
     ) -> tuple[Int64[Tensor, " b"], Bool[Tensor, " b"] | None]:
         """This process's images of the step, and which of them are mirrored."""
-        config, local_rows = self._config, self._local_rows
-        indices = self._order.indices(images_seen, config.train.batch_size)
-        flips = None
-        if config.data.horizontal_flip:
-            flip_rng = make_rng(Stream.FLIPS, config.train.seed, images_seen)
-            flips = torch.rand(len(indices), generator=flip_rng) < 0.5
-            flips = flips[local_rows]
-        return indices[local_rows], flips
+        indices = self._order.indices(images_seen, self._config.train.batch_size)
+        return indices[self._local_rows], self._flips(images_seen)
+
+    def _flips(self, images_seen: int) -> Bool[Tensor, " b"] | None:
+        """Which of this process's images are mirrored; None if none are."""
+        config = self._config
+        if not config.data.horizontal_flip:
+            return None
+        flip_rng = make_rng(Stream.FLIPS, config.train.seed, images_seen)
+        return (torch.rand(config.train.batch_size, generator=flip_rng) < 0.5)[self._local_rows]
+
+    def _tokens(self, images: Batch, tasks: TaskBatch) -> Float[Tensor, "b L P"]:
+        """All tokens of this process's images, as the networks read them."""
+        tokens = self._standardization(patchify(images.images, self._config.model.patch_size))
+        if tasks.transforms is not None:
+            tokens = tasks.transforms[self._local_rows].to(tokens.device) @ tokens
+        return tokens
+
+    def _labeled_tokens(
+        self, images_seen: int, sequence: TokenSequence, tasks: TaskBatch
+    ) -> LabeledTokens | None:
+        """As many labeled images, with the tasks of the batch; None if all images are labeled."""
+        if self._labeled is None:
+            return None
+        places = self._labeled_order.indices(images_seen, self._config.train.batch_size)
+        chosen = self._labeled[places[self._local_rows]]
+        images = self._dataset.batch(chosen, self._flips(images_seen))
+        assert images.labels is not None
+        real = gather_tokens(self._tokens(images, tasks), sequence.positions)
+        return LabeledTokens(real, images.labels)
+
+    def _label_is_source(self, tasks: TaskBatch) -> Bool[Tensor, " b"] | None:
+        """Whether each of this process's tasks gives the label; None without labels."""
+        if tasks.label_is_source is None:
+            return None
+        return copy_to(tasks.label_is_source[self._local_rows], self._accelerator.device)
 
     def _local_sequence(self, tasks: TaskBatch) -> TokenSequence:
         """The present tokens of this process's rows, on the CPU and without labels."""
@@ -207,10 +239,10 @@ class BatchSampler:
     ) -> TokenSequence:
         """The sequence on the device, with the labels that are given of classes ``labels``."""
         sequence = sequence.to(self._accelerator.device)
-        if drawn.tasks.label_is_source is None:
+        is_given = self._label_is_source(drawn.tasks)
+        if is_given is None:
             return sequence
         assert labels is not None
-        is_given = copy_to(drawn.tasks.label_is_source[self._local_rows], labels.device)
         return replace(sequence, labels=torch.where(is_given, labels, UNKNOWN_LABEL))
 
     def _noise(self, length: int, rng: torch.Generator) -> Noise:

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+
 
 def logistic_discriminator(
     real: Float[Tensor, " B"], fake: Float[Tensor, " B"]
@@ -175,8 +177,8 @@ def squared_error(
 def label_cross_entropy(
     logits: Float[Tensor, "B classes"], labels: Int64[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """-log p(y | x_S) in nats."""
-    return F.cross_entropy(logits, labels, reduction="none")
+    """-log p(y | x_S) in nats; 0 where the label is ``UNKNOWN_LABEL``."""
+    return F.cross_entropy(logits, labels, reduction="none", ignore_index=UNKNOWN_LABEL)
 
 
 def target_norm(

@@ -86,6 +86,8 @@ def file_problems(path: Path, *overrides: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
+LABELED = {"name": "digits", "image_size": 8, "channels": 1, "labels": True}
+
 # One mistake each: the change, the key that its message begins with, and what the message says.
 UNKNOWN = [
     (("color", 1), "color", "unknown key; allowed here: data, tasks, model"),
@@ -202,6 +204,15 @@ IMPOSSIBLE = [
     ),
     (("loss.fakes_per_real", 1), "loss.energy_score", "fakes_per_real of at least 2, not 1"),
     (("train.max_minutes", 5), "train", "max_minutes, not max_images and max_minutes"),
+    (("data.labeled", 10), "data.labeled", "only for data.labels: true"),
+    (("data", LABELED | {"labeled": 15}), "data.labeled", "equally by 10 classes"),
+    (("data", LABELED | {"labeled_seed": 1}), "data.labeled_seed", "only for data.labeled"),
+    (
+        ("data", LABELED | {"labeled": 10, "missing": {"hole": "center"}}),
+        "data.labeled",
+        "incomplete images",
+    ),
+    (("loss.label_consistency", {}), "loss.label_consistency", "all labels are known"),
     (("train.max_images", None), "train", "of max_images, max_minutes, not none"),
     (
         ("model.discriminator.width", 32),

@@ -1,0 +1,52 @@
+"""Labels for some images only: which ones keep theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.image_listing import DataError
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+
+
+def hide_labels(dataset: ImageDataset, count: int, seed: int) -> ImageDataset:
+    """The same images, of which ``count`` keep their labels; the others get ``UNKNOWN_LABEL``.
+
+    Args:
+        dataset: images with labels.
+        count: number of labels to keep, equally many of each class.
+        seed: of the choice.
+
+    Raises:
+        DataError: the classes do not divide ``count``, or one has too few images.
+    """
+    assert dataset.labels is not None and dataset.num_classes is not None
+    each, rest = divmod(count, dataset.num_classes)
+    if rest or each == 0:
+        raise DataError(
+            f"data.labeled must be a multiple of the {dataset.num_classes} classes of "
+            f"{dataset.name}, not {count}"
+        )
+    labels = dataset.labels.cpu()
+    kept = torch.full_like(labels, UNKNOWN_LABEL)
+    for label in range(dataset.num_classes):
+        chosen = _choose((labels == label).nonzero()[:, 0], each, seed)
+        if len(chosen) < each:
+            raise DataError(
+                f"data.labeled: {count} needs {each:,} images of each class, but {dataset.name} "
+                f"has {len(chosen):,} of class {label}"
+            )
+        kept[chosen] = label
+    return dataset.with_labels(kept.to(dataset.labels.device))
+
+
+def _choose(members: Int64[Tensor, " n"], count: int, seed: int) -> Int64[Tensor, " k"]:
+    """At most ``count`` of the members, at random.
+
+    NumPy never changes the stream of ``RandomState`` (NEP 19), so all versions choose the same.
+    """
+    order = np.random.RandomState(seed).permutation(len(members))
+    return members[torch.from_numpy(order[:count])]

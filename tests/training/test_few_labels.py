@@ -1,0 +1,167 @@
+"""Training with labels for some images only, and with labels that the model reads itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional as F
+from training_tools import ThreeProcesses, assert_same, train
+
+from biglearn_gan.config import Config
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.labeled import hide_labels
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+from biglearn_gan.training.adversarial import TrainingBatch
+from biglearn_gan.training.trainer import Trainer
+
+C = 10
+CONSISTENCY = {"loss.label_consistency": {"weight": 0.5, "threshold": 0.9}}
+
+
+@pytest.fixture
+def images(tiny_dataset: ImageDataset) -> ImageDataset:
+    """Twenty images of ten classes."""
+    pixels = tiny_dataset.images_uint8(torch.arange(20) % len(tiny_dataset))
+    return ImageDataset("tiny:train", pixels, torch.arange(20) % C, C)
+
+
+@pytest.fixture
+def trainer_of(tiny_config: Callable[..., Config], images: ImageDataset) -> Callable[..., Trainer]:
+    def make(changes: dict[str, object] | None = None, accelerator: Accelerator | None = None):  # type: ignore[no-untyped-def]
+        config = tiny_config({"data.labels": True, "data.labeled": C} | (changes or {}))
+        accelerator = accelerator or Accelerator(cpu=True)
+        return Trainer(config, hide_labels(images, C, seed=0), accelerator, 1600)
+
+    return make
+
+
+def adversarial_batch(trainer: Trainer) -> TrainingBatch:
+    return trainer.batch_sampler.draw(trainer.schedule.warm_start_images)[0]
+
+
+def weights_after(trainer: Trainer, batch: TrainingBatch) -> list[Tensor]:
+    settings = trainer.schedule.at(trainer.schedule.warm_start_images)
+    trainer.adversarial.warm_start_step(batch, settings)
+    trainer.adversarial.train_step(batch, settings, penalize=True)
+    return list(trainer.adversarial.parameters())
+
+
+def read_class(trainer: Trainer, label: int, confidence: float) -> None:
+    """Let the averaged generator read one class with this probability from every image."""
+    head = trainer.adversarial.average.label_head
+    assert isinstance(head, torch.nn.Linear)
+    head.weight.zero_()
+    head.bias.fill_(0.0)
+    others = torch.tensor((1 - confidence) / (C - 1))
+    head.bias[label] = torch.tensor(confidence).log() - others.log()
+
+
+def test_an_unlabeled_image_plays_with_its_label_unknown(
+    trainer_of: Callable[..., Trainer],
+) -> None:
+    """It is never the target of the cross-entropy either, so its label changes no weight."""
+    batch = adversarial_batch(trainer_of())
+    assert batch.labels is not None and batch.sequence.labels is not None
+    assert (batch.labels == UNKNOWN_LABEL).any()
+    assert (batch.sequence.labels[batch.labels == UNKNOWN_LABEL] == UNKNOWN_LABEL).all()
+    changed = replace(batch, labels=(batch.labels + 1) % C)
+    one, other = weights_after(trainer_of(), batch), weights_after(trainer_of(), changed)
+    assert all(map(torch.equal, one, other))
+
+
+def test_labels_are_learned_from_labeled_images_alone(trainer_of: Callable[..., Trainer]) -> None:
+    trainer = trainer_of()
+    dataset = trainer.dataset
+    assert dataset.labels is not None
+    labeled = (dataset.labels != UNKNOWN_LABEL).nonzero()[:, 0]
+    seen: list[int] = []
+    for images_seen in range(0, 40, 4):
+        batch, _ = trainer.batch_sampler.draw(images_seen)
+        assert batch.labeled is not None
+        assert batch.labeled.real.shape == batch.real.shape
+        seen += batch.labeled.labels.tolist()
+    assert sorted(seen) == sorted(dataset.labels[labeled].tolist() * 4)  # whole epochs
+    other = replace(batch, labeled=replace(batch.labeled, labels=(batch.labeled.labels + 1) % C))
+    one, two = weights_after(trainer_of(), batch), weights_after(trainer_of(), other)
+    assert not all(map(torch.equal, one, two))
+
+
+def test_an_image_that_is_labeled_has_the_tokens_of_its_task(
+    trainer_of: Callable[..., Trainer],
+) -> None:
+    """A labeled image that is drawn in both roles has the same tokens in both."""
+    trainer = trainer_of()
+    trainer.batch_sampler._order.indices = (  # type: ignore[method-assign]
+        lambda start, count: trainer.batch_sampler._labeled[  # type: ignore[index]
+            trainer.batch_sampler._labeled_order.indices(start, count)
+        ]
+    )
+    batch = adversarial_batch(trainer)
+    assert batch.labeled is not None and batch.labels is not None
+    assert torch.equal(batch.labeled.real, batch.real)
+    assert torch.equal(batch.labeled.labels, batch.labels)
+
+
+def test_several_processes_share_the_labeled_images(trainer_of: Callable[..., Trainer]) -> None:
+    changes = {"train.batch_size": 9, "data.horizontal_flip": True}
+    whole = adversarial_batch(trainer_of(changes)).labeled
+    assert whole is not None
+    for index in range(3):
+        accelerator = ThreeProcesses(cpu=True)
+        accelerator.state.process_index = index
+        try:
+            part = adversarial_batch(trainer_of(changes, accelerator)).labeled
+        finally:
+            accelerator.state.process_index = 0
+        rows = slice(3 * index, 3 * index + 3)
+        assert part is not None
+        assert torch.equal(part.real, whole.real[rows])
+        assert torch.equal(part.labels, whole.labels[rows])
+
+
+@pytest.mark.parametrize(("confidence", "counts"), [(0.91, True), (0.89, False)])
+def test_confident_readings_stand_for_unknown_labels(
+    confidence: float, counts: bool, trainer_of: Callable[..., Trainer]
+) -> None:
+    trainer = trainer_of(CONSISTENCY | {"tasks.label_conditioning": 0.5, "train.batch_size": 18})
+    read_class(trainer, 3, confidence)
+    batch = adversarial_batch(trainer)
+    assert batch.labels is not None and batch.label_is_source is not None
+    assert 0 < batch.label_is_source.sum() < 18
+    known = trainer.adversarial._with_read_labels(batch)
+    read = 3 if counts else UNKNOWN_LABEL
+    expected = torch.where(batch.labels == UNKNOWN_LABEL, read, batch.labels)
+    assert known.labels is not None and known.sequence.labels is not None
+    assert torch.equal(known.labels, expected)
+    given = torch.where(batch.label_is_source, expected, UNKNOWN_LABEL)
+    assert torch.equal(known.sequence.labels, given)
+
+
+def test_the_generator_learns_what_the_averaged_one_reads(
+    trainer_of: Callable[..., Trainer],
+) -> None:
+    trainer = trainer_of(CONSISTENCY)
+    read_class(trainer, 3, 0.99)
+    batch = adversarial_batch(trainer)
+    assert batch.labels is not None
+    generator = trainer.adversarial.generator
+    targets = torch.where(batch.labels == UNKNOWN_LABEL, 3, batch.labels)
+    expected = F.cross_entropy(generator.label_logits(batch.real, batch.sequence), targets)
+    settings = trainer.schedule.at(trainer.schedule.warm_start_images)
+    metrics = trainer.adversarial.warm_start_step(batch, settings).metrics
+    torch.testing.assert_close(metrics["loss/label_consistency"], expected.detach())
+    assert metrics["labels/known"] == 1
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(trainer_of: Callable[..., Trainer]) -> None:
+    changes = CONSISTENCY | {"train.warm_start.share": 0.01}
+    whole = train(trainer_of(changes), 12)
+    half = train(trainer_of(changes), 5)
+    resumed = trainer_of(changes)
+    resumed.load_state_dict(half.state_dict())
+    assert_same(train(resumed, 7).state_dict(), whole.state_dict())
