@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         photo = Image.fromarray(np.roll(pixels[number % 4], number, axis=0))
         photo.save(tmp_path / "photos" / f"{number}.png")
         Image.fromarray(hole).save(tmp_path / "masks" / f"{number}.png")
+    with zipfile.ZipFile(tmp_path / "emoji.zip", "w") as archive:
+        for number in range(200):
+            archive.write(tmp_path / f"photos/{number % 24}.png", f"72/emoji_u{number:x}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
