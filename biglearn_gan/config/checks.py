@@ -31,7 +31,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_patches(sections["data"], sections["model"])
     if "loss" in sections:
         yield from _check_loss(sections["loss"])
-        yield from _check_consistency(sections["loss"], sections.get("data"))
+        yield from _check_pseudo_labels(sections["loss"], sections.get("data"))
         yield from _check_perceptual(sections)
     if "train" in sections:
         yield from _check_train(sections["train"])
@@ -93,26 +93,23 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
     if data.labels and not own_images and data.name not in NUM_CLASSES:
         yield f"data.labels: {data.name} has no labels; set it to false"
 
-    if data.labeled is not None and not data.labels:
-        yield "data.labeled: this key is only for data.labels: true; remove it"
-    if data.labeled is not None and data.missing is not None:
-        yield "data.labeled: incomplete images need labels for all; remove it or data.missing"
-    if data.labeled is None and data.labeled_seed != 0:
-        yield "data.labeled_seed: this key is only for data.labeled; remove it"
+    if data.labeled_images is not None and not data.labels:
+        yield "data.labeled_images: this key is only for data.labels: true; remove it"
+    if data.labeled_images is not None and data.missing is not None:
+        yield "data.labeled_images: incomplete images need all labels; remove it or data.missing"
+    if data.labeled_images is None and data.labeled_seed != 0:
+        yield "data.labeled_seed: this key is only for data.labeled_images; remove it"
     classes = NUM_CLASSES.get(data.name)
-    if data.labeled is not None and classes is not None and data.labeled % classes:
+    if data.labeled_images is not None and classes is not None and data.labeled_images % classes:
         yield (
-            f"data.labeled: {data.labeled} labels cannot be shared equally by {classes} classes; "
-            f"choose a multiple of {classes}"
+            f"data.labeled_images: {data.labeled_images} cannot be shared equally by {classes} "
+            f"classes; choose a multiple of {classes}"
         )
 
 
-def _check_consistency(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:
-    if loss.label_consistency is not None and data is not None and data.labeled is None:
-        yield (
-            "loss.label_consistency: all labels are known; set data.labeled to a number of labels "
-            "or remove it"
-        )
+def _check_pseudo_labels(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:
+    if loss.pseudo_labels is not None and data is not None and data.labeled_images is None:
+        yield "loss.pseudo_labels: this key is only for data.labeled_images; set it or remove this"
 
 
 def _check_data_set(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:

@@ -133,12 +133,12 @@ class DataConfig(Section):
     """Whether the model also learns each image's class, as one more token. In a folder, each class
     is a folder."""
 
-    labeled: Positive | None = None
+    labeled_images: Positive | None = None
     """With ``labels``: the number of training images whose labels are known, equally many of each
     class. None: all labels are known."""
 
     labeled_seed: NonNegative = 0
-    """Seed of the choice of ``labeled`` images."""
+    """Seed of the choice of ``labeled_images``."""
 
     classes: Positive | None = None
     """Number of classes; only for a folder or ``huggingface`` with ``labels``. None: they are

@@ -55,19 +55,18 @@ class PerceptualConfig(Section):
     """Pixels of the shorter side to which pictures are scaled for the network."""
 
 
-class LabelConsistencyConfig(Section):
-    """With ``data.labeled``: what the averaged generator reads from an image teaches the generator.
+class PseudoLabelsConfig(Section):
+    """Labels that the averaged generator predicts for unlabeled images from all present tokens.
 
-    If the probability of the class that it reads from all present tokens reaches the threshold,
-    this class is the label of the unlabeled image: the generator must read it from the source, and
-    it is given in the tasks that give a label.
+    The generator must predict them from the source, and they are given where a task gives a label.
     """
 
     weight: PositiveFloat = 1.0
-    """Weight of the cross-entropy to the read labels."""
+    """Weight of the cross-entropy for the images of the batch, labeled or not."""
 
     threshold: Share = 0.95
-    """The lowest probability, 0 to 1, at which a reading counts."""
+    """The lowest probability, 0 to 1, at which a prediction counts; 0.95 as in FixMatch (Sohn et
+    al. 2020, arXiv 2001.07685)."""
 
 
 class LossConfig(Section):
@@ -92,8 +91,8 @@ class LossConfig(Section):
     label: NonNegativeFloat = 1.0
     """In a model with labels: weight of the label's cross-entropy, also in the warm start."""
 
-    label_consistency: LabelConsistencyConfig | None = None
-    """Labels that the model reads itself from unlabeled images; only with ``data.labeled``."""
+    pseudo_labels: PseudoLabelsConfig | None = None
+    """Predicted labels for unlabeled images; only with ``data.labeled_images``."""
 
     fakes_per_real: Positive = 2
     """Generated images for each real image of a batch."""

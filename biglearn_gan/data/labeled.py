@@ -27,7 +27,7 @@ def hide_labels(dataset: ImageDataset, count: int, seed: int) -> ImageDataset:
     each, rest = divmod(count, dataset.num_classes)
     if rest or each == 0:
         raise DataError(
-            f"data.labeled must be a multiple of the {dataset.num_classes} classes of "
+            f"data.labeled_images must be a multiple of the {dataset.num_classes} classes of "
             f"{dataset.name}, not {count}"
         )
     labels = dataset.labels.cpu()
@@ -36,8 +36,8 @@ def hide_labels(dataset: ImageDataset, count: int, seed: int) -> ImageDataset:
         chosen = _choose((labels == label).nonzero()[:, 0], each, seed)
         if len(chosen) < each:
             raise DataError(
-                f"data.labeled: {count} needs {each:,} images of each class, but {dataset.name} "
-                f"has {len(chosen):,} of class {label}"
+                f"data.labeled_images: {count} needs {each:,} images of each class, but "
+                f"{dataset.name} has {len(chosen):,} of class {label}"
             )
         kept[chosen] = label
     return dataset.with_labels(kept.to(dataset.labels.device))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Adam
 
@@ -27,13 +27,15 @@ from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
+from biglearn_gan.tasks.token_masks import TokenSequence
 from biglearn_gan.training import losses
 from biglearn_gan.training.ema import update_ema
 from biglearn_gan.training.gradient_averaging import average_over_processes
+from biglearn_gan.training.label_losses import add_label_losses, with_pseudo_labels
 from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
-from biglearn_gan.training.perceptual import PerceptualScore, View
+from biglearn_gan.training.perceptual import PerceptualScore
 from biglearn_gan.training.schedule import StepSettings
+from biglearn_gan.training.training_batch import TrainingBatch
 
 ADAM_BETAS = (0.0, 0.99)
 """No momentum, as in the final recipe of R3GAN (Huang et al. 2024, arXiv 2501.05441)."""
@@ -46,7 +48,7 @@ METRIC_NAMES = (
     "loss/perceptual",
     "loss/communication",
     "loss/label",
-    "loss/label_consistency",
+    "loss/pseudo_label",
     "labels/known",
     "logits/real",
     "logits/fake",
@@ -54,68 +56,6 @@ METRIC_NAMES = (
     "penalty/fake",
 )
 """Every name that the metrics of a step can have."""
-
-
-@dataclass(frozen=True)
-class GeneratedSuperset:
-    """For incomplete images: the W tokens to generate, of which the discriminator scores M.
-
-    The other tokens are targets whose values are not observed; their values in ``real`` are never
-    read.
-
-    Attributes:
-        real: the real tokens.
-        sequence: all W tokens; the scored ones are those of ``TrainingBatch.sequence``.
-        scored: index of each scored token among the W.
-    """
-
-    real: Float[Tensor, "B W P"]
-    sequence: TokenSequence
-    scored: Int64[Tensor, "B M"]
-
-
-@dataclass(frozen=True)
-class LabeledTokens:
-    """If few images are labeled: some of these, with the tasks of the batch.
-
-    Attributes:
-        real: their present tokens.
-        labels: their classes.
-    """
-
-    real: Float[Tensor, "B M P"]
-    labels: Int64[Tensor, " B"]
-
-
-@dataclass(frozen=True)
-class TrainingBatch:
-    """Real tokens, tasks and noise of one step. K is ``loss.fakes_per_real``.
-
-    Attributes:
-        real: the real tokens.
-        sequence: the tasks, with the labels that are given.
-        noise: for K fakes per image; row k B + b is for fake k of image b. W = M unless there is a
-            ``superset``.
-        perturbation: noise of a finite difference penalty for the real tokens, then for the fakes,
-            R = (1 + K) B rows; None for an exact penalty and without one.
-        second_split: other tasks on the same tokens, for the communication game.
-        labels: true classes or ``UNKNOWN_LABEL``; None for a model without labels.
-        superset: tokens to generate, if there are more than are scored.
-        view: how pictures are shown to the network of ``loss.perceptual``; None as they are.
-        labeled: images to learn labels from; None if all images are labeled.
-        label_is_source: True = the label is given, if it is known; None for a model without labels.
-    """
-
-    real: Float[Tensor, "B M P"]
-    sequence: TokenSequence
-    noise: Noise
-    perturbation: Float[Tensor, "R M P"] | None = None
-    second_split: TokenSequence | None = None
-    labels: Int64[Tensor, " B"] | None = None
-    superset: GeneratedSuperset | None = None
-    view: View | None = None
-    labeled: LabeledTokens | None = None
-    label_is_source: Bool[Tensor, " B"] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,14 +108,14 @@ class AdversarialTraining:
 
     def warm_start_step(self, batch: TrainingBatch, settings: StepSettings) -> StepResult:
         """Update the generator as a masked autoencoder: squared error on the targets."""
-        batch = self._with_read_labels(batch)
+        batch = self._with_pseudo_labels(batch)
         with self._autocast():
             predicted = self._generate_fakes(batch, repeats=1)  # (B, M, P)
             error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
             objective = Objective("warm_start/squared_error", error, len(batch.real))
-            self._add_label_losses(objective, batch)
-        self._update("generator", objective.total, settings.generator_lr)
-        self._update_average(settings.ema_decay)
+            add_label_losses(objective, self.generator, batch, self.config.loss)
+        self.update("generator", objective.total, settings.generator_lr)
+        self.update_average(settings.ema_decay)
         metrics = {name: value.detach() for name, value in objective.metrics.items()}
         return StepResult(metrics, objective.per_sample)
 
@@ -188,7 +128,7 @@ class AdversarialTraining:
         saves a pass.
         """
         loss, rows, k = self.config.loss, len(batch.real), self.config.loss.fakes_per_real
-        batch = self._with_read_labels(batch)
+        batch = self._with_pseudo_labels(batch)
         with self._autocast():
             fakes = self._generate_fakes(batch, repeats=k)  # (K B, M, P)
             second_fakes = self._generate_second_split(batch)  # (B, M, P), or None
@@ -208,7 +148,7 @@ class AdversarialTraining:
                 value = self._communication(batch, fakes.detach(), second_fakes.detach())
                 d_objective.add(-value, loss.communication)
         inputs = samples if reuse else None
-        gradients = self._update(
+        gradients = self.update(
             "discriminator", d_objective.total, settings.discriminator_lr, inputs
         )
 
@@ -228,9 +168,9 @@ class AdversarialTraining:
             if second_fakes is not None:
                 value = self._communication(batch, fakes, second_fakes)
                 g_objective.add(value, loss.communication, "loss/communication")
-            self._add_label_losses(g_objective, batch)
-        self._update("generator", g_objective.total, settings.generator_lr)
-        self._update_average(settings.ema_decay)
+            add_label_losses(g_objective, self.generator, batch, loss)
+        self.update("generator", g_objective.total, settings.generator_lr)
+        self.update_average(settings.ema_decay)
         return _combine(d_objective, g_objective)
 
     def init_from(self, generator: Generator, discriminator: Discriminator) -> None:
@@ -349,68 +289,12 @@ class AdversarialTraining:
         by_second = self._score(samples, batch.second_split.repeat(2)).chunk(2)
         return losses.communication(by_first[0], by_second[0], by_first[1], by_second[1])
 
-    def _add_label_losses(self, objective: Objective, batch: TrainingBatch) -> None:
-        """Add -log p(y | x_S) of each image; its pixels are trained as p(x_T | x_S, y).
-
-        If few images are labeled, these are other images, and the labels that the batch has itself
-        were read by :meth:`_with_read_labels`.
-        """
-        loss, labels, labeled = self.config.loss, batch.labels, batch.labeled
-        if labels is None:
-            return
-        if labeled is None:
-            inputs = batch if batch.superset is None else batch.superset
-            term = self._label_loss(inputs.real, inputs.sequence, labels)
-            objective.add(term, loss.label, "loss/label")
-        elif loss.label_consistency is None:
-            term = self._label_loss(labeled.real, batch.sequence, labeled.labels)
-            objective.add(term, loss.label, "loss/label")
-        else:
-            tokens = torch.cat([labeled.real, batch.real])
-            both = torch.cat([labeled.labels, labels])
-            term, consistency = self._label_loss(tokens, batch.sequence.repeat(2), both).chunk(2)
-            objective.add(term, loss.label, "loss/label")
-            weight = loss.label_consistency.weight
-            objective.add(consistency, weight, "loss/label_consistency")
-            objective.metrics["labels/known"] = (labels != UNKNOWN_LABEL).float().mean()
-
-    def _label_loss(
-        self,
-        tokens: Float[Tensor, "R M P"],
-        sequence: TokenSequence,
-        labels: Int64[Tensor, " R"],
-    ) -> Float[Tensor, " R"]:
-        logits = self.generator.label_logits(tokens, sequence)
-        return losses.label_cross_entropy(logits.float(), labels)
-
-    @torch.no_grad()
-    def _with_read_labels(self, batch: TrainingBatch) -> TrainingBatch:
-        """The batch with labels that the averaged generator reads from its unlabeled images.
-
-        It reads all present tokens, and only confident readings count.
-        """
-        consistency = self.config.loss.label_consistency
-        if consistency is None:
+    def _with_pseudo_labels(self, batch: TrainingBatch) -> TrainingBatch:
+        config = self.config.loss.pseudo_labels
+        if config is None:
             return batch
-        assert batch.labels is not None and batch.label_is_source is not None
-        all_given = replace(
-            batch.sequence,
-            is_target=torch.zeros_like(batch.sequence.is_target),
-            known_values=None,
-        )
         with self._autocast():
-            logits = self.average.label_logits(batch.real, all_given)
-        confidence, classes = logits.float().softmax(dim=1).max(dim=1)
-        read = torch.where(confidence >= consistency.threshold, classes, UNKNOWN_LABEL)
-        labels = torch.where(batch.labels == UNKNOWN_LABEL, read, batch.labels)
-        given = torch.where(batch.label_is_source, labels, UNKNOWN_LABEL)
-        second = batch.second_split
-        return replace(
-            batch,
-            labels=labels,
-            sequence=replace(batch.sequence, labels=given),
-            second_split=None if second is None else replace(second, labels=given),
-        )
+            return with_pseudo_labels(batch, self.average, config.threshold)
 
     def _reuse_fake_pass(
         self, real: Tensor, fake: Tensor, fakes: Tensor, fake_gradients: Tensor
@@ -434,7 +318,7 @@ class AdversarialTraining:
         objective.total = (gradients * fakes).sum()  # its gradient is ``gradients``
         return objective
 
-    def _update(
+    def update(
         self, network: str, objective: Tensor, learning_rate: float, inputs: Tensor | None = None
     ) -> Tensor | None:
         """One Adam step on gradients averaged over all processes.
@@ -456,7 +340,8 @@ class AdversarialTraining:
         optimizer.zero_grad()
         return of_inputs[0] if of_inputs else None
 
-    def _update_average(self, decay: float) -> None:
+    def update_average(self, decay: float) -> None:
+        """Move the averaged generator towards the live one."""
         update_ema(self.average.parameters(), self.generator.parameters(), decay)
 
 

@@ -25,10 +25,14 @@ from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
-from biglearn_gan.training.adversarial import GeneratedSuperset, LabeledTokens, TrainingBatch
 from biglearn_gan.training.drawn_ahead import DrawnAhead
 from biglearn_gan.training.perceptual import View
 from biglearn_gan.training.schedule import TrainingSchedule
+from biglearn_gan.training.training_batch import (
+    GeneratedSuperset,
+    LabeledTokens,
+    TrainingBatch,
+)
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,6 @@ class BatchSampler:
         self._generator = generator
         self._standardization = standardization
         self._order = EpochOrder(len(dataset), config.train.seed)
-        self._labeled = None
-        if config.data.labeled is not None:
-            assert dataset.labels is not None
-            self._labeled = (dataset.labels != UNKNOWN_LABEL).nonzero()[:, 0].cpu()
-            self._labeled_order = EpochOrder(len(self._labeled), config.train.seed)
         self.task_sampler = _make_task_sampler(config)
         self.warm_start_task_sampler = self.task_sampler
         if schedule.warm_start_images > 0:
@@ -98,6 +97,7 @@ class BatchSampler:
         start = accelerator.process_index * rows
         self._local_rows = slice(start, start + rows)
         self._reader = BatchReader(dataset, self._local_indices, config.train.batch_size)
+        self._labeled_reader = self._make_labeled_reader()
         self._tasks_ahead = DrawnAhead(self._tasks_of_complete_images, config.train.batch_size)
         self.draws_ahead = accelerator.device.type == "cuda"
 
@@ -144,6 +144,8 @@ class BatchSampler:
     def close(self) -> None:
         """End what reads and draws ahead; a later :meth:`draw` starts it again."""
         self._reader.close()
+        if self._labeled_reader is not None:
+            self._labeled_reader.close()
         self._tasks_ahead.close()
 
     def task_names(
@@ -206,15 +208,28 @@ class BatchSampler:
             tokens = tasks.transforms[self._local_rows].to(tokens.device) @ tokens
         return tokens
 
+    def _make_labeled_reader(self) -> BatchReader | None:
+        """Reads as many labeled images as a batch has, in an order of their own."""
+        dataset, config = self._dataset, self._config
+        if config.data.labeled_images is None:
+            return None
+        assert dataset.labels is not None
+        labeled = (dataset.labels != UNKNOWN_LABEL).nonzero()[:, 0].cpu()
+        order = EpochOrder(len(labeled), config.train.seed)
+
+        def local_indices(images_seen: int) -> tuple[Tensor, Tensor | None]:
+            places = order.indices(images_seen, config.train.batch_size)[self._local_rows]
+            return labeled[places], self._flips(images_seen)
+
+        return BatchReader(dataset, local_indices, config.train.batch_size)
+
     def _labeled_tokens(
         self, images_seen: int, sequence: TokenSequence, tasks: TaskBatch
     ) -> LabeledTokens | None:
         """As many labeled images, with the tasks of the batch; None if all images are labeled."""
-        if self._labeled is None:
+        if self._labeled_reader is None:
             return None
-        places = self._labeled_order.indices(images_seen, self._config.train.batch_size)
-        chosen = self._labeled[places[self._local_rows]]
-        images = self._dataset.batch(chosen, self._flips(images_seen))
+        images = self._labeled_reader.read(images_seen)
         assert images.labels is not None
         real = gather_tokens(self._tokens(images, tasks), sequence.positions)
         return LabeledTokens(real, images.labels)

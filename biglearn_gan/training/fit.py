@@ -127,11 +127,11 @@ def fit(
 def load_training_images(config: Config, device: torch.device) -> ImageDataset:
     """The images to train on: those with at least one fully observed patch.
 
-    With ``data.labeled``, only that number of labels is known.
+    With ``data.labeled_images``, only that number of labels is known.
 
     Raises:
         DataError: the dataset cannot be loaded, no image has a fully observed patch, or the classes
-            have too few images for ``data.labeled``.
+            have too few images for ``data.labeled_images``.
         HoleError: ``data.missing.hole`` is not a hole of such images.
     """
     dataset = load_dataset(config.data, "train", device)
@@ -144,8 +144,8 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
         if len(usable) == 0:
             raise DataError(f"{problem}; lower model.patch_size or data.missing")
         warnings.warn(f"{problem} and are left out", stacklevel=2)
-    if config.data.labeled is not None:
-        return hide_labels(usable, config.data.labeled, config.data.labeled_seed)
+    if config.data.labeled_images is not None:
+        return hide_labels(usable, config.data.labeled_images, config.data.labeled_seed)
     return usable
 
 

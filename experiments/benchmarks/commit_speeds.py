@@ -17,7 +17,7 @@ from biglearn_gan.errors import UserError
 BENCHMARKS = (("experiments/benchmarks/speed.py", "model"), ("experiments/benchmark.py",))
 """The command of the benchmark, today and before version 0.2."""
 
-SPEED_ROW = re.compile(r"^\| (.*): speed \| (\d+) images/s, ([\d.]+) ms a step \|$", re.MULTILINE)
+SPEED_ROW = re.compile(r"^\| (.*): speed \| \d+ images/s, ([\d.]+) ms a step \|$", re.MULTILINE)
 
 RENAMED_PHASES = {"game": "adversarial training"}
 
@@ -52,10 +52,10 @@ def other_checkout(root: Path, commit: str) -> Iterator[Path]:
             git(root, "worktree", "remove", "--force", str(checkout))
 
 
-def training_speeds(
+def step_seconds(
     root: Path, config: Path, steps: int, overrides: Sequence[str]
 ) -> dict[str, float]:
-    """Images per second of each phase of training, by the checkout's own benchmark.
+    """Seconds of a step of each phase of training, by the checkout's own benchmark.
 
     Args:
         root: the checkout; its own file is read if ``config`` is relative.
@@ -68,7 +68,8 @@ def training_speeds(
     """
     found = [command for command in BENCHMARKS if (root / command[0]).exists()]
     if not found:
-        raise CommandError("that commit has no benchmark of training", 2)
+        names = " or ".join(command[0] for command in BENCHMARKS)
+        raise CommandError(f"{root} has no {names}", 2)
     options = ["--config", str(config), "--steps", str(steps), *overrides]
     result = subprocess.run(
         [sys.executable, *found[0], *options],
@@ -80,12 +81,10 @@ def training_speeds(
     )
     if result.returncode != 0:
         raise CommandError(f"the benchmark of {root} failed: {result.stderr.strip()}")
-    speeds = {}
-    for phase, images_per_second, milliseconds in SPEED_ROW.findall(result.stdout):
-        seconds = float(milliseconds) / 1e3
-        batch_size = round(float(images_per_second) * seconds)
-        speeds[RENAMED_PHASES.get(phase, phase)] = batch_size / seconds
-    return speeds
+    rows = SPEED_ROW.findall(result.stdout)
+    if not rows:
+        raise CommandError(f"the benchmark of {root} printed no speed of training")
+    return {RENAMED_PHASES.get(phase, phase): float(ms) / 1e3 for phase, ms in rows}
 
 
 class GitError(UserError):

@@ -23,7 +23,7 @@ from typing import Annotated
 
 import torch
 import typer
-from commit_speeds import other_checkout, repository_root, training_speeds
+from commit_speeds import other_checkout, repository_root, step_seconds
 from step_profile import (
     Machine,
     StepCounter,
@@ -38,6 +38,7 @@ from step_profile import (
 
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import load_config
+from biglearn_gan.devices import tf32_products
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.token_masks import TokenMasks
@@ -45,7 +46,7 @@ from biglearn_gan.training.trainer import Trainer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-ConfigOption = Annotated[Path, typer.Option(help="YAML file of the run to measure.")]
+ConfigOption = Annotated[Path, typer.Option(help="YAML file, relative to the clone.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
 Steps = Annotated[int, typer.Option(min=4, help="Training steps to time.")]
 
@@ -58,7 +59,13 @@ def model(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, or mps.")] = "cpu",
 ) -> None:
     """Print the speed of training and sampling as a Markdown table."""
-    trainer = random_trainer(load_config(config, overrides or ()), device)
+    settings = load_config(config, overrides or ())
+    with tf32_products(settings.train.tf32):  # as in training
+        report(random_trainer(settings, device), steps)
+
+
+def report(trainer: Trainer, steps: int) -> None:
+    """Print the machine's speed, and those of training and sampling."""
     place = trainer.accelerator.device
     machine = measure_machine(place)
     typer.echo("| what | measured |\n|---|---|")
@@ -81,17 +88,23 @@ def compare(
     steps: Steps = 100,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
 ) -> None:
-    """Print images per second here and there as a Markdown table, and their ratio."""
-    load_config(config, overrides or ())  # a mistake is found before anything runs
+    """Print images per second here and there as a Markdown table, and their ratio.
+
+    The ratio is the median of the ratios within each turn. ``config`` must exist in both checkouts,
+    with the same batch size.
+    """
+    batch_size = load_config(config, overrides or ()).train.batch_size
     here = repository_root()
-    speeds: list[tuple[dict[str, float], dict[str, float]]] = []
+    turns_taken: list[list[dict[str, float]]] = []
     with other_checkout(here, against) as there:
         for _ in range(turns):
-            both = [training_speeds(root, config, steps, overrides or ()) for root in (here, there)]
-            speeds.append((both[0], both[1]))
+            turns_taken.append(
+                [step_seconds(root, config, steps, overrides or ()) for root in (here, there)]
+            )
     typer.echo(f"| phase | images/s | at {against} | ratio |\n|---|---|---|---|")
-    for phase in speeds[0][0]:
-        ours, theirs = ([turn[side][phase] for turn in speeds] for side in (0, 1))
+    first_here, first_there = turns_taken[0]
+    for phase in (name for name in first_here if name in first_there):
+        ours, theirs = ([batch_size / turn[side][phase] for turn in turns_taken] for side in (0, 1))
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         typer.echo(
             f"| {phase} | {statistics.median(ours):.1f} | {statistics.median(theirs):.1f} "
@@ -171,8 +184,8 @@ def watch_parts(trainer: Trainer, phase: str) -> Stopwatch:
     parts.watch(training.generator.forward, "generator forward")
     if phase != "warm start":
         parts.watch(training.discriminator.forward, "discriminator forward")
-    parts.watch(training._update, "backward and optimizer")
-    parts.watch(training._update_average, "moving average")
+    parts.watch(training.update, "backward and optimizer")
+    parts.watch(training.update_average, "moving average")
     return parts
 
 

@@ -10,7 +10,8 @@ discriminator's and of the generator's gradients. A ring of n processes reduces 
 The first command measures one and two processes on this machine, each on one thread, and compares
 two of them with that model. The second one computes the same model for GPUs. There, a step computes
 for at least the time to launch its kernels, and otherwise as long as its products and its memory
-traffic take. Both are counted here, on a CPU; no GPU is used.
+traffic take. Both are counted here, in plain steps on a CPU; no GPU is used. PyTorch's fused
+attention counts as a kernel, but not its products. A step with a penalty takes longer.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ class Link:
         return sum(self.all_reduce_seconds(size, processes) for size in sizes)
 
 
-H100 = {"float32": Machine(67e12, 3.35e12), "bfloat16": Machine(989e12, 3.35e12)}
-"""Dense peak and memory bandwidth of one NVIDIA H100 SXM, from its data sheet."""
+H100_PEAKS = {"float32": 67e12, "tf32": 495e12, "bfloat16": 989e12}
+H100_BANDWIDTH = 3.35e12
+"""Dense peaks and memory bandwidth of one NVIDIA H100 SXM, from its data sheet."""
 
 LINKS = {8: Link(3e-6, 450e9), 64: Link(5e-6, 50e9)}
 """Number of GPUs, and their slowest link: NVLink 4 within a machine, 400 Gbit/s InfiniBand for each
@@ -172,11 +174,14 @@ def predict(
     overrides: Overrides = None,
     batches: Annotated[str, typer.Option(help="Images per GPU.")] = "32,128,512",
 ) -> None:
-    """Compute the speed of 1, 8 and 64 GPUs as a Markdown table."""
+    """Compute the speed of plain steps on 1, 8 and 64 GPUs as a Markdown table."""
     settings = load_config(config, overrides or ())
     sizes = parse_counts(batches, "--batches")
     cost = count_step(settings)
-    machine = H100[settings.train.precision]
+    precision: str = settings.train.precision
+    if precision == "float32" and settings.train.tf32:
+        precision = "tf32"
+    machine = Machine(H100_PEAKS[precision], H100_BANDWIDTH)
     typer.echo(
         f"{cost.kernels:,} kernels and {sum(cost.gradients) / 1e6:.1f} MB of gradients per step, "
         f"{cost.operations / 1e9:.2f} GFLOP and {cost.size / 1e6:.0f} MB of memory traffic per "
@@ -280,8 +285,8 @@ def count_step(config: Config) -> StepCost:
 def count_steps(config: Config, batch_size: int) -> list[tuple[int, int, int]]:
     """Kernels, operations and bytes of plain steps, which begin at the same number of images."""
     trainer = trainer_of(config, batch_size)
-    train_steps(trainer, 1)  # the optimizers make their state
-    start = trainer.schedule.warm_start_images
+    start = trainer.images_seen = trainer.schedule.warm_start_images
+    train_steps(trainer, 1)  # both optimizers make their state
     counts: list[tuple[int, int, int]] = []
     for step in range(COUNTED_STEPS):
         images_seen = start + step * max(COUNTED_BATCHES)

@@ -24,11 +24,11 @@ from biglearn_gan.tasks.holes import HoleError, named_hole
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.sampler import TaskBatch, add_random_targets
 from biglearn_gan.tasks.token_masks import TokenMasks
-from biglearn_gan.training.adversarial import TrainingBatch
 from biglearn_gan.training.fit import load_training_images
 from biglearn_gan.training.monitor import training_grid
 from biglearn_gan.training.throughput import describe
 from biglearn_gan.training.trainer import Trainer
+from biglearn_gan.training.training_batch import TrainingBatch
 
 HALF = {"hole": "random:0.5:2", "seed": 3}
 

@@ -13,6 +13,8 @@ import step_profile
 import torch
 from step_profile import Kernel, Machine, StepCounter, Stopwatch
 
+from biglearn_gan.cli.runner import CommandError
+
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiments/digits.yaml"
 
@@ -66,8 +68,8 @@ def test_a_stopwatch_restores_the_methods() -> None:
 BENCHMARK = """
 import sys
 assert sys.argv[1:] == ["--config", "{config}", "--steps", "8", "train.seed=3"]
-print("| warm start: speed | {warm} images/s, 20.0 ms a step |")
-print("| game: speed | {game} images/s, 33.3 ms a step |")
+print("| warm start: speed | 999 images/s, {warm} ms a step |")
+print("| game: speed | 9 images/s, {game} ms a step |")
 """
 
 
@@ -82,7 +84,7 @@ def test_commits_are_compared_in_turns_and_nothing_is_left(
 
     git("init")
     (tmp_path / "experiments").mkdir()
-    for warm, game in ((800, 300), (1600, 900)):
+    for warm, game in (("20.0", "1860.0"), ("10.0", "620.0")):
         code = BENCHMARK.format(config=CONFIG, warm=warm, game=game)
         (tmp_path / "experiments/benchmark.py").write_text(code)
         git("add", ".")
@@ -92,8 +94,26 @@ def test_commits_are_compared_in_turns_and_nothing_is_left(
     rows = capsys.readouterr().out.splitlines()
     assert rows[2:] == [
         "| warm start | 1600.0 | 800.0 | 2.00 |",
-        "| adversarial training | 900.9 | 300.3 | 3.00 |",
+        "| adversarial training | 25.8 | 8.6 | 3.00 |",
     ]
     assert len(git("worktree", "list").splitlines()) == 1
-    with pytest.raises(commit_speeds.CommandError, match="has no commit 'v9'"):
+    with pytest.raises(CommandError, match="has no commit 'v9'"):
         speed.compare("v9", CONFIG, [], steps=8, turns=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "has no experiments/benchmarks/speed.py or experiments/benchmark.py"),
+        ("print('fast')", "printed no speed of training"),
+        ("import sys; sys.exit('broken')", "failed: broken"),
+    ],
+)
+def test_a_benchmark_that_tells_nothing_is_an_error(
+    code: str | None, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    if code is not None:
+        (tmp_path / "experiments/benchmark.py").write_text(code)
+    with pytest.raises(CommandError, match=message):
+        commit_speeds.step_seconds(tmp_path, CONFIG, 8, [])

@@ -1,4 +1,4 @@
-"""Training with labels for some images only, and with labels that the model reads itself."""
+"""Training with labels for some images only, and with pseudo-labels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import hide_labels
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
-from biglearn_gan.training.adversarial import TrainingBatch
+from biglearn_gan.training import fit
+from biglearn_gan.training.fit import load_training_images
+from biglearn_gan.training.label_losses import with_pseudo_labels
 from biglearn_gan.training.trainer import Trainer
+from biglearn_gan.training.training_batch import TrainingBatch
 
 C = 10
-CONSISTENCY = {"loss.label_consistency": {"weight": 0.5, "threshold": 0.9}}
+PSEUDO_LABELS = {"loss.pseudo_labels": {"weight": 0.5, "threshold": 0.9}}
 
 
 @pytest.fixture
@@ -33,9 +36,11 @@ def images(tiny_dataset: ImageDataset) -> ImageDataset:
 @pytest.fixture
 def trainer_of(tiny_config: Callable[..., Config], images: ImageDataset) -> Callable[..., Trainer]:
     def make(changes: dict[str, object] | None = None, accelerator: Accelerator | None = None):  # type: ignore[no-untyped-def]
-        config = tiny_config({"data.labels": True, "data.labeled": C} | (changes or {}))
+        config = tiny_config({"data.labels": True, "data.labeled_images": C} | (changes or {}))
         accelerator = accelerator or Accelerator(cpu=True)
-        return Trainer(config, hide_labels(images, C, seed=0), accelerator, 1600)
+        assert config.data.labeled_images is not None
+        dataset = hide_labels(images, config.data.labeled_images, seed=0)
+        return Trainer(config, dataset, accelerator, 1600)
 
     return make
 
@@ -51,8 +56,8 @@ def weights_after(trainer: Trainer, batch: TrainingBatch) -> list[Tensor]:
     return list(trainer.adversarial.parameters())
 
 
-def read_class(trainer: Trainer, label: int, confidence: float) -> None:
-    """Let the averaged generator read one class with this probability from every image."""
+def predict_class(trainer: Trainer, label: int, confidence: float) -> None:
+    """Let the averaged generator predict one class with this probability for every image."""
     head = trainer.adversarial.average.label_head
     assert isinstance(head, torch.nn.Linear)
     head.weight.zero_()
@@ -94,14 +99,9 @@ def test_labels_are_learned_from_labeled_images_alone(trainer_of: Callable[..., 
 def test_an_image_that_is_labeled_has_the_tokens_of_its_task(
     trainer_of: Callable[..., Trainer],
 ) -> None:
-    """A labeled image that is drawn in both roles has the same tokens in both."""
-    trainer = trainer_of()
-    trainer.batch_sampler._order.indices = (  # type: ignore[method-assign]
-        lambda start, count: trainer.batch_sampler._labeled[  # type: ignore[index]
-            trainer.batch_sampler._labeled_order.indices(start, count)
-        ]
-    )
-    batch = adversarial_batch(trainer)
+    """If all images are labeled, both orders are the same, and so are the tokens."""
+    every = {"data.labeled_images": 20, "data.horizontal_flip": True}
+    batch = adversarial_batch(trainer_of(every))
     assert batch.labeled is not None and batch.labels is not None
     assert torch.equal(batch.labeled.real, batch.real)
     assert torch.equal(batch.labeled.labels, batch.labels)
@@ -125,28 +125,32 @@ def test_several_processes_share_the_labeled_images(trainer_of: Callable[..., Tr
 
 
 @pytest.mark.parametrize(("confidence", "counts"), [(0.91, True), (0.89, False)])
-def test_confident_readings_stand_for_unknown_labels(
+def test_confident_predictions_stand_for_unknown_labels(
     confidence: float, counts: bool, trainer_of: Callable[..., Trainer]
 ) -> None:
-    trainer = trainer_of(CONSISTENCY | {"tasks.label_conditioning": 0.5, "train.batch_size": 18})
-    read_class(trainer, 3, confidence)
+    trainer = trainer_of(PSEUDO_LABELS | {"tasks.label_conditioning": 0.5, "train.batch_size": 18})
+    predict_class(trainer, 3, confidence)
     batch = adversarial_batch(trainer)
     assert batch.labels is not None and batch.label_is_source is not None
     assert 0 < batch.label_is_source.sum() < 18
-    known = trainer.adversarial._with_read_labels(batch)
-    read = 3 if counts else UNKNOWN_LABEL
-    expected = torch.where(batch.labels == UNKNOWN_LABEL, read, batch.labels)
+    known = with_pseudo_labels(batch, trainer.adversarial.average, threshold=0.9)
+    predicted = 3 if counts else UNKNOWN_LABEL
+    expected = torch.where(batch.labels == UNKNOWN_LABEL, predicted, batch.labels)
     assert known.labels is not None and known.sequence.labels is not None
     assert torch.equal(known.labels, expected)
     given = torch.where(batch.label_is_source, expected, UNKNOWN_LABEL)
     assert torch.equal(known.sequence.labels, given)
+    split = replace(batch, second_split=replace(batch.sequence, is_target=batch.sequence.is_target))
+    other = with_pseudo_labels(split, trainer.adversarial.average, threshold=0.9).second_split
+    assert other is not None and other.labels is not None
+    assert torch.equal(other.labels, given)
 
 
-def test_the_generator_learns_what_the_averaged_one_reads(
+def test_the_generator_learns_what_the_averaged_one_predicts(
     trainer_of: Callable[..., Trainer],
 ) -> None:
-    trainer = trainer_of(CONSISTENCY)
-    read_class(trainer, 3, 0.99)
+    trainer = trainer_of(PSEUDO_LABELS)
+    predict_class(trainer, 3, 0.99)
     batch = adversarial_batch(trainer)
     assert batch.labels is not None
     generator = trainer.adversarial.generator
@@ -154,14 +158,26 @@ def test_the_generator_learns_what_the_averaged_one_reads(
     expected = F.cross_entropy(generator.label_logits(batch.real, batch.sequence), targets)
     settings = trainer.schedule.at(trainer.schedule.warm_start_images)
     metrics = trainer.adversarial.warm_start_step(batch, settings).metrics
-    torch.testing.assert_close(metrics["loss/label_consistency"], expected.detach())
+    torch.testing.assert_close(metrics["loss/pseudo_label"], expected.detach())
     assert metrics["labels/known"] == 1
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(trainer_of: Callable[..., Trainer]) -> None:
-    changes = CONSISTENCY | {"train.warm_start.share": 0.01}
+    changes = PSEUDO_LABELS | {"train.warm_start.share": 0.01}
     whole = train(trainer_of(changes), 12)
     half = train(trainer_of(changes), 5)
     resumed = trainer_of(changes)
     resumed.load_state_dict(half.state_dict())
     assert_same(train(resumed, 7).state_dict(), whole.state_dict())
+
+
+def test_a_run_knows_only_the_labels_that_it_is_given(
+    tiny_config: Callable[..., Config], images: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "load_dataset", lambda *_: images)
+    config = tiny_config({"data.labels": True, "data.labeled_images": C, "data.labeled_seed": 1})
+    labels = load_training_images(config, torch.device("cpu")).labels
+    expected = hide_labels(images, C, seed=1).labels
+    assert labels is not None and expected is not None
+    assert torch.equal(labels, expected)
+    assert (labels == UNKNOWN_LABEL).sum() == len(images) - C

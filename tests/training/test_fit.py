@@ -220,7 +220,7 @@ def test_a_run_without_a_state_starts_again_with_any_configuration(
 @contextmanager
 def spoiled_weights(step: int, value: float) -> Iterator[None]:
     """The ``step``-th update of the generator sets one of its weights to ``value``."""
-    update, steps = AdversarialTraining._update, 0
+    update, steps = AdversarialTraining.update, 0
 
     def spoil(self: AdversarialTraining, network: str, *arguments: Any) -> Any:
         nonlocal steps

@@ -14,10 +14,11 @@ from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.models.generator import Noise
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
-from biglearn_gan.training.adversarial import AdversarialTraining, TrainingBatch
+from biglearn_gan.training.adversarial import AdversarialTraining
 from biglearn_gan.training.schedule import StepSettings
 from biglearn_gan.training.throughput import describe
 from biglearn_gan.training.trainer import Trainer
+from biglearn_gan.training.training_batch import TrainingBatch
 
 B, L, M, C = 7, 16, 11, 10
 SETTINGS = StepSettings(
