@@ -32,6 +32,7 @@ class Stream(IntEnum):
     ORDER = 14
     LABELS = 15
     VIEWS = 16
+    SHIFTS = 17
     SIMULATION = 21
 
 

@@ -108,8 +108,15 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
 
 
 def _check_pseudo_labels(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:
-    if loss.pseudo_labels is not None and data is not None and data.labeled_images is None:
+    if loss.pseudo_labels is None or data is None:
+        return
+    if data.labeled_images is None:
         yield "loss.pseudo_labels: this key is only for data.labeled_images; set it or remove this"
+    elif loss.pseudo_labels.shift >= min(data.image_size):
+        yield (
+            f"loss.pseudo_labels.shift: {loss.pseudo_labels.shift} pixels are not below the "
+            f"image's side of {min(data.image_size)}"
+        )
 
 
 def _check_data_set(data: DataConfig, model: ModelConfig | None) -> Iterator[str]:

@@ -68,6 +68,10 @@ class PseudoLabelsConfig(Section):
     """The lowest probability, 0 to 1, at which a prediction counts; 0.95 as in FixMatch (Sohn et
     al. 2020, arXiv 2001.07685)."""
 
+    shift: NonNegative = 0
+    """Pixels by which images are moved at most, at random, where the generator learns labels; 0
+    moves none. Labels are predicted for images as they are."""
+
 
 class LossConfig(Section):
     """Weights of the terms of the loss; 0 leaves a term out."""

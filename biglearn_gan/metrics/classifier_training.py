@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig, PatternName
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.data.shifts import draw_shifts, shift_images
 from biglearn_gan.files import check_output_folder, make_folder
 from biglearn_gan.metrics.classifier import (
     ClassifierError,
@@ -96,7 +97,7 @@ def train_classifier(
     def loss(
         classifier: ImageClassifier, inputs: Tensor, labels: Tensor, rng: torch.Generator
     ) -> Tensor:
-        logits = classifier(_shift(inputs, max_shift, rng))
+        logits = classifier(shift_images(inputs, draw_shifts(len(inputs), max_shift, rng)))
         return F.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
 
     return _train(
@@ -331,16 +332,3 @@ def _card_block(image_size: tuple[int, int]) -> int:
         for block in range(side // 4, side + 1)
         if block >= 1 and all(size % block == 0 for size in image_size)
     )
-
-
-def _shift(
-    images: Float[Tensor, "N C H W"], max_shift: int, rng: torch.Generator
-) -> Float[Tensor, "N C H W"]:
-    """Move each image by up to ``max_shift`` pixels along both axes, and repeat its edge."""
-    count, _, height, width = images.shape
-    padded = F.pad(images, (max_shift,) * 4, mode="replicate")
-    top, left = torch.randint(2 * max_shift + 1, (2, count, 1), generator=rng)
-    image = torch.arange(count)[:, None, None]
-    rows = (top + torch.arange(height))[:, :, None]
-    columns = (left + torch.arange(width))[:, None, :]
-    return padded[image, :, rows, columns].permute(0, 3, 1, 2)

@@ -6,6 +6,7 @@ that never stopped, and several processes equal one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,7 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.batch_reader import BatchReader
 from biglearn_gan.data.dataset import Batch, EpochOrder, ImageDataset
+from biglearn_gan.data.shifts import draw_shifts, shift_images
 from biglearn_gan.devices import copy_to
 from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.standardization import Standardization
@@ -126,7 +128,7 @@ class BatchSampler:
             and self._config.loss.penalty.kind == "finite_difference"
         ):
             perturbation = self._perturbation(sequence.positions.shape[1], noise_rng)
-        tokens = self._tokens(images, drawn.tasks)
+        tokens = self._tokens(images.images, drawn.tasks)
         batch = TrainingBatch(
             real=gather_tokens(tokens, sequence.positions),
             sequence=sequence,
@@ -136,7 +138,7 @@ class BatchSampler:
             labels=images.labels if self._config.data.labels else None,
             superset=None if generated is sequence else _superset(tokens, generated, sequence),
             view=self._view(images_seen),
-            labeled=self._labeled_tokens(images_seen, sequence, drawn.tasks),
+            labeled=self._labeled_tokens(images_seen, images, sequence, drawn.tasks),
             label_is_source=self._label_is_source(drawn.tasks),
         )
         return batch, drawn.tasks
@@ -201,9 +203,9 @@ class BatchSampler:
         flip_rng = make_rng(Stream.FLIPS, config.train.seed, images_seen)
         return (torch.rand(config.train.batch_size, generator=flip_rng) < 0.5)[self._local_rows]
 
-    def _tokens(self, images: Batch, tasks: TaskBatch) -> Float[Tensor, "b L P"]:
+    def _tokens(self, images: Float[Tensor, "b C H W"], tasks: TaskBatch) -> Float[Tensor, "b L P"]:
         """All tokens of this process's images, as the networks read them."""
-        tokens = self._standardization(patchify(images.images, self._config.model.patch_size))
+        tokens = self._standardization(patchify(images, self._config.model.patch_size))
         if tasks.transforms is not None:
             tokens = tasks.transforms[self._local_rows].to(tokens.device) @ tokens
         return tokens
@@ -224,15 +226,30 @@ class BatchSampler:
         return BatchReader(dataset, local_indices, config.train.batch_size)
 
     def _labeled_tokens(
-        self, images_seen: int, sequence: TokenSequence, tasks: TaskBatch
+        self, images_seen: int, images: Batch, sequence: TokenSequence, tasks: TaskBatch
     ) -> LabeledTokens | None:
-        """As many labeled images, with the tasks of the batch; None if all images are labeled."""
+        """As many labeled images, and the batch's own; None if all images are labeled."""
         if self._labeled_reader is None:
             return None
-        images = self._labeled_reader.read(images_seen)
-        assert images.labels is not None
-        real = gather_tokens(self._tokens(images, tasks), sequence.positions)
-        return LabeledTokens(real, images.labels)
+        labeled = self._labeled_reader.read(images_seen)
+        assert labeled.labels is not None
+        real, unlabeled = (
+            gather_tokens(self._tokens(moved, tasks), sequence.positions)
+            for moved in self._moved(images_seen, (labeled.images, images.images))
+        )
+        return LabeledTokens(real, labeled.labels, unlabeled)
+
+    def _moved(self, images_seen: int, images: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Images that are moved at random for ``loss.pseudo_labels``."""
+        config = self._config
+        most = 0 if config.loss.pseudo_labels is None else config.loss.pseudo_labels.shift
+        if most == 0:
+            yield from images
+            return
+        rng = make_rng(Stream.SHIFTS, config.train.seed, images_seen)
+        for part in images:
+            shifts = draw_shifts(config.train.batch_size, most, rng)[self._local_rows]
+            yield shift_images(part, copy_to(shifts, part.device))
 
     def _label_is_source(self, tasks: TaskBatch) -> Bool[Tensor, " b"] | None:
         """Whether each of this process's tasks gives the label; None without labels."""

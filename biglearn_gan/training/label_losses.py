@@ -46,7 +46,7 @@ def add_label_losses(
         term = _cross_entropy(generator, labeled.real, batch.sequence, labeled.labels)
         objective.add(term, loss.label, "loss/label")
     else:
-        tokens = torch.cat([labeled.real, batch.real])
+        tokens = torch.cat([labeled.real, labeled.unlabeled])
         targets = torch.cat([labeled.labels, labels])
         both = _cross_entropy(generator, tokens, batch.sequence.repeat(2), targets)
         term, pseudo = both.chunk(2)

@@ -32,15 +32,17 @@ class GeneratedSuperset:
 
 @dataclass(frozen=True)
 class LabeledTokens:
-    """Labeled images, cut into the tokens of the batch's tasks.
+    """Images to learn labels from, cut into the tokens of the batch's tasks.
 
     Attributes:
-        real: the present tokens.
-        labels: the classes.
+        real: present tokens of labeled images.
+        labels: their classes.
+        unlabeled: present tokens of the batch's own images, moved for pseudo-labels.
     """
 
     real: Float[Tensor, "B M P"]
     labels: Int64[Tensor, " B"]
+    unlabeled: Float[Tensor, "B M P"]
 
 
 @dataclass(frozen=True)

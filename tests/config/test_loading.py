@@ -86,6 +86,13 @@ def file_problems(path: Path, *overrides: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
+def test_an_image_is_moved_by_less_than_its_side(config_file: Path) -> None:
+    overrides = ["data.labels=true", "data.labeled_images=10", "loss.pseudo_labels={shift: 8}"]
+    assert file_problems(config_file, *overrides) == (
+        "loss.pseudo_labels.shift: 8 pixels are not below the image's side of 8",
+    )
+
+
 LABELED = {"name": "digits", "image_size": 8, "channels": 1, "labels": True}
 
 # One mistake each: the change, the key that its message begins with, and what the message says.

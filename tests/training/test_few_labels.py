@@ -104,11 +104,14 @@ def test_an_image_that_is_labeled_has_the_tokens_of_its_task(
     batch = adversarial_batch(trainer_of(every))
     assert batch.labeled is not None and batch.labels is not None
     assert torch.equal(batch.labeled.real, batch.real)
+    assert torch.equal(batch.labeled.unlabeled, batch.real)
     assert torch.equal(batch.labeled.labels, batch.labels)
 
 
 def test_several_processes_share_the_labeled_images(trainer_of: Callable[..., Trainer]) -> None:
-    changes = {"train.batch_size": 9, "data.horizontal_flip": True}
+    changes = {"train.batch_size": 9, "data.horizontal_flip": True} | {
+        "loss.pseudo_labels": {"shift": 1}
+    }
     whole = adversarial_batch(trainer_of(changes)).labeled
     assert whole is not None
     for index in range(3):
@@ -122,6 +125,7 @@ def test_several_processes_share_the_labeled_images(trainer_of: Callable[..., Tr
         assert part is not None
         assert torch.equal(part.real, whole.real[rows])
         assert torch.equal(part.labels, whole.labels[rows])
+        assert torch.equal(part.unlabeled, whole.unlabeled[rows])
 
 
 @pytest.mark.parametrize(("confidence", "counts"), [(0.91, True), (0.89, False)])
@@ -169,6 +173,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one(trainer_of: Callable[..., Tra
     resumed = trainer_of(changes)
     resumed.load_state_dict(half.state_dict())
     assert_same(train(resumed, 7).state_dict(), whole.state_dict())
+
+
+def test_images_are_moved_where_labels_are_learned(trainer_of: Callable[..., Trainer]) -> None:
+    """The rest of the game, and the predictions, see them as they are."""
+    still = adversarial_batch(trainer_of(PSEUDO_LABELS))
+    changes = {"loss.pseudo_labels": {"threshold": 0.9, "shift": 2}}
+    moved = adversarial_batch(trainer_of(changes))
+    assert still.labeled is not None and moved.labeled is not None
+    assert torch.equal(moved.real, still.real)
+    assert not torch.equal(moved.labeled.real, still.labeled.real)
+    assert not torch.equal(moved.labeled.unlabeled, still.labeled.unlabeled)
+    again = adversarial_batch(trainer_of(changes)).labeled
+    assert again is not None
+    assert torch.equal(again.real, moved.labeled.real)
+    assert torch.equal(again.unlabeled, moved.labeled.unlabeled)
 
 
 def test_a_run_knows_only_the_labels_that_it_is_given(
