@@ -1,11 +1,14 @@
 """Draw the animation of README.md: paint a hole, see eight completions of each image.
 
-python experiments/make_animation.py --checkpoint checkpoints/colored_mnist --output a.gif
+    python experiments/make_animation.py --checkpoint checkpoints/colored_mnist --output a.gif
+
+Several models stand below each other: repeat ``--checkpoint``, ``--images`` and ``--data-root``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +18,8 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from biglearn_gan.cli.options import DataRoot, with_data_root
+from biglearn_gan.cli.evaluation_options import parse_counts
+from biglearn_gan.cli.options import with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, replacing
@@ -23,7 +27,6 @@ from biglearn_gan.image_grid import completion_grid
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
 
-IMAGES = (3, 17, 32, 45)
 VARIATIONS = 8
 FRAMES = 24
 BRUSH_STROKES = 5
@@ -33,21 +36,25 @@ FRAME_MS, LAST_MS = 280, 2200
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Option(help="Folder of a model of 28 x 28 pixel digits.")],
+    checkpoint: Annotated[list[Path], typer.Option(help="Folder of a model of color images.")],
     output: Annotated[Path, typer.Option(dir_okay=False, help="GIF file.")],
-    data_root: DataRoot = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="Numbers of a model's test images: 3,17,32,45.")
+    ] = None,
+    data_root: Annotated[list[str] | None, typer.Option(help="Folder of a model's data.")] = None,
 ) -> None:
     """Complete test images while a brush hides more and more of them."""
     if output.suffix.lower() != ".gif":
         fail(f"--output must name a .gif file, not {output}", code=2)
-    model = BigLearnGAN.from_pretrained(checkpoint)
-    data = with_data_root(data_root, model.config.data)
-    images = load_dataset(data, "test").images_uint8(torch.tensor(IMAGES))
-    frames = []
-    for hole in painted_holes(*data.image_size):
-        holes = hole.expand(len(images), -1, -1)
-        drawn = model.complete(to_signed_float(images), holes, variations=VARIATIONS, seed=0)
-        frames.append(with_header(completion_grid(images, holes, to_uint8(drawn))))
+    chosen = images or ["3,17,32,45"] * len(checkpoint)
+    roots: Sequence[str | None] = data_root or [None] * len(checkpoint)
+    if not len(checkpoint) == len(chosen) == len(roots):
+        fail("give --images and --data-root once for every --checkpoint, or not at all", code=2)
+    parts = [
+        completion_frames(folder, parse_counts(numbers, "--images"), root)
+        for folder, numbers, root in zip(checkpoint, chosen, roots, strict=True)
+    ]
+    frames = [with_header(stack(grids)) for grids in zip(*parts, strict=True)]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     make_folder(output.parent)
     with replacing(output) as path:
@@ -59,6 +66,34 @@ def main(
             duration=durations,
             loop=0,
         )
+
+
+def completion_frames(folder: Path, numbers: Sequence[int], root: str | None) -> list[Image.Image]:
+    """A grid of completions of a model's test images for each painted hole."""
+    model = BigLearnGAN.from_pretrained(folder)
+    data = with_data_root(root, model.config.data)
+    dataset = load_dataset(data, "test")
+    if max(numbers) >= len(dataset):
+        fail(f"--images must be below {len(dataset):,}, the images of {dataset.name}", code=2)
+    images = dataset.images_uint8(torch.tensor(numbers))
+    frames = []
+    for hole in painted_holes(*data.image_size):
+        holes = hole.expand(len(images), -1, -1)
+        drawn = model.complete(to_signed_float(images), holes, variations=VARIATIONS, seed=0)
+        frames.append(completion_grid(images, holes, to_uint8(drawn)))
+    return frames
+
+
+def stack(grids: Sequence[Image.Image]) -> Image.Image:
+    """Grids below each other, all as wide as the widest."""
+    width = max(grid.width for grid in grids)
+    scaled = [grid.resize((width, round(grid.height * width / grid.width))) for grid in grids]
+    stacked = Image.new("RGB", (width, sum(grid.height for grid in scaled)), "white")
+    top = 0
+    for grid in scaled:
+        stacked.paste(grid, (0, top))
+        top += grid.height
+    return stacked
 
 
 def painted_holes(height: int, width: int) -> list[Bool[Tensor, "H W"]]:

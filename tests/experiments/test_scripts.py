@@ -35,6 +35,12 @@ MISTAKES = {
             2,
             "--data-root nowhere is not a folder",
         ],
+        [
+            (*CHECKPOINT, "--output", "x.gif", "--images", "1,2", "--images", "3"),
+            2,
+            "give --images and --data-root once for every --checkpoint",
+        ],
+        [(*CHECKPOINT, "--output", "x.gif", "--images", "5,900"), 2, "--images must be below 397, "],
     ),
     "make_grid": (
         [
