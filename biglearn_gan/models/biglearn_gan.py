@@ -36,7 +36,7 @@ from biglearn_gan.models.checkpoint import (
 )
 from biglearn_gan.models.factory import upgrade_state_dict
 from biglearn_gan.models.image_formats import Images, OutputName, choose_format, convert_range
-from biglearn_gan.models.input_checks import Labels, choose_seed, require_labels
+from biglearn_gan.models.input_checks import Labels, NetworkName, choose_seed, require_labels
 from biglearn_gan.models.keyword_options import CompleteKeywords, SampleKeywords
 from biglearn_gan.models.mask_formats import Mask
 from biglearn_gan.models.model_card import card_text
@@ -358,6 +358,49 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
         read, tokens, source, known = classification_inputs(self.config, images, observed)
         probabilities = self.label_probabilities(tokens, source, ~source, known)
         return read.format.write_numbers(probabilities)
+
+    # fmt: off
+    @overload
+    def features(self, images: np.ndarray, *, observed: Mask | None = None,
+                 network: NetworkName = "generator", layer: int | None = None) -> np.ndarray: ...
+    @overload
+    def features(self, images: Tensor | Image.Image, *, observed: Mask | None = None,
+                 network: NetworkName = "generator", layer: int | None = None) -> Tensor: ...
+    @overload
+    def features(self, images: Sequence[Any], *, observed: Mask | None = None,
+                 network: NetworkName = "generator", layer: int | None = None
+                 ) -> Tensor | np.ndarray: ...
+    # fmt: on
+
+    def features(
+        self,
+        images: Images,
+        *,
+        observed: Mask | None = None,
+        network: NetworkName = "generator",
+        layer: int | None = None,
+    ) -> Any:
+        """Features of each image, (N, D), or (D,) for one: the mean over its observed patches.
+
+        D is the width of the network. They are an array if the images are one, else a tensor.
+
+        >>> model = BigLearnGAN.from_pretrained("digits")
+        >>> model.features(model.sample(4)).shape
+        torch.Size([4, 64])
+
+        Args:
+            images: in any format of :meth:`complete`.
+            observed: True = given; None for whole images. Patches that are not observed completely
+                are hidden from the model.
+            network: ``generator`` or ``discriminator``.
+            layer: number of the transformer's block, from 1; None for the last one.
+
+        Raises:
+            ValueError: an image or mask has the wrong size or type, an image has no patch that is
+                observed completely, or there is no such network or block.
+        """
+        read, tokens, source, _ = classification_inputs(self.config, images, observed)
+        return read.format.write_numbers(self.mean_features(tokens, source, network, layer))
 
     # fmt: off
     @overload

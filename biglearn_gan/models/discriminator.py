@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from biglearn_gan.models.canvas import OverlapEmbedding, PatchGrid
 from biglearn_gan.models.embeddings import EMBEDDING_STD, LabelEmbedding, PatchEmbedding
 from biglearn_gan.models.generator import Generator
 from biglearn_gan.models.transformer import Transformer, rms_norm
-from biglearn_gan.tasks.token_masks import TokenSequence
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
 
 
 class Discriminator(nn.Module):
@@ -62,16 +63,33 @@ class Discriminator(nn.Module):
             tokens: values of the present tokens, source and target.
             sequence: positions and roles of the tokens; with labels in a model with labels.
         """
+        x = self._encode(tokens, sequence)  # (B, 1 + M, D), or one more for the label
+        summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)
+        return self.head(summary).squeeze(-1)  # (B,)
+
+    def hidden_states(
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, layer: int | None = None
+    ) -> Float[Tensor, "B M D"]:
+        """The normalized output of a block (the last one, if None) at each token.
+
+        The labels of ``sequence`` are ignored.
+        """
+        unknown = sequence.positions.new_full((len(tokens),), UNKNOWN_LABEL)
+        states = self._encode(tokens, replace(sequence, labels=unknown), layer)
+        return states[:, 1 : 1 + tokens.shape[1]]
+
+    def _encode(
+        self, tokens: Tensor, sequence: TokenSequence, layer: int | None = None
+    ) -> Float[Tensor, "B _ D"]:
+        """The trunk's output at the class token, at each token, then at the label if it has one."""
         x = self.embedding(tokens, sequence)  # (B, M, D)
         if self.overlap is not None:
             x = x + self.overlap(tokens, sequence)
         if self.label is not None:
             assert sequence.labels is not None, "a model with labels needs them, or UNKNOWN_LABEL"
             x = torch.cat([x, self.label(sequence.labels)], dim=1)  # (B, M + 1, D)
-        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + M, D)
-        x = self.trunk(x)
-        summary = torch.cat([x[:, 0], rms_norm(x[:, 1:].mean(dim=1))], dim=-1)  # (B, 2 D)
-        return self.head(summary).squeeze(-1)  # (B,)
+        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)
+        return self.trunk(x, layer=layer)
 
     def init_from_generator(
         self, generator: Generator, transfer: Literal["nothing", "trunk"]

@@ -112,20 +112,34 @@ class Generator(nn.Module):
         The labels of ``sequence`` are ignored.
         """
         assert self.label_head is not None, "only a model with labels predicts them"
+        states = self._encode_without_noise(tokens, sequence)  # (B, M + 1, D)
+        return self.label_head(states[:, -1])  # (B, C)
+
+    def hidden_states(
+        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, layer: int | None = None
+    ) -> Float[Tensor, "B M D"]:
+        """The normalized output of a block (the last one, if None) at each token; without noise.
+
+        The labels of ``sequence`` are ignored.
+        """
+        return self._encode_without_noise(tokens, sequence, layer)[:, : tokens.shape[1]]
+
+    def _encode_without_noise(
+        self, tokens: Tensor, sequence: TokenSequence, layer: int | None = None
+    ) -> Float[Tensor, "B _ D"]:
         rows, length, _ = tokens.shape
         no_noise = Noise(
             tokens.new_zeros(rows, self.config.latent_dim),
             tokens.new_zeros(rows, length, self.config.token_noise_dim),
         )
         unknown = sequence.positions.new_full((rows,), UNKNOWN_LABEL)
-        states = self._encode(tokens, replace(sequence, labels=unknown), no_noise)  # (B, M + 1, D)
-        return self.label_head(states[:, -1])  # (B, C)
+        return self._encode(tokens, replace(sequence, labels=unknown), no_noise, layer)
 
     def _to_values(self, drawn: Float[Tensor, "B M P"]) -> Float[Tensor, "B M P"]:
         return drawn.tanh() if self.config.output == "tanh" else drawn
 
     def _encode(
-        self, tokens: Tensor, sequence: TokenSequence, noise: Noise
+        self, tokens: Tensor, sequence: TokenSequence, noise: Noise, layer: int | None = None
     ) -> Float[Tensor, "B _ D"]:
         """The trunk's output at each token, then at the label in a model with labels."""
         x = self.embedding.embed_masked(tokens, sequence)  # (B, M, D)
@@ -142,7 +156,7 @@ class Generator(nn.Module):
             injected = F.pad(injected, (0, 0, 0, 1))  # (B, M + 1, D)
             is_source = torch.cat([is_source, labels[:, None] != UNKNOWN_LABEL], dim=1)
         style = torch.cat([latent, self.summary(x, is_source)], dim=1)  # (B, 2 D)
-        return self.trunk(x + injected, F.gelu(self.mix(style)))
+        return self.trunk(x + injected, F.gelu(self.mix(style)), layer)
 
     def draw_noise(self, rows: int, length: int, rng: torch.Generator) -> Noise:
         """Noise for ``rows`` sequences of ``length`` tokens, on the device of ``rng``."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from biglearn_gan.config import DataConfig
+from biglearn_gan.config.schema import ModelConfig
 from biglearn_gan.errors import UsageError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
@@ -22,6 +24,8 @@ RANGE_TOLERANCE = 1e-3
 Labels = Int[Tensor, ""] | Int[Tensor, " N"] | Int[Tensor, "N K"] | np.ndarray | Sequence[int] | int
 """The class of each image or of each sample. One integer is used for all images."""
 
+NetworkName = Literal["generator", "discriminator"]
+NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 
 _hints: ContextVar[bool] = ContextVar("hints", default=True)
 
@@ -139,3 +143,12 @@ def check_labels(
                 f"{num_classes - 1}"
             )
     return values.cpu().long().view(count, -1).expand(count, variations)
+
+
+def check_layer(network: str, layer: int | None, config: ModelConfig) -> None:
+    """Raise ValueError unless the network exists and has a block of this number, from 1."""
+    if network not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {network!r}")
+    depth = getattr(config, network).depth
+    if layer is not None and not 1 <= layer <= depth:
+        raise ValueError(f"layer must be 1 to {depth}, the {network}'s depth, not {layer}")

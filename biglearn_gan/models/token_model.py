@@ -19,7 +19,13 @@ from biglearn_gan.argument_checks import check_integer
 from biglearn_gan.config import Config
 from biglearn_gan.models.factory import build_networks
 from biglearn_gan.models.generator import Noise
-from biglearn_gan.models.input_checks import Labels, check_labels, require_labels
+from biglearn_gan.models.input_checks import (
+    Labels,
+    NetworkName,
+    check_labels,
+    check_layer,
+    require_labels,
+)
 from biglearn_gan.models.progressive import OrderName, check_order, split_targets
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng
@@ -190,6 +196,39 @@ class TokenModel(nn.Module):
             logits = self.generator.label_logits(*inputs)[: len(rows)]
             probabilities[rows] = logits.float().softmax(dim=1).to(probabilities)
         return probabilities
+
+    @torch.inference_mode()
+    def mean_features(
+        self,
+        tokens: Float[Tensor, "N L P"],
+        source: Bool[Tensor, "N L"],
+        network: NetworkName,
+        layer: int | None = None,
+    ) -> Float[Tensor, "N D"]:
+        """The mean of a block's output over the source tokens, on the CPU; all others are absent.
+
+        Args:
+            tokens: the images' tokens.
+            source: tokens that are given, at least one in each row.
+            network: whose transformer.
+            layer: number of the block, 1 to the network's depth; None for the last one.
+
+        Raises:
+            ValueError: a row has no source token, there is no such network or block, or the weights
+                have several dtypes.
+        """
+        self._check_dtype()
+        check_layer(network, layer, self.config.model)
+        empty = (~source.any(dim=1)).nonzero()[:, 0].tolist()
+        if empty:
+            raise ValueError(f"image {empty[0]} has no patch that is observed completely")
+        features = torch.empty(len(tokens), getattr(self.config.model, network).width)
+        for rows, _ in chunks(source.sum(dim=1)):
+            sequence = present_tokens(source[rows], torch.zeros_like(source[rows]), None)
+            inputs = self._padded_inputs(tokens[rows], sequence)
+            states = getattr(self, network).hidden_states(*inputs, layer)  # (R, M, D)
+            features[rows] = states.mean(dim=1)[: len(rows)].to(features)
+        return features
 
     def draw_unknown_labels(
         self, options: SamplingOptions, tokens: Float[Tensor, "N L P"], masks: TokenMasks

@@ -134,11 +134,15 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, conditioning_dim) for _ in range(depth))
 
     def forward(
-        self, x: Float[Tensor, "B M D"], conditioning: Float[Tensor, "B E"] | None = None
+        self,
+        x: Float[Tensor, "B M D"],
+        conditioning: Float[Tensor, "B E"] | None = None,
+        layer: int | None = None,
     ) -> Float[Tensor, "B M D"]:
+        """The normalized output of the last block, or of block number ``layer`` (from 1)."""
         is_float16 = x.dtype == torch.float16
         x = x.float() if is_float16 else x
-        for block in self.blocks:
+        for block in self.blocks[:layer]:
             x = block(x, conditioning)
         return rms_norm(x).half() if is_float16 else rms_norm(x)
 

@@ -40,7 +40,11 @@ MISTAKES = {
             2,
             "give --images and --data-root once for every --checkpoint",
         ],
-        [(*CHECKPOINT, "--output", "x.gif", "--images", "5,900"), 2, "--images must be below 397, "],
+        [
+            (*CHECKPOINT, "--output", "x.gif", "--images", "5,900"),
+            2,
+            "--images must be below 397, ",
+        ],
     ),
     "make_grid": (
         [

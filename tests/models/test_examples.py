@@ -9,7 +9,7 @@ import pytest
 from biglearn_gan.models import biglearn_gan
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
-METHODS = ("sample", "complete", "draw_labels", "classify", "score", "rank")
+METHODS = ("sample", "complete", "draw_labels", "classify", "features", "score", "rank")
 
 
 @pytest.mark.parametrize("method", METHODS)
