@@ -132,6 +132,14 @@ MISTAKES = {
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
         [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md cannot be written (File exists)"],
     ),
+    "studies/probe": (
+        [(*CHECKPOINT, "--output", "x", "--labels", "0"), 2, "--labels must be whole numbers"],
+        [
+            (*CHECKPOINT, "--output", "x", "--labels", "1,500"),
+            2,
+            "5000 needs 500 images of each class",
+        ],
+    ),
     "studies/scaling": (
         [
             ("measure", "--config", "experiments/digits.yaml", "train.batch_size=3"),

@@ -1,0 +1,45 @@
+"""The probe study reads labels from features, and compares like with like."""
+
+from __future__ import annotations
+
+import numpy as np
+import probe
+import torch
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.data.dataset import ImageDataset
+
+
+def striped_images(count: int) -> ImageDataset:
+    """Class k has a bright row number k."""
+    labels = torch.arange(count) % 4
+    pixels = torch.randint(0, 2, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    pixels[torch.arange(count), 0, labels] += 150
+    return ImageDataset("stripes:train", pixels.byte(), labels, 4)
+
+
+def test_labels_are_read_from_features_that_show_them() -> None:
+    data = striped_images(80)
+    shown = probe.measure(lambda images: images.flatten(1).numpy(), data, data, [1, 10], draws=2)
+    hidden = probe.measure(lambda images: np.zeros((len(images), 3)), data, data, [1, 10], draws=2)
+    for kind in ("linear", "neighbors"):
+        assert shown[kind] == {"1": [1.0, 1.0], "10": [1.0, 1.0]}
+        assert hidden[kind] == {"1": [0.25, 0.25], "10": [0.25, 0.25]}
+
+
+def test_random_weights_are_those_of_no_training_and_always_the_same() -> None:
+    model = BigLearnGAN.from_pretrained("digits")
+    one, other = (probe.untrained(model).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    trained = model.state_dict()
+    assert not any(torch.equal(one[name], trained[name]) for name in one if "trunk" in name)
+    assert model.generator.training is False
+
+
+def test_the_table_has_a_row_for_each_source() -> None:
+    results = {"raw": {"linear": {"1": [0.5, 0.7]}, "neighbors": {"1": [0.25, 0.25]}}}
+    assert probe.table(results, [1]).splitlines() == [
+        "| features | linear, 1 | neighbors, 1 |",
+        "|---|---|---|",
+        "| raw | 60.0 ± 10.0 | 25.0 ± 0.0 |",
+    ]
