@@ -31,7 +31,10 @@ README = ROOT / "README.md"
 SETUP = ("pip install", "python -m pytest")
 
 DATA = os.environ.get("BIGLEARN_DATA")
-MNIST = ("checkpoints/mnist", "checkpoints/colored_mnist", "mnist.yaml", "--other mnist")
+MNIST = (
+    *("checkpoints/mnist", "checkpoints/colored_mnist", "mnist.yaml", "mnist_few_labels.yaml"),
+    *("--other mnist", "runs/mnist"),
+)
 """A command that names one of these reads MNIST's images, unless it trains on a folder."""
 
 OF_MNIST = ("samples/mnist_evaluation", "samples/colored_mnist_evaluation")
