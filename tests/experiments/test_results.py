@@ -19,6 +19,7 @@ import flow_matching
 import gmm_gan
 import gmm_schedules
 import label_accuracy
+import probe
 import pytest
 import steps_and_ranking
 
@@ -147,6 +148,16 @@ def label_accuracy_table(name: str) -> str:
     return label_accuracy.table(json.loads(path.read_text(encoding="utf-8"))).split("\n\n")[0]
 
 
+def few_labels_tables(name: str) -> str:
+    path = RESULTS / f"few_labels/{name}.json"
+    return label_accuracy.table(json.loads(path.read_text(encoding="utf-8")))
+
+
+def probe_table() -> str:
+    path = RESULTS / "few_labels/probe_digits.json"
+    return probe.table(json.loads(path.read_text(encoding="utf-8")), [1, 10, 100])
+
+
 def color_table() -> str:
     path = CHECKPOINTS / "colored_mnist/color_consistency.json"
     return color_consistency.table(json.loads(path.read_text(encoding="utf-8")))
@@ -173,6 +184,9 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "absolute score": (PAGES + "steps-and-ranking.md", partial(auc_table, "ranking_score"), 1),
     "gaussian fields": (PAGES + "gaussian-fields.md", gaussian_fields_table, 1),
     "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
+    "pseudo-labels": (PAGES + "foundation.md", partial(few_labels_tables, "pseudo_labels"), 2),
+    "labels only": (PAGES + "foundation.md", partial(few_labels_tables, "labels_only"), 2),
+    "probe": (PAGES + "foundation.md", probe_table, 1),
     "schedules": (PAGES + "simulations.md", gmm_schedules_table, 1),
     "gmm gan": (PAGES + "simulations.md", gmm_gan_table, 1),
     **{
