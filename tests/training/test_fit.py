@@ -232,7 +232,7 @@ def spoiled_weights(step: int, value: float) -> Iterator[None]:
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AdversarialTraining, "_update", spoil)
+        patch.setattr(AdversarialTraining, "update", spoil)
         yield
 
 
