@@ -94,7 +94,7 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
         yield f"data.labels: {data.name} has no labels; set it to false"
 
     if data.labeled_images is not None and not data.labels:
-        yield "data.labeled_images: this key is only for data.labels: true; remove it"
+        yield "data.labeled_images: this key is only for data.labels: true; set that or remove this"
     if data.labeled_images is not None and data.missing is not None:
         yield "data.labeled_images: incomplete images need all labels; remove it or data.missing"
     if data.labeled_images is None and data.labeled_seed != 0:

@@ -150,5 +150,5 @@ def check_layer(network: str, layer: int | None, config: ModelConfig) -> None:
     if network not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {network!r}")
     depth = getattr(config, network).depth
-    if layer is not None and not 1 <= layer <= depth:
-        raise ValueError(f"layer must be 1 to {depth}, the {network}'s depth, not {layer}")
+    if layer is not None and (type(layer) is not int or not 1 <= layer <= depth):
+        raise ValueError(f"layer must be 1 to {depth}, the {network}'s depth, not {layer!r}")

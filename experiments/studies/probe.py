@@ -57,6 +57,9 @@ def main(
     torch.set_num_threads(1)
     counts = parse_counts(labels, "--labels")
     model = BigLearnGAN.from_pretrained(checkpoint)
+    others = {folder: BigLearnGAN.from_pretrained(folder) for folder in other or ()}
+    for folder, another in others.items():
+        check_same_images(folder, another, model)
     data = with_data_root(data_root, model.config.data)
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     if train.num_classes is None:
@@ -67,8 +70,7 @@ def main(
         "generator": features_of(model, "generator"),
         "discriminator": features_of(model, "discriminator"),
     }
-    for folder in other or ():
-        another = BigLearnGAN.from_pretrained(folder)
+    for folder, another in others.items():
         sources[f"generator of {folder}"] = features_of(another, "generator")
     make_folder(output.parent)
     results = {
@@ -77,6 +79,17 @@ def main(
     with replacing(output) as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(results, counts))
+
+
+def check_same_images(folder: Path, another: BigLearnGAN, model: BigLearnGAN) -> None:
+    """End the command if a model of ``--other`` reads images of another size."""
+    theirs, ours = another.config.data, model.config.data
+    if (theirs.image_size, theirs.channels) != (ours.image_size, ours.channels):
+        fail(
+            f"--other {folder} must be a model of images of {ours.image_size} pixels and "
+            f"{ours.channels} channel(s), not {theirs.image_size} and {theirs.channels}",
+            code=2,
+        )
 
 
 def untrained(model: BigLearnGAN) -> BigLearnGAN:

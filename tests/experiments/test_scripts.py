@@ -139,6 +139,11 @@ MISTAKES = {
             2,
             "5000 needs 500 images of each class",
         ],
+        [
+            (*CHECKPOINT, "--output", "x", "--other", "checkpoints/mnist"),
+            2,
+            "must be a model of images of (8, 8) pixels and 1 channel(s), not (28, 28) and 1",
+        ],
     ),
     "studies/scaling": (
         [
