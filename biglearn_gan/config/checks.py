@@ -92,7 +92,6 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
         )
     if data.labels and not own_images and data.name not in NUM_CLASSES:
         yield f"data.labels: {data.name} has no labels; set it to false"
-
     if data.labeled_images is not None and not data.labels:
         yield "data.labeled_images: this key is only for data.labels: true; set that or remove this"
     if data.labeled_images is not None and data.missing is not None:
