@@ -33,6 +33,7 @@ class Stream(IntEnum):
     LABELS = 15
     VIEWS = 16
     SHIFTS = 17
+    AUGMENTATION = 18
     SIMULATION = 21
 
 

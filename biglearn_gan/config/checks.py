@@ -33,6 +33,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_loss(sections["loss"])
         yield from _check_pseudo_labels(sections["loss"], sections.get("data"))
         yield from _check_perceptual(sections)
+        yield from _check_augmentation(sections)
     if "train" in sections:
         yield from _check_train(sections["train"])
         warm_start = sections["train"].warm_start
@@ -245,10 +246,23 @@ def _check_perceptual(sections: Mapping[str, Any]) -> Iterator[str]:
             "loss.perceptual: its network reads color images, but data.channels is "
             f"{sections['data'].channels}; remove it"
         )
+    yield from _needs_pixels("loss.perceptual", sections)
+
+
+def _check_augmentation(sections: Mapping[str, Any]) -> Iterator[str]:
+    augmentation = sections["loss"].augmentation
+    if augmentation is None:
+        return
+    if max(augmentation.symmetry, augmentation.shift, augmentation.color) == 0:
+        yield "loss.augmentation: all probabilities are 0; set one of them above 0 or remove it"
+    yield from _needs_pixels("loss.augmentation", sections)
+
+
+def _needs_pixels(key: str, sections: Mapping[str, Any]) -> Iterator[str]:
     components = sections["tasks"].components if "tasks" in sections else None
     if any(component.domain == "orthogonal" for component in components or ()):
         yield (
-            "loss.perceptual: a token of an 'orthogonal' domain holds no pixels; remove the "
+            f"{key}: a token of an 'orthogonal' domain holds no pixels; remove the "
             "component or this key"
         )
 

@@ -172,6 +172,9 @@ def _describe(section: str, item: Any) -> str:
         return _unknown_key(key, _allowed_keys(section, location[:-1]))
     if item["type"] == "missing":
         return f"{key}: this key is missing"
+    if item["type"] == "model_type":
+        keys = ", ".join(_allowed_keys(section, location))
+        return f"{key}: {item['input']!r} is not allowed; it should be a section with {keys}"
     message = item["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     message = message[0].lower() + message[1:]
     return f"{key}: {item['input']!r} is not allowed; {message}"

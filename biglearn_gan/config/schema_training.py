@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from biglearn_gan.config.values import (
+    Degrees,
     Layers,
     NonNegative,
     NonNegativeFloat,
@@ -13,6 +14,7 @@ from biglearn_gan.config.values import (
     Section,
     Share,
     ShareBelowOne,
+    Zoom,
 )
 
 
@@ -72,6 +74,29 @@ class PseudoLabelsConfig(Section):
     """Pixels by which images are moved at most, at random, where the generator learns labels; 0
     moves none. Labels are predicted for images as they are."""
 
+    rotation: Degrees = 0.0
+    """Degrees, 0 to 180, by which the same images are turned at most; 0 turns none."""
+
+    zoom: Zoom = 1.0
+    """Largest factor by which they are enlarged or shrunk, at least 1; 1 keeps their size."""
+
+
+class AugmentationConfig(Section):
+    """Random changes of what the discriminator sees, alike for a real image and its fakes.
+
+    Each key is a probability, 0 to 1, for each image. Near 1, the generator would learn the changed
+    images; up to 0.8 is safe (Karras et al. 2020, arXiv 2006.06676).
+    """
+
+    symmetry: Share = 0.4
+    """Mirror the image, and turn it by a multiple of 90 degrees if it is square."""
+
+    shift: Share = 0.4
+    """Shift the image by whole patches; what leaves it on one side enters on the other."""
+
+    color: Share = 0.4
+    """Change brightness and contrast; of a color image also hue and saturation."""
+
 
 class LossConfig(Section):
     """Weights of the terms of the loss; 0 leaves a term out."""
@@ -104,6 +129,9 @@ class LossConfig(Section):
     reuse_fake_pass: bool = False
     """Train both networks from one discriminator pass on the generated images, except in steps with
     a penalty. Faster, but the generator sees the discriminator from before its update."""
+
+    augmentation: AugmentationConfig | None = None
+    """Random changes of what the discriminator sees, against learning few images by heart."""
 
     penalty: PenaltyConfig = PenaltyConfig()
     """Gradient penalties of the discriminator."""

@@ -136,7 +136,7 @@ class AdversarialTraining:
         reuse = loss.reuse_fake_pass and not penalize
         samples = torch.cat([batch.real, fakes.detach()]).requires_grad_(reuse or penalize)
         with self._discriminator_context(penalize):
-            logits = self._score(samples, batch.sequence.repeat(1 + k))  # ((1 + K) B,)
+            logits = self._score(batch, samples, batch.sequence)  # ((1 + K) B,)
             real, fake = logits[:rows], logits[rows:]  # (B,), (K B,)
             pairs = discriminator_loss(loss, real.repeat(k), fake)  # (K B,)
             d_objective = Objective("loss/discriminator", pairs, rows)
@@ -157,7 +157,7 @@ class AdversarialTraining:
             if gradients is not None:
                 g_objective = self._reuse_fake_pass(real, fake, fakes, gradients[rows:])
             else:
-                pairs = generator_loss(loss, real, self._score(fakes, batch.sequence.repeat(k)))
+                pairs = generator_loss(loss, real, self._score(batch, fakes, batch.sequence))
                 g_objective = Objective("loss/generator", pairs, rows)
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
@@ -256,8 +256,12 @@ class AdversarialTraining:
         return self.generator(real.repeat(repeats, 1, 1), sequence.repeat(repeats), noise)
 
     def _score(
-        self, tokens: Float[Tensor, "R M P"], sequence: TokenSequence
-    ) -> Float[Tensor, " R"]:
+        self, batch: TrainingBatch, tokens: Float[Tensor, "RB M P"], sequence: TokenSequence
+    ) -> Float[Tensor, " RB"]:
+        """The logits of some tokens for each image of the batch, with the roles ``sequence``."""
+        sequence = sequence.repeat(len(tokens) // len(batch.real))
+        if batch.augmentation is not None:
+            tokens, sequence = batch.augmentation(tokens, sequence)
         return self.discriminator(tokens, sequence).float()
 
     def _penalties(
@@ -271,7 +275,9 @@ class AdversarialTraining:
         perturbed = losses.perturb_targets(
             samples, sequence.generated_values, batch.perturbation, sigma
         )
-        return losses.finite_difference_penalty(logits, self._score(perturbed, sequence), sigma)
+        return losses.finite_difference_penalty(
+            logits, self._score(batch, perturbed, batch.sequence), sigma
+        )
 
     def _energy_score(self, batch: TrainingBatch, fakes: Tensor) -> Float[Tensor, " B"]:
         """Energy score of the first two fakes of each image."""
@@ -285,8 +291,8 @@ class AdversarialTraining:
         """Value of the communication game between both splits, on the first fake of each image."""
         assert batch.second_split is not None
         samples = torch.cat([fakes[: len(batch.real)], second_fakes])
-        by_first = self._score(samples, batch.sequence.repeat(2)).chunk(2)
-        by_second = self._score(samples, batch.second_split.repeat(2)).chunk(2)
+        by_first = self._score(batch, samples, batch.sequence).chunk(2)
+        by_second = self._score(batch, samples, batch.second_split).chunk(2)
         return losses.communication(by_first[0], by_second[0], by_first[1], by_second[1])
 
     def _with_pseudo_labels(self, batch: TrainingBatch) -> TrainingBatch:

@@ -15,11 +15,13 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
+from biglearn_gan.config.schema_training import PseudoLabelsConfig
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.batch_reader import BatchReader
 from biglearn_gan.data.dataset import Batch, EpochOrder, ImageDataset
-from biglearn_gan.data.shifts import draw_shifts, shift_images
+from biglearn_gan.data.moved_images import draw_shifts, draw_turns, shift_images, turn_images
 from biglearn_gan.devices import copy_to
+from biglearn_gan.models.canvas import PatchGrid
 from biglearn_gan.models.generator import Generator, Noise
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng
@@ -27,6 +29,7 @@ from biglearn_gan.tasks.partial_patches import PartialPatchSampler
 from biglearn_gan.tasks.patches import gather_tokens, patchify, tokens_covered
 from biglearn_gan.tasks.sampler import TaskBatch, TaskSampler, add_random_targets
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
+from biglearn_gan.training.augmentation import Augmentation
 from biglearn_gan.training.drawn_ahead import DrawnAhead
 from biglearn_gan.training.perceptual import View
 from biglearn_gan.training.schedule import TrainingSchedule
@@ -139,6 +142,7 @@ class BatchSampler:
             superset=None if generated is sequence else _superset(tokens, generated, sequence),
             view=self._view(images_seen),
             labeled=self._labeled_tokens(images_seen, images, sequence, drawn.tasks),
+            augmentation=self._augmentation(images_seen),
             label_is_source=self._label_is_source(drawn.tasks),
         )
         return batch, drawn.tasks
@@ -240,16 +244,28 @@ class BatchSampler:
         return LabeledTokens(real, labeled.labels, unlabeled)
 
     def _moved(self, images_seen: int, images: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Images that are moved at random for ``loss.pseudo_labels``."""
-        config = self._config
-        most = 0 if config.loss.pseudo_labels is None else config.loss.pseudo_labels.shift
-        if most == 0:
+        """Images that are moved, turned and zoomed at random for ``loss.pseudo_labels``."""
+        config, settings = self._config, self._config.loss.pseudo_labels
+        if settings is None:
             yield from images
             return
         rng = make_rng(Stream.SHIFTS, config.train.seed, images_seen)
         for part in images:
-            shifts = draw_shifts(config.train.batch_size, most, rng)[self._local_rows]
-            yield shift_images(part, copy_to(shifts, part.device))
+            yield self._move(part, settings, rng)
+
+    def _move(
+        self, images: Tensor, settings: PseudoLabelsConfig, rng: torch.Generator
+    ) -> Float[Tensor, "b C H W"]:
+        """This process's images, moved as is drawn for the whole batch."""
+        count, rows, device = self._config.train.batch_size, self._local_rows, images.device
+        if settings.shift > 0:
+            shifts = draw_shifts(count, settings.shift, rng)[rows]
+            images = shift_images(images, copy_to(shifts, device))
+        if settings.rotation > 0 or settings.zoom > 1:
+            degrees, zooms = draw_turns(count, settings.rotation, settings.zoom, rng)
+            degrees, zooms = copy_to(degrees[rows], device), copy_to(zooms[rows], device)
+            images = turn_images(images, degrees, zooms)
+        return images
 
     def _label_is_source(self, tasks: TaskBatch) -> Bool[Tensor, " b"] | None:
         """Whether each of this process's tasks gives the label; None without labels."""
@@ -300,6 +316,17 @@ class BatchSampler:
             return None
         rng = make_rng(Stream.VIEWS, config.train.seed, images_seen)
         return View.draw(config.data.image_size, rng)
+
+    def _augmentation(self, images_seen: int) -> Augmentation | None:
+        """Changes of what the discriminator sees of this process's images."""
+        config = self._config
+        settings = config.loss.augmentation
+        if settings is None or images_seen < self._schedule.warm_start_images:
+            return None
+        rng = make_rng(Stream.AUGMENTATION, config.train.seed, images_seen)
+        grid = PatchGrid.of(config)
+        augmentation = Augmentation.draw(settings, grid, config.train.batch_size, rng)
+        return augmentation.rows(self._local_rows).to(self._accelerator.device)
 
 
 def images_per_process(config: Config, accelerator: Accelerator) -> int:

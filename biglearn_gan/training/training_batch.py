@@ -9,6 +9,7 @@ from torch import Tensor
 
 from biglearn_gan.models.generator import Noise
 from biglearn_gan.tasks.token_masks import TokenSequence
+from biglearn_gan.training.augmentation import Augmentation
 from biglearn_gan.training.perceptual import View
 
 
@@ -61,6 +62,7 @@ class TrainingBatch:
         superset: tokens to generate, if there are more than are scored.
         view: how pictures are shown to the network of ``loss.perceptual``; None as they are.
         labeled: images to learn labels from; None if all images are labeled.
+        augmentation: changes of what the discriminator sees; None as it is.
         label_is_source: True = the label is given, if it is known; None for a model without labels.
     """
 
@@ -73,4 +75,5 @@ class TrainingBatch:
     superset: GeneratedSuperset | None = None
     view: View | None = None
     labeled: LabeledTokens | None = None
+    augmentation: Augmentation | None = None
     label_is_source: Bool[Tensor, " B"] | None = None

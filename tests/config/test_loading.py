@@ -143,6 +143,10 @@ NOT_IN_RANGE = [
     (("train.warm_start.share", 1.0), "train.warm_start.share", "less than 1"),
     (("tasks.preset", "mea"), "tasks.preset", "'mea' is not allowed"),
     (target(fixed=1.5), "tasks.components.0.target.ratio.fixed", "1.5 is not allowed"),
+    (("loss.augmentation", {"color": 1.5}), "loss.augmentation.color", "less than or equal to 1"),
+    (("loss.pseudo_labels", {"zoom": 0.9}), "loss.pseudo_labels.zoom", "than or equal to 1"),
+    (("loss.pseudo_labels", {"rotation": 270}), "loss.pseudo_labels.rotation", "equal to 180"),
+    (("loss.pseudo_labels", 0.95), "loss.pseudo_labels", "0.95 is not allowed"),
     (target(count=0), "tasks.components.0.target.ratio.count", "0 is not allowed"),
 ]
 MISSING = [
@@ -220,6 +224,11 @@ IMPOSSIBLE = [
         "incomplete images",
     ),
     (("loss.pseudo_labels", {}), "loss.pseudo_labels", "only for data.labeled_images"),
+    (
+        ("loss.augmentation", {"symmetry": 0, "shift": 0, "color": 0}),
+        "loss.augmentation",
+        "all probabilities are 0",
+    ),
     (("train.max_images", None), "train", "of max_images, max_minutes, not none"),
     (
         ("model.discriminator.width", 32),

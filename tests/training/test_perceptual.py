@@ -38,6 +38,12 @@ ON: dict[str, Any] = {
     "train.max_images": 24,
 }
 
+ORTHOGONAL: dict[str, Any] = {
+    "tasks": {"components": [{"name": "x", "weight": 1, "domain": "orthogonal"}]},
+    "model.generator.output": "linear",
+    "train.warm_start.share": 0.0,
+}
+
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +243,7 @@ def test_without_the_extra_a_run_ends_before_its_folder_is_made(
         ({"loss.perceptual": {"network": "vgg"}}, "efficientnet"),
         ({"data": {"name": "digits", "image_size": 8, "channels": 1}}, "reads color images"),
         ({"loss.fakes_per_real": 1, "loss.energy_score": 0.0}, "fakes_per_real of at least 2"),
+        (ORTHOGONAL, "loss.perceptual: a token of an 'orthogonal' domain holds no pixels"),
     ],
 )
 def test_impossible_settings_are_refused(
