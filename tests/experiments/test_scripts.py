@@ -25,6 +25,10 @@ CHECKPOINT = ("--checkpoint", "checkpoints/digits")
 DIGITS = (*CHECKPOINT, "--output", "x")
 FLOW = ("--output", "x", "--images", "1")
 FLOW_DIGITS = ("--config", "experiments/digits.yaml", *FLOW)
+FINE_TUNE = (
+    *("--config", "experiments/digits.yaml", "--checkpoint", "checkpoints/digits"),
+    *("--data-root", "tests", "--classifier", "checkpoints/classifier_digits", "--output", "x"),
+)
 FEW = "--num must be at least 64, as many as features have dimensions, not 5"
 
 MISTAKES = {
@@ -58,6 +62,18 @@ MISTAKES = {
     "prepare_emoji": (
         [("--archive", "README.md", "--output", "x"), 2, "README.md cannot be read as a ZIP file"],
         [("--archive", "nowhere.zip", "--output", "x"), 2, "'nowhere.zip' does not exist"],
+    ),
+    "prepare_digits": (
+        [
+            ("--output", "x", "--size", "4"),
+            2,
+            "'--size': Input should be greater than or equal to 8, not '4'",
+        ],
+        [("--output", "README.md"), 2, "'README.md' is a file"],
+    ),
+    "studies/fine_tune": (
+        [(*FINE_TUNE, "--counts", "50,many"), 2, "--counts must be whole numbers from 1, "],
+        [FINE_TUNE, 2, "tests has no class folders"],
     ),
     "benchmarks/ablation_cost": ([("experiments/digits.yaml",), 2, "experiments/digits.yaml: "],),
     "benchmarks/data_loading": (
@@ -143,6 +159,13 @@ MISTAKES = {
             (*CHECKPOINT, "--output", "x", "--other", "checkpoints/mnist"),
             2,
             "must be a model of images of (8, 8) pixels and 1 channel(s), not (28, 28) and 1",
+        ],
+    ),
+    "studies/pseudo_labels": (
+        [
+            ("--config", "experiments/digits.yaml", "--output", "x"),
+            2,
+            "experiments/digits.yaml must set loss.pseudo_labels and train.max_images",
         ],
     ),
     "studies/scaling": (

@@ -1,0 +1,163 @@
+"""Measure from how many images on it pays to start from a trained model.
+
+    python experiments/prepare_digits.py --size 28 --output digits28
+    biglearn-gan train-classifier --config experiments/mnist.yaml --output digits28_classifier \
+        data.name=folder data.root=digits28
+    python experiments/studies/fine_tune.py --config experiments/mnist.yaml --checkpoint mnist \
+        --data-root digits28 --classifier digits28_classifier --output fine_tune.json
+
+For each number of training images, equally many of each class, one run starts from the trained
+model with a third of the learning rates, and one from nothing. Both get about the same computing
+time: the run from nothing spends half of it on the warm start, whose steps are WARM_START_SPEED
+times as fast. Completions of test images with half of the patches hidden are evaluated at the start
+and --evaluations times later. The reference of the distance is the whole training split.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from accelerate import Accelerator
+
+from biglearn_gan.cli.evaluation_options import parse_counts
+from biglearn_gan.cli.options import ConfigFile, Overrides
+from biglearn_gan.cli.runner import run
+from biglearn_gan.config import Config, load_config
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.labeled import hide_labels
+from biglearn_gan.data.loading import count_classes, load_dataset
+from biglearn_gan.evaluation.during_training import TrainingEvaluation
+from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.metrics.classifier import ImageClassifier
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+from biglearn_gan.training.initial_model import load_initial_model
+from biglearn_gan.training.trainer import Trainer
+
+WARM_START_SPEED = 2.6
+"""Images per second of the warm start, as a multiple of those of adversarial training."""
+
+Curve = list[dict[str, float]]
+
+
+def main(
+    config: ConfigFile,
+    checkpoint: Annotated[str, typer.Option(help="Trained model: a folder or a name.")],
+    data_root: Annotated[
+        Path, typer.Option(exists=True, help="Folder of the images: train/ and test/ by class.")
+    ],
+    classifier: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Classifier of these images.")
+    ],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
+    overrides: Overrides = None,
+    counts: Annotated[str, typer.Option(help="Numbers of training images.")] = "50,500",
+    budget: Annotated[int, typer.Option(min=64, help="Images of a run from the model.")] = 24_000,
+    evaluations: Annotated[int, typer.Option(min=1, help="Evaluations after the start.")] = 4,
+) -> None:
+    """Print the results at the end as a Markdown table and write the curves as JSON."""
+    torch.set_num_threads(1)
+    numbers = parse_counts(counts, "--counts")
+    shared = [
+        *(overrides or ()),
+        *("data.name=folder", f"data.root={data_root}", "data.validation_share=0"),
+    ]
+    warm_start = round(WARM_START_SPEED * budget / 2)
+    starts = {
+        "trained model": [
+            f"train.initial_model={checkpoint}",
+            f"train.max_images={budget}",
+            "train.warm_start.share=0",
+            *third_of_learning_rates(load_config(config, shared)),
+        ],
+        "nothing": [
+            f"train.max_images={warm_start + budget // 2}",
+            f"train.warm_start.share={warm_start / (warm_start + budget // 2)}",
+        ],
+    }
+    configs = {
+        name: count_classes(load_config(config, [*shared, *changes]))
+        for name, changes in starts.items()
+    }
+    data = configs["nothing"].data
+    train, test = load_dataset(data, "train"), load_dataset(data, "test")
+    network = ImageClassifier.from_pretrained(classifier)
+    evaluation = TrainingEvaluation(network, train, test, configs["nothing"].model.patch_size)
+    typer.echo(evaluation.description)
+    make_folder(output.parent)
+    results: dict[str, dict[str, Curve]] = {}
+    for count in numbers:
+        part = some_images(train, count)
+        results[str(count)] = {
+            name: list(learning_curve(changed, part, evaluation, evaluations))
+            for name, changed in configs.items()
+        }
+        with replacing(output) as path:
+            path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    typer.echo(table(results))
+
+
+def third_of_learning_rates(config: Config) -> list[str]:
+    """Overrides for both networks' learning rates."""
+    rates = config.train.learning_rate
+    return [
+        f"train.learning_rate.generator={rates.generator / 3}",
+        f"train.learning_rate.discriminator={rates.discriminator / 3}",
+    ]
+
+
+def some_images(dataset: ImageDataset, count: int) -> ImageDataset:
+    """Some images with their labels, equally many of each class."""
+    labels = hide_labels(dataset, count, seed=0).labels
+    assert labels is not None
+    (chosen,) = (labels != UNKNOWN_LABEL).nonzero(as_tuple=True)
+    pixels = dataset.images_uint8(chosen)
+    return ImageDataset(dataset.name, pixels, labels[chosen], dataset.num_classes)
+
+
+def learning_curve(
+    config: Config, images: ImageDataset, evaluation: TrainingEvaluation, evaluations: int
+) -> Iterator[dict[str, float]]:
+    """The numbers at the start and at later times, with seconds of computing."""
+    assert config.train.max_images is not None
+    trainer = Trainer(config, images, Accelerator(cpu=True), config.train.max_images)
+    initial = load_initial_model(config)
+    if initial is not None:
+        trainer.init_from(initial)
+    seconds = 0.0
+    for part in range(evaluations + 1):
+        started = time.process_time()
+        while trainer.images_seen < trainer.schedule.total_images * part / evaluations:
+            trainer.step()
+        trainer.collect_metrics()
+        seconds += time.process_time() - started
+        yield {
+            "images": trainer.images_seen,
+            "seconds": round(seconds, 1),
+            **evaluation.measure(trainer.model()),
+        }
+
+
+def table(results: dict[str, dict[str, Curve]]) -> str:
+    """The last numbers of each curve as Markdown."""
+    lines = [
+        "| training images | start | distance | agreement | CPU seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for count, curves in results.items():
+        for name, curve in curves.items():
+            last = curve[-1]
+            lines.append(
+                f"| {int(count):,} | {name} | {last['evaluation/completion_distance']:.2f} "
+                f"| {last['evaluation/agreement']:.3f} | {last['seconds']:.0f} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run(main, "fine_tune")

@@ -1,0 +1,125 @@
+"""Measure what pseudo-labels and adversarial training add if few images are labeled.
+
+    python experiments/studies/pseudo_labels.py --config experiments/mnist_few_labels.yaml \
+        --output pseudo_labels.json train.max_images=60_000
+
+Four variants of the configuration learn from the same labels: with and without pseudo-labels, with
+and without adversarial training. All get about the same computing time: without adversarial
+training, a run has a longer warm start, whose steps are WARM_START_SPEED times as fast. The table
+has the accuracy of the predicted labels of all test images, whole and with half of the patches
+hidden, as mean and standard deviation over draws of the labels.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from accelerate import Accelerator
+
+from biglearn_gan.cli.options import ConfigFile, Overrides
+from biglearn_gan.cli.runner import fail, run
+from biglearn_gan.config import Config, load_config
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.models.biglearn_gan import BigLearnGAN
+from biglearn_gan.pixel_values import to_signed_float
+from biglearn_gan.tasks.holes import named_hole
+from biglearn_gan.training.fit import load_training_images
+from biglearn_gan.training.schedule import TrainingSchedule
+from biglearn_gan.training.trainer import Trainer
+
+HOLES = ("nothing", "random:0.5")
+WARM_START_SPEED = 2.6
+"""Images per second of the warm start, as a multiple of those of adversarial training."""
+
+ALMOST_ALL = "train.warm_start.share=0.9999"  # at least one batch is left for the game
+
+Results = dict[str, dict[str, list[float]]]
+
+
+def main(
+    config: ConfigFile,
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
+    overrides: Overrides = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of the labeled images.")] = 2,
+) -> None:
+    """Print the accuracies as a Markdown table and write them as JSON."""
+    torch.set_num_threads(1)
+    base = load_config(config, overrides or ())
+    if base.loss.pseudo_labels is None or base.train.max_images is None:
+        fail(f"{config} must set loss.pseudo_labels and train.max_images", code=2)
+    schedule = TrainingSchedule(base, base.train.max_images)
+    game = schedule.total_images - schedule.warm_start_images
+    longer = round(schedule.warm_start_images + WARM_START_SPEED * game)
+    without_game = [f"train.max_images={longer}", ALMOST_ALL]
+    variants = {
+        "labels alone": ["loss.pseudo_labels=null", *without_game],
+        "labels, adversarial training": ["loss.pseudo_labels=null"],
+        "pseudo-labels": without_game,
+        "pseudo-labels, adversarial training": [],
+    }
+    test = load_dataset(base.data, "test")
+    make_folder(output.parent)
+    results: Results = {name: {} for name in variants}
+    for draw in range(draws):
+        seeds = [f"data.labeled_seed={draw}", f"train.seed={draw}"]
+        for name, changes in variants.items():
+            changed = load_config(config, [*(overrides or ()), *changes, *seeds])
+            for measure, value in train_and_measure(changed, test).items():
+                results[name].setdefault(measure, []).append(value)
+            with replacing(output) as path:
+                path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    typer.echo(table(results))
+
+
+def train_and_measure(config: Config, test: ImageDataset) -> dict[str, float]:
+    """Accuracy by hidden part, and seconds of computing."""
+    accelerator = Accelerator(cpu=True)
+    assert config.train.max_images is not None
+    started = time.process_time()
+    images = load_training_images(config, accelerator.device)
+    trainer = Trainer(config, images, accelerator, config.train.max_images)
+    while not trainer.finished:
+        trainer.step()
+    trainer.collect_metrics()
+    seconds = time.process_time() - started
+    model = trainer.model()
+    return {hole: accuracy(model, test, hole) for hole in HOLES} | {"seconds": round(seconds, 1)}
+
+
+def accuracy(model: BigLearnGAN, test: ImageDataset, hole: str) -> float:
+    """The share of test images whose label is predicted from what is not hidden."""
+    count = len(test)
+    observed = torch.ones(count, *test.image_size, dtype=torch.bool)
+    if hole != "nothing":
+        observed = ~named_hole(hole, test.image_size, model.patch_size, count, seed=0)
+    images = to_signed_float(test.images_uint8(torch.arange(count)))
+    assert test.labels is not None
+    predicted = model.classify(images, observed=observed).argmax(dim=1)
+    return float((predicted == test.labels).double().mean())
+
+
+def table(results: Results) -> str:
+    """Means and standard deviations over the draws, in percent."""
+    lines = ["| learns from | whole images | half hidden | CPU seconds |", "|---|---|---|---|"]
+    for name, measures in results.items():
+        cells = [percent(measures[hole]) for hole in HOLES]
+        lines.append(f"| {name} | {' | '.join(cells)} | {np.mean(measures['seconds']):.0f} |")
+    return "\n".join(lines)
+
+
+def percent(shares: list[float]) -> str:
+    """``mean ± standard deviation`` in percent; a single value without a deviation."""
+    mean = f"{100 * np.mean(shares):.1f}"
+    return mean if len(shares) == 1 else f"{mean} ± {100 * np.std(shares, ddof=1):.1f}"
+
+
+if __name__ == "__main__":
+    run(main, "pseudo_labels")
