@@ -1,5 +1,7 @@
 """Data sets of random image files, for the tests of `biglearn_gan.data`."""
 
+import zipfile
+
 import numpy as np
 import torch
 from PIL import Image
@@ -54,3 +56,11 @@ def split_folder(root, train=7, test=2, **others):
 
 def channels_first(pixels):
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def zip_folder(folder, archive):
+    """Zip a folder as a desktop does: its own name is part of all paths."""
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, path.relative_to(folder.parent))
+    return archive

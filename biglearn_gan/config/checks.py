@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from biglearn_gan.config.schema import GRID_FIELD_SIZE, NUM_CLASSES, DataConfig, ModelConfig
@@ -25,6 +26,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_data_set(sections["data"], sections.get("model"))
         yield from _check_missing(sections["data"])
         yield from _check_labels(sections["data"])
+        yield from _check_unlabeled(sections["data"])
     if "tasks" in sections and "model" in sections:
         yield from _check_tokens(sections["tasks"], sections["model"])
     if "data" in sections and "model" in sections:
@@ -107,11 +109,32 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
         )
 
 
+def _check_unlabeled(data: DataConfig) -> Iterator[str]:
+    name = data.unlabeled
+    if name is None:
+        return
+    if not (data.labels and data.name == "folder"):
+        yield (
+            "data.unlabeled: this key is only for a folder with data.labels: true; set that or "
+            "remove this"
+        )
+    if data.missing is not None:
+        yield "data.unlabeled: incomplete images need all labels; remove it or data.missing"
+    if name != "." and (name in ("", "..") or PurePath(name).name != name):
+        yield (
+            f"data.unlabeled: {name!r} is not the name of a folder next to the class folders; give "
+            "its name alone, or . for images outside of folders"
+        )
+
+
 def _check_pseudo_labels(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:
     if loss.pseudo_labels is None or data is None:
         return
-    if data.labeled_images is None:
-        yield "loss.pseudo_labels: this key is only for data.labeled_images; set it or remove this"
+    if not data.partly_labeled:
+        yield (
+            "loss.pseudo_labels: this key is only for data.labeled_images or data.unlabeled; set "
+            "one of them or remove this"
+        )
     elif loss.pseudo_labels.shift >= min(data.image_size):
         yield (
             f"loss.pseudo_labels.shift: {loss.pseudo_labels.shift} pixels are not below the "

@@ -135,10 +135,15 @@ class DataConfig(Section):
 
     labeled_images: Positive | None = None
     """With ``labels``: the number of training images whose labels are known, equally many of each
-    class. None: all labels are known."""
+    class. None: all that the data have."""
 
     labeled_seed: NonNegative = 0
     """Seed of the choice of ``labeled_images``."""
+
+    unlabeled: str | None = None
+    """For a folder with ``labels``: the name of the folder whose images have no label, next to the
+    class folders. Images outside of folders then have none either; ``.`` if these are all. None:
+    every image is in a class folder."""
 
     classes: Positive | None = None
     """Number of classes; only for a folder or ``huggingface`` with ``labels``. None: they are
@@ -161,6 +166,11 @@ class DataConfig(Section):
     def gaussian_field(self) -> FieldName | None:
         """The Gaussian field that the data are drawn from; None for other data sets."""
         return next((n for n in get_args(FieldName) if self.name == f"gaussian_field_{n}"), None)
+
+    @property
+    def partly_labeled(self) -> bool:
+        """Whether some training images may have no label, in a model that learns labels."""
+        return self.labeled_images is not None or self.unlabeled is not None
 
     @property
     def is_folder(self) -> bool:

@@ -121,7 +121,8 @@ class LossConfig(Section):
     """In a model with labels: weight of the label's cross-entropy, also in the warm start."""
 
     pseudo_labels: PseudoLabelsConfig | None = None
-    """Predicted labels for unlabeled images; only with ``data.labeled_images``."""
+    """Predicted labels for unlabeled images; only with ``data.labeled_images`` or
+    ``data.unlabeled``."""
 
     fakes_per_real: Positive = 2
     """Generated images for each real image of a batch."""

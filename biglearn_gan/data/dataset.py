@@ -89,11 +89,11 @@ class ImageDataset:
         return hashlib.sha256(self._pixels.state().encode()).hexdigest()
 
     @property
-    def complete_labels(self) -> Int64[Tensor, " N"] | None:
-        """The labels if every image has one, else None."""
-        if self.labels is None or bool((self.labels == UNKNOWN_LABEL).any()):
-            return None
-        return self.labels
+    def labeled(self) -> Int64[Tensor, " M"]:
+        """The indices of the images whose label is known, ascending and on the CPU."""
+        if self.labels is None:
+            return torch.empty(0, dtype=torch.int64)
+        return (self.labels != UNKNOWN_LABEL).nonzero()[:, 0].cpu()
 
     def to(self, device: torch.device | str) -> ImageDataset:
         """The same data set with its labels, its batches and its pixels in memory on ``device``."""
@@ -122,15 +122,18 @@ class ImageDataset:
         """The images with at least one patch whose pixels are all known."""
         if self._observed is None:
             return self
-        indices = tokens_covered(self._observed, patch_size).any(1).nonzero()[:, 0]
-        pixels = self._pixels
+        return self.subset(tokens_covered(self._observed, patch_size).any(1).nonzero()[:, 0])
+
+    def subset(self, indices: Int64[Tensor, " M"]) -> ImageDataset:
+        """The images of ``indices``, which may be on any device."""
+        pixels, places = self._pixels, indices.to(self.device)
         return ImageDataset(
             self.name,
-            pixels.subset(indices) if isinstance(pixels, LazyPixels) else pixels[indices],
-            None if self.labels is None else self.labels[indices],
+            pixels.subset(indices) if isinstance(pixels, LazyPixels) else pixels[places],
+            None if self.labels is None else self.labels[places],
             self.num_classes,
             self.skipped,
-            self._observed[indices],
+            None if self._observed is None else self._observed[places],
         )
 
     def images_uint8(self, indices: Int64[Tensor, " B"]) -> UInt8[Tensor, "B C H W"]:

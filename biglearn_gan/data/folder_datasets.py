@@ -24,6 +24,7 @@ from biglearn_gan.data.image_listing import (
     without_images,
 )
 from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 FOLDER_TEST_SHARE = 0.1
 
@@ -41,16 +42,14 @@ CIFAR10_CLASSES = (
 """Names of the classes 0 to 9, which are in alphabetical order."""
 
 
-_LABELS_NEED_FOLDERS = (
-    "but data.labels is true: put the images of each class into a folder, or set data.labels to "
-    "false"
-)
+_LABELS_NEED_FOLDERS = "but data.labels is true: put the images of each class into a folder,"
 
 
 def read_folder(config: DataConfig, split: str) -> RawSplit:
     """The image files of a split, with labels if all of them are in class folders.
 
-    Without folders of splits, a tenth is test, by a fixed permutation.
+    With ``unlabeled``, images in that folder and outside of folders have ``UNKNOWN_LABEL``. Without
+    folders of splits, a tenth is test, by a fixed permutation.
 
     Raises:
         DataError: there is no such folder or archive, it has no image files, or labels are
@@ -61,10 +60,12 @@ def read_folder(config: DataConfig, split: str) -> RawSplit:
     if splits:
         if split not in splits:
             return RawSplit([])
-        return _read_images_or_classes(splits[split], _class_names(splits["train"]), config.labels)
+        classes = _class_names(splits["train"], config.unlabeled)
+        return _read_images_or_classes(splits[split], classes, config.labels, config.unlabeled)
     if split == "validation":
         return RawSplit([])
-    raw = _read_images_or_classes(root, _class_names(root), config.labels)
+    classes = _class_names(root, config.unlabeled)
+    raw = _read_images_or_classes(root, classes, config.labels, config.unlabeled)
     size = len(raw.images)
     train, test = split_by_seed(size, max(1, round(FOLDER_TEST_SHARE * size)))
     return raw.subset(train if split == "train" else test)
@@ -78,9 +79,11 @@ def count_class_folders(config: DataConfig) -> int:
     """
     root = _folder_root(config)
     folder = _split_folders(root).get("train", root)
-    classes = _class_names(folder)
+    classes = _class_names(folder, config.unlabeled)
     if not classes:
-        raise DataError(f"{folder} has no class folders, {_LABELS_NEED_FOLDERS}")
+        raise DataError(
+            f"{folder} has no class folders, {_LABELS_NEED_FOLDERS} or set data.labels to false"
+        )
     return len(classes)
 
 
@@ -168,10 +171,13 @@ def _split_folders(root: ImagePath) -> dict[str, ImagePath]:
     return {}
 
 
-def _read_images_or_classes(folder: ImagePath, classes: list[str], labels: bool) -> RawSplit:
+def _read_images_or_classes(
+    folder: ImagePath, classes: list[str], labels: bool, unlabeled: str | None = None
+) -> RawSplit:
     """Read all image files of a folder and of the folders below it.
 
-    They have labels if all of them are in the folders of these classes.
+    They have labels if all of them are in the folders of these classes. With ``unlabeled``, those
+    in the folder of that name and outside of folders have ``UNKNOWN_LABEL``.
 
     Raises:
         DataError: there are no image files, or some of them have no label although ``labels`` says
@@ -186,16 +192,21 @@ def _read_images_or_classes(folder: ImagePath, classes: list[str], labels: bool)
         raise without_images(folder)
     warn_of_unread_formats(folder, folder)
     plain = [name for name in files if len(name.parts) == 1]
-    unknown = sorted({name.parts[0] for name in files if len(name.parts) > 1} - set(classes))
+    folders = {name.parts[0] for name in files if len(name.parts) > 1}
+    unknown = sorted(folders - {*classes, unlabeled})
     images = list(files.values())
-    if not plain and not unknown:
+    if not unknown and (not plain or unlabeled is not None):
         number = {name: label for label, name in enumerate(classes)}
-        numbers = [number[name.parts[0]] for name in files]
+        numbers = [
+            number.get(name.parts[0], UNKNOWN_LABEL) if len(name.parts) > 1 else UNKNOWN_LABEL
+            for name in files
+        ]
         return RawSplit(images, np.asarray(numbers, dtype=np.int64), len(classes))
     if labels and plain:
         raise DataError(
             f"{folder} has image files outside of class folders ({plain[0]}, ...), "
-            f"{_LABELS_NEED_FOLDERS}"
+            f"{_LABELS_NEED_FOLDERS} set data.unlabeled to . if they have no label, or set "
+            "data.labels to false"
         )
     if labels:
         raise DataError(f"{folder} has classes that train/ lacks: {', '.join(unknown)}")
@@ -203,6 +214,10 @@ def _read_images_or_classes(folder: ImagePath, classes: list[str], labels: bool)
     return RawSplit(images)
 
 
-def _class_names(folder: ImagePath) -> list[str]:
-    """The subfolders with image files, at any depth of them, in the order of their labels."""
-    return sorted({name.parts[0] for name in image_tree(folder) if len(name.parts) > 1})
+def _class_names(folder: ImagePath, unlabeled: str | None = None) -> list[str]:
+    """The subfolders with image files, at any depth of them, in the order of their labels.
+
+    The folder ``unlabeled`` is no class.
+    """
+    folders = {name.parts[0] for name in image_tree(folder) if len(name.parts) > 1}
+    return sorted(folders - {unlabeled})

@@ -7,16 +7,38 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from biglearn_gan.config import DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_listing import DataError
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+
+
+def known_labels(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
+    """The training images with the labels that a run knows; all of them unless it says otherwise.
+
+    Raises:
+        DataError: ``unlabeled`` names no image of the data set, no image has a label, or the
+            classes have too few images for ``labeled_images``.
+    """
+    count = len(dataset.labeled)
+    if config.unlabeled is not None and count == len(dataset):
+        raise DataError(
+            f"data.unlabeled is {config.unlabeled}, but every image of {dataset.name} is in a "
+            "class folder: name the folder of the images without labels, which is next to the "
+            "class folders, or remove the key"
+        )
+    if config.unlabeled is not None and count == 0:
+        raise DataError(f"no image of {dataset.name} has a label: add images to the class folders")
+    if config.labeled_images is not None:
+        return hide_labels(dataset, config.labeled_images, config.labeled_seed)
+    return dataset
 
 
 def hide_labels(dataset: ImageDataset, count: int, seed: int) -> ImageDataset:
     """The same images, of which ``count`` keep their labels; the others get ``UNKNOWN_LABEL``.
 
     Args:
-        dataset: images with labels.
+        dataset: images with labels, at least some.
         count: number of labels to keep, equally many of each class.
         seed: of the choice.
 
@@ -46,7 +68,7 @@ def hide_labels(dataset: ImageDataset, count: int, seed: int) -> ImageDataset:
 
 def _fewest(labels: Int64[Tensor, " N"], num_classes: int) -> int:
     """The images of the rarest class."""
-    return int(torch.bincount(labels, minlength=num_classes).min())
+    return int(torch.bincount(labels[labels >= 0], minlength=num_classes).min())
 
 
 def _choose(members: Int64[Tensor, " n"], count: int, seed: int) -> Int64[Tensor, " k"]:

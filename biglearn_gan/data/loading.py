@@ -96,7 +96,7 @@ def load_dataset(
     - Digits have 1,400 training and 397 test images.
     - A folder is read with all folders below it. Without ``train/`` and ``test/``, it is split by a
       fixed permutation: a tenth is test. If all images are in class folders, they have labels,
-      numbered in the order of the folders' names in train.
+      numbered in the order of the folders' names in train. With ``unlabeled``, only some have.
     - A data set of the Hugging Face library has the labels of its column of classes.
     - CelebA has no labels.
     - Gaussian fields have 50,000 training and 5,000 test images, drawn from fixed seeds; they are

@@ -23,7 +23,7 @@ class RawSplit:
         images: files, or images that are stored otherwise; or a uint8 array (N, h, w) or
             (N, h, w, 3), to be resized to the image size; or a float32 array (N, H, W), which is
             used unchanged.
-        labels: int64 (N,) class numbers, or None.
+        labels: int64 (N,) class numbers or ``UNKNOWN_LABEL``, or None.
         num_classes: the number of classes, None without labels.
     """
 

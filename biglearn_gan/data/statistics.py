@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 MAX_IMAGES = 4096
 """Images that the statistics are computed from, at most; they are spread evenly."""
@@ -59,6 +58,6 @@ def label_entropy(dataset: ImageDataset) -> float | None:
     """The entropy of the known labels in nats, the loss of guessing; None without labels."""
     if dataset.labels is None or dataset.num_classes is None:
         return None
-    known = dataset.labels[dataset.labels != UNKNOWN_LABEL].cpu()
+    known = dataset.labels.cpu()[dataset.labeled]
     counts = torch.bincount(known, minlength=dataset.num_classes)
     return float(torch.special.entr(counts / counts.sum()).sum())

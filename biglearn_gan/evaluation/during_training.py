@@ -19,7 +19,7 @@ from biglearn_gan.evaluation.task import (
     make_task,
 )
 from biglearn_gan.metrics.classifier import FEATURE_DIM, ClassifierError, ImageClassifier
-from biglearn_gan.metrics.completion_metrics import diversity, entropy
+from biglearn_gan.metrics.completion_metrics import agreement, diversity, entropy
 from biglearn_gan.metrics.features import ClassifierFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.metrics.metric_models import find_classifier
@@ -85,8 +85,7 @@ class TrainingEvaluation:
         rng = make_rng(Stream.SOURCES, seed)
         chosen = torch.randperm(len(data), generator=rng)[:MAX_IMAGES]
         originals = data.images_uint8(chosen).cpu()
-        labels = data.complete_labels
-        labels = None if labels is None else labels.cpu()[chosen]
+        labels = None if data.labels is None else data.labels.cpu()[chosen]
         self._joint = make_sourceless_task("joint", len(chosen), data, patch_size, seed)
         self._completion = make_task(TASK, originals, labels, patch_size, seed)
         self._reference = reference_statistics(self._features, train_data, cache=cache)
@@ -97,7 +96,7 @@ class TrainingEvaluation:
         self.description = f"{len(chosen):,} images of {data.name}, holes {TASK}, {floor}"
 
     def measure(self, model: CompletionModel) -> dict[str, float]:
-        """The numbers of ``names``; agreement only if the data have labels.
+        """The numbers of ``names``; agreement only of images that have a label.
 
         This changes neither the model nor any global state.
         """
@@ -112,9 +111,9 @@ class TrainingEvaluation:
         first = completions[:, 0]
         numbers["evaluation/completion_distance"] = self._distance(self._features(first))
         numbers["evaluation/diversity"] = float(diversity(completions, task.hole).mean())
-        if task.labels is not None:
-            correct = self._classifier.predict(first) == task.labels
-            numbers["evaluation/agreement"] = float(correct.double().mean())
+        correct = agreement(self._classifier.predict(first)[:, None], task.labels)
+        if correct is not None:
+            numbers["evaluation/agreement"] = float(correct.mean())
         return numbers
 
     def score(self, numbers: dict[str, float]) -> float | None:

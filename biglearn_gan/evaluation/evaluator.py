@@ -38,6 +38,7 @@ from biglearn_gan.evaluation.task import (
     draw_half_holes,
 )
 from biglearn_gan.metrics.completion_metrics import (
+    agreement,
     entropy,
     entropy_error,
     histograms,
@@ -52,6 +53,7 @@ from biglearn_gan.metrics.seams import border_steps, seam_error, seam_ratio
 from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import named_hole
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 HISTOGRAM_SOURCES = 1000
 """Sources whose label histograms are measured, at most."""
@@ -79,7 +81,7 @@ class Evaluator:
         metric_models: networks that measure.
         train_data: the reference.
         originals: unmasked images of the split that is completed, for floors and ceilings.
-        labels: labels of the originals, or None.
+        labels: labels of the originals or ``UNKNOWN_LABEL``, or None.
         split: name of that split.
         settings: seed, cache and progress.
         patch_size: of the model, for the seams; None if it is unknown.
@@ -116,8 +118,8 @@ class Evaluator:
             REAL, self._originals_features, self._reference, None, REAL
         )
         self.report.records.append(record)
-        if self._labels is not None and self._classifier is not None:
-            correct = (self._classifier.predict(self._originals) == self._labels).double()
+        correct = self._agreement(self._originals, self._labels)
+        if correct is not None:
             self.report.records.append(
                 self._recorder.mean(
                     "agreement", "classifier", REAL, correct, len(correct), subject=REAL
@@ -204,13 +206,16 @@ class Evaluator:
         )
         p = self._label_probabilities(task)
         ceiling = None
-        if p is not None and task.labels is not None:
-            ceiling = float(p.gather(1, task.labels[:, None]).mean())
-        if measured.labels is not None and task.labels is not None:
-            correct = (measured.labels == task.labels[:, None]).double().mean(dim=1)
+        correct = None if measured.labels is None else agreement(measured.labels, task.labels)
+        if p is not None and correct is not None:
+            assert task.labels is not None
+            known = task.labels != UNKNOWN_LABEL
+            ceiling = float(p[known].gather(1, task.labels[known, None]).mean())
+        if correct is not None:
+            judged = len(correct) * measured.variations
             records.append(
                 recorder.mean(
-                    "agreement", "classifier", task.name, correct, generated, ceiling=ceiling
+                    "agreement", "classifier", task.name, correct, judged, ceiling=ceiling
                 )
             )
         if p is not None:
@@ -286,8 +291,8 @@ class Evaluator:
                     "psnr", "pixels", task.name, ratios, len(ratios), subject=subject
                 )
             )
-            if task.labels is not None and self._classifier is not None:
-                correct = (self._classifier.predict(images) == task.labels).double()
+            correct = self._agreement(images, task.labels)
+            if correct is not None:
                 self.report.records.append(
                     self._recorder.mean(
                         "agreement",
@@ -299,6 +304,14 @@ class Evaluator:
                         subject=subject,
                     )
                 )
+
+    def _agreement(
+        self, images: UInt8[Tensor, "N C H W"], labels: Int64[Tensor, " N"] | None
+    ) -> Float[Tensor, " M"] | None:
+        """Whether the classifier reads each known label; None without labels or a classifier."""
+        if labels is None or self._classifier is None:
+            return None
+        return agreement(self._classifier.predict(images)[:, None], labels)
 
     def _label_total_variation(
         self, task: EvaluationTask, samples: SampleSource, p: Float[Tensor, "N classes"]

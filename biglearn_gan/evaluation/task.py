@@ -43,7 +43,7 @@ class EvaluationTask:
     Attributes:
         name: ``joint``, the name of a hole, or ``marginal:`` and the name of a hole.
         images: the original images; the joint task and marginals do not use them.
-        labels: true labels, or None.
+        labels: true labels or ``UNKNOWN_LABEL``, or None.
         hole: True = generated.
         absent: True = neither known nor generated.
     """

@@ -200,7 +200,9 @@ def _note_shortage(requested: int | None, found: int) -> tuple[str, ...]:
 
 def without_labels_or_missing(data: DataConfig) -> DataConfig:
     """The data set as inputs of a model: without labels, and with all pixels of its images."""
-    return data.model_copy(update={"labels": False, "classes": None, "missing": None})
+    return data.model_copy(
+        update={"labels": False, "unlabeled": None, "classes": None, "missing": None}
+    )
 
 
 def input_folders(mask: str | None, images: str | None) -> list[Path]:

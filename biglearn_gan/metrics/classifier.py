@@ -174,19 +174,20 @@ class ImageClassifier(PretrainedClassifier):
 
 
 def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:
-    """Share of the images of a data set whose label the classifier predicts, in [0, 1].
+    """Share of the labeled images of a data set whose label the classifier predicts, in [0, 1].
 
     Raises:
         ClassifierError: the data have no labels, or the classifier does not fit them.
     """
     classifier.check_dataset(dataset)
-    if dataset.labels is None:
+    labeled = dataset.labeled
+    if dataset.labels is None or len(labeled) == 0:
         raise ClassifierError(f"{dataset.name} has no labels to compare with")
     correct = 0
-    for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS):
+    for indices in labeled.split(INFERENCE_ROWS):
         labels = classifier.predict(dataset.images_uint8(indices))
         correct += int((labels == dataset.labels[indices].cpu()).sum())
-    return correct / len(dataset)
+    return correct / len(labeled)
 
 
 def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: str) -> None:

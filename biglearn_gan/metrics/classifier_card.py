@@ -35,15 +35,21 @@ def classifier_card(
         "height": config.image_size[0],
         "width": config.image_size[1],
         "channels": config.channels,
-        "train": train.name,
-        "train_size": len(train),
-        "test": test.name,
-        "test_size": len(test),
+        "train": _labeled_part(train),
+        "train_size": len(train.labeled),
+        "test": _labeled_part(test),
+        "test_size": len(test.labeled),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "features": FEATURE_DIM,
         "result": result,
     }
     return (MASKED_CARD if masked else CARD).format(**details, **training)
+
+
+def _labeled_part(dataset: ImageDataset) -> str:
+    """The name of the images that a classifier learns from or is tested on."""
+    is_whole = len(dataset.labeled) == len(dataset)
+    return dataset.name if is_whole else f"{dataset.name} with a label"
 
 
 CARD = """---

@@ -78,7 +78,7 @@ def train_classifier(
     read or changed.
 
     Args:
-        dataset: with labels, of at least 64 images.
+        dataset: with at least 64 labeled images; others are left out.
         seed: of the initial weights, the order, shifts and flips.
         images: the budget in images seen, rounded down to whole batches of 64; None for that of
             ``IMAGES``.
@@ -208,6 +208,8 @@ def train_and_save_classifier(
     make_folder(Path(folder))
     config = config.model_copy(update={"validation_share": 0.0})
     train, test = load_dataset(config, "train"), load_dataset(config, "test")
+    if test.labels is not None and len(test.labeled) == 0:
+        raise ClassifierError(f"{test.name} has no labels to compare with")
     budget = images or (MASKED_IMAGES if masked else IMAGES)[network]
     train_network: Callable[..., PretrainedClassifier]
     train_network = train_masked_classifier if masked else train_classifier
@@ -274,10 +276,12 @@ def _train(
 ) -> ClassifierT:
     if dataset.labels is None or dataset.num_classes is None:
         raise ClassifierError(f"{dataset.name} has no labels to train a classifier on")
+    if len(dataset.labeled) < len(dataset):
+        dataset = dataset.subset(dataset.labeled)
     if min(len(dataset), images) < BATCH_SIZE:
         raise ClassifierError(
-            f"a classifier needs at least {BATCH_SIZE} images and a budget of {BATCH_SIZE}, "
-            f"not {len(dataset)} ({dataset.name}) and {images}"
+            f"a classifier needs at least {BATCH_SIZE} labeled images and a budget of "
+            f"{BATCH_SIZE}, not {len(dataset)} ({dataset.name}) and {images}"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -12,9 +12,23 @@ from torch import Tensor
 
 from biglearn_gan.metrics.frechet import jackknife_error
 from biglearn_gan.pixel_values import to_signed_float
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 PERFECT_REPEATS = 16
 """Simulated histograms of perfect draws per row."""
+
+
+def agreement(
+    predicted: Int64[Tensor, "N K"], labels: Int64[Tensor, " N"] | None
+) -> Float64[Tensor, " M"] | None:
+    """The share of the K predicted labels of an image that are its true one, in [0, 1].
+
+    Images without a label (``UNKNOWN_LABEL``) are left out. None if no image has one.
+    """
+    if labels is None or bool((labels == UNKNOWN_LABEL).all()):
+        return None
+    known = labels != UNKNOWN_LABEL
+    return (predicted[known] == labels[known, None]).double().mean(dim=1)
 
 
 def histograms(labels: Int64[Tensor, "N K"], num_classes: int) -> Float64[Tensor, "N classes"]:

@@ -122,16 +122,17 @@ def calibration(
 def calibration_on(
     classifier: MaskedClassifier, dataset: ImageDataset, holes: Bool[Tensor, "N H W"]
 ) -> Calibration:
-    """The calibration on all images of a data set, with a hole in each.
+    """The calibration on all labeled images of a data set, with a hole in each image.
 
     Raises:
         ClassifierError: the data have no labels, or the classifier does not fit them.
     """
     classifier.check_dataset(dataset)
-    if dataset.labels is None:
+    labeled = dataset.labeled
+    if dataset.labels is None or len(labeled) == 0:
         raise ClassifierError(f"{dataset.name} has no labels to compare with")
     parts = [
         classifier.probabilities(dataset.batch(indices).images, ~holes[indices])
-        for indices in torch.arange(len(dataset)).split(INFERENCE_ROWS)
+        for indices in labeled.split(INFERENCE_ROWS)
     ]
-    return calibration(torch.cat(parts), dataset.labels.cpu())
+    return calibration(torch.cat(parts), dataset.labels.cpu()[labeled])

@@ -217,10 +217,9 @@ class BatchSampler:
     def _make_labeled_reader(self) -> BatchReader | None:
         """Reads as many labeled images as a batch has, in an order of their own."""
         dataset, config = self._dataset, self._config
-        if config.data.labeled_images is None:
+        if not config.data.partly_labeled:
             return None
-        assert dataset.labels is not None
-        labeled = (dataset.labels != UNKNOWN_LABEL).nonzero()[:, 0].cpu()
+        labeled = dataset.labeled
         order = EpochOrder(len(labeled), config.train.seed)
 
         def local_indices(images_seen: int) -> tuple[Tensor, Tensor | None]:

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.image_files import DataError
-from biglearn_gan.data.labeled import hide_labels
+from biglearn_gan.data.labeled import known_labels
 from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.devices import make_accelerator, tf32_products
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -127,11 +127,11 @@ def fit(
 def load_training_images(config: Config, device: torch.device) -> ImageDataset:
     """The images to train on: those with at least one fully observed patch.
 
-    With ``data.labeled_images``, only that number of labels is known.
+    With ``data.labeled_images`` or ``data.unlabeled``, only some labels are known.
 
     Raises:
-        DataError: the dataset cannot be loaded, no image has a fully observed patch, or the classes
-            have too few images for ``data.labeled_images``.
+        DataError: the dataset cannot be loaded, no image has a fully observed patch, or the images
+            with labels are not what ``data.labeled_images`` and ``data.unlabeled`` need.
         HoleError: ``data.missing.hole`` is not a hole of such images.
     """
     dataset = load_dataset(config.data, "train", device)
@@ -144,9 +144,7 @@ def load_training_images(config: Config, device: torch.device) -> ImageDataset:
         if len(usable) == 0:
             raise DataError(f"{problem}; lower model.patch_size or data.missing")
         warnings.warn(f"{problem} and are left out", stacklevel=2)
-    if config.data.labeled_images is not None:
-        return hide_labels(usable, config.data.labeled_images, config.data.labeled_seed)
-    return usable
+    return known_labels(usable, config.data)
 
 
 def _fit(

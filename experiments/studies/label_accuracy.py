@@ -54,6 +54,7 @@ def main(
     if not data.labels:
         fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
     test_data = load_dataset(with_data_root(data_root, data), "test")
+    test_data = test_data.subset(test_data.labeled)
     metric_models = shipped_metric_models(data.name, checkpoint)
     if metric_models.masked_classifier is None:
         fail(

@@ -64,6 +64,7 @@ def main(
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     if train.num_classes is None:
         fail(f"--checkpoint {checkpoint}: its images have no labels", code=2)
+    test = test.subset(test.labeled)
     sources: dict[str, FeaturesOf] = {
         "raw pixels": lambda images: images.flatten(1).numpy(),
         "random weights": features_of(untrained(model), "generator"),

@@ -162,6 +162,13 @@ def test_train_counts_the_class_folders(run: Run, config_file: Path, tmp_path: P
     code, _, err = run(*command, "--output", tmp_path / "other", "data.classes=2")
     assert code == 2
     assert "has 3 class folders, but data.classes is 2" in err
+    unlabeled = (*command, "--output", tmp_path / "unlabeled", "data.unlabeled=bee")
+    assert run(*unlabeled, "loss.pseudo_labels={}")[0] == 0
+    stored = yaml.safe_load((tmp_path / "unlabeled" / "config.yaml").read_text())
+    assert stored["data"]["classes"] == 2
+    code, _, err = run(*command, "--output", tmp_path / "other", "data.unlabeled=bees")
+    assert code == 2 and err.count("\n") == 1
+    assert "data.unlabeled is bees, but every image of folder:train is in a class folder" in err
     code, _, err = run(*command, "data.root=nowhere", "--dry-run")
     assert code == 2
     assert "nowhere is not a folder" in err

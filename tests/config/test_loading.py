@@ -94,6 +94,7 @@ def test_an_image_is_moved_by_less_than_its_side(config_file: Path) -> None:
 
 
 LABELED = {"name": "digits", "image_size": 8, "channels": 1, "labels": True}
+FOLDER = LABELED | {"name": "folder"}
 
 # One mistake each: the change, the key that its message begins with, and what the message says.
 UNKNOWN = [
@@ -223,7 +224,19 @@ IMPOSSIBLE = [
         "data.labeled_images",
         "incomplete images",
     ),
-    (("loss.pseudo_labels", {}), "loss.pseudo_labels", "only for data.labeled_images"),
+    (("loss.pseudo_labels", {}), "loss.pseudo_labels", "only for data.labeled_images or data.unl"),
+    (("data.unlabeled", "more"), "data.unlabeled", "only for a folder with data.labels: true"),
+    (("data", LABELED | {"unlabeled": "more"}), "data.unlabeled", "only for a folder with"),
+    (("data.unlabeled", 3), "data.unlabeled", "3 is not allowed"),
+    (
+        ("data", FOLDER | {"unlabeled": "more", "missing": {"alpha": True}}),
+        "data.unlabeled",
+        "incomplete images need all labels",
+    ),
+    *(
+        (("data", FOLDER | {"unlabeled": name}), "data.unlabeled", f"{name!r} is not the name of a")
+        for name in ("train/more", "more/", "..", "/more", "")
+    ),
     (
         ("loss.augmentation", {"symmetry": 0, "shift": 0, "color": 0}),
         "loss.augmentation",
@@ -287,6 +300,8 @@ class TestAllowed:
             [("model.discriminator.width", 32), ("train.warm_start.share", 0.0)],
             [("model.discriminator.width", 32), ("train.warm_start.transfer", "nothing")],
             [("model.discriminator.heads", 8), ("train.warm_start.transfer", "nothing")],
+            [("data", FOLDER | {"unlabeled": "more"}), ("loss.pseudo_labels", {})],
+            [("data", FOLDER | {"unlabeled": ".", "labeled_images": 3})],
         ],
     )
     def test_is_accepted(self, changes: list[tuple[str, Any]]) -> None:

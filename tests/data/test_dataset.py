@@ -46,6 +46,16 @@ class TestBatch:
         with pytest.raises((ValueError, TypeError)):
             load_dataset(digits(), "train").batch(torch.tensor([0, 1]), flips=flips)
 
+    @pytest.mark.parametrize("limit", [4096, 0])
+    def test_a_subset_has_the_images_of_the_indices(self, tmp_path, limit):
+        pixels = channels_first(split_folder(tmp_path))
+        settings = {"memory_limit_mb": limit, "missing": {"hole": "random:0.5"}}
+        whole = load_dataset(config(root=tmp_path, **settings), "train")
+        indices = torch.tensor([5, 0, 3])
+        subset = whole.subset(indices).batch(torch.arange(3))
+        assert torch.equal(subset.images, to_signed_float(pixels[indices]))
+        assert torch.equal(subset.observed, whole.batch(indices).observed)
+
     def test_to_moves_pixels_labels_and_batches(self):
         moved = load_dataset(digits(), "train").to("meta")
         assert moved.device.type == moved.labels.device.type == "meta"

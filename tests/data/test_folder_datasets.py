@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from image_folders import HEIGHT, WIDTH, all_images, config, random_pixels, save
+from image_folders import HEIGHT, WIDTH, all_images, config, random_pixels, save, zip_folder
 from PIL import Image
 
 from biglearn_gan.config import Config, ConfigError
@@ -32,14 +31,6 @@ def class_folders(root: Path, *names: str, count: int = 3) -> None:
     for level, name in enumerate(names):
         for number in range(count):
             shade(root / name / f"{number}.png", 10 * level + number)
-
-
-def zip_folder(folder: Path, archive: Path) -> Path:
-    """Zip a folder as a desktop does: its own name is part of all paths."""
-    with zipfile.ZipFile(archive, "w") as file:
-        for path in sorted(folder.rglob("*")):
-            file.write(path, path.relative_to(folder.parent))
-    return archive
 
 
 @pytest.fixture

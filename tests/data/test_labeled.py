@@ -25,8 +25,8 @@ def test_each_class_keeps_as_many_labels() -> None:
     known = hidden.labels != UNKNOWN_LABEL
     assert torch.equal(hidden.labels[known], whole.labels[known])
     assert torch.bincount(hidden.labels[known]).tolist() == [4, 4, 4]
-    assert hidden.complete_labels is None
-    assert whole.complete_labels is whole.labels
+    assert torch.equal(hidden.labeled, known.nonzero()[:, 0])
+    assert torch.equal(whole.labeled, torch.arange(60))
     assert hidden.num_classes == 3
 
 

@@ -17,7 +17,7 @@ from biglearn_gan.simulations import grid_gmm
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like a clone in which a user put masks and photos; it is the current folder."""
+    """A folder like a clone in which a user put masks, photos and pets; it is the current one."""
     for name in ("experiments", "checkpoints"):
         (tmp_path / name).symlink_to(ROOT / name)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype=np.uint8)
@@ -30,6 +30,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         photo = Image.fromarray(np.roll(pixels[number % 4], number, axis=0))
         photo.save(tmp_path / "photos" / f"{number}.png")
         Image.fromarray(hole).save(tmp_path / "masks" / f"{number}.png")
+        pet = tmp_path / "pets" / ("cat", "dog", "more")[number % 3] / f"{number}.png"
+        pet.parent.mkdir(parents=True, exist_ok=True)
+        photo.save(pet)
     with zipfile.ZipFile(tmp_path / "emoji.zip", "w") as archive:
         for number in range(200):
             archive.write(tmp_path / f"photos/{number % 24}.png", f"72/emoji_u{number:x}.png")

@@ -25,6 +25,7 @@ from biglearn_gan.metrics import reference_statistics as reference
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.progress import TrainingProgress
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 from biglearn_gan.training.batch_sampler import BatchSampler
 from biglearn_gan.training.fit import fit
 
@@ -88,6 +89,16 @@ def test_without_held_out_images_nothing_is_the_best(classifier: ImageClassifier
     unlabeled = ImageDataset("x:validation", HELD_OUT.images_uint8(torch.arange(100)))
     evaluation = TrainingEvaluation(classifier, TRAIN, unlabeled, patch_size=2)
     assert "evaluation/agreement" not in evaluation.measure(Perfect())
+
+
+def test_agreement_is_that_of_images_with_a_label(classifier: ImageClassifier) -> None:
+    assert HELD_OUT.labels is not None
+    wrong = (torch.arange(len(HELD_OUT)) % 2).bool()
+    for stands_in, expected in ((UNKNOWN_LABEL, 1.0), (HELD_OUT.labels + 1, 0.5)):
+        labels = torch.where(wrong, stands_in, HELD_OUT.labels)
+        evaluation = TrainingEvaluation(classifier, TRAIN, HELD_OUT.with_labels(labels), 2)
+        found = evaluation.measure(Perfect())["evaluation/agreement"]
+        assert found == pytest.approx(expected, abs=0.03)
 
 
 class Scripted:

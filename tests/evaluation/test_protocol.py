@@ -34,6 +34,7 @@ from biglearn_gan.metrics.reference_statistics import reference_statistics
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.pixel_values import to_uint8
 from biglearn_gan.rng import Stream, make_rng
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
 
@@ -276,6 +277,33 @@ def test_data_without_labels_have_all_other_numbers(metric_models: MetricModels)
         name.startswith(("agreement", "entropy", "label")) for name in without_classifier
     )
     assert without_classifier.items() <= expected.items()
+
+
+def test_labels_are_measured_on_the_images_that_have_one(metric_models: MetricModels) -> None:
+    """Half of the images that are chosen have no label; the others agree as they did before."""
+    order = torch.randperm(len(TEST), generator=make_rng(Stream.SOURCES, 0))[:130]
+    hidden = TEST.labels.clone()
+    hidden[order[::2]] = UNKNOWN_LABEL
+    wrong = TEST.labels.clone()
+    wrong[order[::2]] = (wrong[order[::2]] + 1) % 10
+    options = {"variations": 2, "tasks": ["random:0.5"]}
+    part, whole = (
+        by_metric(Perfect(), metric_models, test=TEST.with_labels(labels), **options)
+        for labels in (hidden, wrong)
+    )
+    for name in ("random50", "real", "random50_nearest"):
+        some = part[f"agreement65_classifier_test_{name}"]
+        every = whole[f"agreement130_classifier_test_{name}"]
+        assert every.value < 0.55 < some.value
+        assert some.samples == every.samples / 2
+    classifier = metric_models.masked_classifier
+    known = order[1::2]
+    task = make_task("random:0.5", TEST.images_uint8(order), TEST.labels[order], 2, 0)
+    p = classifier.probabilities(TEST.batch(known).images, task.known[1::2])
+    expected = float(p.gather(1, TEST.labels[known, None]).mean())
+    assert part["agreement65_classifier_test_random50"].ceiling == pytest.approx(expected, rel=1e-9)
+    others = {name for name in part if not name.startswith("agreement")}
+    assert all(part[name] == whole[name] for name in others)
 
 
 def test_progress_reaches_the_end_of_every_task(metric_models: MetricModels) -> None:

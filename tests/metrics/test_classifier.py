@@ -15,6 +15,7 @@ from biglearn_gan.config import DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import OutputError
+from biglearn_gan.metrics import classifier_training
 from biglearn_gan.metrics.classifier import (
     ClassifierError,
     ImageClassifier,
@@ -23,6 +24,7 @@ from biglearn_gan.metrics.classifier import (
 )
 from biglearn_gan.metrics.classifier_training import train_and_save_classifier, train_classifier
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
@@ -168,6 +170,45 @@ def assert_not_loadable(folder: Path, reason: str = "") -> None:
     with pytest.raises(ClassifierError, match=f"no classifier can be loaded.*{reason}") as caught:
         ImageClassifier.from_pretrained(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_images_without_a_label_are_left_out() -> None:
+    """Neither the weights nor the accuracy are other than without these images."""
+    whole = striped(256)
+    assert whole.labels is not None
+    is_hidden = torch.arange(256) % 4 > 1
+    part = whole.with_labels(whole.labels.masked_fill(is_hidden, UNKNOWN_LABEL))
+    labeled = part.subset(part.labeled)
+    assert labeled.labels is not None
+    assert torch.equal(labeled.labels, whole.labels[~is_hidden])
+    one, other = (train_classifier(data, seed=0, images=640) for data in (part, labeled))
+    for mine, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert accuracy(one, part) == accuracy(one, labeled)
+    few = whole.with_labels(whole.labels.masked_fill(torch.arange(256) > 62, UNKNOWN_LABEL))
+    with pytest.raises(ClassifierError, match="at least 64 labeled images and a budget of 64, not"):
+        train_classifier(few, seed=0)
+    none = whole.with_labels(torch.full_like(whole.labels, UNKNOWN_LABEL))
+    with pytest.raises(ClassifierError, match="toy:train has no labels to compare with"):
+        accuracy(one, none)
+
+
+def test_a_card_counts_the_images_with_a_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = striped(256)
+    assert whole.labels is not None
+    part = whole.with_labels(whole.labels.masked_fill(torch.arange(256) > 99, UNKNOWN_LABEL))
+    none = whole.with_labels(torch.full_like(whole.labels, UNKNOWN_LABEL))
+    splits = {"train": part, "test": part}
+    monkeypatch.setattr(classifier_training, "load_dataset", lambda _, split: splits[split])
+    for masked in (False, True):
+        folder = tmp_path / str(masked)
+        train_and_save_classifier(DIGITS, "x.yaml", folder, images=64, masked=masked)
+        assert "all 100 images of toy:train with a label" in (folder / "README.md").read_text()
+    splits["test"] = none
+    with pytest.raises(ClassifierError, match="toy:train has no labels to compare with"):
+        train_and_save_classifier(DIGITS, "x.yaml", tmp_path / "none", images=64)
 
 
 def test_unsuitable_data_are_named() -> None:

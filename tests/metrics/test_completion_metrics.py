@@ -8,11 +8,21 @@ import pytest
 import torch
 
 from biglearn_gan.metrics.completion_metrics import (
+    agreement,
     entropy,
     histograms,
     total_variation,
     total_variation_of_perfect_draws,
 )
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
+
+
+def test_agreement_leaves_out_images_without_a_label() -> None:
+    predicted = torch.tensor([[2, 2, 0, 2], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]])
+    found = agreement(predicted, torch.tensor([2, UNKNOWN_LABEL, 3, 1]))
+    assert found is not None and found.tolist() == [0.75, 0.0, 0.25]
+    assert agreement(predicted, torch.full((4,), UNKNOWN_LABEL)) is None
+    assert agreement(predicted, None) is None
 
 
 def test_histograms_computed_by_hand() -> None:

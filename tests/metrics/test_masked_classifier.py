@@ -105,6 +105,10 @@ def test_the_half_without_the_label_gives_no_confidence() -> None:
     torch.testing.assert_close(none.mean(dim=0), torch.full((2,), 0.5).double(), atol=0.1, rtol=0)
     assert float(none.max(dim=1).values.mean()) < 0.75  # a coin would be confident
     assert calibration_on(classifier, data, left).ceiling == pytest.approx(0.5, abs=0.15)
+    hidden = data.with_labels(torch.where(torch.arange(512) < 100, labels, -1))
+    part = calibration_on(classifier, hidden, left)
+    first = calibration_on(classifier, data.subset(torch.arange(100)), left[:100])
+    assert part.ceiling == pytest.approx(first.ceiling, rel=1e-6)
     with pytest.raises(ClassifierError, match="no labels"):
         calibration_on(classifier, ImageDataset("toy:x", pixels.to(torch.uint8)), left)
 

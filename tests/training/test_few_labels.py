@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from training_tools import ThreeProcesses, assert_same, train
+from training_tools import ThreeProcesses, assert_same, load_state, press_ctrl_c_at, train
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
@@ -33,13 +36,24 @@ def images(tiny_dataset: ImageDataset) -> ImageDataset:
     return ImageDataset("tiny:train", pixels, torch.arange(20) % C, C)
 
 
-@pytest.fixture
-def trainer_of(tiny_config: Callable[..., Config], images: ImageDataset) -> Callable[..., Trainer]:
+HIDDEN = {"data.labels": True, "data.labeled_images": C}
+IN_A_FOLDER = {
+    "data.name": "folder",
+    "data.labels": True,
+    "data.classes": C,
+    "data.unlabeled": "more",
+}
+"""Both ways to have labels for some images only."""
+
+
+@pytest.fixture(params=[HIDDEN, IN_A_FOLDER], ids=["labeled_images", "unlabeled"])
+def trainer_of(
+    request: pytest.FixtureRequest, tiny_config: Callable[..., Config], images: ImageDataset
+) -> Callable[..., Trainer]:
     def make(changes: dict[str, object] | None = None, accelerator: Accelerator | None = None):  # type: ignore[no-untyped-def]
-        config = tiny_config({"data.labels": True, "data.labeled_images": C} | (changes or {}))
+        config = tiny_config(request.param | (changes or {}))
         accelerator = accelerator or Accelerator(cpu=True)
-        assert config.data.labeled_images is not None
-        dataset = hide_labels(images, config.data.labeled_images, seed=0)
+        dataset = hide_labels(images, config.data.labeled_images or C, seed=0)
         return Trainer(config, dataset, accelerator, 1600)
 
     return make
@@ -200,3 +214,32 @@ def test_a_run_knows_only_the_labels_that_it_is_given(
     assert labels is not None and expected is not None
     assert torch.equal(labels, expected)
     assert (labels == UNKNOWN_LABEL).sum() == len(images) - C
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five images with a label and eight without."""
+    folder = tmp_path_factory.mktemp("photos")
+    pixels = np.random.default_rng(0).integers(0, 256, (14, 8, 8), dtype=np.uint8)
+    folders = ["cat"] * 2 + ["owl"] * 3 + ["more"] * 5 + ["."] * 3
+    names = [f"train/{name}/{number}.png" for number, name in enumerate(folders)]
+    for name, image in zip([*names, "test/cat/0.png"], pixels, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / name)
+    return folder
+
+
+def test_a_run_on_folders_resumes_exactly_in_memory_and_from_files(
+    tiny_config: Callable[..., Config], photos: Path, tmp_path: Path
+) -> None:
+    def run(folder: Path, limit: int, stop: int = -1) -> object:
+        data = {"data.name": "folder", "data.root": str(photos), "data.memory_limit_mb": limit}
+        changes = {"data.labels": True, "data.unlabeled": "more", "train.max_images": 16}
+        config = tiny_config(PSEUDO_LABELS | data | changes | {"data.workers": 0})
+        result = fit.fit(config, folder, device="cpu", on_progress=press_ctrl_c_at(stop))
+        assert result.interrupted == (stop > 0)
+        return load_state(folder)
+
+    whole = run(tmp_path / "whole", limit=4096)
+    run(tmp_path / "parts", limit=4096, stop=8)
+    assert_same(run(tmp_path / "parts", limit=0), whole)
