@@ -36,7 +36,9 @@ FRAME_MS, LAST_MS = 280, 2200
 
 
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="Folder of a model of color images.")],
+    checkpoint: Annotated[
+        list[str], typer.Option(help="Folder or name of a model of color images.")
+    ],
     output: Annotated[Path, typer.Option(dir_okay=False, help="GIF file.")],
     images: Annotated[
         list[str] | None, typer.Option(help="Numbers of a model's test images: 3,17,32,45.")
@@ -51,8 +53,8 @@ def main(
     if not len(checkpoint) == len(chosen) == len(roots):
         fail("give --images and --data-root once for every --checkpoint, or not at all", code=2)
     parts = [
-        completion_frames(folder, parse_counts(numbers, "--images"), root)
-        for folder, numbers, root in zip(checkpoint, chosen, roots, strict=True)
+        completion_frames(name, parse_counts(numbers, "--images"), root)
+        for name, numbers, root in zip(checkpoint, chosen, roots, strict=True)
     ]
     frames = [with_header(stack(grids)) for grids in zip(*parts, strict=True)]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
@@ -68,9 +70,11 @@ def main(
         )
 
 
-def completion_frames(folder: Path, numbers: Sequence[int], root: str | None) -> list[Image.Image]:
+def completion_frames(
+    checkpoint: str, numbers: Sequence[int], root: str | None
+) -> list[Image.Image]:
     """A grid of completions of a model's test images for each painted hole."""
-    model = BigLearnGAN.from_pretrained(folder)
+    model = BigLearnGAN.from_pretrained(checkpoint)
     data = with_data_root(root, model.config.data)
     dataset = load_dataset(data, "test")
     if max(numbers) >= len(dataset):

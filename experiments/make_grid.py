@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from biglearn_gan.cli.options import DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, replacing
@@ -19,7 +19,7 @@ from biglearn_gan.training.monitor import training_grid
 
 
 def main(
-    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(dir_okay=False, help="PNG file.")],
     data_root: DataRoot = None,
 ) -> None:

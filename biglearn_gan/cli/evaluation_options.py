@@ -101,7 +101,7 @@ def write_and_print_report(report: Report, folder: Path) -> None:
     typer.echo(f"records and figures are in {folder}")
 
 
-def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> MetricModels:
+def shipped_metric_models(data_name: str, checkpoint: str | None = None) -> MetricModels:
     """The shipped classifiers of a data set, or those next to a checkpoint.
 
     Raises:
@@ -111,14 +111,13 @@ def shipped_metric_models(data_name: str, checkpoint: Path | None = None) -> Met
 
     from biglearn_gan.metrics.metric_models import MetricModelError, load_metric_models
 
-    near = None if checkpoint is None else str(checkpoint)
     cpu = torch.device("cpu")
     try:
         metric_models, notes = load_metric_models(
-            data_name, "classifier", None, None, None, cpu, checkpoint=near
+            data_name, "classifier", None, None, None, cpu, checkpoint=checkpoint
         )
     except MetricModelError:
-        next_to = "" if near is None else f" or next to {near}"
+        next_to = "" if checkpoint is None else f" or next to {checkpoint}"
         fail(
             f"there is no classifier_{data_name} to measure with in checkpoints/, in the clone"
             f"{next_to}: make one with train-classifier",

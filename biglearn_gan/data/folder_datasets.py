@@ -23,7 +23,7 @@ from biglearn_gan.data.image_listing import (
     warn_of_unread_formats,
     without_images,
 )
-from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
+from biglearn_gan.data.raw_split import ROOT_OPTION, RawSplit, data_root, split_by_seed
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 FOLDER_TEST_SHARE = 0.1
@@ -136,9 +136,9 @@ def _folder_root(config: DataConfig) -> ImagePath:
     root = folder_at(data_root(config))
     if not root.is_dir():
         raise DataError(
-            f"{root} is not a folder: data.root must name a folder with image files, with class "
-            f"subfolders of image files, or with train/ and test/ of either kind, or a ZIP archive "
-            "of such a folder"
+            f"{root} is not a folder: {ROOT_OPTION} must name a folder with image files, with "
+            "class subfolders of image files, or with train/ and test/ of either kind, or a ZIP "
+            "archive of such a folder"
         )
     return root
 
@@ -166,7 +166,8 @@ def _split_folders(root: ImagePath) -> dict[str, ImagePath]:
         return {"train": train, "test": held_out}
     if any(entry.is_dir() for entry in train.iterdir()):
         raise DataError(
-            f"{root} has {train.name}/ but no test/: add test/, or set data.root to {train}"
+            f"{root} has {train.name}/ but no test/: add test/, or name {train} with "
+            "--data-root (data.root in training)"
         )
     return {}
 

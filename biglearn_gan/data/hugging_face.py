@@ -18,7 +18,7 @@ from biglearn_gan.config import DataConfig
 from biglearn_gan.data.folder_datasets import FOLDER_TEST_SHARE, SPLIT_NAMES
 from biglearn_gan.data.image_files import EncodedImage, ImageSource
 from biglearn_gan.data.image_listing import DataError, UnavailableDataError
-from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
+from biglearn_gan.data.raw_split import ROOT_OPTION, RawSplit, data_root, split_by_seed
 from biglearn_gan.data.stored_images import StoredImages
 
 
@@ -143,7 +143,7 @@ def _load(config: DataConfig) -> Any:
     path = data_root(config)
     if not path.exists() and not config.on_hub:
         raise DataError(
-            f"{path} does not exist: data.root must name a folder that datasets can load, or "
+            f"{path} does not exist: {ROOT_OPTION} must name a folder that datasets can load, or "
             "owner/name on the Hugging Face hub"
         )
     stored = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
@@ -156,8 +156,8 @@ def _load(config: DataConfig) -> Any:
             return datasets.load_dataset(config.root if config.on_hub else str(path), config.subset)
     except Exception as error:  # of many libraries
         raise DataError(
-            f"{config.root} could not be loaded by the library datasets: data.root must name a "
-            "folder of Parquet files, a folder that save_to_disk wrote, or owner/name on the "
+            f"{config.root} could not be loaded by the library datasets: {ROOT_OPTION} must name "
+            "a folder of Parquet files, a folder that save_to_disk wrote, or owner/name on the "
             f"Hugging Face hub ({' '.join(str(error).split())})"
         ) from error
 

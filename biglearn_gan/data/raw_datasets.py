@@ -21,7 +21,7 @@ from biglearn_gan.data.folder_datasets import read_cifar10_folder, read_folder
 from biglearn_gan.data.gaussian_fields import gaussian_field
 from biglearn_gan.data.hugging_face import read_hugging_face
 from biglearn_gan.data.image_listing import DataError, UnavailableDataError
-from biglearn_gan.data.raw_split import RawSplit, data_root, split_by_seed
+from biglearn_gan.data.raw_split import ROOT_OPTION, RawSplit, data_root, split_by_seed
 from biglearn_gan.files import check_space
 from biglearn_gan.rng import Stream, make_rng
 
@@ -100,9 +100,7 @@ def _load_torchvision(config: DataConfig, kind: str, layout: str, **arguments: A
 def _missing_files(config: DataConfig, root: Path, layout: str, error: Exception) -> DataError:
     """The error that says how to provide the files of a data set."""
     reason = f"torchvision: {' '.join(str(error).split())}"
-    advice = (
-        f"put {root / layout} there (--data-root, or data.root in training, names another folder)"
-    )
+    advice = f"put {root / layout} there ({ROOT_OPTION} names another folder)"
     if not config.download:
         return DataError(
             f"{config.name} could not be loaded from the folder {root}: {advice}, or set "

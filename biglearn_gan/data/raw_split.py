@@ -14,6 +14,9 @@ from biglearn_gan.data.stored_images import StoredImages
 
 SPLIT_SEED = 2023
 
+ROOT_OPTION = "--data-root, or data.root in training,"
+"""What names the folder of the data, for messages."""
+
 
 @dataclass(frozen=True)
 class RawSplit:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -145,10 +146,15 @@ def check_labels(
     return values.cpu().long().view(count, -1).expand(count, variations)
 
 
-def check_layer(network: str, layer: int | None, config: ModelConfig) -> None:
+def check_layer(network: str, layer: object, config: ModelConfig) -> None:
     """Raise ValueError unless the network exists and has a block of this number, from 1."""
     if network not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {network!r}")
     depth = getattr(config, network).depth
-    if layer is not None and (type(layer) is not int or not 1 <= layer <= depth):
-        raise ValueError(f"layer must be 1 to {depth}, the {network}'s depth, not {layer!r}")
+    if layer is None:
+        return
+    is_integer = isinstance(layer, Integral) and not isinstance(layer, bool)
+    if not is_integer or layer not in range(1, depth + 1):
+        raise ValueError(
+            f"layer must be an integer from 1 to {depth}, the {network}'s depth, not {layer!r}"
+        )

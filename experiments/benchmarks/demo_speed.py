@@ -17,6 +17,7 @@ import typer
 from PIL import Image, ImageDraw
 
 from biglearn_gan.cli.evaluation_options import parse_counts
+from biglearn_gan.cli.options import Checkpoint
 from biglearn_gan.cli.runner import run
 from biglearn_gan.demo.session import CanvasImage, DemoSession
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -24,7 +25,7 @@ from biglearn_gan.pixel_values import to_uint8
 
 
 def main(
-    checkpoint: Annotated[str, typer.Option(help="Folder, or name on the Hugging Face hub.")],
+    checkpoint: Checkpoint,
     variations: Annotated[str, typer.Option(help="Numbers of variations.")] = "1,6,8,16",
     clicks: Annotated[int, typer.Option(min=1, help="Clicks per number of variations.")] = 20,
 ) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli.options import DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.colored_mnist import hue_errors
 from biglearn_gan.data.loading import load_dataset
@@ -35,9 +35,7 @@ SUBJECTS = ("completions", "real", "mismatched")
 
 
 def main(
-    checkpoint: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Folder of the model.")
-    ],
+    checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
     hole: Annotated[str, typer.Option(help="What to hide.")] = "random:0.5",

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.evaluation_options import shipped_metric_models
-from biglearn_gan.cli.options import DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
@@ -39,9 +39,7 @@ BATCH_ROWS = 500
 
 
 def main(
-    checkpoint: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Folder of the model.")
-    ],
+    checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
     num: Annotated[int, typer.Option(min=1, help="Images to generate for labels.")] = 10_000,

@@ -1,6 +1,6 @@
 """Measure how well labels can be read from a model's features, with few labels and with many.
 
-    python experiments/studies/probe.py --checkpoint checkpoints/digits --output probe.json
+    python experiments/studies/probe.py --checkpoint digits --output probe.json
 
 Features are the means of a transformer's last block (`model.features`) for whole images. A linear
 probe (logistic regression) and the nearest neighbors (5, or 1 with fewer labels of a class) learn
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.evaluation_options import parse_counts
-from biglearn_gan.cli.options import DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import hide_labels
@@ -43,11 +43,11 @@ FeaturesOf = Callable[[Tensor], np.ndarray]
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Model folder.")],
+    checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     other: Annotated[
-        list[Path] | None,
-        typer.Option(exists=True, file_okay=False, help="Another model of the same images."),
+        list[str] | None,
+        typer.Option(help="Another model of the same images, as for --checkpoint."),
     ] = None,
     data_root: DataRoot = None,
     labels: Annotated[str, typer.Option(help="Labels of each class.")] = "1,10,100",
@@ -57,9 +57,9 @@ def main(
     torch.set_num_threads(1)
     counts = parse_counts(labels, "--labels")
     model = BigLearnGAN.from_pretrained(checkpoint)
-    others = {folder: BigLearnGAN.from_pretrained(folder) for folder in other or ()}
-    for folder, another in others.items():
-        check_same_images(folder, another, model)
+    others = {name: BigLearnGAN.from_pretrained(name) for name in other or ()}
+    for name, another in others.items():
+        check_same_images(name, another, model)
     data = with_data_root(data_root, model.config.data)
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     if train.num_classes is None:
@@ -71,8 +71,8 @@ def main(
         "generator": features_of(model, "generator"),
         "discriminator": features_of(model, "discriminator"),
     }
-    for folder, another in others.items():
-        sources[f"generator of {folder}"] = features_of(another, "generator")
+    for name, another in others.items():
+        sources[f"generator of {name}"] = features_of(another, "generator")
     make_folder(output.parent)
     results = {
         name: measure(compute, train, test, counts, draws) for name, compute in sources.items()
@@ -82,12 +82,12 @@ def main(
     typer.echo(table(results, counts))
 
 
-def check_same_images(folder: Path, another: BigLearnGAN, model: BigLearnGAN) -> None:
+def check_same_images(name: str, another: BigLearnGAN, model: BigLearnGAN) -> None:
     """End the command if a model of ``--other`` reads images of another size."""
     theirs, ours = another.config.data, model.config.data
     if (theirs.image_size, theirs.channels) != (ours.image_size, ours.channels):
         fail(
-            f"--other {folder} must be a model of images of {ours.image_size} pixels and "
+            f"--other {name} must be a model of images of {ours.image_size} pixels and "
             f"{ours.channels} channel(s), not {theirs.image_size} and {theirs.channels}",
             code=2,
         )

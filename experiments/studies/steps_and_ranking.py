@@ -34,7 +34,7 @@ from biglearn_gan.cli.evaluation_options import (
     parse_counts,
     shipped_metric_models,
 )
-from biglearn_gan.cli.options import DataRoot, with_data_root, without_missing
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root, without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import DataConfig, DataSetName
 from biglearn_gan.data.dataset import ImageDataset
@@ -116,9 +116,7 @@ class Setting:
 
 
 def main(
-    checkpoint: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Folder of the model.")
-    ],
+    checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(help="Folder for the evaluations and the figure.")],
     steps: Annotated[str, typer.Option(help="Numbers of steps.")] = "1,2,4,8,16",
     orders: Annotated[str, typer.Option(help="Orders of the steps.")] = "random,raster,center-out",

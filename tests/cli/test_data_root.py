@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from toys import Run
 
 from biglearn_gan.cli.options import with_data_root
 from biglearn_gan.cli.runner import CommandError
@@ -39,3 +40,12 @@ def test_what_exists_or_is_on_the_hub_is_accepted(
         with pytest.raises(CommandError, match=f"--data-root {root} is not a folder"):
             with_data_root(root, data)
     assert with_data_root(None, data) is data
+
+
+def test_a_command_on_missing_images_names_its_option(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("sample", "--checkpoint", "emoji", "--mask", "center", "--output", "out")
+    assert code == 2 and err.count("\n") == 1
+    assert "data is not a folder: --data-root, or data.root in training, must name a folder" in err

@@ -29,9 +29,9 @@ def test_classifiers_ship_or_lie_next_to_the_checkpoint(tmp_path: Path) -> None:
         f"{tmp_path / 'a'}: make one with train-classifier"
     )
     with pytest.raises(CommandError, match=re.escape(message)):
-        shipped_metric_models("moons", tmp_path / "a")
+        shipped_metric_models("moons", str(tmp_path / "a"))
     shutil.copytree(ROOT / "checkpoints/classifier_digits", tmp_path / "classifier_moons")
-    near = shipped_metric_models("moons", tmp_path / "a").classifier
+    near = shipped_metric_models("moons", str(tmp_path / "a")).classifier
     shipped = shipped_metric_models("digits", None).classifier
     assert near is not None and shipped is not None
     assert fingerprint(near) == fingerprint(shipped)

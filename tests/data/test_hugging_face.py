@@ -220,9 +220,12 @@ class TestBadInput:
         self.refused(root, message, **columns, labels=True, classes=7)
 
     def test_a_folder_that_is_missing_or_empty(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "none", "none does not exist: data.root must name a folder that")
+        message = "none does not exist: --data-root, or data.root in training, must name a folder t"
+        self.refused(tmp_path / "none", message)
         (tmp_path / "empty").mkdir()
-        self.refused(tmp_path / "empty", "empty could not be loaded by the library datasets: data")
+        self.refused(
+            tmp_path / "empty", "empty could not be loaded by the library datasets: --data-root, or"
+        )
 
     def test_a_folder_of_parquet_files_is_no_folder_of_images(self, tmp_path: Path) -> None:
         (tmp_path / "deep").mkdir()

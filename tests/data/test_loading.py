@@ -132,7 +132,7 @@ class TestFolder:
         ("files", "message"),
         [
             ([], "has no image files"),
-            (["train/cat/a.png"], "has train/ but no test/"),
+            (["train/cat/a.png"], "has train/ but no test/: add test/, or name "),
         ],
     )
     def test_ambiguous_or_empty_folders_are_refused(self, tmp_path, files, message):
@@ -143,7 +143,8 @@ class TestFolder:
 
     def test_a_missing_folder_says_what_is_expected(self, tmp_path):
         with pytest.raises(
-            DataError, match=r"nowhere is not a folder: data.root must name a folder"
+            DataError,
+            match=r"nowhere is not a folder: --data-root, or data.root in training, m",
         ):
             load_dataset(config(root=tmp_path / "nowhere"), "train")
 

@@ -29,7 +29,7 @@ def test_a_model_that_always_predicts_three_is_right_for_threes(
         head.bias.fill_(-100.0)
         head.bias[3] = 0.0
     model.save_pretrained(tmp_path / "model")
-    label_accuracy.main(tmp_path / "model", tmp_path / "results.json", num=50)
+    label_accuracy.main(str(tmp_path / "model"), tmp_path / "results.json", num=50)
     results = json.loads((tmp_path / "results.json").read_text())
     threes = results["prediction"]["nothing"]["accuracy"]
     assert 0.07 < threes < 0.13
@@ -50,4 +50,4 @@ def test_a_model_without_labels_is_rejected(
 ) -> None:
     BigLearnGAN(tiny_config()).save_pretrained(tmp_path / "model")
     with pytest.raises(CommandError, match="must be a model with labels"):
-        label_accuracy.main(tmp_path / "model", tmp_path / "results.json")
+        label_accuracy.main(str(tmp_path / "model"), tmp_path / "results.json")

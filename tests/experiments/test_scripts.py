@@ -21,8 +21,10 @@ SCRIPTS = sorted(
     if "__main__" in path.read_text(encoding="utf-8")  # others are modules of scripts
 )
 
-CHECKPOINT = ("--checkpoint", "checkpoints/digits")
+CHECKPOINT = ("--checkpoint", "digits")
 DIGITS = (*CHECKPOINT, "--output", "x")
+NOWHERE = ("--checkpoint", "nowhere")
+UNKNOWN = "'nowhere' is neither a folder here nor a shipped model: choose "
 FLOW = ("--output", "x", "--images", "1")
 FLOW_DIGITS = ("--config", "experiments/digits.yaml", *FLOW)
 FINE_TUNE = (
@@ -33,6 +35,7 @@ FEW = "--num must be at least 64, as many as features have dimensions, not 5"
 
 MISTAKES = {
     "make_animation": (
+        [(*NOWHERE, "--output", "x.gif"), 2, UNKNOWN],
         [DIGITS, 2, "--output must name a .gif file, not x"],
         [
             (*CHECKPOINT, "--output", "x.gif", "--data-root", "nowhere"),
@@ -103,6 +106,7 @@ MISTAKES = {
         ],
     ),
     "studies/color_consistency": (
+        [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [DIGITS, 2, "--checkpoint must be a model of colored_mnist, not of digits"],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
     ),
@@ -145,10 +149,18 @@ MISTAKES = {
         [("--output", "x", "--num", "5"), 2, FEW],
     ),
     "studies/label_accuracy": (
+        [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
         [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md cannot be written (File exists)"],
     ),
     "studies/probe": (
+        [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
+        [(*CHECKPOINT, "--output", "x", "--other", "nowhere"), 2, UNKNOWN],
+        [
+            ("--checkpoint", "classifier_digits", "--output", "x"),
+            2,
+            "holds a classifier, not a",
+        ],
         [(*CHECKPOINT, "--output", "x", "--labels", "0"), 2, "--labels must be whole numbers"],
         [
             (*CHECKPOINT, "--output", "x", "--labels", "1,500"),
@@ -181,6 +193,7 @@ MISTAKES = {
         ],
     ),
     "studies/steps_and_ranking": (
+        [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [(*DIGITS, "--steps", "2,x"), 2, "--steps must be whole numbers from 1, "],
         [(*DIGITS, "--steps", "1", "--orders", "up"), 2, "not 'up'"],
         [(*DIGITS, "--steps", "1,17"), 2, "steps must be 1 to 16, "],

@@ -15,7 +15,7 @@ from biglearn_gan.evaluation.tables import comparison_tables, detailed_compariso
 from biglearn_gan.inference.batched import rank_candidates
 
 ROOT = Path(__file__).parents[2]
-DIGITS = Path("checkpoints/digits")
+DIGITS = "checkpoints/digits"
 
 
 @pytest.fixture(scope="module")

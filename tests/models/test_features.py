@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,15 +67,22 @@ def test_features_are_the_mean_of_normalized_tokens(
     ("network", "layer", "message"),
     [
         ("critic", None, "network must be one of generator, discriminator, not 'critic'"),
-        ("generator", 0, "layer must be 1 to 2, the generator's depth, not 0"),
-        ("discriminator", 3, "layer must be 1 to 2, the discriminator's depth, not 3"),
+        ("generator", 0, "layer must be an integer from 1 to 2, the generator's depth, not 0"),
+        ("discriminator", 3, "layer must be an integer from 1 to 2, the discriminator's depth, n"),
+        ("generator", "2", "layer must be an integer from 1 to 2, the generator's depth, not '2'"),
+        ("generator", 1.5, "the generator's depth, not 1.5"),
+        ("generator", 2.0, "the generator's depth, not 2.0"),
+        ("generator", True, "the generator's depth, not True"),
+        ("generator", [1], "the generator's depth, not [1]"),
     ],
 )
 def test_an_unknown_layer_is_refused(
-    model: BigLearnGAN, network: str, layer: int | None, message: str
+    model: BigLearnGAN, network: str, layer: object, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         check_layer(network, layer, model.config.model)
+    assert "\n" not in str(caught.value)
+    check_layer("generator", np.int64(2), model.config.model)
 
 
 def test_an_image_needs_an_observed_patch(model: BigLearnGAN, images: torch.Tensor) -> None:
