@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from biglearn_gan.data.loading import load_dataset
     from biglearn_gan.evaluation.protocol import evaluate
     from biglearn_gan.inference.complete_photo import complete_photo
+    from biglearn_gan.inference.surprise import critic_rank, surprise_map
     from biglearn_gan.metrics.classifier import ImageClassifier
     from biglearn_gan.metrics.frechet import frechet_distance
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -27,12 +28,14 @@ __all__ = [
     "ImageClassifier",
     "__version__",
     "complete_photo",
+    "critic_rank",
     "evaluate",
     "fit",
     "frechet_distance",
     "load_config",
     "load_dataset",
     "named_hole",
+    "surprise_map",
 ]
 
 _HOMES = {
@@ -40,12 +43,14 @@ _HOMES = {
     "Config": "config",
     "ImageClassifier": "metrics.classifier",
     "complete_photo": "inference.complete_photo",
+    "critic_rank": "inference.surprise",
     "evaluate": "evaluation.protocol",
     "fit": "training.fit",
     "frechet_distance": "metrics.frechet",
     "load_config": "config",
     "load_dataset": "data.loading",
     "named_hole": "tasks.holes",
+    "surprise_map": "inference.surprise",
 }
 """The module of each public name."""
 

@@ -56,6 +56,7 @@ BUDGETS = {
     "experiments/benchmarks/demo_speed.py": ["--clicks", "2"],
     "measure": ["--steps", "4", "--rounds", "1", "train.batch_size=2"],
     "predict": ["--batches", "2"],
+    "experiments/studies/anomalies.py": ["--num", "4"],
     "experiments/studies/critic_density_ratio.py": ["--steps", "2"],
     "experiments/studies/incomplete_images.py": ["--holes", "none,random:0.5:2"],
     "experiments/studies/label_accuracy.py": ["--num", "100"],

@@ -19,6 +19,7 @@ from biglearn_gan.cli.export import export
 from biglearn_gan.cli.models import models
 from biglearn_gan.cli.runner import run
 from biglearn_gan.cli.sample import sample
+from biglearn_gan.cli.score import score
 from biglearn_gan.cli.simulate import simulate
 from biglearn_gan.cli.tables import tables
 from biglearn_gan.cli.train import train
@@ -57,6 +58,7 @@ COMMANDS = (
     train,
     sample,
     classify,
+    score,
     evaluate,
     evaluate_samples,
     evaluate_oracle,

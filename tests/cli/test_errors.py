@@ -13,6 +13,7 @@ import pytest
 from toys import Run
 
 SAMPLE = ("sample", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out")
+SCORE = ("score", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out")
 TRAIN = ("train", "--config", "{config}", "--output", "{tmp}/run", "--device", "cpu")
 
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
@@ -246,6 +247,34 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         ("classify", "--checkpoint", "{checkpoint}", "--output", "{tmp}/out.csv"),
         2,
         "data.labels: true",
+    ),
+    "a window larger than the image": (
+        (*SCORE, "--window", "9"),
+        2,
+        "window must be at most 8 pixels, not 9",
+    ),
+    "a window that cuts through patches": (
+        (*SCORE, "--window", "3"),
+        2,
+        "window must be a multiple of 2 pixels, because this model only reads whole patches",
+    ),
+    "a single completion": ((*SCORE, "--variations", "1"), 2, "equal to 2, not '1'"),
+    "scores among the images": (
+        (*SCORE[:-1], "{tmp}/bare", "--images", "{tmp}/bare"),
+        2,
+        "would mix with the input",
+    ),
+    "scores in a file": ((*SCORE[:-1], "{tmp}/file"), 2, "is a file"),
+    "scores of no images": ((*SCORE, "--images", "{tmp}/bare"), 2, "bare has no image files"),
+    "scores of images that do not exist": (
+        (*SCORE, "--images", "{tmp}/none"),
+        2,
+        "none does not exist; name an image file",
+    ),
+    "a fit without photos": (
+        (*SCORE, "--fit", "pad"),
+        2,
+        "--fit requires --images with an image file or a folder",
     ),
     "not a device": (
         (*SAMPLE, "--device", "abacus"),

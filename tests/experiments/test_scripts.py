@@ -105,6 +105,14 @@ MISTAKES = {
             "--variations must be whole numbers from 1, ",
         ],
     ),
+    "studies/anomalies": (
+        [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
+        [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
+        [(*DIGITS, "--other", "nowhere"), 2, "nowhere does not exist; name an image file"],
+        [(*DIGITS, "--other", "mnist"), 2, "name a split of it too, such as mnist:test"],
+        [(*DIGITS, "--data-root", "nowhere"), 2, "--data-root nowhere is not a folder"],
+        [(*DIGITS, "--num", "1"), 2, "equal to 2, not '1'"],
+    ),
     "studies/color_consistency": (
         [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [DIGITS, 2, "--checkpoint must be a model of colored_mnist, not of digits"],
