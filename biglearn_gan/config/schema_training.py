@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from biglearn_gan.config.values import (
-    Degrees,
     Layers,
     NonNegative,
     NonNegativeFloat,
@@ -14,7 +13,6 @@ from biglearn_gan.config.values import (
     Section,
     Share,
     ShareBelowOne,
-    Zoom,
 )
 
 
@@ -73,12 +71,6 @@ class PseudoLabelsConfig(Section):
     shift: NonNegative = 0
     """Pixels by which images are moved at most, at random, where the generator learns labels; 0
     moves none. Labels are predicted for images as they are."""
-
-    rotation: Degrees = 0.0
-    """Degrees, 0 to 180, by which the same images are turned at most; 0 turns none."""
-
-    zoom: Zoom = 1.0
-    """Largest factor by which they are enlarged or shrunk, at least 1; 1 keeps their size."""
 
 
 class AugmentationConfig(Section):

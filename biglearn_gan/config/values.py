@@ -41,8 +41,6 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
-Degrees = Annotated[float, Field(ge=0, le=180)]
-Zoom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 ImageSize = Annotated[tuple[Positive, Positive], BeforeValidator(_as_height_and_width)]
 Layers = Annotated[
     tuple[Annotated[int, Field(ge=0, le=15)], ...], BeforeValidator(_as_tuple), Field(min_length=1)

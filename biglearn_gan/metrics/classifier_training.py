@@ -20,7 +20,7 @@ from torch import Tensor
 from biglearn_gan.config import DataConfig, PatternName
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.data.moved_images import draw_shifts, shift_images
+from biglearn_gan.data.shifts import draw_shifts, shift_images
 from biglearn_gan.files import check_output_folder, make_folder
 from biglearn_gan.metrics.classifier import (
     ClassifierError,

@@ -15,11 +15,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from biglearn_gan.config import Config, ConfigError
-from biglearn_gan.config.schema_training import PseudoLabelsConfig
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.batch_reader import BatchReader
 from biglearn_gan.data.dataset import Batch, EpochOrder, ImageDataset
-from biglearn_gan.data.moved_images import draw_shifts, draw_turns, shift_images, turn_images
+from biglearn_gan.data.shifts import draw_shifts, shift_images
 from biglearn_gan.devices import copy_to
 from biglearn_gan.models.canvas import PatchGrid
 from biglearn_gan.models.generator import Generator, Noise
@@ -243,28 +242,16 @@ class BatchSampler:
         return LabeledTokens(real, labeled.labels, unlabeled)
 
     def _moved(self, images_seen: int, images: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Images that are moved, turned and zoomed at random for ``loss.pseudo_labels``."""
-        config, settings = self._config, self._config.loss.pseudo_labels
-        if settings is None:
+        """Images that are moved at random for ``loss.pseudo_labels``."""
+        config = self._config
+        most = 0 if config.loss.pseudo_labels is None else config.loss.pseudo_labels.shift
+        if most == 0:
             yield from images
             return
         rng = make_rng(Stream.SHIFTS, config.train.seed, images_seen)
         for part in images:
-            yield self._move(part, settings, rng)
-
-    def _move(
-        self, images: Tensor, settings: PseudoLabelsConfig, rng: torch.Generator
-    ) -> Float[Tensor, "b C H W"]:
-        """This process's images, moved as is drawn for the whole batch."""
-        count, rows, device = self._config.train.batch_size, self._local_rows, images.device
-        if settings.shift > 0:
-            shifts = draw_shifts(count, settings.shift, rng)[rows]
-            images = shift_images(images, copy_to(shifts, device))
-        if settings.rotation > 0 or settings.zoom > 1:
-            degrees, zooms = draw_turns(count, settings.rotation, settings.zoom, rng)
-            degrees, zooms = copy_to(degrees[rows], device), copy_to(zooms[rows], device)
-            images = turn_images(images, degrees, zooms)
-        return images
+            shifts = draw_shifts(config.train.batch_size, most, rng)[self._local_rows]
+            yield shift_images(part, copy_to(shifts, part.device))
 
     def _label_is_source(self, tasks: TaskBatch) -> Bool[Tensor, " b"] | None:
         """Whether each of this process's tasks gives the label; None without labels."""
