@@ -80,7 +80,7 @@ class ImageScores:
         """A line for each of the most unusual images."""
         means, peaks = self.mean_surprise.tolist(), self.max_surprise.tolist()
         for place in self.most_unusual()[:PRINTED_IMAGES]:
-            surprise = f"surprise {means[place]:.2f} (at most {peaks[place]:.2f})"
+            surprise = f"surprise {means[place]:.2f} (maximum {peaks[place]:.2f})"
             yield f"{self.names[place]:>5}: {surprise}, rank {float(self.ranks[place]):.3f}"
 
     def map_grid(self) -> Image.Image:

@@ -108,10 +108,11 @@ def main(
         kinds[other] = to_signed_float(inputs.images)
     make_folder(output.parent)
     references = train.batch(torch.arange(min(TRAIN_IMAGES, len(train)))).images
+    own = joint_logits(model, model.sample(OWN_IMAGES))
     with unit_bars() as on_start:
         on_images = on_start("image", sum(map(len, kinds.values())))
         found = {
-            kind: judge(model, images, references, variations, on_images)
+            kind: judge(model, images, own, references, variations, on_images)
             for kind, images in kinds.items()
         }
     maps = {**found[PASTED].maps, "true change": (pasted - batch.images).square().mean(dim=1)}
@@ -136,13 +137,22 @@ class Judgment:
 def judge(
     model: BigLearnGAN,
     images: Float[Tensor, "N C H W"],
+    own: Float[Tensor, " O"],
     references: Float[Tensor, "M C H W"],
     variations: int,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> Judgment:
-    """Judge images by the model, and by their differences from the nearest reference."""
+    """Judge images by the model, and by their differences from the nearest reference.
+
+    Args:
+        model: completes windows, and judges.
+        images: in [-1, 1].
+        own: the critic's logits of the model's own images, which the images are ranked among.
+        references: training images.
+        variations: completions of each window.
+        on_images: called after each image with 1.
+    """
     logits = joint_logits(model, images)
-    own = joint_logits(model, model.sample(OWN_IMAGES))
     rows = []
     windows = sliding_windows(model.config)
     judged = judge_parts(model, images, windows, variations=variations)

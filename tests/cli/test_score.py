@@ -51,7 +51,7 @@ def test_the_table_has_the_numbers_of_the_functions(
     torch.testing.assert_close(written, torch.stack(columns, dim=1), atol=1e-6, rtol=0)
     first = int(columns[1].argmax())
     rank, mean, most = written[first].tolist()
-    expected = f"    {first}: surprise {mean:.2f} (at most {most:.2f}), rank {rank:.3f}"
+    expected = f"    {first}: surprise {mean:.2f} (maximum {most:.2f}), rank {rank:.3f}"
     assert expected == out.splitlines()[0]
     assert not (tmp_path / "out" / "map.png").exists()
 
@@ -85,9 +85,9 @@ def test_the_most_unusual_image_comes_first() -> None:
     scores = ImageScores(images, ("a", "b", "c"), torch.tensor([0.5, 0.25, 1.0]), maps)
     assert scores.most_unusual() == [2, 1, 0]
     assert list(scores.lines()) == [
-        "    c: surprise 2.00 (at most 8.00), rank 1.000",
-        "    b: surprise 1.00 (at most 1.00), rank 0.250",
-        "    a: surprise 0.00 (at most 0.00), rank 0.500",
+        "    c: surprise 2.00 (maximum 8.00), rank 1.000",
+        "    b: surprise 1.00 (maximum 1.00), rank 0.250",
+        "    a: surprise 0.00 (maximum 0.00), rank 0.500",
     ]
     cells = np.asarray(scores.map_grid())[GAP::2]
     side = MIN_CELL_SIZE + GAP

@@ -79,7 +79,8 @@ def test_a_judgment_has_high_values_for_what_is_unusual() -> None:
     model = BigLearnGAN.from_pretrained("digits")
     images = model.sample(6, seed=1)
     references = torch.cat([images[:5], images[:1] + 0.5])
-    judged = anomalies.judge(model, images, references, 3)
+    own = torch.linspace(-20, 20, 2000)
+    judged = anomalies.judge(model, images, own, references, 3)
     nearest = judged.maps["nearest training image"]
     assert torch.equal(nearest[:5], torch.zeros(5, 8, 8)) and nearest[5].sum() > 0
     logits = model.rank(images, torch.ones(8, 8, dtype=torch.bool))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 import ablate
+import anomalies
 import color_consistency
 import critic_density_ratio
 import flow_matching
@@ -158,6 +159,12 @@ def probe_table() -> str:
     return probe.table(json.loads(path.read_text(encoding="utf-8")), [1, 10, 100])
 
 
+def anomalies_tables() -> str:
+    results = json.loads((RESULTS / "anomalies/mnist.json").read_text(encoding="utf-8"))
+    tables = anomalies.auc_table(results["auc"]), anomalies.overlap_table(results["overlap"])
+    return "\n\n".join(tables)
+
+
 def color_table() -> str:
     path = CHECKPOINTS / "colored_mnist/color_consistency.json"
     return color_consistency.table(json.loads(path.read_text(encoding="utf-8")))
@@ -187,6 +194,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "pseudo-labels": (PAGES + "foundation.md", partial(few_labels_tables, "pseudo_labels"), 2),
     "labels only": (PAGES + "foundation.md", partial(few_labels_tables, "labels_only"), 2),
     "probe": (PAGES + "foundation.md", probe_table, 1),
+    "anomalies": (PAGES + "foundation.md", anomalies_tables, 2),
     "schedules": (PAGES + "simulations.md", gmm_schedules_table, 1),
     "gmm gan": (PAGES + "simulations.md", gmm_gan_table, 1),
     **{
