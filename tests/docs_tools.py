@@ -58,6 +58,11 @@ BUDGETS = {
     "predict": ["--batches", "2"],
     "experiments/studies/anomalies.py": ["--num", "4"],
     "experiments/studies/critic_density_ratio.py": ["--steps", "2"],
+    "experiments/studies/fine_tune.py": [
+        *("--budget", "64", "--counts", "50", "--evaluations", "1"),
+    ],
+    "experiments/studies/memorization.py": ["--num", "50"],
+    "experiments/studies/pseudo_labels.py": ["--draws", "1", "train.max_images=64"],
     "experiments/studies/incomplete_images.py": ["--holes", "none,random:0.5:2"],
     "experiments/studies/label_accuracy.py": ["--num", "100"],
     "experiments/studies/steps_and_ranking.py": ["--steps", "1,2", "--orders", "random"],

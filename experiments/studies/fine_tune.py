@@ -35,7 +35,6 @@ from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.evaluation.during_training import TrainingEvaluation
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.metrics.classifier import ImageClassifier
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.trainer import Trainer
 
@@ -113,11 +112,8 @@ def third_of_learning_rates(config: Config) -> list[str]:
 
 def some_images(dataset: ImageDataset, count: int) -> ImageDataset:
     """Some images with their labels, equally many of each class."""
-    labels = hide_labels(dataset, count, seed=0).labels
-    assert labels is not None
-    (chosen,) = (labels != UNKNOWN_LABEL).nonzero(as_tuple=True)
-    pixels = dataset.images_uint8(chosen)
-    return ImageDataset(dataset.name, pixels, labels[chosen], dataset.num_classes)
+    chosen = hide_labels(dataset, count, seed=0)
+    return chosen.subset(chosen.labeled)
 
 
 def learning_curve(

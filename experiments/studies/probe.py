@@ -7,6 +7,7 @@ probe (logistic regression) and the nearest neighbors (5, or 1 with fewer labels
 the labels of some training images, equally many of each class, and are tested on all test images.
 Beside the model's two networks stand raw pixels, a generator with random weights, and the models of
 ``--other``, such as a masked autoencoder. The model itself may have been trained with labels.
+``--folder`` names other images than those of the model.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.evaluation_options import parse_counts
 from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
+from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import hide_labels
-from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.models.input_checks import NetworkName
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
@@ -50,6 +52,10 @@ def main(
         typer.Option(help="Another model of the same images, as for --checkpoint."),
     ] = None,
     data_root: DataRoot = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Other images: train/ and test/ with class folders."),
+    ] = None,
     labels: Annotated[str, typer.Option(help="Labels of each class.")] = "1,10,100",
     draws: Annotated[int, typer.Option(min=1, help="Draws of the labeled images.")] = 3,
 ) -> None:
@@ -61,6 +67,8 @@ def main(
     for name, another in others.items():
         check_same_images(name, another, model)
     data = with_data_root(data_root, model.config.data)
+    if folder is not None:
+        data = folder_of_classes(model.config, folder)
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     if train.num_classes is None:
         fail(f"--checkpoint {checkpoint}: its images have no labels", code=2)
@@ -80,6 +88,18 @@ def main(
     with replacing(output) as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(results, counts))
+
+
+def folder_of_classes(config: Config, folder: Path) -> DataConfig:
+    """The images of a folder as the model reads them, with their classes counted."""
+    data = DataConfig(
+        name="folder",
+        root=str(folder),
+        image_size=config.data.image_size,
+        channels=config.data.channels,
+        labels=True,
+    )
+    return count_classes(config.model_copy(update={"data": data})).data
 
 
 def check_same_images(name: str, another: BigLearnGAN, model: BigLearnGAN) -> None:
