@@ -276,7 +276,7 @@ def _check_augmentation(sections: Mapping[str, Any]) -> Iterator[str]:
     augmentation = sections["loss"].augmentation
     if augmentation is None:
         return
-    if max(augmentation.symmetry, augmentation.shift, augmentation.color) == 0:
+    if max(augmentation.flip_rotate, augmentation.translation, augmentation.color) == 0:
         yield "loss.augmentation: all probabilities are 0; set one of them above 0 or remove it"
     yield from _needs_pixels("loss.augmentation", sections)
 

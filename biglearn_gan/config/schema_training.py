@@ -80,10 +80,10 @@ class AugmentationConfig(Section):
     images; up to 0.8 is safe (Karras et al. 2020, arXiv 2006.06676).
     """
 
-    symmetry: Share = 0.4
-    """Mirror the image, and turn it by a multiple of 90 degrees if it is square."""
+    flip_rotate: Share = 0.4
+    """Mirror the image, and rotate it by a multiple of 90 degrees (by 180 if it is not square)."""
 
-    shift: Share = 0.4
+    translation: Share = 0.4
     """Shift the image by whole patches; what leaves it on one side enters on the other."""
 
     color: Share = 0.4

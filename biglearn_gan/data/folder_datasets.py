@@ -203,7 +203,7 @@ def _read_images_or_classes(
             for name in files
         ]
         return RawSplit(images, np.asarray(numbers, dtype=np.int64), len(classes))
-    if labels and plain:
+    if labels and plain and unlabeled is None:
         raise DataError(
             f"{folder} has image files outside of class folders ({plain[0]}, ...), "
             f"{_LABELS_NEED_FOLDERS} set data.unlabeled to . if they have no label, or set "

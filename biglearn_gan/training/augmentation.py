@@ -1,6 +1,6 @@
 """Random changes of what the discriminator sees, alike for a real image and its fakes.
 
-On few images, the discriminator learns the real ones by heart. If it sees each of them changed in
+On few images, the discriminator memorizes the real ones. If it sees each of them changed in
 many ways, it cannot, and the generator still learns the images as they are, because its own are
 changed in the same way (Karras et al. 2020, arXiv 2006.06676).
 
@@ -59,8 +59,8 @@ class Augmentation:
         shift = torch.stack(
             [torch.randint(side, (count,), generator=rng) for side in (rows, columns)], dim=1
         )
-        shift[_skipped(config.shift, count, rng)] = 0
-        chosen[_skipped(config.symmetry, count, rng)] = 0
+        shift[_skipped(config.translation, count, rng)] = 0
+        chosen[_skipped(config.flip_rotate, count, rng)] = 0
         at = positions[chosen]  # (B, L)
         row = (at // columns + shift[:, :1]) % rows
         column = (at % columns + shift[:, 1:]) % columns
@@ -90,7 +90,7 @@ class Augmentation:
         """The changed tokens and where they stand.
 
         Args:
-            tokens: K tokens for each image of the batch; the first B rows are those of all images.
+            tokens: the present tokens of the whole batch, K times in a row.
             sequence: positions and roles of the tokens.
         """
         times = len(tokens) // len(self.positions)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ import typer
 from accelerate import Accelerator
 
 from biglearn_gan.cli.evaluation_options import parse_counts
-from biglearn_gan.cli.options import ConfigFile, Overrides
+from biglearn_gan.cli.options import Checkpoint, ConfigFile, Overrides
 from biglearn_gan.cli.runner import run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
@@ -46,7 +47,7 @@ Curve = list[dict[str, float]]
 
 def main(
     config: ConfigFile,
-    checkpoint: Annotated[str, typer.Option(help="Trained model: a folder or a name.")],
+    checkpoint: Checkpoint,
     data_root: Annotated[
         Path, typer.Option(exists=True, help="Folder of the images: train/ and test/ by class.")
     ],
@@ -126,30 +127,31 @@ def learning_curve(
     if initial is not None:
         trainer.init_from(initial)
     seconds = 0.0
-    for part in range(evaluations + 1):
-        started = time.process_time()
-        while trainer.images_seen < trainer.schedule.total_images * part / evaluations:
-            trainer.step()
-        trainer.collect_metrics()
-        seconds += time.process_time() - started
-        yield {
-            "images": trainer.images_seen,
-            "seconds": round(seconds, 1),
-            **evaluation.measure(trainer.model()),
-        }
+    with closing(trainer):
+        for part in range(evaluations + 1):
+            started = time.process_time()
+            while trainer.images_seen < trainer.schedule.total_images * part / evaluations:
+                trainer.step()
+            trainer.collect_metrics()
+            seconds += time.process_time() - started
+            yield {
+                "images": trainer.images_seen,
+                "seconds": round(seconds, 1),
+                **evaluation.measure(trainer.model()),
+            }
 
 
 def table(results: dict[str, dict[str, Curve]]) -> str:
     """The last numbers of each curve as Markdown."""
     lines = [
-        "| training images | start | distance | agreement | CPU seconds |",
-        "|---|---|---|---|---|",
+        "| training images, start | distance | agreement | CPU seconds |",
+        "|---|---|---|---|",
     ]
     for count, curves in results.items():
         for name, curve in curves.items():
             last = curve[-1]
             lines.append(
-                f"| {int(count):,} | {name} | {last['evaluation/completion_distance']:.2f} "
+                f"| {int(count):,}, {name} | {last['evaluation/completion_distance']:.2f} "
                 f"| {last['evaluation/agreement']:.3f} | {last['seconds']:.0f} |"
             )
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -53,8 +54,13 @@ def main(
     """Print the accuracies as a Markdown table and write them as JSON."""
     torch.set_num_threads(1)
     base = load_config(config, overrides or ())
-    if base.loss.pseudo_labels is None or base.train.max_images is None:
-        fail(f"{config} must set loss.pseudo_labels and train.max_images", code=2)
+    needed = (base.data.labeled_images, base.loss.pseudo_labels, base.train.max_images)
+    if None in needed:
+        fail(
+            f"{config} must set data.labeled_images, loss.pseudo_labels and train.max_images",
+            code=2,
+        )
+    assert base.train.max_images is not None
     schedule = TrainingSchedule(base, base.train.max_images)
     game = schedule.total_images - schedule.warm_start_images
     longer = round(schedule.warm_start_images + WARM_START_SPEED * game)
@@ -66,6 +72,7 @@ def main(
         "pseudo-labels, adversarial training": [],
     }
     test = load_dataset(base.data, "test")
+    test = test.subset(test.labeled)
     make_folder(output.parent)
     results: Results = {name: {} for name in variants}
     for draw in range(draws):
@@ -86,9 +93,10 @@ def train_and_measure(config: Config, test: ImageDataset) -> dict[str, float]:
     started = time.process_time()
     images = load_training_images(config, accelerator.device)
     trainer = Trainer(config, images, accelerator, config.train.max_images)
-    while not trainer.finished:
-        trainer.step()
-    trainer.collect_metrics()
+    with closing(trainer):
+        while not trainer.finished:
+            trainer.step()
+        trainer.collect_metrics()
     seconds = time.process_time() - started
     model = trainer.model()
     return {hole: accuracy(model, test, hole) for hole in HOLES} | {"seconds": round(seconds, 1)}

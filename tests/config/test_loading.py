@@ -236,7 +236,7 @@ IMPOSSIBLE = [
         for name in ("train/more", "more/", "..", "/more", "")
     ),
     (
-        ("loss.augmentation", {"symmetry": 0, "shift": 0, "color": 0}),
+        ("loss.augmentation", {"flip_rotate": 0, "translation": 0, "color": 0}),
         "loss.augmentation",
         "all probabilities are 0",
     ),

@@ -112,7 +112,7 @@ def test_without_the_key_an_image_outside_of_folders_is_refused(photos: Path) ->
 
 
 def test_a_class_that_train_lacks_is_still_refused(photos: Path) -> None:
-    save_levels(photos / "test", {"dog/a": 1})
+    save_levels(photos / "test", {"dog/a": 1, "loose": 2})
     with pytest.raises(DataError, match=r"test has classes that train/ lacks: dog$"):
         load_dataset(config(root=photos, **SETTINGS), "test")
 

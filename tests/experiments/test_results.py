@@ -16,6 +16,7 @@ import ablate
 import anomalies
 import color_consistency
 import critic_density_ratio
+import fine_tune
 import flow_matching
 import gmm_gan
 import gmm_schedules
@@ -154,9 +155,14 @@ def few_labels_tables(name: str) -> str:
     return label_accuracy.table(json.loads(path.read_text(encoding="utf-8")))
 
 
-def probe_table() -> str:
-    path = RESULTS / "few_labels/probe_digits.json"
-    return probe.table(json.loads(path.read_text(encoding="utf-8")), [1, 10, 100])
+def probe_table(name: str, counts: list[int]) -> str:
+    path = RESULTS / f"few_labels/{name}.json"
+    return probe.table(json.loads(path.read_text(encoding="utf-8")), counts)
+
+
+def fine_tune_table() -> str:
+    path = RESULTS / "few_labels/fine_tune.json"
+    return fine_tune.table(json.loads(path.read_text(encoding="utf-8")))
 
 
 def anomalies_tables() -> str:
@@ -193,7 +199,13 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
     "pseudo-labels": (PAGES + "foundation.md", partial(few_labels_tables, "pseudo_labels"), 2),
     "labels only": (PAGES + "foundation.md", partial(few_labels_tables, "labels_only"), 2),
-    "probe": (PAGES + "foundation.md", probe_table, 1),
+    "probe": (PAGES + "foundation.md", partial(probe_table, "probe_digits", [1, 10, 100]), 1),
+    "probe of other images": (
+        PAGES + "foundation.md",
+        partial(probe_table, "probe_mnist_on_digits", [1, 10, 50]),
+        1,
+    ),
+    "fine-tuning": (PAGES + "foundation.md", fine_tune_table, 1),
     "anomalies": (PAGES + "foundation.md", anomalies_tables, 2),
     "schedules": (PAGES + "simulations.md", gmm_schedules_table, 1),
     "gmm gan": (PAGES + "simulations.md", gmm_gan_table, 1),

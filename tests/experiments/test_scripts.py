@@ -161,6 +161,14 @@ MISTAKES = {
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
         [(*CHECKPOINT, "--output", "README.md/x"), 1, "README.md cannot be written (File exists)"],
     ),
+    "studies/memorization": (
+        [
+            (*DIGITS, "--num", "1"),
+            2,
+            "'--num': Input should be greater than or equal to 2, not '1'",
+        ],
+        [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
+    ),
     "studies/probe": (
         [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [(*CHECKPOINT, "--output", "x", "--other", "nowhere"), 2, UNKNOWN],
@@ -185,7 +193,7 @@ MISTAKES = {
         [
             ("--config", "experiments/digits.yaml", "--output", "x"),
             2,
-            "experiments/digits.yaml must set loss.pseudo_labels and train.max_images",
+            "experiments/digits.yaml must set data.labeled_images, loss.pseudo_labels and ",
         ],
     ),
     "studies/scaling": (

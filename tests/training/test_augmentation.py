@@ -19,6 +19,7 @@ from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.config.schema_training import AugmentationConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.models.canvas import PatchGrid
+from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.tasks.patches import gather_tokens, patchify
 from biglearn_gan.tasks.token_masks import TokenMasks
 from biglearn_gan.training import losses
@@ -28,7 +29,7 @@ from biglearn_gan.training.training_batch import TrainingBatch
 
 SQUARE = PatchGrid((3, 3), 2, 3)
 OBLONG = PatchGrid((3, 5), 2, 1)
-ALWAYS: dict[str, Any] = {"symmetry": 1.0, "shift": 1.0, "color": 1.0}
+ALWAYS: dict[str, Any] = {"flip_rotate": 1.0, "translation": 1.0, "color": 1.0}
 COLORED: dict[str, Any] = {
     "data": {"name": "cifar10", "image_size": 8, "channels": 3},
     "tasks.partial_patches": 0.5,
@@ -74,7 +75,7 @@ def test_pixels_and_their_roles_move_as_one_picture(
     tokens = torch.rand(length, 4 * grid.channels).expand(count, -1, -1)
     tokens = gather_tokens(tokens, sequence.positions)
     before = grid.compose(tokens[:1], sequence.rows(slice(1)))[0]
-    augmentation = draw(grid, count, symmetry=float(turned), shift=float(shifted))
+    augmentation = draw(grid, count, flip_rotate=float(turned), translation=float(shifted))
     after = grid.compose(*augmentation(tokens, sequence))
     expected = moved_pictures(before, grid, turned=turned, shifted=shifted)
     which = torch.stack([(after == one).flatten(1).all(dim=1) for one in expected])
@@ -84,7 +85,7 @@ def test_pixels_and_their_roles_move_as_one_picture(
 
 def test_each_change_happens_with_its_probability() -> None:
     count = 20_000
-    for name, share in (("symmetry", 0.3 * 7 / 8), ("shift", 0.3 * 8 / 9), ("color", 0.3)):
+    for name, share in (("flip_rotate", 0.3 * 7 / 8), ("translation", 0.3 * 8 / 9), ("color", 0.3)):
         changes = draw(SQUARE, count, **{name: 0.3})
         plain = draw(SQUARE, count)
         different = (
@@ -125,8 +126,15 @@ def test_a_color_changes_every_pixel_by_the_same_map(draw_masks: Callable[..., T
         assert logarithm.mean() == pytest.approx(0, abs=5 * deviation / 500**0.5)
 
 
-def test_a_gray_image_stays_gray() -> None:
-    assert draw(OBLONG, 4, color=1.0).color.shape == (4, 1, 1)
+def test_a_gray_image_has_another_contrast_and_brightness(
+    draw_masks: Callable[..., TokenMasks],
+) -> None:
+    augmentation = draw(OBLONG, 300, color=1.0)
+    tokens = torch.randn(300, 15, 4)
+    changed, _ = augmentation(tokens, draw_masks(300, 15, 15).sequence())
+    contrast, brightness = augmentation.color, augmentation.brightness[:, None, None]
+    torch.testing.assert_close(changed, contrast * tokens + brightness)
+    assert contrast.log2().std() == pytest.approx(0.5, rel=0.15)
 
 
 @pytest.fixture
@@ -144,46 +152,51 @@ def game_batch(trainer: Trainer) -> TrainingBatch:
     return trainer.batch_sampler.draw(trainer.schedule.warm_start_images)[0]
 
 
+def first_step(trainer: Trainer, batch: TrainingBatch, penalize: bool = False) -> dict[str, Tensor]:
+    """What the first step of the game reports, of networks that have not changed yet."""
+    settings = trainer.schedule.at(trainer.schedule.warm_start_images)
+    return trainer.adversarial.train_step(batch, settings, penalize).metrics
+
+
 def test_the_score_is_that_of_the_changed_picture(config: Config, dataset: ImageDataset) -> None:
-    """By hand: a whole picture, turned and shifted, with another color."""
+    """By hand: whole pictures, turned and shifted, with other colors."""
     trainer = Trainer(config, dataset, Accelerator(cpu=True), 24)
-    everything = TokenMasks(*(torch.full((4, 16), value) for value in (False, True))).sequence()
+    everything = TokenMasks(
+        torch.zeros(4, 16, dtype=torch.bool),
+        torch.ones(4, 16, dtype=torch.bool),
+        torch.zeros(4, 16, 12, dtype=torch.bool),
+    ).sequence()
     batch = replace(game_batch(trainer), real=torch.rand(4, 16, 12), sequence=everything)
     changed = batch.augmentation
     assert changed is not None
-    pictures = PatchGrid.of(config).place(batch.real, everything)
-    by_hand = []
-    for row, picture in enumerate(pictures):
-        single = changed.rows(slice(row, row + 1))
-        token, sequence = replace(single, color=torch.eye(3)[None], brightness=torch.zeros(1))(
-            batch.real[row : row + 1], everything.rows(slice(1))
+    grid = PatchGrid.of(config)
+    moved = grid.place(
+        *replace(changed, color=torch.eye(3).expand(4, 3, 3), brightness=torch.zeros(4))(
+            batch.real, everything
         )
-        moved = PatchGrid.of(config).place(token, sequence)[0]
-        options = moved_pictures(picture, PatchGrid.of(config), turned=True, shifted=True)
-        assert any(torch.equal(moved, option) for option in options)
-        colored = torch.einsum("dc,chw->dhw", single.color[0], moved) + single.brightness
-        by_hand.append(colored)
-    expected = trainer.adversarial.discriminator(patchify(torch.stack(by_hand), 2), everything)
-    actual = trainer.adversarial._score(batch, batch.real.repeat(2, 1, 1), everything)
-    torch.testing.assert_close(actual, expected.repeat(2), rtol=1e-4, atol=1e-5)
+    )
+    for picture, result in zip(grid.place(batch.real, everything), moved, strict=True):
+        options = moved_pictures(picture, grid, turned=True, shifted=True)
+        assert any(torch.equal(result, option) for option in options)
+    colored = torch.einsum("ndc,nchw->ndhw", changed.color, moved)
+    by_hand = colored + changed.brightness[:, None, None, None]
+    expected = trainer.adversarial.discriminator(patchify(by_hand, 2), everything).mean()
+    logit = first_step(trainer, batch)["logits/real"]
+    torch.testing.assert_close(logit, expected.detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_penalties_are_taken_before_the_changes(config: Config, dataset: ImageDataset) -> None:
     """A doubled contrast makes the squared gradient four times as large."""
-    adversarial = Trainer(config, dataset, Accelerator(cpu=True), 24).adversarial
-    batch = game_batch(Trainer(config, dataset, Accelerator(cpu=True), 24))
+    trainer = Trainer(config, dataset, Accelerator(cpu=True), 24)
+    batch = game_batch(trainer)
     plain = draw(PatchGrid.of(config), 4)
-    doubled = replace(plain, color=2 * plain.color)
-    real = batch.real.clone().requires_grad_()
-    generated = batch.sequence.generated_values
-    with adversarial._discriminator_context(True):
-        logits = adversarial._score(replace(batch, augmentation=doubled), real, batch.sequence)
-        penalty = losses.exact_penalty(logits, real, generated)
-        twice = (2 * batch.real).requires_grad_()
-        direct = losses.exact_penalty(
-            adversarial.discriminator(twice, batch.sequence), twice, generated
-        )
-    torch.testing.assert_close(penalty, 4 * direct)
+    doubled = replace(batch, augmentation=replace(plain, color=2 * plain.color))
+    twice = (2 * batch.real).requires_grad_()
+    with twice_differentiable_attention():
+        logits = trainer.adversarial.discriminator(twice, batch.sequence)
+        direct = losses.exact_penalty(logits, twice, batch.sequence.generated_values).mean()
+    penalty = first_step(trainer, doubled, penalize=True)["penalty/real"]
+    torch.testing.assert_close(penalty, 4 * direct.detach())
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(config: Config, dataset: ImageDataset) -> None:
