@@ -21,7 +21,9 @@ import flow_matching
 import gmm_gan
 import gmm_schedules
 import label_accuracy
+import memorization
 import probe
+import pseudo_labels
 import pytest
 import steps_and_ranking
 
@@ -160,6 +162,11 @@ def probe_table(name: str, counts: list[int]) -> str:
     return probe.table(json.loads(path.read_text(encoding="utf-8")), counts)
 
 
+def pseudo_labels_table() -> str:
+    path = RESULTS / "few_labels/pseudo_labels_study.json"
+    return pseudo_labels.table(json.loads(path.read_text(encoding="utf-8")))
+
+
 def fine_tune_table() -> str:
     path = RESULTS / "few_labels/fine_tune.json"
     return fine_tune.table(json.loads(path.read_text(encoding="utf-8")))
@@ -169,6 +176,11 @@ def anomalies_tables() -> str:
     results = json.loads((RESULTS / "anomalies/mnist.json").read_text(encoding="utf-8"))
     tables = anomalies.auc_table(results["auc"]), anomalies.overlap_table(results["overlap"])
     return "\n\n".join(tables)
+
+
+def memorization_table(name: str) -> str:
+    path = RESULTS / f"memorization/{name}.json"
+    return memorization.table(json.loads(path.read_text(encoding="utf-8")))
 
 
 def color_table() -> str:
@@ -205,8 +217,17 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         partial(probe_table, "probe_mnist_on_digits", [1, 10, 50]),
         1,
     ),
+    "what teaches labels": (PAGES + "foundation.md", pseudo_labels_table, 1),
     "fine-tuning": (PAGES + "foundation.md", fine_tune_table, 1),
     "anomalies": (PAGES + "foundation.md", anomalies_tables, 2),
+    **{
+        f"memorization, {path.stem}": (
+            PAGES + "small-data-sets.md",
+            partial(memorization_table, path.stem),
+            1,
+        )
+        for path in sorted((RESULTS / "memorization").glob("*.json"))
+    },
     "schedules": (PAGES + "simulations.md", gmm_schedules_table, 1),
     "gmm gan": (PAGES + "simulations.md", gmm_gan_table, 1),
     **{
