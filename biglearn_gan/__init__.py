@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from biglearn_gan.data.loading import load_dataset
     from biglearn_gan.evaluation.protocol import evaluate
     from biglearn_gan.inference.complete_photo import complete_photo
-    from biglearn_gan.inference.surprise import critic_rank, surprise_map
+    from biglearn_gan.inference.surprise import critic_quantile, surprise_map
     from biglearn_gan.metrics.classifier import ImageClassifier
     from biglearn_gan.metrics.frechet import frechet_distance
     from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -28,7 +28,7 @@ __all__ = [
     "ImageClassifier",
     "__version__",
     "complete_photo",
-    "critic_rank",
+    "critic_quantile",
     "evaluate",
     "fit",
     "frechet_distance",
@@ -43,7 +43,7 @@ _HOMES = {
     "Config": "config",
     "ImageClassifier": "metrics.classifier",
     "complete_photo": "inference.complete_photo",
-    "critic_rank": "inference.surprise",
+    "critic_quantile": "inference.surprise",
     "evaluate": "evaluation.protocol",
     "fit": "training.fit",
     "frechet_distance": "metrics.frechet",

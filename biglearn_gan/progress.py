@@ -15,6 +15,9 @@ ImageProgress = Callable[[int, int], None]
 TaskProgress = Callable[[str, int, int], None]
 """Called with (name of the task, its images done, all its images)."""
 
+StartProgress = Callable[[str, int], Callable[[int], None]]
+"""Called with (unit, all units); what it returns is called with the units that were just done."""
+
 
 @dataclass(frozen=True)
 class TrainingProgress:
@@ -40,7 +43,7 @@ class TrainingProgress:
 
 
 @contextmanager
-def unit_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+def unit_bars() -> Iterator[StartProgress]:
     """Yield ``start(unit, total) -> update(n)``, which shows a bar; silent unless on a terminal."""
     with ExitStack() as bars:
 

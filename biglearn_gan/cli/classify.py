@@ -12,7 +12,9 @@ from biglearn_gan.cli.options import (
     DataRoot,
     Device,
     Fit,
+    Images,
     MaskColor,
+    Num,
     Seed,
     check_mask_color,
     check_photo_options,
@@ -33,18 +35,10 @@ LabeledCheckpoint = Annotated[
 Output = Annotated[
     Path, typer.Option(dir_okay=False, help="CSV file for the probabilities of all classes.")
 ]
-Images = Annotated[
-    str | None,
-    typer.Option(
-        help="An image file, a folder, a ZIP file, or DATASET:SPLIT (default: the test images of "
-        "the model's data set)."
-    ),
-]
 Mask = Annotated[
     str | None,
     typer.Option(help="What the model does not see, named like --mask of sample (default: none)."),
 ]
-Num = Annotated[int | None, typer.Option(min=1, help="Images (default: all image files; else 16).")]
 
 
 def classify(  # more than eight parameters, because every option is one

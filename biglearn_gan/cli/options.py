@@ -32,6 +32,17 @@ Checkpoint = Annotated[
         help="Shipped model, such as digits; folder; or OWNER/NAME on the Hugging Face hub.",
     ),
 ]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        help="An image file, a folder, a ZIP file, or DATASET:SPLIT (default: the test images of "
+        "the model's data set).",
+    ),
+]
+Num = Annotated[
+    int | None, typer.Option("--num", min=1, help="Images (default: all image files; else 16).")
+]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same bytes.")
 ]

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from biglearn_gan.cli.options import (
-    BatchSize,
     Checkpoint,
     DataRoot,
     Device,
     Fit,
+    Images,
+    Num,
     Seed,
     check_photo_options,
     input_data_config,
@@ -23,13 +24,6 @@ from biglearn_gan.progress import unit_bars
 Output = Annotated[
     Path, typer.Option(file_okay=False, help="Folder for scores.csv and, with --map, map.png.")
 ]
-Images = Annotated[
-    str | None,
-    typer.Option(
-        help="An image file, a folder, a ZIP file, or DATASET:SPLIT (default: the test images of "
-        "the model's data set)."
-    ),
-]
 DrawMap = Annotated[
     bool,
     typer.Option(
@@ -38,12 +32,13 @@ DrawMap = Annotated[
         "image first.",
     ),
 ]
-Num = Annotated[int | None, typer.Option(min=1, help="Images (default: all image files; else 16).")]
 Variations = Annotated[int, typer.Option(min=2, help="Completions of each hidden window.")]
 Window = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Side of the hidden window in pixels (default: 3/8 of the image's side)."
+        min=1,
+        help="Side of the hidden window in pixels (default: 3/8 of the image's shorter side, "
+        "rounded up to whole patches if the model only reads whole ones).",
     ),
 ]
 
@@ -57,7 +52,6 @@ def score(  # more than eight parameters, because every option is one
     variations: Variations = 8,
     window: Window = None,
     seed: Seed = 0,
-    batch_size: BatchSize = 8,
     device: Device = "cpu",
     fit: Fit = None,
     data_root: DataRoot = None,
@@ -65,7 +59,7 @@ def score(  # more than eight parameters, because every option is one
     """Find unusual images, and where they are unusual."""
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.inputs import InputRequest, input_folders, load_inputs
-    from biglearn_gan.inference.score_writer import check_output, describe_map, score_images
+    from biglearn_gan.inference.scoring import check_output, describe_map, score_images
     from biglearn_gan.inference.surprise import sliding_windows
 
     check_output(output, input_folders(None, images))
@@ -76,7 +70,6 @@ def score(  # more than eight parameters, because every option is one
     inputs = load_inputs(model, input_data_config(model, data_root), request)
     for note in inputs.notes:
         typer.echo(note)
-    rows = len(inputs.images)
     with unit_bars() as on_start:
         scores = score_images(
             model,
@@ -84,12 +77,11 @@ def score(  # more than eight parameters, because every option is one
             window=window,
             variations=variations,
             seed=seed,
-            batch_size=batch_size,
-            on_images=on_start("image", rows),
+            on_start=on_start,
         )
     scores.write(output, draw_map=draw_map)
     for line in scores.lines():
         typer.echo(line)
-    typer.echo(f"the scores of {rows} images are in {output / 'scores.csv'}")
+    typer.echo(f"the scores of {len(inputs.images)} images are in {output / 'scores.csv'}")
     if draw_map:
         typer.echo(f"{output / 'map.png'} shows {describe_map()}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ import typer
 from biglearn_gan.cli.options import Seed
 from biglearn_gan.cli.runner import fail
 from biglearn_gan.files import make_folder
-from biglearn_gan.progress import unit_bars
+from biglearn_gan.progress import StartProgress, unit_bars
 from biglearn_gan.simulations.choices import ScheduleName, TaskChoice
 
 
@@ -60,12 +59,8 @@ def simulate(
     typer.echo(f"figures and tables are in {folder}")
 
 
-OnStart = Callable[[str, int], Callable[[int], None]]
-"""Called with a unit of work and its total; returns a function to call with the units done."""
-
-
 def run_grid_gmm(
-    task: TaskChoice, schedule: ScheduleName, seed: int, folder: Path, on_start: OnStart
+    task: TaskChoice, schedule: ScheduleName, seed: int, folder: Path, on_start: StartProgress
 ) -> list[str]:
     """Fit 25 Gaussians to 25 Gaussians.
 
@@ -97,7 +92,7 @@ def run_grid_gmm(
     ]
 
 
-def run_two_gmm(task: TaskChoice, seed: int, folder: Path, on_start: OnStart) -> list[str]:
+def run_two_gmm(task: TaskChoice, seed: int, folder: Path, on_start: StartProgress) -> list[str]:
     """Compute the surfaces of two Gaussians and descend on them; see :func:`run_grid_gmm`."""
     from biglearn_gan.simulations.figures import write_two_gmm
     from biglearn_gan.simulations.two_gmm import (

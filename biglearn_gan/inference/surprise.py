@@ -7,7 +7,7 @@ critic takes the completions for real and the part for generated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log
 
@@ -44,7 +44,10 @@ VARIATIONS = 8
 """Completions of each window."""
 
 OWN_IMAGES = 1000
-"""Images of the model that an image is ranked among."""
+"""Images of the model that an image is compared with."""
+
+BATCH_IMAGES = 64
+"""Whole images that are drawn or judged at a time, which changes no result."""
 
 _STACKLEVEL = 4
 """Frames from :func:`check_values` through this file to the user's call."""
@@ -61,9 +64,9 @@ def surprise_map(
 ) -> Tensor | np.ndarray:
     """How unusual each pixel's surroundings are given the rest, (N, H, W), or (H, W) for one image.
 
-    Values are at least 0, and near 1 for an image like those of the model. The value of a pixel is
-    the mean over the windows that cover it of ``distance * doubt``; see :func:`part_distance` and
-    :func:`part_doubt`. It is an array if the images are one, else a tensor.
+    Values are at least 0. The value of a pixel is the mean over the windows that cover it of
+    ``distance * critic_loss``; see :func:`part_distance` and :func:`critic_loss`. It is an array if
+    the images are one, else a tensor.
 
     >>> model = BigLearnGAN.from_pretrained("digits")
     >>> surprise_map(model, model.sample(2)).shape
@@ -72,8 +75,9 @@ def surprise_map(
     Args:
         model: completes the windows, and judges the completions.
         images: in any format of :meth:`BigLearnGAN.complete`.
-        window: side of a window in pixels; None for 3/8 of the image's shorter side. For a model
-            without ``tasks.partial_patches``, a multiple of the patch size.
+        window: side of a window in pixels; None for 3/8 of the image's shorter side. A model
+            without ``tasks.partial_patches`` needs a multiple of the patch size, and rounds 3/8 up
+            to one.
         stride: pixels between windows, at most ``window``; None for a third of it. For a model
             without ``tasks.partial_patches``, a multiple of the patch size.
         variations: K, completions of each window, at least 2.
@@ -89,7 +93,7 @@ def surprise_map(
     return read.format.write_numbers(torch.stack([part.surprise_map() for part in parts]))
 
 
-def critic_rank(
+def critic_quantile(
     model: BigLearnGAN, images: Images, *, num: int = OWN_IMAGES, seed: int = 0
 ) -> Tensor | np.ndarray:
     """The share of the model's own images that its critic finds less real than each image, (N,).
@@ -98,7 +102,7 @@ def critic_rank(
     whole images, without a label. It is an array if the images are one, else a tensor.
 
     >>> model = BigLearnGAN.from_pretrained("digits")
-    >>> critic_rank(model, model.sample(3, seed=1)).shape
+    >>> critic_quantile(model, model.sample(3, seed=1)).shape
     torch.Size([3])
 
     Args:
@@ -111,8 +115,8 @@ def critic_rank(
         ValueError: an image has the wrong size or type, or a number is out of range.
     """
     read = _read(model.config, images)
-    own = joint_logits(model, model.sample(num, seed=seed))
-    return read.format.write_numbers(rank_among(joint_logits(model, read.pixels), own))
+    own = own_logits(model, num, seed)
+    return read.format.write_numbers(quantile_among(joint_logits(model, read.pixels), own))
 
 
 @dataclass(frozen=True)
@@ -123,17 +127,17 @@ class JudgedParts:
         holes: True = inside the window.
         completions: of each window, given the rest of the image.
         distance: see :func:`part_distance`.
-        doubt: see :func:`part_doubt`.
+        critic_loss: see :func:`critic_loss`.
     """
 
     holes: Bool[Tensor, "V H W"]
     completions: Float[Tensor, "V K C H W"]
     distance: Float[Tensor, " V"]
-    doubt: Float[Tensor, " V"]
+    critic_loss: Float[Tensor, " V"]
 
     def surprise_map(self) -> Float[Tensor, "H W"]:
         """The surprise around each pixel; see :func:`surprise_map`."""
-        return mean_over_windows(self.distance * self.doubt, self.holes)
+        return mean_over_windows(self.distance * self.critic_loss, self.holes)
 
 
 def judge_parts(
@@ -143,9 +147,10 @@ def judge_parts(
     *,
     variations: int = VARIATIONS,
     seed: int = 0,
-    batch_size: int = 8,
 ) -> Iterator[JudgedParts]:
     """Complete each window of each image, and compare the image with its completions.
+
+    Images are judged one at a time, so their number does not change the memory that it takes.
 
     Args:
         model: completes the windows, and judges the completions.
@@ -153,27 +158,22 @@ def judge_parts(
         holes: True = hidden, and then completed.
         variations: K, completions of each window, at least 2.
         seed: at least 0; completion k of window v gets the same noise in all images.
-        batch_size: images in memory at a time, which changes no result.
 
     Raises:
         UsageError: ``variations`` or ``seed`` is out of range.
     """
     check_integer("variations", variations, least=2)
-    options = SamplingOptions(variations=variations, seed=seed, period=len(holes))
-    for batch in images.split(batch_size):
-        windows = holes.repeat(len(batch), 1, 1)  # (B * V, H, W)
-        hidden = batch.repeat_interleave(len(holes), dim=0)
+    options = SamplingOptions(variations=variations, seed=seed)
+    for image in images:
+        copies = image.expand(len(holes), -1, -1, -1)  # one for each window
         with range_is_known():
-            inputs = completion_inputs(model.config, hidden, windows)
-            completions = model.complete_with(options, inputs)
-            candidates = torch.cat([hidden[:, None], completions], dim=1)
-            logits = rank_candidates(model, candidates, windows)  # (B * V, 1 + K)
-        rows = zip(batch, completions.split(len(holes)), logits.split(len(holes)), strict=True)
-        for image, completed, of_image in rows:
-            distance = part_distance(image, holes, completed)
-            yield JudgedParts(
-                holes, completed, distance, part_doubt(of_image[:, 0], of_image[:, 1:])
-            )
+            inputs = completion_inputs(model.config, copies, holes)
+            completions = model.complete_with(options, inputs)  # (V, K, C, H, W)
+            candidates = torch.cat([copies[:, None], completions], dim=1)
+            logits = rank_candidates(model, candidates, holes)  # (V, 1 + K)
+        distance = part_distance(image, holes, completions)
+        loss = critic_loss(logits[:, 0], logits[:, 1:])
+        yield JudgedParts(holes, completions, distance, loss)
 
 
 def part_distance(
@@ -202,12 +202,12 @@ def part_distance(
     return (inside / (channels * holes.sum(dim=(1, 2)))).sqrt()
 
 
-def part_doubt(
+def critic_loss(
     logits: Float[Tensor, " V"], completion_logits: Float[Tensor, "V K"]
 ) -> Float[Tensor, " V"]:
-    """How much the critic doubts that each window is real, compared with its completions, in bits.
+    """The critic's loss if each window is real, and its completions are generated, in bits.
 
-    It is the mean over k of ``log2(1 + exp(f(y_k) - f(x)))``, the critic's relativistic loss
+    It is the mean over k of ``log2(1 + exp(f(y_k) - f(x)))``, the relativistic loss
     (Jolicoeur-Martineau 2018, arXiv 1807.00734): 1 if it cannot tell the two apart, 0 if it finds
     the window much more real, and large if it finds the completion more real. Logits of the same
     source can be compared whatever loss the critic was trained with.
@@ -242,10 +242,8 @@ def sliding_windows(
             only reads whole.
     """
     height, width = config.data.image_size
-    shorter, unit = (
-        min(height, width),
-        1 if config.reads_partial_patches else config.model.patch_size,
-    )
+    shorter = min(height, width)
+    unit = 1 if config.reads_partial_patches else config.model.patch_size
     if window is None:
         window = round_up(int(WINDOW_SHARE * shorter), unit)
     _check_multiple("window", window, unit, shorter)
@@ -278,11 +276,41 @@ def _check_multiple(name: str, number: int, unit: int, most: int) -> None:
 
 def joint_logits(model: BigLearnGAN, images: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
     """The critic's logits of whole images in [-1, 1], without a source or a label."""
+    hole = torch.ones(model.config.data.image_size, dtype=torch.bool)
     with range_is_known():
-        return model.rank(images, torch.ones(model.config.data.image_size, dtype=torch.bool))
+        return torch.cat([model.rank(batch, hole) for batch in images.split(BATCH_IMAGES)])
 
 
-def rank_among(logits: Float[Tensor, " N"], own: Float[Tensor, " M"]) -> Float[Tensor, " N"]:
+def own_logits(
+    model: BigLearnGAN,
+    num: int,
+    seed: int,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> Float[Tensor, " M"]:
+    """The critic's logits of the images that ``model.sample(num, seed=seed)`` draws.
+
+    Args:
+        model: draws and judges, a batch at a time.
+        num: M, images that are drawn, at least 1.
+        seed: at least 0.
+        on_images: called after each batch with its number of images.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+    check_integer("num", num, least=1)
+    data = model.config.data
+    hole = torch.ones(data.image_size, dtype=torch.bool)
+    logits = []
+    for first in range(0, num, BATCH_IMAGES):
+        empty = torch.zeros(min(BATCH_IMAGES, num - first), data.channels, *data.image_size)
+        images = model.complete(empty, hole, seed=seed, first_image=first)[:, 0]
+        logits.append(joint_logits(model, images))
+        on_images(len(images))
+    return torch.cat(logits)
+
+
+def quantile_among(logits: Float[Tensor, " N"], own: Float[Tensor, " M"]) -> Float[Tensor, " N"]:
     """The share of the model's own logits that lie below each logit, in [0, 1]."""
     return (own < logits[:, None]).float().mean(dim=1)
 

@@ -54,8 +54,6 @@ class SamplingOptions:
         steps: 1 draws all targets in one pass; more draw them in as many passes, each given the
             earlier ones.
         order: order of the targets if there are several steps.
-        period: images whose places differ by it share a number i, and so their random numbers. None
-            gives each image its own.
     """
 
     labels: Labels | None = None
@@ -64,12 +62,6 @@ class SamplingOptions:
     first_image: int = 0
     steps: int = 1
     order: OrderName = "random"
-    period: int | None = None
-
-    def image_numbers(self, count: int) -> list[int]:
-        """Number i of each of ``count`` images."""
-        period = count if self.period is None else self.period
-        return [self.first_image + place % period for place in range(count)]
 
 
 DEFAULT_OPTIONS = SamplingOptions()
@@ -121,10 +113,10 @@ class TokenModel(nn.Module):
         self._check_dtype()
         check_order(options.order, options.steps, self.config.token_count)
         labels = self.draw_unknown_labels(options, tokens, masks)  # checks the numbers
-        numbers = options.image_numbers(len(tokens))
         parts: Iterator[tuple[Tensor, TokenMasks]] = iter([(torch.arange(len(tokens)), masks)])
         if options.steps > 1:
-            rngs = [make_rng(Stream.ORDER, options.seed, number) for number in numbers]
+            images = range(options.first_image, options.first_image + len(tokens))
+            rngs = [make_rng(Stream.ORDER, options.seed, image) for image in images]
             grid_size = self.config.grid_size
             parts = split_targets(masks, grid_size, options.steps, options.order, rngs)
         results = tokens[:, None].repeat(1, options.variations, 1, 1)  # (N, K, L, P)
@@ -136,7 +128,7 @@ class TokenModel(nn.Module):
                     part.rows(row),
                     labels[image, variation],
                     [
-                        sample_rng(options.seed, numbers[i], k, step)
+                        sample_rng(options.seed, options.first_image + i, k, step)
                         for i, k in zip(image.tolist(), variation.tolist(), strict=True)
                     ],
                 )
@@ -264,9 +256,8 @@ class TokenModel(nn.Module):
         cumulative = probabilities.double().cumsum(dim=1)
         row, variation = (labels[rows] == UNKNOWN_LABEL).nonzero().T
         cdf, image = cumulative[row], rows[row]
-        numbers = options.image_numbers(len(tokens))
         rngs = [
-            make_rng(Stream.LABELS, options.seed, numbers[i], k)
+            make_rng(Stream.LABELS, options.seed, options.first_image + i, k)
             for i, k in zip(image.tolist(), variation.tolist(), strict=True)
         ]
         uniform = [torch.rand(1, generator=rng, dtype=torch.float64) for rng in rngs]

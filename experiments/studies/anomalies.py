@@ -8,9 +8,12 @@ test image (of another class, if there are classes) pasted at its own place; and
 unchanged one. Where the square was pasted is measured by intersection over union: with it, and with
 the square of its size that has the highest mean in a map.
 
-Scores and maps are those of `critic_rank` and `surprise_map`, and the two factors of the latter.
+Scores and maps are those of `critic_quantile` and `surprise_map`, and the two factors of the
+latter.
 Baselines are the squared error of the mean completion, which is what a masked autoencoder gives,
 and the squared difference from the nearest training image. The true change is a ceiling.
+
+`--picture` shows the first test images, every other one with a square, beside their maps.
 """
 
 from __future__ import annotations
@@ -39,9 +42,12 @@ from biglearn_gan.cli.options import (
     without_missing,
 )
 from biglearn_gan.cli.runner import run
+from biglearn_gan.config import DataConfig
+from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.inputs import InputRequest, load_inputs
+from biglearn_gan.inference.scoring import write_map
 from biglearn_gan.inference.surprise import (
     OWN_IMAGES,
     VARIATIONS,
@@ -49,7 +55,8 @@ from biglearn_gan.inference.surprise import (
     joint_logits,
     judge_parts,
     mean_over_windows,
-    rank_among,
+    own_logits,
+    quantile_among,
     sliding_windows,
 )
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
@@ -71,6 +78,9 @@ PASTE_TRIES = 100
 TRAIN_IMAGES = 10_000
 """Training images among which the nearest one is looked for."""
 
+PICTURE_IMAGES = 16
+"""Images that ``--picture`` shows at most."""
+
 BATCH_ROWS = 100
 UNCHANGED, PASTED = "test images", "pasted square"
 
@@ -90,13 +100,16 @@ def main(
         int, typer.Option(min=2, help="Completions of each window.")
     ] = VARIATIONS,
     data_root: DataRoot = None,
+    picture: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="PNG file for some images and their maps.")
+    ] = None,
 ) -> None:
     """Print the measures as Markdown tables and write them as JSON."""
     torch.set_num_threads(1)
     start = time.process_time()
     model = BigLearnGAN.from_pretrained(checkpoint)
     data = with_data_root(data_root, without_missing(model.config.data))
-    test, train = load_dataset(data, "test"), load_dataset(data, "train")
+    test, train = load_test_images(data), load_dataset(data, "train")
     batch = test.batch(torch.arange(min(num, len(test))))
     side = window_side(model)
     pasted, corners = paste_squares(batch.images, batch.labels, side)
@@ -108,7 +121,7 @@ def main(
         kinds[other] = to_signed_float(inputs.images)
     make_folder(output.parent)
     references = train.batch(torch.arange(min(TRAIN_IMAGES, len(train)))).images
-    own = joint_logits(model, model.sample(OWN_IMAGES))
+    own = own_logits(model, OWN_IMAGES, seed=0)
     with unit_bars() as on_start:
         on_images = on_start("image", sum(map(len, kinds.values())))
         found = {
@@ -124,6 +137,25 @@ def main(
     with replacing(output) as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     typer.echo(f"{auc_table(auc)}\n\n{overlap_table(overlap)}")
+    if picture is not None:
+        shown = every_other(pasted, batch.images)
+        shown_maps = every_other(found[PASTED].maps["surprise"], found[UNCHANGED].maps["surprise"])
+        make_folder(picture.parent)
+        write_map(picture, to_uint8(shown), shown_maps)
+
+
+def every_other(
+    one: Float[Tensor, "N ..."], other: Float[Tensor, "N ..."]
+) -> Float[Tensor, "M ..."]:
+    """The first ``PICTURE_IMAGES`` rows, in turn from one tensor and from the other."""
+    count = min(PICTURE_IMAGES, len(one))
+    return torch.stack([(one, other)[row % 2][row] for row in range(count)])
+
+
+def load_test_images(data: DataConfig) -> ImageDataset:
+    """The test images; only those with a known label, if there are any."""
+    test = load_dataset(data, "test")
+    return test.subset(test.labeled) if len(test.labeled) else test
 
 
 @dataclass(frozen=True)
@@ -147,7 +179,7 @@ def judge(
     Args:
         model: completes windows, and judges.
         images: in [-1, 1].
-        own: the critic's logits of the model's own images, which the images are ranked among.
+        own: the critic's logits of the model's own images.
         references: training images.
         variations: completions of each window.
         on_images: called after each image with 1.
@@ -162,7 +194,7 @@ def judge(
     maps = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     nearest = references[nearest_references(images, references)]
     maps["nearest training image"] = (images - nearest).square().mean(dim=1)
-    scores = {"critic score": -logits, "critic rank": 1 - rank_among(logits, own)}
+    scores = {"critic score": -logits, "critic quantile": 1 - quantile_among(logits, own)}
     for name, values in maps.items():
         scores[f"{name}, mean"] = values.mean(dim=(1, 2))
         scores[f"{name}, maximum"] = values.amax(dim=(1, 2))
@@ -177,7 +209,7 @@ def maps_of_parts(
     return {
         "surprise": parts.surprise_map(),
         "distance": mean_over_windows(parts.distance, parts.holes),
-        "doubt": mean_over_windows(parts.doubt, parts.holes),
+        "critic loss": mean_over_windows(parts.critic_loss, parts.holes),
         "reconstruction error": errors.sum(dim=0) / parts.holes.sum(dim=0),
     }
 

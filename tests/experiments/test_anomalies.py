@@ -6,7 +6,8 @@ import anomalies
 import pytest
 import torch
 
-from biglearn_gan import BigLearnGAN
+from biglearn_gan import BigLearnGAN, load_config
+from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.inference.surprise import judge_parts, sliding_windows
 
 
@@ -85,7 +86,7 @@ def test_a_judgment_has_high_values_for_what_is_unusual() -> None:
     assert torch.equal(nearest[:5], torch.zeros(5, 8, 8)) and nearest[5].sum() > 0
     logits = model.rank(images, torch.ones(8, 8, dtype=torch.bool))
     assert torch.equal(judged.scores["critic score"], -logits)
-    assert torch.equal(judged.scores["critic rank"].argsort(), (-logits).argsort())
+    assert torch.equal(judged.scores["critic quantile"].argsort(), (-logits).argsort())
     for name, values in judged.maps.items():
         assert torch.equal(judged.scores[f"{name}, mean"], values.mean(dim=(1, 2)))
         assert torch.equal(judged.scores[f"{name}, maximum"], values.amax(dim=(1, 2)))
@@ -114,3 +115,25 @@ def test_areas_by_hand_and_their_tables() -> None:
         "| a | 0.600 ± 0.100 | 100% |",
         "| b | 0.000 ± 0.000 | 0% |",
     ]
+
+
+def test_only_test_images_of_a_known_class_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(5, 1, 2, 2)
+    labels = torch.tensor([3, -1, 0, -1, 3])
+    data = load_config("digits").data
+    every = [0, 1, 2, 3, 4]
+    for known, rows in ((labels, [0, 2, 4]), (None, every), (torch.full((5,), -1), every)):
+        dataset = ImageDataset("test", pixels, known, None if known is None else 10)
+        monkeypatch.setattr(anomalies, "load_dataset", lambda data, split, one=dataset: one)
+        chosen = anomalies.load_test_images(data)
+        assert chosen.images_uint8(torch.arange(len(chosen)))[:, 0, 0, 0].tolist() == rows
+
+
+def test_a_picture_shows_both_kinds_in_turn() -> None:
+    one = torch.arange(40).view(20, 2)
+    shown = anomalies.every_other(one, -one)
+    assert len(shown) == anomalies.PICTURE_IMAGES
+    assert shown[:4].tolist() == [[0, 1], [-2, -3], [4, 5], [-6, -7]]
+    assert len(anomalies.every_other(one[:3], one[:3])) == 3

@@ -108,6 +108,7 @@ MISTAKES = {
     "studies/anomalies": (
         [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
+        [(*DIGITS, "--picture", "experiments"), 2, "'experiments' is a directory"],
         [(*DIGITS, "--other", "nowhere"), 2, "nowhere does not exist; name an image file"],
         [(*DIGITS, "--other", "mnist"), 2, "name a split of it too, such as mnist:test"],
         [(*DIGITS, "--data-root", "nowhere"), 2, "--data-root nowhere is not a folder"],

@@ -1,4 +1,4 @@
-"""Surprise and rank: closed forms, what they depend on, and what is refused."""
+"""Surprise and critic quantile: closed forms, what they depend on, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.inference import surprise
 from biglearn_gan.inference.surprise import (
     SPREAD_FLOOR,
-    critic_rank,
+    critic_loss,
+    critic_quantile,
     joint_logits,
     judge_parts,
     mean_over_windows,
+    own_logits,
     part_distance,
-    part_doubt,
-    rank_among,
+    quantile_among,
     sliding_windows,
     surprise_map,
 )
@@ -85,13 +86,13 @@ def test_one_more_completion_has_a_distance_near_one() -> None:
     assert abs(distance.item() - (7 / 5) ** 0.5) < 0.1
 
 
-def test_the_doubt_of_the_critic_by_hand() -> None:
+def test_the_loss_of_the_critic_by_hand() -> None:
     logits = torch.tensor([2.0, 2.0, 2.0])
     others = torch.tensor([[2.0, 2.0], [-98.0, -98.0], [102.0, 2.0]])
     bits = 100 / torch.log(torch.tensor(2.0))
     expected = torch.tensor([1.0, 0.0, (float(bits) + 1) / 2])
-    torch.testing.assert_close(part_doubt(logits, others), expected)
-    torch.testing.assert_close(part_doubt(logits - 7, others - 7), expected)
+    torch.testing.assert_close(critic_loss(logits, others), expected)
+    torch.testing.assert_close(critic_loss(logits - 7, others - 7), expected)
 
 
 def test_a_pixel_gets_the_mean_of_the_windows_that_cover_it() -> None:
@@ -126,7 +127,7 @@ def test_windows_of_an_oblong_image(oblong_config: Config) -> None:
     assert corners == [(0, 0), (0, 4), (0, 6), (2, 0), (2, 4), (2, 6)]
 
 
-def test_a_map_is_the_mean_of_distance_times_doubt(
+def test_a_map_is_the_mean_of_distance_times_loss(
     digits: BigLearnGAN, images: torch.Tensor
 ) -> None:
     """Follow one window by the methods of the model."""
@@ -138,8 +139,8 @@ def test_a_map_is_the_mean_of_distance_times_doubt(
     logits = digits.rank(torch.cat([images[-1:], completions]), hole)
     distance = part_distance(images[-1], hole[None], completions[None])
     torch.testing.assert_close(parts.distance[5:6], distance)
-    torch.testing.assert_close(parts.doubt[5:6], part_doubt(logits[:1], logits[None, 1:]))
-    total = sum(d * b * h for d, b, h in zip(parts.distance, parts.doubt, holes, strict=True))
+    torch.testing.assert_close(parts.critic_loss[5:6], critic_loss(logits[:1], logits[None, 1:]))
+    total = sum(d * b * h for d, b, h in zip(parts.distance, parts.critic_loss, holes, strict=True))
     expected = total / holes.sum(dim=0)
     torch.testing.assert_close(parts.surprise_map(), expected)
     maps = surprise_map(digits, images, variations=4, seed=2)
@@ -153,10 +154,6 @@ def test_a_map_does_not_depend_on_the_other_images(
     assert torch.equal(surprise_map(digits, images[3:], variations=3), maps[3:])
     assert torch.equal(surprise_map(digits, images.flip(0), variations=3), maps.flip(0))
     assert torch.equal(surprise_map(digits, images[2], variations=3), maps[2])
-    holes = sliding_windows(digits.config)
-    for batch_size in (1, 4):
-        parts = judge_parts(digits, images, holes, variations=3, batch_size=batch_size)
-        assert torch.equal(torch.stack([part.surprise_map() for part in parts]), maps)
     other_seed = surprise_map(digits, images, variations=3, seed=1)
     assert not torch.isclose(other_seed, maps).any()
 
@@ -186,18 +183,34 @@ def test_a_pasted_part_is_the_most_surprising(digits: BigLearnGAN) -> None:
     assert (after - before)[:, :4, :4].mean() > 3 * (after - before)[:, 4:, 4:].mean()
 
 
-def test_the_rank_is_the_share_of_lower_logits(digits: BigLearnGAN, images: torch.Tensor) -> None:
+def test_the_quantile_is_the_share_of_lower_logits(
+    digits: BigLearnGAN, images: torch.Tensor
+) -> None:
     own = torch.tensor([3.0, 1.0, 2.0, 5.0])
-    assert rank_among(torch.tensor([0.0, 1.0, 2.5, 9.0]), own).tolist() == [0.0, 0.0, 0.5, 1.0]
-    ranks = critic_rank(digits, images, num=50, seed=4)
+    levels = quantile_among(torch.tensor([0.0, 1.0, 2.5, 9.0]), own)
+    assert levels.tolist() == [0.0, 0.0, 0.5, 1.0]
+    quantiles = critic_quantile(digits, images, num=50, seed=4)
     logits = digits.rank(images, torch.ones(8, 8, dtype=torch.bool))
     assert torch.equal(joint_logits(digits, images), logits)
     expected = [
         float((joint_logits(digits, digits.sample(50, seed=4)) < logit).float().mean())
         for logit in logits
     ]
-    assert ranks.tolist() == pytest.approx(expected)
-    assert torch.equal(critic_rank(digits, images[1:3], num=50, seed=4), ranks[1:3])
+    assert quantiles.tolist() == pytest.approx(expected)
+    assert torch.equal(critic_quantile(digits, images[1:3], num=50, seed=4), quantiles[1:3])
+
+
+def test_batches_change_no_logit(digits: BigLearnGAN, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the model's own images, and of given ones, in one chunk or several."""
+    hole = torch.ones(8, 8, dtype=torch.bool)
+    logits = digits.rank(digits.sample(70, seed=4), hole)
+    done: list[int] = []
+    for size, batches in ((64, [64, 6]), (30, [30, 30, 10])):
+        monkeypatch.setattr(surprise, "BATCH_IMAGES", size)
+        assert torch.equal(own_logits(digits, 70, 4, done.append), logits)
+        assert torch.equal(joint_logits(digits, digits.sample(70, seed=4)), logits)
+        assert done == batches
+        done.clear()
 
 
 def test_results_come_in_the_kind_of_the_images(digits: BigLearnGAN, images: torch.Tensor) -> None:
@@ -207,13 +220,13 @@ def test_results_come_in_the_kind_of_the_images(digits: BigLearnGAN, images: tor
     assert isinstance(from_arrays, np.ndarray) and from_arrays.shape == (5, 8, 8)
     assert np.array_equal(from_arrays, maps.numpy())
     assert surprise_map(digits, images[0], variations=2).shape == (8, 8)
-    assert isinstance(critic_rank(digits, arrays, num=3), np.ndarray)
-    assert critic_rank(digits, images[0], num=3).shape == ()
+    assert isinstance(critic_quantile(digits, arrays, num=3), np.ndarray)
+    assert critic_quantile(digits, images[0], num=3).shape == ()
 
 
 def test_each_call_gives_one_hint_on_the_range(digits: BigLearnGAN) -> None:
     bright = torch.rand(1, 1, 8, 8)
-    for call in (surprise_map, critic_rank):
+    for call in (surprise_map, critic_quantile):
         with pytest.warns(UserWarning, match="no known pixel is below 0") as caught:
             call(digits, bright)
         assert len(caught) == 1
@@ -244,16 +257,16 @@ def test_a_wrong_number_is_refused(
 
 
 def test_wrong_images_are_refused(digits: BigLearnGAN, images: torch.Tensor) -> None:
-    for call in (surprise_map, critic_rank):
+    for call in (surprise_map, critic_quantile):
         with pytest.raises(ValueError, match=re.escape("not (5, 1, 8, 7)")):
             call(digits, images[..., :7])
         with pytest.raises(ValueError, match=re.escape("images must be in [-1, 1], not")):
             call(digits, 3 * images)
     with pytest.raises(ValueError, match="num must be at least 1, not 0"):
-        critic_rank(digits, images, num=0)
+        critic_quantile(digits, images, num=0)
 
 
-@pytest.mark.parametrize("name", ["surprise_map", "critic_rank"])
+@pytest.mark.parametrize("name", ["surprise_map", "critic_quantile"])
 def test_an_example_prints_what_it_says(name: str) -> None:
     finder = doctest.DocTestFinder(recurse=False)
     names = dict(vars(surprise))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -110,23 +108,3 @@ def patches_touching(pixels: Tensor) -> Tensor:
     """Every pixel of every 2 x 2 patch in which a pixel (B, H, W) is True."""
     touched = nn.functional.max_pool2d(pixels.float(), 2)
     return touched.repeat_interleave(2, -1).repeat_interleave(2, -2).bool()
-
-
-@pytest.mark.parametrize("steps", [1, 2])
-def test_images_a_period_apart_share_their_random_numbers(
-    tiny_config: Callable[..., Config], steps: int
-) -> None:
-    """Also those that draw labels and the order of steps."""
-    model = BigLearnGAN(tiny_config({"data.labels": True}))
-    tokens = torch.rand(2, 16, 4, generator=torch.Generator().manual_seed(0)).repeat(3, 1, 1)
-    target = torch.arange(16).expand(6, -1) % 3 > 0
-    masks = TokenMasks(~target, target)
-    options = SamplingOptions(variations=2, seed=5, first_image=3, steps=steps)
-    drawn = model.generate(tokens, masks, options)
-    own = replace(options, period=2)
-    assert own.image_numbers(5) == [3, 4, 3, 4, 3]
-    repeated = model.generate(tokens, masks, own)
-    assert torch.equal(repeated, drawn[:2].repeat(3, 1, 1, 1))
-    assert not torch.equal(drawn[2:4], drawn[:2])
-    labels = model.draw_unknown_labels(own, tokens, masks)
-    assert torch.equal(labels, labels[:2].repeat(3, 1))

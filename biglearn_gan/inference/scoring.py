@@ -1,9 +1,9 @@
-"""The output folder of `score`: ``scores.csv``, and the picture ``map.png``."""
+"""Scores of many images, printed and written as ``scores.csv``, and the picture ``map.png``."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +13,23 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from biglearn_gan.files import check_output_folder, make_folder, replacing
+from biglearn_gan.files import check_output_folder, make_folder, replacing, writing
 from biglearn_gan.image_grid import image_grid
 from biglearn_gan.inference.inputs import Inputs
 from biglearn_gan.inference.surprise import (
+    BATCH_IMAGES,
     OWN_IMAGES,
     joint_logits,
     judge_parts,
-    rank_among,
+    own_logits,
+    quantile_among,
     sliding_windows,
 )
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
+from biglearn_gan.progress import StartProgress
 
-HEADER = ("image", "rank", "mean_surprise", "max_surprise")
+HEADER = ("image", "critic_quantile", "mean_surprise", "max_surprise")
 """Columns of ``scores.csv``."""
 
 PRINTED_IMAGES = 10
@@ -53,18 +56,18 @@ class ImageScores:
     Attributes:
         images: in [0, 255].
         names: one for each image.
-        ranks: see :func:`~biglearn_gan.inference.surprise.critic_rank`.
+        critic_quantiles: see :func:`~biglearn_gan.inference.surprise.critic_quantile`.
         maps: see :func:`~biglearn_gan.inference.surprise.surprise_map`.
     """
 
     images: UInt8[Tensor, "N C H W"]
     names: tuple[str, ...]
-    ranks: Float[Tensor, " N"]
+    critic_quantiles: Float[Tensor, " N"]
     maps: Float[Tensor, "N H W"]
 
     @property
     def mean_surprise(self) -> Float[Tensor, " N"]:
-        """The mean of each map, by which images are ordered."""
+        """The mean of each map."""
         return self.maps.mean(dim=(1, 2))
 
     @property
@@ -72,23 +75,13 @@ class ImageScores:
         """The maximum of each map."""
         return self.maps.amax(dim=(1, 2))
 
-    def most_unusual(self) -> list[int]:
-        """The places of all images, those with the highest mean surprise first."""
-        return self.mean_surprise.argsort(descending=True, stable=True).tolist()
-
     def lines(self) -> Iterator[str]:
         """A line for each of the most unusual images."""
         means, peaks = self.mean_surprise.tolist(), self.max_surprise.tolist()
-        for place in self.most_unusual()[:PRINTED_IMAGES]:
+        for place in most_unusual(self.maps)[:PRINTED_IMAGES]:
             surprise = f"surprise {means[place]:.2f} (maximum {peaks[place]:.2f})"
-            yield f"{self.names[place]:>5}: {surprise}, rank {float(self.ranks[place]):.3f}"
-
-    def map_grid(self) -> Image.Image:
-        """Each image and its map, the most unusual images first, ``PAIRS_PER_ROW`` in a row."""
-        shown = self.most_unusual()[:GRID_IMAGES]
-        rgb = self.images[shown].expand(-1, 3, -1, -1)
-        pairs = torch.stack([rgb, color_maps(self.maps[shown])], dim=1)
-        return image_grid(pairs.flatten(0, 1), 2 * PAIRS_PER_ROW)
+            quantile = f"critic quantile {float(self.critic_quantiles[place]):.3f}"
+            yield f"{self.names[place]:>5}: {surprise}, {quantile}"
 
     def write(self, output: Path, *, draw_map: bool) -> None:
         """Write ``scores.csv`` and, if asked for, ``map.png``; replace those of an earlier call.
@@ -99,22 +92,46 @@ class ImageScores:
             WriteError: a file cannot be written.
         """
         make_folder(output)
-        path = output / "scores.csv"
+        table, picture = output / "scores.csv", output / "map.png"
+        with writing(picture):
+            picture.unlink(missing_ok=True)  # it may show other images than the new table has
         with (
-            replacing(path) as temporary,
+            replacing(table) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(HEADER)
-            numbers = torch.stack([self.ranks, self.mean_surprise, self.max_surprise], dim=1)
-            for name, values in zip(self.names, numbers.tolist(), strict=True):
+            columns = [self.critic_quantiles, self.mean_surprise, self.max_surprise]
+            numbers = torch.stack(columns, dim=1).tolist()
+            for name, values in zip(self.names, numbers, strict=True):
                 rows.writerow([name, *(f"{value:.6f}" for value in values)])
-        (output / "map.png").unlink(missing_ok=True)  # of an earlier call, with other images
         if draw_map:
-            text = PngInfo()
-            text.add_text("Description", describe_map())
-            with replacing(output / "map.png") as path:
-                self.map_grid().save(path, pnginfo=text)
+            write_map(picture, self.images, self.maps)
+
+
+def most_unusual(maps: Float[Tensor, "N H W"]) -> list[int]:
+    """The places of all maps, those with the highest mean first."""
+    return maps.mean(dim=(1, 2)).argsort(descending=True, stable=True).tolist()
+
+
+def write_map(path: Path, images: UInt8[Tensor, "N C H W"], maps: Float[Tensor, "N H W"]) -> None:
+    """Write :func:`map_grid` as a PNG file that describes itself.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    text = PngInfo()
+    text.add_text("Description", describe_map())
+    with replacing(path) as temporary:
+        map_grid(images, maps).save(temporary, pnginfo=text)
+
+
+def map_grid(images: UInt8[Tensor, "N C H W"], maps: Float[Tensor, "N H W"]) -> Image.Image:
+    """Each image and its map, the most unusual images first, ``PAIRS_PER_ROW`` in a row."""
+    shown = most_unusual(maps)[:GRID_IMAGES]
+    rgb = images[shown].expand(-1, 3, -1, -1)
+    pairs = torch.stack([rgb, color_maps(maps[shown])], dim=1)
+    return image_grid(pairs.flatten(0, 1), 2 * PAIRS_PER_ROW)
 
 
 def color_maps(maps: Float[Tensor, "N H W"]) -> UInt8[Tensor, "N 3 H W"]:
@@ -173,10 +190,11 @@ def score_images(
     window: int | None,
     variations: int,
     seed: int,
-    batch_size: int,
-    on_images: Callable[[int], None] = lambda count: None,
+    on_start: StartProgress = lambda unit, total: lambda done: None,
 ) -> ImageScores:
-    """Rank images, and map their surprise, ``batch_size`` at a time, which changes no result.
+    """Compare images with those of the model, and map their surprise.
+
+    Few images are in memory as floats at a time, whatever their number.
 
     Args:
         model: completes parts of the images, draws its own, and judges all.
@@ -184,19 +202,19 @@ def score_images(
         window: see :func:`~biglearn_gan.inference.surprise.surprise_map`.
         variations: completions of each window, at least 2.
         seed: of the completions, and of the model's own images.
-        batch_size: images in memory at a time.
-        on_images: called after each image with 1.
+        on_start: starts the progress of the model's own images, and then of the images.
 
     Raises:
         UsageError: a number is out of range.
     """
     holes = sliding_windows(model.config, window)
-    own = joint_logits(model, model.sample(OWN_IMAGES, seed=seed))
-    images = to_signed_float(inputs.images)
-    ranks = rank_among(joint_logits(model, images), own)
-    maps = []
-    options = {"variations": variations, "seed": seed, "batch_size": batch_size}
-    for part in judge_parts(model, images, holes, **options):
-        maps.append(part.surprise_map())
-        on_images(1)
-    return ImageScores(inputs.images, inputs.names, ranks, torch.stack(maps))
+    own = own_logits(model, OWN_IMAGES, seed, on_start("own image", OWN_IMAGES))
+    on_images = on_start("image", len(inputs.images))
+    quantiles, maps = [], []
+    for batch in inputs.images.split(BATCH_IMAGES):
+        images = to_signed_float(batch)
+        quantiles.append(quantile_among(joint_logits(model, images), own))
+        for parts in judge_parts(model, images, holes, variations=variations, seed=seed):
+            maps.append(parts.surprise_map())
+            on_images(1)
+    return ImageScores(inputs.images, inputs.names, torch.cat(quantiles), torch.stack(maps))
