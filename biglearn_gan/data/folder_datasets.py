@@ -218,7 +218,15 @@ def _read_images_or_classes(
 def _class_names(folder: ImagePath, unlabeled: str | None = None) -> list[str]:
     """The subfolders with image files, at any depth of them, in the order of their labels.
 
-    The folder ``unlabeled`` is no class.
+    The folder ``unlabeled`` is no class; ``.`` stands for images outside of folders.
+
+    Raises:
+        DataError: there is no folder ``unlabeled``.
     """
     folders = {name.parts[0] for name in image_tree(folder) if len(name.parts) > 1}
+    if unlabeled not in {None, ".", *folders}:
+        raise DataError(
+            f"data.unlabeled is {unlabeled}, but {folder} has no folder of images with that name: "
+            f"it has {', '.join(sorted(folders)) or 'none'}"
+        )
     return sorted(folders - {unlabeled})

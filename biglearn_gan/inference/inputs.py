@@ -184,7 +184,7 @@ def _read_split(
     count = min(num or DEFAULT_NUM, len(dataset))
     notes = _note_shortage(num, count)
     if num is None and count < len(dataset):
-        notes = (f"using the first {count} of {len(dataset):,} images; set num to use more",)
+        notes = (f"using the first {count} of {len(dataset):,} images; set --num to use more",)
     if name != data.name:
         change = SIZE_CHANGES["crop"].format(*data.image_size)
         turned_gray = " and turned gray" if data.channels == 1 and name in COLORED else ""

@@ -175,7 +175,8 @@ def table(results: dict[str, dict[str, dict[str, list[float]]]], counts: Sequenc
         cells = []
         for probe, count in columns:
             values = 100 * np.array(accuracies[probe][count])
-            cells.append(f"{values.mean():.1f} ± {values.std():.1f}")
+            error = f" ± {values.std():.1f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.1f}{error}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

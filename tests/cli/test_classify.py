@@ -69,7 +69,7 @@ def test_all_files_are_read_and_some_images_of_a_data_set(
     (tmp_path / "photos").mkdir()
     for number in range(19):
         save_gray(tmp_path / "photos" / f"{number:02}.png", np.full((8, 8), 10 * number))
-    note = "using the first 16 of 397 images; set num to use more"
+    note = "using the first 16 of 397 images; set --num to use more"
     asked = ("--checkpoint", labeled)
     for options, rows, count_is_noted in (
         (("--images", "photos"), 19, False),
