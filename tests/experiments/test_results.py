@@ -178,6 +178,17 @@ def anomalies_tables() -> str:
     return "\n\n".join(tables)
 
 
+def augmentation_tables() -> str:
+    folders = {
+        "without, 300,000 images": RESULTS / "augmentation/without",
+        "with, 200,000 images": CHECKPOINTS / "emoji/evaluation",
+    }
+    records = read_records(RESULTS / "augmentation/without/metrics.json")
+    return comparison_tables(
+        folders, list(dict.fromkeys(r.task for r in records if r.task != REAL))
+    )
+
+
 def memorization_table(name: str) -> str:
     path = RESULTS / f"memorization/{name}.json"
     return memorization.table(json.loads(path.read_text(encoding="utf-8")))
@@ -220,6 +231,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "what teaches labels": (PAGES + "foundation.md", pseudo_labels_table, 1),
     "fine-tuning": (PAGES + "foundation.md", fine_tune_table, 1),
     "anomalies": (PAGES + "foundation.md", anomalies_tables, 2),
+    "augmentation": (PAGES + "small-data-sets.md", augmentation_tables, 1),
     **{
         f"memorization, {path.stem}": (
             PAGES + "small-data-sets.md",
@@ -248,6 +260,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
             ("digits_steps", "ablations-recipe.md", 1),
             ("digits_discriminator", "ablations-recipe.md", 1),
             ("digits_labels", "labels.md", 2),
+            ("digits_augmentation", "small-data-sets.md", 1),
             ("digits_five_minutes", "digits.md", 2),
         )
     },
