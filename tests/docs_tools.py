@@ -159,7 +159,7 @@ def run_command(command: str, inception_weights: Path | None) -> None:
     if DATA is None and needs_mnist(command):
         return
     words = shortened(command)
-    if needs_mnist(command) and "tables" not in words:
+    if needs_mnist(command) and not {"tables", "--data-root"} & {*words}:
         has_config = "--config" in words and "--checkpoint" not in words
         words += [f"data.root={DATA}"] if has_config else ["--data-root", str(DATA)]
     if "evaluate_fid.py" in command:
