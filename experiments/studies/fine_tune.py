@@ -8,9 +8,9 @@
 
 For each number of training images, equally many of each class, one run starts from the trained
 model with a third of the learning rates, and one from nothing. Both get about the same computing
-time: the run from nothing spends half of it on the warm start, whose steps are WARM_START_SPEED
-times as fast. Completions of test images with half of the patches hidden are evaluated at the start
-and --evaluations times later. The reference of the distance is the whole training split.
+time: the run from nothing spends half of it on the warm start, whose steps are faster
+(``equal_time.py``). Completions of test images with half of the patches hidden are evaluated at the
+start and --evaluations times later. The reference of the distance is the whole training split.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Annotated
 import torch
 import typer
 from accelerate import Accelerator
+from equal_time import warm_start_images
 
 from biglearn_gan.cli.evaluation_options import parse_counts
 from biglearn_gan.cli.options import Checkpoint, ConfigFile, Overrides
@@ -38,9 +39,6 @@ from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.trainer import Trainer
-
-WARM_START_SPEED = 2.6
-"""Images per second of the warm start, as a multiple of those of adversarial training."""
 
 Curve = list[dict[str, float]]
 
@@ -67,7 +65,7 @@ def main(
         *(overrides or ()),
         *("data.name=folder", f"data.root={data_root}", "data.validation_share=0"),
     ]
-    warm_start = round(WARM_START_SPEED * budget / 2)
+    warm_start = warm_start_images(budget // 2)
     starts = {
         "trained model": [
             f"train.initial_model={checkpoint}",
