@@ -46,8 +46,6 @@ def train(
             "requires logging.evaluation_time_share above 0", {"--classifier": classifier}
         )
     if dry_run:
-        unused = {"--output": output, "--classifier": classifier}
-        reject_options("cannot be used with --dry-run, which only prints", unused)
         _print_description(settings, device)
         return
     from biglearn_gan.evaluation.during_training import make_training_evaluation
@@ -65,6 +63,7 @@ def train(
             settings,
             folder,
             device=device,
+            on_start=lambda dataset: typer.echo(dataset.summary(settings.data.labels)),
             on_progress=on_progress,
             make_evaluation=make_evaluation,
         )

@@ -80,6 +80,15 @@ class ImageDataset:
         """The device of batches."""
         return torch.device(self._pixels.device)
 
+    def summary(self, with_labels: bool) -> str:
+        """The number of images in one line; with labels, also of classes and labeled images."""
+        text = f"{len(self):,} images of {self.name}"
+        if not with_labels:
+            return text
+        labeled = len(self.labeled)
+        some = f", {labeled:,} of them labeled" if labeled < len(self) else ""
+        return f"{text}, {self.num_classes} classes{some}"
+
     def fingerprint(self) -> str:
         """A hash of the pixels in memory, or of the names, sizes and times of the files."""
         if isinstance(self._pixels, Tensor):

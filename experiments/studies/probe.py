@@ -7,19 +7,22 @@ probe (logistic regression) and the nearest neighbors (5, or 1 with fewer labels
 the labels of some training images, equally many of each class, and are tested on all test images.
 Beside the model's two networks stand raw pixels, a generator with random weights, and the models of
 ``--other``, such as a masked autoencoder. The model itself may have been trained with labels.
-``--folder`` names other images than those of the model.
+``--folder`` names other images than those of the model. With ``--fine-tune``, all weights of a
+network learn the labels, not only a classifier of its features (`fine_tuned_network.py`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from fine_tuned_network import FineTunedNetwork
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -42,6 +45,15 @@ NEIGHBORS = 5
 BATCH_ROWS = 1024
 
 FeaturesOf = Callable[[Tensor], np.ndarray]
+DataSets = tuple[ImageDataset, ImageDataset]
+"""Training and test images, all of them labeled."""
+
+Results = dict[str, dict[str, dict[str, list[float]]]]
+"""Test accuracies of every draw, by source, probe and labels of a class."""
+
+Network = tuple[BigLearnGAN, NetworkName]
+Probes = Callable[[int], dict[str, Any]]
+"""New classifiers for a number of labels of each class."""
 
 
 def main(
@@ -58,6 +70,9 @@ def main(
     ] = None,
     labels: Annotated[str, typer.Option(help="Labels of each class.")] = "1,10,100",
     draws: Annotated[int, typer.Option(min=1, help="Draws of the labeled images.")] = 3,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train all weights of the networks on the labels.")
+    ] = False,
 ) -> None:
     """Print the accuracies as a Markdown table and write them as JSON."""
     torch.set_num_threads(1)
@@ -72,19 +87,18 @@ def main(
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     if train.num_classes is None:
         fail(f"--checkpoint {checkpoint}: its images have no labels", code=2)
-    test = test.subset(test.labeled)
-    sources: dict[str, FeaturesOf] = {
-        "raw pixels": lambda images: images.flatten(1).numpy(),
-        "random weights": features_of(untrained(model), "generator"),
-        "generator": features_of(model, "generator"),
-        "discriminator": features_of(model, "discriminator"),
+    data_sets = train, test.subset(test.labeled)
+    networks: dict[str, Network] = {
+        "random weights": (untrained(model), "generator"),
+        "generator": (model, "generator"),
+        "discriminator": (model, "discriminator"),
+        **{f"generator of {name}": (another, "generator") for name, another in others.items()},
     }
-    for name, another in others.items():
-        sources[f"generator of {name}"] = features_of(another, "generator")
     make_folder(output.parent)
-    results = {
-        name: measure(compute, train, test, counts, draws) for name, compute in sources.items()
-    }
+    if fine_tune:
+        results = measure_fine_tuned(networks, data_sets, counts, draws)
+    else:
+        results = measure_features(networks, data_sets, counts, draws)
     with replacing(output) as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(results, counts))
@@ -122,37 +136,66 @@ def untrained(model: BigLearnGAN) -> BigLearnGAN:
     return random.eval()
 
 
-def features_of(model: BigLearnGAN, network: NetworkName) -> FeaturesOf:
-    """Computes the features of one network."""
-    return lambda images: model.features(images, network=network).numpy()
+def measure_features(
+    networks: dict[str, Network], data_sets: DataSets, counts: Sequence[int], draws: int
+) -> Results:
+    """Test accuracies of classifiers of raw pixels and of each network's features."""
+    sources: dict[str, FeaturesOf] = {"raw pixels": lambda images: images.flatten(1).numpy()}
+    for name, (model, network) in networks.items():
+        sources[name] = partial(features_of, model, network)
+    return {
+        name: measure(compute, data_sets, counts, draws, probes)
+        for name, compute in sources.items()
+    }
+
+
+def measure_fine_tuned(
+    networks: dict[str, Network], data_sets: DataSets, counts: Sequence[int], draws: int
+) -> Results:
+    """Test accuracies of each network after all its weights were trained on the labels."""
+    num_classes = data_sets[0].num_classes
+    assert num_classes is not None
+
+    def accuracies(model: BigLearnGAN, network: NetworkName) -> dict[str, dict[str, list[float]]]:
+        fine_tuned = {"fine-tuned": FineTunedNetwork(model, network, num_classes)}
+        return measure(Tensor.numpy, data_sets, counts, draws, lambda count: fine_tuned)
+
+    return {name: accuracies(*network) for name, network in networks.items()}
+
+
+def features_of(model: BigLearnGAN, network: NetworkName, images: Tensor) -> np.ndarray:
+    """The features of one network."""
+    return model.features(images, network=network).numpy()
 
 
 def measure(
     compute: FeaturesOf,
-    train: ImageDataset,
-    test: ImageDataset,
+    data_sets: DataSets,
     counts: Sequence[int],
     draws: int,
+    new_probes: Probes,
 ) -> dict[str, dict[str, list[float]]]:
     """Test accuracies of every draw, by probe and labels of a class."""
-    train_features, test_features = (all_features(compute, data) for data in (train, test))
+    train, test = data_sets
+    train_features, test_features = (all_features(compute, data) for data in data_sets)
     assert train.num_classes is not None and test.labels is not None
     truth = test.labels.numpy()
-    accuracies: dict[str, dict[str, list[float]]] = {"linear": {}, "neighbors": {}}
+    accuracies: dict[str, dict[str, list[float]]] = {}
     for count in counts:
         for draw in range(draws):
             labels = hide_labels(train, count * train.num_classes, draw).labels
             assert labels is not None
             chosen = (labels != UNKNOWN_LABEL).numpy()
-            for name, probe in probes(count).items():
+            for name, probe in new_probes(count).items():
                 probe.fit(train_features[chosen], labels.numpy()[chosen])
                 accuracy = float((probe.predict(test_features) == truth).mean())
-                accuracies[name].setdefault(str(count), []).append(accuracy)
+                of_probe = accuracies.setdefault(name, {})
+                of_probe.setdefault(str(count), []).append(accuracy)
     return accuracies
 
 
 def probes(count: int) -> dict[str, Any]:
-    """New classifiers for this number of labels of a class."""
+    """A linear classifier and nearest neighbors."""
     neighbors = NEIGHBORS if count >= NEIGHBORS else 1
     return {
         "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
@@ -161,14 +204,15 @@ def probes(count: int) -> dict[str, Any]:
 
 
 def all_features(compute: FeaturesOf, dataset: ImageDataset) -> np.ndarray:
-    """The features of all images, (N, D)."""
+    """What ``compute`` gives for all images, one row each."""
     parts = torch.arange(len(dataset)).split(BATCH_ROWS)
     return np.concatenate([compute(dataset.batch(part).images) for part in parts])
 
 
-def table(results: dict[str, dict[str, dict[str, list[float]]]], counts: Sequence[int]) -> str:
+def table(results: Results, counts: Sequence[int]) -> str:
     """Mean and standard deviation over the draws, in percent."""
-    columns = [(probe, str(count)) for probe in ("linear", "neighbors") for count in counts]
+    kinds = next(iter(results.values()))
+    columns = [(kind, str(count)) for kind in kinds for count in counts]
     header = " | ".join(f"{probe}, {count}" for probe, count in columns)
     lines = [f"| features | {header} |", "|---" * (1 + len(columns)) + "|"]
     for name, accuracies in results.items():

@@ -281,11 +281,6 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "no device 'abacus': choose one of auto, cpu",
     ),
-    "a dry run with an output": (
-        ("train", "--config", "experiments/digits.yaml", "--dry-run", "--output", "{tmp}/m"),
-        2,
-        "--output cannot be used with --dry-run",
-    ),
     "a classifier for nothing": (
         (
             "train",

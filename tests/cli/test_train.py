@@ -104,7 +104,8 @@ def test_dry_run_prints_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = ("train", "--config", config_file, "--dry-run", "data.name=mnist", "train.seed=5")
+    command = ("train", "--config", config_file, "data.name=mnist", "train.seed=5")
+    command = (*command, "--output", tmp_path / "run", "--dry-run")
     code, out, _ = run(*command)
     assert code == 0
     resolved = yaml.safe_load(out.split("\n\n")[0])
@@ -130,6 +131,7 @@ def test_training_is_evaluated_and_says_so(
     monkeypatch.chdir(Path(__file__).parents[2])
     code, out, err = run(*arguments, tmp_path / "with", *share)
     assert code == 0
+    assert "1,120 images of digits:train\n" in out
     assert "evaluation during training: 280 images of digits:validation" in out
     assert "100% of the time" in out
     assert "images seen, evaluation: joint_distance" in err

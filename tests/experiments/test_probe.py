@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fine_tuned_network
 import numpy as np
 import probe
+import pytest
 import torch
+from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.loading import load_dataset
 
 
 def striped_images(count: int) -> ImageDataset:
@@ -18,13 +22,37 @@ def striped_images(count: int) -> ImageDataset:
     return ImageDataset("stripes:train", pixels.byte(), labels, 4)
 
 
+def as_rows(images: Tensor) -> np.ndarray:
+    return images.flatten(1).numpy()
+
+
+def as_zeros(images: Tensor) -> np.ndarray:
+    return np.zeros((len(images), 3))
+
+
 def test_labels_are_read_from_features_that_show_them() -> None:
     data = striped_images(80)
-    shown = probe.measure(lambda images: images.flatten(1).numpy(), data, data, [1, 10], draws=2)
-    hidden = probe.measure(lambda images: np.zeros((len(images), 3)), data, data, [1, 10], draws=2)
+    shown = probe.measure(as_rows, (data, data), [1, 10], 2, probe.probes)
+    hidden = probe.measure(as_zeros, (data, data), [1, 10], 2, probe.probes)
     for kind in ("linear", "neighbors"):
         assert shown[kind] == {"1": [1.0, 1.0], "10": [1.0, 1.0]}
         assert hidden[kind] == {"1": [0.25, 0.25], "10": [0.25, 0.25]}
+
+
+def test_fine_tuning_learns_what_random_weights_learn_more_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fine_tuned_network, "STEPS", 20)
+    model = BigLearnGAN.from_pretrained("digits")
+    data = load_dataset(model.config.data, "test")
+    networks: dict[str, probe.Network] = {
+        "random weights": (probe.untrained(model), "generator"),
+        "generator": (model, "generator"),
+    }
+    results = probe.measure_fine_tuned(networks, (data, data), [5], 1)
+    accuracies = {name: found["fine-tuned"]["5"][0] for name, found in results.items()}
+    assert accuracies["random weights"] + 0.1 < accuracies["generator"]
+    assert accuracies["generator"] > 0.85
 
 
 def test_random_weights_are_those_of_no_training_and_always_the_same() -> None:

@@ -152,6 +152,10 @@ MISTAKES = {
     "studies/gmm_schedules": (
         [("--variant", "none"), 2, "--variant must be one of 'published', "],
     ),
+    "studies/generated_labels": (
+        [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
+        [("--checkpoint", "emoji", "--output", "x"), 2, "must be a model with labels; emoji has"],
+    ),
     "studies/incomplete_images": (
         [("--output", "x", "--holes", "none,random:7"), 2, "data.missing.hole: "],
         [("--output", "x", "--data-root", "nowhere"), 2, "--data-root nowhere is not a folder"],

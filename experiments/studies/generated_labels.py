@@ -1,0 +1,125 @@
+"""Measure what a model's generated images and predicted labels teach to a classifier.
+
+    python experiments/studies/generated_labels.py --checkpoint digits --output generated.json
+
+A classifier of whole images learns from the images whose labels the model knew, from images that
+the model generated for labels, from both, and from all training images with predicted labels. Its
+accuracy on the real test images is printed beside that of the model itself. The accuracy after
+learning from generated images alone is the classification accuracy score (Ravuri and Vinyals 2019,
+arXiv 1905.10887). It is at most that of real images if the model generates their distribution.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
+from biglearn_gan.cli.runner import fail, run
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.data.labeled import known_labels
+from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.inference.batched import draw_samples
+from biglearn_gan.metrics.classifier import accuracy
+from biglearn_gan.metrics.classifier_training import train_classifier
+from biglearn_gan.models.token_model import SamplingOptions
+from biglearn_gan.pixel_values import to_signed_float
+
+BATCH_ROWS = 500
+
+
+def main(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
+    data_root: DataRoot = None,
+    num: Annotated[int, typer.Option(min=1, help="Images to generate.")] = 54_000,
+    budget: Annotated[
+        int, typer.Option(min=64, help="Images that each classifier sees.")
+    ] = 180_000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of images and classifiers.")] = 0,
+) -> None:
+    """Print the accuracies as a Markdown table and write them as JSON."""
+    torch.set_num_threads(1)
+    model = BigLearnGAN.from_pretrained(checkpoint)
+    if not model.config.data.labels:
+        fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
+    data = with_data_root(data_root, model.config.data)
+    train, test = load_dataset(data, "train"), load_dataset(data, "test")
+    test = test.subset(test.labeled)
+    known = known_labels(train, data)
+    known = known.subset(known.labeled)
+    make_folder(output.parent)
+    generated = generated_images(model, num, seed)
+    teachers = {
+        "the images with known labels": known,
+        "images generated for labels": generated,
+        "both": joined(known, generated),
+        "all training images, labels predicted": train.with_labels(predicted_labels(model, train)),
+    }
+    results = {"the model itself": accuracy_of_model(model, test)}
+    for name, images in teachers.items():
+        classifier = train_classifier(images, seed=seed, images=budget)
+        results[f"classifier: {name}"] = accuracy(classifier, test)
+    with replacing(output) as path:
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    typer.echo(table(results))
+
+
+def generated_images(model: BigLearnGAN, count: int, seed: int) -> ImageDataset:
+    """Images from nothing but a label, equally many of each class."""
+    data = model.config.data
+    assert data.num_classes is not None
+    labels = torch.arange(count) % data.num_classes
+    empty = torch.zeros(count, data.channels, *data.image_size, dtype=torch.uint8)
+    hole = torch.ones(count, *data.image_size, dtype=torch.bool)
+    options = SamplingOptions(labels=labels, seed=seed)
+    samples = draw_samples(model, empty, hole, options, batch_size=BATCH_ROWS)
+    return ImageDataset("generated", samples.images[:, 0], labels, data.num_classes)
+
+
+def joined(one: ImageDataset, other: ImageDataset) -> ImageDataset:
+    """The images of both, where each data set is half of what a classifier sees.
+
+    The smaller one is repeated as often as it fits into the larger one.
+    """
+    small, large = sorted((one, other), key=len)
+    copies = torch.arange(len(small)).repeat(max(1, len(large) // len(small)))
+    parts = (small.subset(copies), large)
+    pixels = torch.cat([part.images_uint8(torch.arange(len(part))) for part in parts])
+    labels = torch.cat([_labels(part) for part in parts])
+    return ImageDataset(f"{one.name}, {other.name}", pixels, labels, one.num_classes)
+
+
+def accuracy_of_model(model: BigLearnGAN, test: ImageDataset) -> float:
+    """The share of the images whose label the model predicts."""
+    return float((predicted_labels(model, test) == _labels(test)).double().mean())
+
+
+def predicted_labels(model: BigLearnGAN, images: ImageDataset) -> Tensor:
+    """The most likely class of each image, (N,)."""
+    parts = torch.arange(len(images)).split(BATCH_ROWS)
+    pixels = (to_signed_float(images.images_uint8(part)) for part in parts)
+    return torch.cat([model.classify(part).argmax(dim=1) for part in pixels])
+
+
+def table(results: dict[str, float]) -> str:
+    """The accuracies as Markdown, in percent."""
+    lines = ["| who reads the labels, and what taught it | accuracy |", "|---|---|"]
+    lines += [f"| {name} | {100 * share:.1f} |" for name, share in results.items()]
+    return "\n".join(lines)
+
+
+def _labels(images: ImageDataset) -> Tensor:
+    assert images.labels is not None
+    return images.labels
+
+
+if __name__ == "__main__":
+    run(main, "generated_labels")
