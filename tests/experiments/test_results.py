@@ -230,7 +230,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     ),
     "what teaches labels": (PAGES + "foundation.md", pseudo_labels_table, 1),
     "fine-tuning": (PAGES + "foundation.md", fine_tune_table, 1),
-    "anomalies": (PAGES + "foundation.md", anomalies_tables, 2),
+    "anomalies": (PAGES + "anomalies.md", anomalies_tables, 2),
     "augmentation": (PAGES + "small-data-sets.md", augmentation_tables, 1),
     **{
         f"memorization, {path.stem}": (
