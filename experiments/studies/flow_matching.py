@@ -3,12 +3,13 @@
     python experiments/studies/flow_matching.py --config experiments/digits.yaml --images 1300000 \
         --output runs/flow_digits --gan-evaluation checkpoints/digits/evaluation
 
-The network is the transformer of the configuration's generator, conditioned on the time instead of
-the latent. It learns the velocity from noise to the target tokens given the source tokens (Lipman
-et al. 2023, arXiv 2210.02747, eqs. 21 to 23, with σ_min = 0), on the same tasks and without labels.
-It generates with Euler steps and is evaluated by the protocol of `biglearn-gan evaluate`. A step
-is cheaper than the GAN's, because there is no discriminator. For a fair comparison, choose
---images such that both trainings take the same time.
+The network is the transformer of the configuration's generator, with its convolutions and its
+standardized values if it has them, conditioned on the time instead of the latent. It learns the
+velocity from noise to the target tokens given the source tokens (Lipman et al. 2023,
+arXiv 2210.02747, eqs. 21 to 23, with σ_min = 0), on the same tasks and without labels. It generates
+with Euler steps and is evaluated by the protocol of `biglearn-gan evaluate`. A step is cheaper than
+the GAN's, because there is no discriminator. For a fair comparison, choose --images such that both
+trainings take the same time.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.config.task_presets import task_components
 from biglearn_gan.data.dataset import EpochOrder
 from biglearn_gan.data.loading import load_dataset
+from biglearn_gan.data.statistics import channel_statistics
 from biglearn_gan.evaluation.comparison import TASKS, evaluate_pending
 from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.metrics.features import fingerprint
+from biglearn_gan.models.canvas import CanvasConvolutions, PatchGrid
 from biglearn_gan.models.embeddings import PatchEmbedding
+from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.models.token_model import chunks, sample_rng
 from biglearn_gan.models.transformer import Transformer
 from biglearn_gan.progress import unit_bars
@@ -85,6 +89,10 @@ class VelocityField(nn.Module):
         )
         self.trunk = Transformer(size.width, size.depth, size.heads, conditioning_dim=size.width)
         self.head = nn.Linear(size.width, config.token_dim)
+        self.canvas = None
+        if size.canvas_channels > 0:
+            self.canvas = CanvasConvolutions(PatchGrid.of(config), size.canvas_channels)
+        self.standardization = Standardization(config)
 
     def forward(
         self,
@@ -92,11 +100,19 @@ class VelocityField(nn.Module):
         sequence: TokenSequence,
         t: Float[Tensor, " B"],
     ) -> Float[Tensor, "B M P"]:
-        """Velocities of all tokens; targets are at time ``t`` in [0, 1], where 0 is noise."""
+        """Velocities of all tokens; targets are at time ``t`` in [0, 1], where 0 is noise.
+
+        The convolutions of ``model.generator.canvas_channels`` see the picture that the velocity
+        leads to.
+        """
         angles = t[:, None] * torch.logspace(0, 2, FREQUENCIES) * math.pi / 2
         conditioning = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
         x = self.embedding(tokens, sequence)
-        return self.head(self.trunk(x, conditioning))
+        velocity = self.head(self.trunk(x, conditioning))  # (B, M, P)
+        if self.canvas is None:
+            return velocity
+        rest = sequence.is_target[..., None] * (1 - t)[:, None, None]
+        return velocity + self.canvas(tokens + rest * velocity, sequence)
 
 
 class FlowModel:
@@ -132,7 +148,7 @@ class FlowModel:
         if absent is None:
             absent = torch.zeros_like(hole)
         source = ~target & ~tokens_touched(absent, patch_size)
-        tokens = patchify(images, patch_size)
+        tokens = self.field.standardization(patchify(images, patch_size))
         completed = tokens[:, None].repeat(1, variations, 1, 1)
         for row, variation in chunks((source | target).sum(dim=1), variations):
             rngs = [
@@ -142,7 +158,8 @@ class FlowModel:
             noise = torch.stack([torch.randn(tokens.shape[1:], generator=rng) for rng in rngs])
             masks = TokenMasks(source[row], target[row])
             completed[row, variation] = self._integrate(tokens[row], masks, noise)
-        filled = unpatchify(completed.flatten(0, 1), config.grid_size, patch_size).clamp(-1, 1)
+        values = self.field.standardization.restore(completed.flatten(0, 1)).clamp(-1, 1)
+        filled = unpatchify(values, config.grid_size, patch_size)
         filled = filled.view(len(images), variations, *images.shape[1:])
         return torch.where(hole[:, None, None], filled, images[:, None])
 
@@ -191,6 +208,9 @@ class FlowTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_rng(Stream.WEIGHTS, config.train.seed).initial_seed())
             self.field = VelocityField(config)
+        if self.field.standardization.enabled:
+            statistics = channel_statistics(self.dataset)
+            self.field.standardization.set_statistics(statistics.mean, statistics.deviation)
         self.average = copy.deepcopy(self.field).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.field.parameters(), betas=ADAM_BETAS, fused=True)
         self.images_seen = 0
@@ -224,6 +244,7 @@ class FlowTraining:
         rng = make_rng(Stream.TASKS, seed, self.images_seen)
         sequence = self.sampler.sample(observed, rng).masks.sequence()
         tokens = patchify(batch.images, self.config.model.patch_size)
+        tokens = self.field.standardization(tokens)
         return sequence, gather_tokens(tokens, sequence.positions)
 
     def save(self, path: Path) -> None:

@@ -18,10 +18,17 @@ from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 
 
-@pytest.fixture
-def field(tiny_config: Callable[..., Config]) -> VelocityField:
+@pytest.fixture(params=["plain", "standardized, with convolutions"])
+def field(request: pytest.FixtureRequest, tiny_config: Callable[..., Config]) -> VelocityField:
     torch.manual_seed(0)
-    return VelocityField(tiny_config())
+    if request.param == "plain":
+        return VelocityField(tiny_config())
+    changes = {"data.standardize": True, "model.generator.canvas_channels": 3}
+    field = VelocityField(tiny_config(changes))
+    field.standardization.set_statistics(torch.tensor([0.25]), torch.tensor([0.5]))
+    assert field.canvas is not None
+    torch.nn.init.normal_(field.canvas.conv2.weight)
+    return field
 
 
 def images_and_holes(field: VelocityField, rows: int) -> tuple[Tensor, Tensor]:
@@ -83,11 +90,36 @@ def test_known_pixels_stay_and_the_content_of_holes_is_ignored(field: VelocityFi
     torch.testing.assert_close(alone[0], drawn[3])
 
 
+def test_convolutions_see_the_picture_that_the_velocity_leads_to(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = VelocityField(tiny_config({"model.generator.canvas_channels": 3}))
+    assert field.canvas is not None
+    torch.nn.init.ones_(field.head.bias)
+    torch.nn.init.zeros_(field.head.weight)  # the velocity is 1
+    seen: list[Tensor] = []
+
+    def correction(tokens: Tensor, sequence: TokenSequence) -> Tensor:
+        seen.append(tokens)
+        return torch.full_like(tokens, 0.5)
+
+    monkeypatch.setattr(field.canvas, "forward", correction)
+    target = torch.zeros(2, field.config.token_count).bool()
+    target[:, 3:] = True
+    sequence = TokenMasks(~target, target).sequence()
+    tokens = torch.rand(2, field.config.token_count, field.config.token_dim)
+    velocity = field(tokens, sequence, torch.tensor([0.25, 1.0]))
+    torch.testing.assert_close(velocity, torch.full_like(tokens, 1.5))
+    assert torch.equal(seen[0][:, :3], tokens[:, :3])
+    torch.testing.assert_close(seen[0][0, 3:], tokens[0, 3:] + 0.75)
+    assert torch.equal(seen[0][1], tokens[1])
+
+
 def test_an_interrupted_training_ends_with_the_same_weights(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     changes = {"train.max_images": 48, "train.batch_size": 4, "train.warm_start.share": 0.0}
-    config = tiny_config(changes | {"data.horizontal_flip": True})
+    config = tiny_config(changes | {"data.horizontal_flip": True, "data.standardize": True})
     whole, _ = train(config, tmp_path / "whole.pt")
     saved, _ = train(config, tmp_path / "saved.pt", save_every=20)
     state = torch.load(tmp_path / "saved.pt", weights_only=True)
