@@ -119,6 +119,10 @@ MISTAKES = {
         [DIGITS, 2, "--checkpoint must be a model of colored_mnist, not of digits"],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
     ),
+    "studies/compare_label_accuracy": (
+        [("README.md",), 2, "README.md was not written by label_accuracy.py"],
+        [("nowhere.json",), 2, "'nowhere.json' does not exist"],
+    ),
     "studies/flow_matching": (
         [
             (*FLOW_DIGITS, "--steps", ","),
