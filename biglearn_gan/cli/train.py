@@ -32,7 +32,8 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the configuration, the sizes and the memory, measured on noise, and exit.",
+            help="Print the configuration, the sizes and the memory, measured on noise, and exit. "
+            "Nothing is written, and no classifier is read.",
         ),
     ] = False,
 ) -> None:
@@ -63,7 +64,7 @@ def train(
             settings,
             folder,
             device=device,
-            on_start=lambda dataset: typer.echo(dataset.summary(settings.data.labels)),
+            on_dataset=lambda dataset: typer.echo(dataset.summary(settings.data.labels)),
             on_progress=on_progress,
             make_evaluation=make_evaluation,
         )

@@ -83,11 +83,11 @@ class ImageDataset:
     def summary(self, with_labels: bool) -> str:
         """The number of images in one line; with labels, also of classes and labeled images."""
         text = f"{len(self):,} images of {self.name}"
-        if not with_labels:
+        if not with_labels or self.labels is None:
             return text
         labeled = len(self.labeled)
-        some = f", {labeled:,} of them labeled" if labeled < len(self) else ""
-        return f"{text}, {self.num_classes} classes{some}"
+        some = f" ({labeled:,} labeled)" if labeled < len(self) else ""
+        return f"{text}{some}, {self.num_classes} classes"
 
     def fingerprint(self) -> str:
         """A hash of the pixels in memory, or of the names, sizes and times of the files."""

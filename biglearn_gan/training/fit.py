@@ -35,7 +35,9 @@ from biglearn_gan.training.trainer import Trainer, TrainingError
 MEETING_STEPS = 4
 """Steps after which several processes agree whether a signal stops them, at the latest."""
 
-OnStart = Callable[[ImageDataset], None]
+OnDataset = Callable[[ImageDataset], None]
+"""Called with the training images as soon as they are read, in the main process only."""
+
 OnProgress = Callable[[TrainingProgress], None]
 MakeEvaluation = Callable[[ImageDataset], Evaluation | None]
 """Called with the training images, in the main process only; None turns evaluation off."""
@@ -71,7 +73,7 @@ def fit(
     output: str | Path,
     *,
     device: str = "auto",
-    on_start: OnStart = lambda dataset: None,
+    on_dataset: OnDataset = lambda dataset: None,
     on_progress: OnProgress = lambda progress: None,
     make_evaluation: MakeEvaluation = lambda dataset: None,
 ) -> TrainingResult:
@@ -95,8 +97,7 @@ def fit(
             ``data.classes`` is None.
         output: the run's folder, see :mod:`biglearn_gan.training.run_folder`.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_start: called with the training images as soon as they are read, in the main process
-            only.
+        on_dataset: called with the training images.
         on_progress: called before the first step and after every step, in the main process only.
         make_evaluation: makes what measures the model during training.
 
@@ -125,7 +126,7 @@ def fit(
     ):
         with processes.failing_together():
             images_per_process(config, processes.accelerator)
-        return _fit(config, folder, processes, on_start, on_progress, make_evaluation)
+        return _fit(config, folder, processes, on_dataset, on_progress, make_evaluation)
 
 
 def load_training_images(config: Config, device: torch.device) -> ImageDataset:
@@ -155,12 +156,12 @@ def _fit(
     config: Config,
     folder: RunFolder,
     processes: Processes,
-    on_start: OnStart,
+    on_dataset: OnDataset,
     on_progress: OnProgress,
     make_evaluation: MakeEvaluation,
 ) -> TrainingResult:
     trainer, evaluation, setup_seconds = _set_up(
-        config, folder, processes, on_start, make_evaluation
+        config, folder, processes, on_dataset, make_evaluation
     )
     images_at_start = trainer.images_seen
     diagnostics = Diagnostics(config, trainer.baselines() if trainer.in_warm_start else {})
@@ -190,7 +191,7 @@ def _set_up(
     config: Config,
     folder: RunFolder,
     processes: Processes,
-    on_start: OnStart,
+    on_dataset: OnDataset,
     make_evaluation: MakeEvaluation,
 ) -> tuple[Trainer, Evaluation | None, float]:
     """A new or resumed trainer, the evaluation, and the seconds that making it took.
@@ -210,10 +211,11 @@ def _set_up(
             load_training_images(config, accelerator.device),
         )
     )
-    evaluation, started = None, time.perf_counter()
     with processes.failing_together():
         if processes.is_main:
-            on_start(dataset)
+            on_dataset(dataset)
+    evaluation, started = None, time.perf_counter()
+    with processes.failing_together():
         if processes.is_main and config.logging.evaluation_time_share > 0:
             evaluation = make_evaluation(dataset)
         setup_seconds = time.perf_counter() - started

@@ -9,7 +9,6 @@ count in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,9 @@ import numpy as np
 import typer
 
 from biglearn_gan.cli.runner import fail, run
+
+Row = tuple[str, list[float]]
+"""The name of a model, and its accuracies."""
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "right-half")
 
@@ -31,18 +33,15 @@ def main(
     ] = None,
 ) -> None:
     """Print the table as Markdown."""
-    typer.echo(table(read(files), read(beside or ())))
+    typer.echo(table(list(map(read, files)), list(map(read, beside or ()))))
 
 
-def read(files: Iterable[Path]) -> dict[str, list[float]]:
-    """The accuracies of each file, by its name."""
-    rows = {}
-    for file in files:
-        try:
-            rows[file.stem] = accuracies(json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError):
-            fail(f"{file} was not written by label_accuracy.py", code=2)
-    return rows
+def read(file: Path) -> Row:
+    """The name of a file without its ending, and its accuracies."""
+    try:
+        return file.stem, accuracies(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        fail(f"{file} was not written by label_accuracy.py", code=2)
 
 
 def accuracies(results: dict[str, Any]) -> list[float]:
@@ -51,20 +50,20 @@ def accuracies(results: dict[str, Any]) -> list[float]:
     return [*predicted, results["generation"]["best_of_1"]]
 
 
-def table(rows: dict[str, list[float]], beside: dict[str, list[float]]) -> str:
+def table(rows: list[Row], beside: list[Row]) -> str:
     """The rows, their mean if they are several, and the rows beside them, in percent."""
     columns = ["whole images", *(f"{hole} hidden" for hole in HOLES[1:]), "generated for a label"]
     lines = [f"| model | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    lines += [row(name, values) for name, values in rows.items()]
+    lines += [line(*row) for row in rows]
     if len(rows) > 1:
-        percent = 100 * np.array(list(rows.values()))
+        percent = 100 * np.array([values for _, values in rows])
         pairs = zip(percent.mean(axis=0), percent.std(axis=0, ddof=1), strict=True)
         lines.append(f"| *mean* | {' | '.join(f'{mean:.1f} ± {std:.1f}' for mean, std in pairs)} |")
-    return "\n".join([*lines, *(row(name, values) for name, values in beside.items())])
+    return "\n".join([*lines, *(line(*row) for row in beside)])
 
 
-def row(name: str, values: list[float]) -> str:
-    """One row of the table."""
+def line(name: str, values: list[float]) -> str:
+    """A row of the table as Markdown."""
     return f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in values)} |"
 
 

@@ -102,8 +102,8 @@ class VelocityField(nn.Module):
     ) -> Float[Tensor, "B M P"]:
         """Velocities of all tokens; targets are at time ``t`` in [0, 1], where 0 is noise.
 
-        The convolutions of ``model.generator.canvas_channels`` see the picture that the velocity
-        leads to.
+        The convolutions of ``model.generator.canvas_channels`` see the predicted image,
+        x_t + (1 - t) v.
         """
         angles = t[:, None] * torch.logspace(0, 2, FREQUENCIES) * math.pi / 2
         conditioning = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))

@@ -6,7 +6,8 @@ A classifier of whole images learns from the images whose labels the model knew,
 the model generated for labels, from both, and from all training images with predicted labels. Its
 accuracy on the real test images is printed beside that of the model itself. The accuracy after
 learning from generated images alone is the classification accuracy score (Ravuri and Vinyals 2019,
-arXiv 1905.10887). It is at most that of real images if the model generates their distribution.
+arXiv 1905.10887). If the model generated exactly the data's distribution, it would be that of as
+many real images.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.classifier import accuracy
-from biglearn_gan.metrics.classifier_training import train_classifier
+from biglearn_gan.metrics.classifier_training import BATCH_SIZE, train_classifier
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.pixel_values import to_signed_float
 
@@ -39,9 +40,9 @@ def main(
     checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
-    num: Annotated[int, typer.Option(min=1, help="Images to generate.")] = 54_000,
+    num: Annotated[int, typer.Option(min=BATCH_SIZE, help="Images to generate.")] = 54_000,
     budget: Annotated[
-        int, typer.Option(min=64, help="Images that each classifier sees.")
+        int, typer.Option(min=BATCH_SIZE, help="Images that each classifier sees.")
     ] = 180_000,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of images and classifiers.")] = 0,
 ) -> None:
@@ -55,6 +56,8 @@ def main(
     test = test.subset(test.labeled)
     known = known_labels(train, data)
     known = known.subset(known.labeled)
+    if len(known) < BATCH_SIZE:
+        fail(f"{known.name} has {len(known)} labeled images: choose at least {BATCH_SIZE}", code=2)
     make_folder(output.parent)
     generated = generated_images(model, num, seed)
     teachers = {
@@ -65,10 +68,14 @@ def main(
     }
     results = {"the model itself": accuracy_of_model(model, test)}
     for name, images in teachers.items():
-        classifier = train_classifier(images, seed=seed, images=budget)
+        classifier = train_classifier(
+            images, seed=seed, images=budget, horizontal_flip=data.horizontal_flip
+        )
         results[f"classifier: {name}"] = accuracy(classifier, test)
+    settings = {"seed": seed, "generated": num, "budget": budget}
     with replacing(output) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(settings | {"accuracy": results}, indent=2)
+        path.write_text(text + "\n", encoding="utf-8")
     typer.echo(table(results))
 
 
@@ -85,9 +92,9 @@ def generated_images(model: BigLearnGAN, count: int, seed: int) -> ImageDataset:
 
 
 def joined(one: ImageDataset, other: ImageDataset) -> ImageDataset:
-    """The images of both, where each data set is half of what a classifier sees.
+    """The images of both; the smaller one is repeated as often as it fits into the larger one.
 
-    The smaller one is repeated as often as it fits into the larger one.
+    If their sizes differ much, each is about half of what a classifier sees.
     """
     small, large = sorted((one, other), key=len)
     copies = torch.arange(len(small)).repeat(max(1, len(large) // len(small)))

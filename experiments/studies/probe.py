@@ -49,11 +49,11 @@ DataSets = tuple[ImageDataset, ImageDataset]
 """Training and test images, all of them labeled."""
 
 Results = dict[str, dict[str, dict[str, list[float]]]]
-"""Test accuracies of every draw, by source, probe and labels of a class."""
+"""Test accuracies of every draw, by what is probed, probe and labels of a class."""
 
 Network = tuple[BigLearnGAN, NetworkName]
 Probes = Callable[[int], dict[str, Any]]
-"""New classifiers for a number of labels of each class."""
+"""The classifiers to train, for a number of labels of each class."""
 
 
 def main(
@@ -140,12 +140,12 @@ def measure_features(
     networks: dict[str, Network], data_sets: DataSets, counts: Sequence[int], draws: int
 ) -> Results:
     """Test accuracies of classifiers of raw pixels and of each network's features."""
-    sources: dict[str, FeaturesOf] = {"raw pixels": lambda images: images.flatten(1).numpy()}
+    features: dict[str, FeaturesOf] = {"raw pixels": lambda images: images.flatten(1).numpy()}
     for name, (model, network) in networks.items():
-        sources[name] = partial(features_of, model, network)
+        features[name] = partial(features_of, model, network)
     return {
         name: measure(compute, data_sets, counts, draws, probes)
-        for name, compute in sources.items()
+        for name, compute in features.items()
     }
 
 
@@ -157,8 +157,10 @@ def measure_fine_tuned(
     assert num_classes is not None
 
     def accuracies(model: BigLearnGAN, network: NetworkName) -> dict[str, dict[str, list[float]]]:
-        fine_tuned = {"fine-tuned": FineTunedNetwork(model, network, num_classes)}
-        return measure(Tensor.numpy, data_sets, counts, draws, lambda count: fine_tuned)
+        def new_probes(count: int) -> dict[str, Any]:
+            return {"fine-tuned": FineTunedNetwork(model, network, num_classes)}
+
+        return measure(Tensor.numpy, data_sets, counts, draws, new_probes)
 
     return {name: accuracies(*network) for name, network in networks.items()}
 
@@ -214,12 +216,12 @@ def table(results: Results, counts: Sequence[int]) -> str:
     kinds = next(iter(results.values()))
     columns = [(kind, str(count)) for kind in kinds for count in counts]
     header = " | ".join(f"{probe}, {count}" for probe, count in columns)
-    lines = [f"| features | {header} |", "|---" * (1 + len(columns)) + "|"]
+    lines = [f"| what is probed | {header} |", "|---" * (1 + len(columns)) + "|"]
     for name, accuracies in results.items():
         cells = []
         for probe, count in columns:
             values = 100 * np.array(accuracies[probe][count])
-            error = f" ± {values.std():.1f}" if len(values) > 1 else ""
+            error = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.1f}{error}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

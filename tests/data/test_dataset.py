@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_folders import HEIGHT, WIDTH, channels_first, config, digits, split_folder
 
-from biglearn_gan.data.dataset import EpochOrder
+from biglearn_gan.data.dataset import EpochOrder, ImageDataset
 from biglearn_gan.data.labeled import hide_labels
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
@@ -17,7 +17,9 @@ def test_the_summary_counts_images_classes_and_labels() -> None:
     assert train.summary(with_labels=False) == "1,400 images of digits:train"
     assert train.summary(with_labels=True) == "1,400 images of digits:train, 10 classes"
     few = hide_labels(train, 100, 0).summary(with_labels=True)
-    assert few == "1,400 images of digits:train, 10 classes, 100 of them labeled"
+    assert few == "1,400 images of digits:train (100 labeled), 10 classes"
+    plain = ImageDataset("mine:train", torch.zeros(3, 1, 4, 4, dtype=torch.uint8))
+    assert plain.summary(with_labels=True) == "3 images of mine:train"
 
 
 class TestBatch:

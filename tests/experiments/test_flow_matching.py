@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from flow_matching import FlowModel, VelocityField, flow_loss, main, train
+from flow_matching import FlowModel, FlowTraining, VelocityField, flow_loss, main, train
 from torch import Tensor
 
 from biglearn_gan.cli.runner import CommandError
@@ -88,6 +88,25 @@ def test_known_pixels_stay_and_the_content_of_holes_is_ignored(field: VelocityFi
     assert (drawn[:, 0] != drawn[:, 1]).any()
     alone = model.complete(images[3:4], hole[3:4], variations=2, seed=4, first_image=3)
     torch.testing.assert_close(alone[0], drawn[3])
+
+
+def test_training_sees_standardized_values_and_images_return_to_pixel_values(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"data.standardize": True, "train.max_images": 640, "train.batch_size": 320}
+    training = FlowTraining(tiny_config(changes | {"train.warm_start.share": 0.0}))
+    images = training.dataset.batch(torch.arange(len(training.dataset))).images
+    torch.testing.assert_close(training.field.standardization.mean, images.mean()[None])
+    _, tokens = training._next_batch()
+    assert abs(float(tokens.mean())) < 0.3 and 0.8 < float(tokens.std()) < 1.2
+
+    def velocity_to_zero(x: Tensor, sequence: TokenSequence, t: Tensor) -> Tensor:
+        return -x / (1 - t[:, None, None])
+
+    monkeypatch.setattr(training.field, "forward", velocity_to_zero)
+    hole = torch.ones(2, 8, 8, dtype=torch.bool)
+    mean_image = FlowModel(training.field, 2).complete(torch.zeros(2, 1, 8, 8), hole)
+    torch.testing.assert_close(mean_image, images.mean().expand_as(mean_image))
 
 
 def test_convolutions_see_the_picture_that_the_velocity_leads_to(

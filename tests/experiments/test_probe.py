@@ -64,10 +64,10 @@ def test_random_weights_are_those_of_no_training_and_always_the_same() -> None:
     assert model.generator.training is False
 
 
-def test_the_table_has_a_row_for_each_source() -> None:
+def test_the_table_has_means_and_deviations_of_draws() -> None:
     results = {"raw": {"linear": {"1": [0.5, 0.7]}, "neighbors": {"1": [0.25, 0.25]}}}
     assert probe.table(results, [1]).splitlines() == [
-        "| features | linear, 1 | neighbors, 1 |",
+        "| what is probed | linear, 1 | neighbors, 1 |",
         "|---|---|---|",
-        "| raw | 60.0 ± 10.0 | 25.0 ± 0.0 |",
+        "| raw | 60.0 ± 14.1 | 25.0 ± 0.0 |",
     ]
