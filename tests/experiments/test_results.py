@@ -181,7 +181,8 @@ def anomalies_tables() -> str:
 def augmentation_tables() -> str:
     folders = {
         "without, 300,000 images": RESULTS / "augmentation/without",
-        "with, 200,000 images": CHECKPOINTS / "emoji/evaluation",
+        "with, 200,000 images": RESULTS / "augmentation/with",
+        "and 30,000 without shifts": CHECKPOINTS / "emoji/evaluation",
     }
     records = read_records(RESULTS / "augmentation/without/metrics.json")
     return comparison_tables(
