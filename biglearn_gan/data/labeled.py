@@ -59,16 +59,18 @@ def hide_labels(dataset: ImageDataset, count: int, seed: int) -> ImageDataset:
         if len(chosen) < each:
             raise DataError(
                 f"data.labeled_images: {count} needs {each:,} images of each class, but "
-                f"{dataset.name} has {len(chosen):,} of class {label}: choose at most "
-                f"{_fewest(labels, dataset.num_classes) * dataset.num_classes:,}"
+                f"{dataset.name} has {len(chosen):,} of class {label}: "
+                f"{_advice(labels, dataset.num_classes)}"
             )
         kept[chosen] = label
     return dataset.with_labels(kept.to(dataset.labels.device))
 
 
-def _fewest(labels: Int64[Tensor, " N"], num_classes: int) -> int:
-    """The images of the rarest class."""
-    return int(torch.bincount(labels[labels >= 0], minlength=num_classes).min())
+def _advice(labels: Int64[Tensor, " N"], num_classes: int) -> str:
+    fewest = int(torch.bincount(labels[labels >= 0], minlength=num_classes).min())
+    if fewest == 0:
+        return "add images of this class, which may all be held out for testing or validation"
+    return f"choose at most {fewest * num_classes:,}"
 
 
 def _choose(members: Int64[Tensor, " n"], count: int, seed: int) -> Int64[Tensor, " k"]:

@@ -159,6 +159,8 @@ def make_training_evaluation(
     folder, places = find_classifier(classifier, "classifier", data.name)
     if folder is None:
         reason = f"no classifier was given and there is no {places}"
+        if data.validation_share > 0:
+            reason += "; no use is made of the images that data.validation_share holds out"
         return None, (f"no evaluation during training: {reason}",)
     held_out = load_dataset(data, "validation") if has_validation(data) else None
     network = ImageClassifier.from_pretrained(folder).to(train_data.device)
