@@ -37,8 +37,14 @@ MNIST = (
 )
 """A command that names one of these reads MNIST's images, unless it trains on a folder."""
 
-OF_MNIST = ("samples/mnist_evaluation", "samples/colored_mnist_evaluation")
+OF_MNIST = (
+    *("samples/mnist_evaluation", "samples/colored_mnist_evaluation"),
+    *("samples/few_labels", "samples/draw_0"),
+)
 """What such commands write, and others read."""
+
+READ_RECORDS = ("tables", "experiments/studies/compare_label_accuracy.py")
+"""Commands that read no images."""
 
 BUDGETS = {
     "train": ["train.max_images=64", "logging.checkpoint_images=32"],
@@ -62,8 +68,10 @@ BUDGETS = {
         *("--budget", "64", "--counts", "50", "--evaluations", "1"),
     ],
     "experiments/studies/memorization.py": ["--num", "50"],
+    "experiments/studies/probe.py": ["--draws", "1", "--labels", "1"],
     "experiments/studies/pseudo_labels.py": ["--draws", "1", "train.max_images=64"],
     "experiments/studies/incomplete_images.py": ["--holes", "none,random:0.5:2"],
+    "experiments/studies/generated_labels.py": ["--num", "64", "--budget", "64"],
     "experiments/studies/label_accuracy.py": ["--num", "100"],
     "experiments/studies/steps_and_ranking.py": ["--steps", "1,2", "--orders", "random"],
 }
@@ -159,7 +167,7 @@ def run_command(command: str, inception_weights: Path | None) -> None:
     if DATA is None and needs_mnist(command):
         return
     words = shortened(command)
-    if needs_mnist(command) and not {"tables", "--data-root"} & {*words}:
+    if needs_mnist(command) and not {*READ_RECORDS, "--data-root"} & {*words}:
         has_config = "--config" in words and "--checkpoint" not in words
         words += [f"data.root={DATA}"] if has_config else ["--data-root", str(DATA)]
     if "evaluate_fid.py" in command:

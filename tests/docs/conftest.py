@@ -17,7 +17,7 @@ from biglearn_gan.simulations import grid_gmm
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like a clone in which a user put masks, photos and pets; it is the current one."""
+    """A folder like a clone in which a user put masks and images; it is the current one."""
     for name in ("experiments", "checkpoints"):
         (tmp_path / name).symlink_to(ROOT / name)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype=np.uint8)
@@ -33,6 +33,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pet = tmp_path / "pets" / ("cat", "dog", "more")[number % 3] / f"{number}.png"
         pet.parent.mkdir(parents=True, exist_ok=True)
         photo.save(pet)
+    for number in range(160):
+        picture = tmp_path / "cifar10" / ("train", "test")[number % 2] / str(number // 16)
+        picture.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[number % 4]).save(picture / f"{number}.png")
     with zipfile.ZipFile(tmp_path / "emoji.zip", "w") as archive:
         for number in range(200):
             archive.write(tmp_path / f"photos/{number % 24}.png", f"72/emoji_u{number:x}.png")

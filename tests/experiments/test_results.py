@@ -15,9 +15,11 @@ from typing import get_args
 import ablate
 import anomalies
 import color_consistency
+import compare_label_accuracy
 import critic_density_ratio
 import fine_tune
 import flow_matching
+import generated_labels
 import gmm_gan
 import gmm_schedules
 import label_accuracy
@@ -152,9 +154,26 @@ def label_accuracy_table(name: str) -> str:
     return label_accuracy.table(json.loads(path.read_text(encoding="utf-8"))).split("\n\n")[0]
 
 
-def few_labels_tables(name: str) -> str:
-    path = RESULTS / f"few_labels/{name}.json"
-    return label_accuracy.table(json.loads(path.read_text(encoding="utf-8")))
+def few_labels_table() -> str:
+    draws, beside = (
+        [compare_label_accuracy.read(RESULTS / f"few_labels/{name}.json") for name in names]
+        for names in (("draw_0", "draw_1", "draw_2"), ("all_labels",))
+    )
+    return compare_label_accuracy.table(draws, beside)
+
+
+def few_labels_completions() -> str:
+    folders = {
+        f"{count} labels": RESULTS / f"few_labels/completions_{count}_labels"
+        for count in ("100", "all")
+    }
+    tasks = ("joint", "random:0.25", "random:0.5", "random:0.75", "center", "right-half", "strokes")
+    return comparison_tables(folders, tasks)
+
+
+def generated_labels_table() -> str:
+    path = RESULTS / "few_labels/generated_labels.json"
+    return generated_labels.table(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
 
 
 def probe_table(name: str, counts: list[int]) -> str:
@@ -167,8 +186,8 @@ def pseudo_labels_table() -> str:
     return pseudo_labels.table(json.loads(path.read_text(encoding="utf-8")))
 
 
-def fine_tune_table() -> str:
-    path = RESULTS / "few_labels/fine_tune.json"
+def fine_tune_table(name: str) -> str:
+    path = RESULTS / f"few_labels/{name}.json"
     return fine_tune.table(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -221,8 +240,19 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "absolute score": (PAGES + "steps-and-ranking.md", partial(auc_table, "ranking_score"), 1),
     "gaussian fields": (PAGES + "gaussian-fields.md", gaussian_fields_table, 1),
     "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
-    "pseudo-labels": (PAGES + "foundation.md", partial(few_labels_tables, "pseudo_labels"), 2),
-    "labels only": (PAGES + "foundation.md", partial(few_labels_tables, "labels_only"), 2),
+    "few labels": (PAGES + "foundation.md", few_labels_table, 1),
+    "completions with few labels": (PAGES + "foundation.md", few_labels_completions, 1),
+    "generated labels": (PAGES + "foundation.md", generated_labels_table, 1),
+    "probe of MNIST": (
+        PAGES + "foundation.md",
+        partial(probe_table, "probe_mnist", [1, 10, 100]),
+        1,
+    ),
+    "fine-tuned probe": (
+        PAGES + "foundation.md",
+        partial(probe_table, "probe_mnist_fine_tuned", [1, 10, 100]),
+        1,
+    ),
     "probe": (PAGES + "foundation.md", partial(probe_table, "probe_digits", [1, 10, 100]), 1),
     "probe of other images": (
         PAGES + "foundation.md",
@@ -230,7 +260,12 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         1,
     ),
     "what teaches labels": (PAGES + "foundation.md", pseudo_labels_table, 1),
-    "fine-tuning": (PAGES + "foundation.md", fine_tune_table, 1),
+    "fine-tuning": (PAGES + "foundation.md", partial(fine_tune_table, "fine_tune"), 1),
+    "fine-tuning on photographs": (
+        PAGES + "foundation.md",
+        partial(fine_tune_table, "fine_tune_cifar10"),
+        1,
+    ),
     "anomalies": (PAGES + "anomalies.md", anomalies_tables, 2),
     "augmentation": (PAGES + "small-data-sets.md", augmentation_tables, 1),
     **{
