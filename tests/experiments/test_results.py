@@ -259,6 +259,11 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         partial(probe_table, "probe_mnist_on_digits", [1, 10, 50]),
         1,
     ),
+    "probe of gray digits": (
+        PAGES + "foundation.md",
+        partial(probe_table, "probe_colored_on_gray", [1, 10, 50]),
+        1,
+    ),
     "what teaches labels": (PAGES + "foundation.md", pseudo_labels_table, 1),
     "fine-tuning": (PAGES + "foundation.md", partial(fine_tune_table, "fine_tune"), 1),
     "fine-tuning on photographs": (
