@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biglearn_gan import BigLearnGAN
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.evaluation.evaluator import Report
@@ -17,6 +18,16 @@ from biglearn_gan.metrics.metric_models import MetricModels
 
 DIGITS = DataConfig(name="digits", image_size=(8, 8), channels=1)
 TRAIN, TEST = (load_dataset(DIGITS, split) for split in ("train", "test"))
+
+
+def always_predict(model: BigLearnGAN, label: int) -> None:
+    """Make a model with labels predict one of them for every image."""
+    head = model.generator.label_head
+    assert head is not None
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(-100.0)
+        head.bias[label] = 0.0
 
 
 def draw_training_images(count: int, seed: int) -> Tensor:

@@ -47,6 +47,13 @@ def test_labels_of_all_images_are_all_of_them() -> None:
     assert torch.equal(every, whole.labels)
 
 
+def test_a_class_without_images_needs_some() -> None:
+    whole = dataset()
+    empty = ImageDataset("toy:train", torch.zeros(60, 1, 2, 2).byte(), whole.labels, 4)
+    with pytest.raises(DataError, match=r"has 0 of class 3: add images of this class"):
+        hide_labels(empty, 4, seed=0)
+
+
 def test_guessing_counts_known_labels_only() -> None:
     hidden = hide_labels(dataset(), 3, seed=0)
     assert label_entropy(hidden) == pytest.approx(torch.tensor(3.0).log().item())

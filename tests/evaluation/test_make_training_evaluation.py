@@ -34,6 +34,10 @@ def test_the_classifier_may_be_in_the_clone(
     evaluation, (note,) = make_training_evaluation(config, train, None)
     name = "classifier_digits"
     assert evaluation is None and f"there is no checkpoints/{name} nor {clone / name}" in note
+    assert "holds out" not in note
+    holding_out = tiny_config({"data.validation_share": 0.1})
+    _, (note,) = make_training_evaluation(holding_out, train, None)
+    assert note.endswith("no use is made of the images that data.validation_share holds out")
     save_classifier(ImageClassifier((8, 8), 1, 10), clone / name, "a card")
     evaluation, _ = make_training_evaluation(config, train, None)
     assert evaluation is not None

@@ -10,6 +10,7 @@ from typing import Any
 import generated_labels
 import pytest
 import torch
+from toy_models import always_predict
 from toys import random_images
 
 from biglearn_gan import BigLearnGAN
@@ -42,12 +43,7 @@ def test_a_model_that_always_predicts_two_is_right_for_twos(
     tiny_config: Callable[..., Config],
 ) -> None:
     model = BigLearnGAN(tiny_config({"data.labels": True}))
-    head = model.generator.label_head
-    assert head is not None
-    with torch.no_grad():
-        head.weight.zero_()
-        head.bias.fill_(-100.0)
-        head.bias[2] = 0.0
+    always_predict(model, 2)
     images = ImageDataset("toy", random_images(5, 1, 8, 8), torch.tensor([2, 1, 0, 2, 3]), 10)
     assert generated_labels.predicted_labels(model, images).tolist() == [2] * 5
     assert generated_labels.accuracy_of_model(model, images) == 0.4

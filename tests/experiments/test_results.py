@@ -243,27 +243,16 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "few labels": (PAGES + "foundation.md", few_labels_table, 1),
     "completions with few labels": (PAGES + "foundation.md", few_labels_completions, 1),
     "generated labels": (PAGES + "foundation.md", generated_labels_table, 1),
-    "probe of MNIST": (
-        PAGES + "foundation.md",
-        partial(probe_table, "probe_mnist", [1, 10, 100]),
-        1,
-    ),
-    "fine-tuned probe": (
-        PAGES + "foundation.md",
-        partial(probe_table, "probe_mnist_fine_tuned", [1, 10, 100]),
-        1,
-    ),
-    "probe": (PAGES + "foundation.md", partial(probe_table, "probe_digits", [1, 10, 100]), 1),
-    "probe of other images": (
-        PAGES + "foundation.md",
-        partial(probe_table, "probe_mnist_on_digits", [1, 10, 50]),
-        1,
-    ),
-    "probe of gray digits": (
-        PAGES + "foundation.md",
-        partial(probe_table, "probe_colored_on_gray", [1, 10, 50]),
-        1,
-    ),
+    **{
+        name: (PAGES + "foundation.md", partial(probe_table, name, counts), 1)
+        for name, counts in (
+            ("probe_mnist", [1, 10, 100]),
+            ("probe_mnist_fine_tuned", [1, 10, 100]),
+            ("probe_digits", [1, 10, 100]),
+            ("probe_mnist_on_digits", [1, 10, 50]),
+            ("probe_colored_on_gray", [1, 10, 50]),
+        )
+    },
     "what teaches labels": (PAGES + "foundation.md", pseudo_labels_table, 1),
     "fine-tuning": (PAGES + "foundation.md", partial(fine_tune_table, "fine_tune"), 1),
     "fine-tuning on photographs": (
