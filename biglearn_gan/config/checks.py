@@ -101,7 +101,7 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
         yield "data.labeled_images: incomplete images need all labels; remove it or data.missing"
     if data.labeled_images is None and data.labeled_seed != 0:
         yield "data.labeled_seed: this key is only for data.labeled_images; remove it"
-    classes = NUM_CLASSES.get(data.name)
+    classes = NUM_CLASSES.get(data.name, data.classes)
     if data.labeled_images is not None and classes is not None and data.labeled_images % classes:
         yield (
             f"data.labeled_images: {data.labeled_images} cannot be shared equally by {classes} "

@@ -13,7 +13,8 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.config import Config, DataConfig
+from biglearn_gan.config import Config, ConfigError, DataConfig
+from biglearn_gan.config.checks import cross_check
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.folder_datasets import count_class_folders
 from biglearn_gan.data.hugging_face import count_hugging_face_classes
@@ -77,12 +78,16 @@ def count_classes(config: Config) -> Config:
 
     Raises:
         DataError: the images are missing, or they have no classes.
+        ConfigError: ``data.labeled_images`` cannot be shared equally by the classes.
     """
     data = config.data
     if not data.labels or data.name not in COUNTERS or data.classes is not None:
         return config
     counted = data.model_copy(update={"classes": COUNTERS[data.name](data)})
-    return config.model_copy(update={"data": counted})
+    config = config.model_copy(update={"data": counted})
+    if problems := list(cross_check(dict(config))):
+        raise ConfigError(problems)
+    return config
 
 
 def load_dataset(

@@ -146,6 +146,13 @@ class TestCountedClasses:
         with pytest.raises(DataError, match=r"has 2 class folders, but data\.classes is 3: set it"):
             load_dataset(stated.data, "train")
 
+    def test_counted_classes_must_share_the_labeled_images(
+        self, folder_config: FolderConfig, tmp_path: Path
+    ) -> None:
+        class_folders(tmp_path, "cat", "dog", "owl")
+        with pytest.raises(ConfigError, match=r"labeled_images: 4 cannot .* by 3 classes; choose"):
+            count_classes(folder_config(tmp_path, labels=True, labeled_images=4))
+
     def test_nothing_is_counted_without_labels(
         self, folder_config: FolderConfig, tmp_path: Path
     ) -> None:
