@@ -6,6 +6,7 @@ A file that cannot be written is reported in one sentence, whatever library writ
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -180,6 +181,16 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write an indented JSON document, in place of the file if there is one.
+
+    Raises:
+        WriteError: see :func:`replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

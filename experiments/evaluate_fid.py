@@ -12,12 +12,11 @@ folder may differ in size. Exit codes: those of `biglearn-gan` (docs/guide.md).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -46,7 +45,7 @@ from biglearn_gan.data.image_listing import (
 from biglearn_gan.devices import usable_device
 from biglearn_gan.evaluation.records import metric_name
 from biglearn_gan.evaluation.task import EvaluationTask, ModelSamples
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.inference.inputs import InputRequest, load_inputs
 from biglearn_gan.metrics.features import INCEPTION_ROWS, InceptionFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
@@ -192,12 +191,6 @@ def check_usage(
         fail(f"--{given[0].replace('_', '-')} requires --checkpoint", code=2)
     if mask == "joint" and images is not None:
         fail("--images requires a --mask other than joint, which uses no pixels", code=2)
-
-
-def write_json(file: Path, record: dict[str, Any]) -> None:
-    """Write the result, in place of an older file."""
-    with replacing(file) as path:
-        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def is_given(context: typer.Context, name: str) -> bool:

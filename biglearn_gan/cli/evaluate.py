@@ -16,7 +16,7 @@ from biglearn_gan.cli.evaluation_options import (
     OldOracle,
     OldSamples,
     ReportFolder,
-    naming_force,
+    measuring,
     split_names,
     write_and_print_report,
 )
@@ -30,8 +30,6 @@ from biglearn_gan.cli.options import (
     with_data_root,
     without_missing,
 )
-from biglearn_gan.files import make_folder
-from biglearn_gan.progress import task_bars
 
 
 # Typer makes an option of every parameter, hence their number.
@@ -63,9 +61,7 @@ def evaluate(
     from biglearn_gan.devices import usable_device
     from biglearn_gan.evaluation import protocol
     from biglearn_gan.evaluation.records import check_report_folder
-    from biglearn_gan.evaluation.task import EvaluationSettings
     from biglearn_gan.metrics.metric_models import load_metric_models
-    from biglearn_gan.metrics.reference_statistics import default_cache
 
     target_device = usable_device(device)
     check_report_folder(output)
@@ -86,8 +82,7 @@ def evaluate(
     )
     for note in notes:
         typer.echo(note)
-    make_folder(output)
-    with naming_force(), task_bars() as progress:
+    with measuring(output, seed, force) as settings:
         report = protocol.evaluate(
             model,
             metric_models,
@@ -96,6 +91,6 @@ def evaluate(
             num=num,
             variations=variations,
             tasks=names,
-            settings=EvaluationSettings(seed, default_cache(), force, progress),
+            settings=settings,
         )
     write_and_print_report(report, output)

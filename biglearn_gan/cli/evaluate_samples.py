@@ -15,7 +15,7 @@ from biglearn_gan.cli.evaluation_options import (
     InceptionWeights,
     MaskedClassifier,
     ReportFolder,
-    naming_force,
+    measuring,
     write_and_print_report,
 )
 from biglearn_gan.cli.options import (
@@ -26,8 +26,6 @@ from biglearn_gan.cli.options import (
     with_data_root,
     without_missing,
 )
-from biglearn_gan.files import make_folder
-from biglearn_gan.progress import task_bars
 
 
 # Typer makes an option of every parameter, hence their number.
@@ -63,9 +61,7 @@ def evaluate_samples(
     from biglearn_gan.evaluation import protocol
     from biglearn_gan.evaluation.records import check_report_folder
     from biglearn_gan.evaluation.sample_reader import choose_data_config, load_saved_samples
-    from biglearn_gan.evaluation.task import EvaluationSettings
     from biglearn_gan.metrics.metric_models import load_metric_models
-    from biglearn_gan.metrics.reference_statistics import default_cache
 
     target_device = usable_device(device)
     check_report_folder(output, samples)
@@ -87,9 +83,7 @@ def evaluate_samples(
         typer.echo(f"{samples} has only {len(saved_task)} of the {num} images")
     if saved_task.labels is None and saved_task.known.any():
         typer.echo("no agreement: some sources are not images of the test split")
-    make_folder(output)
-    with naming_force(), task_bars() as progress:
-        settings = EvaluationSettings(seed, default_cache(), force, progress)
+    with measuring(output, seed, force) as settings:
         report = protocol.evaluate_samples(
             saved_task,
             saved_samples,

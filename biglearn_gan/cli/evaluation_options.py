@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from biglearn_gan.cli.runner import fail
+from biglearn_gan.files import make_folder
+from biglearn_gan.progress import task_bars
 
 if TYPE_CHECKING:  # keeps torch out of --help
     from biglearn_gan.evaluation.evaluator import Report
+    from biglearn_gan.evaluation.task import EvaluationSettings
     from biglearn_gan.metrics.metric_models import MetricModels
 
 T = TypeVar("T")
@@ -129,16 +132,22 @@ def shipped_metric_models(data_name: str, checkpoint: str | None = None) -> Metr
 
 
 @contextmanager
-def naming_force() -> Iterator[None]:
-    """Within, an error of too few images names the option that allows them.
+def measuring(output: Path, seed: int, force: bool) -> Iterator[EvaluationSettings]:
+    """The settings of an evaluation, whose progress is shown; ``output`` exists within.
+
+    An error of too few images names the option that allows them.
 
     Raises:
         CommandError: there are too few images for a distance.
+        WriteError: the folder cannot be made.
     """
-    from biglearn_gan.evaluation.task import TooFewImagesError
+    from biglearn_gan.evaluation.task import EvaluationSettings, TooFewImagesError
+    from biglearn_gan.metrics.reference_statistics import default_cache
 
+    make_folder(output)
     try:
-        yield
+        with task_bars() as progress:
+            yield EvaluationSettings(seed, default_cache(), force, progress)
     except TooFewImagesError as error:
         fail(f"{error} (--force)", error.exit_code)
 

@@ -32,11 +32,14 @@ def tables(
 
     if len(metrics) > 1:
         reject_options("requires a single metrics.json", {"--summary": summary})
-        folders = {path.parent.name: path.parent for path in metrics}
-        if len(folders) < len(metrics):
+        evaluations = {path.parent.name: path for path in metrics}
+        if len(evaluations) < len(metrics):
             fail("evaluations to compare must be in folders of different names", code=2)
-        tasks = [record.task for path in metrics for record in read_records(path)]
-        typer.echo(comparison_tables(folders, [t for t in dict.fromkeys(tasks) if t != REAL]))
+        several = [record for path in metrics for record in read_records(path)]
+        if any(record.features == "oracle" for record in several):
+            fail("an evaluation of evaluate-oracle has a table of its own: name it alone", code=2)
+        tasks = [task for task in dict.fromkeys(r.task for r in several) if task != REAL]
+        typer.echo(comparison_tables(evaluations, tasks))
         return
     records = read_records(metrics[0])
     if any(record.features == "oracle" for record in records):

@@ -269,6 +269,11 @@ def _check_perceptual(sections: Mapping[str, Any]) -> Iterator[str]:
             "loss.perceptual: its network reads color images, but data.channels is "
             f"{sections['data'].channels}; remove it"
         )
+    if loss.perceptual.network == "efficientnet" and max(loss.perceptual.layers) > 15:
+        yield (
+            "loss.perceptual.layers: efficientnet has the layers 0 to 15, not "
+            f"{max(loss.perceptual.layers)}"
+        )
     yield from _needs_pixels("loss.perceptual", sections)
 
 

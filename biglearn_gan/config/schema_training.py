@@ -42,14 +42,16 @@ class PenaltyConfig(Section):
 class PerceptualConfig(Section):
     """An energy score in the features of a frozen network; for color images."""
 
-    network: Literal["efficientnet"] = "efficientnet"
-    """``efficientnet``: EfficientNet-lite0, trained on ImageNet; needs the extra of this name."""
+    network: str = "efficientnet"
+    """``efficientnet``: EfficientNet-lite0, which needs the extra of this name; or the name of a
+    network of torchvision with ``features``, such as ``vgg16``, whose weights are downloaded."""
 
     weight: PositiveFloat = 4.0
     """Weight of the term in the generator's loss."""
 
     layers: Layers = (2, 4, 10)
-    """The blocks whose outputs are compared, 0 to 15."""
+    """The layers whose outputs are compared: blocks of EfficientNet-lite0, 0 to 15, or places in
+    ``features``."""
 
     size: Positive = 32
     """Pixels of the shorter side to which pictures are scaled for the network."""
@@ -91,7 +93,7 @@ class AugmentationConfig(Section):
 
 
 class LossConfig(Section):
-    """Weights of the terms of the loss; 0 leaves a term out."""
+    """Weights of the terms of the loss; a term of weight 0 changes nothing."""
 
     logistic: NonNegativeFloat = 0.0
     """Weight of the non-saturating logistic loss. Above 0, logits are absolute scores."""

@@ -42,7 +42,5 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 ImageSize = Annotated[tuple[Positive, Positive], BeforeValidator(_as_height_and_width)]
-Layers = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=15)], ...], BeforeValidator(_as_tuple), Field(min_length=1)
-]
+Layers = Annotated[tuple[NonNegative, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 Pair = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], BeforeValidator(_as_tuple)]

@@ -81,9 +81,7 @@ def read_hugging_face(config: DataConfig, split: str) -> RawSplit:
     name = f"{config.root} ({table.split or split})"
     image_column = _image_column(config, table)
     labels, num_classes = _labels(config, table, splits["train"])
-    images = TableImages(
-        _undecoded(config, table, image_column), image_column, np.arange(len(table)), name
-    )
+    images = TableImages(_undecoded(table, image_column), image_column, np.arange(len(table)), name)
     raw = RawSplit(images, labels, num_classes)
     if not whole:
         return raw
@@ -268,7 +266,7 @@ def _holds_bytes(kind: Any) -> bool:
     return getattr(kind, "dtype", None) in ("binary", "large_binary")
 
 
-def _undecoded(config: DataConfig, table: Any, column: str) -> Any:
+def _undecoded(table: Any, column: str) -> Any:
     """The table with this column alone, whose cells are the bytes and paths of files."""
     from datasets import Image
 

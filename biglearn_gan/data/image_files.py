@@ -1,4 +1,4 @@
-"""Read image files as uint8 pixels, and convert between uint8 and [-1, 1].
+"""Read image files as uint8 pixels.
 
 All images go through the same steps, whichever data set they come from:
 

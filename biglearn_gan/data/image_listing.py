@@ -124,11 +124,6 @@ def warn_of_unread_formats(name: object, folder: ImagePath) -> None:
         )
 
 
-def image_files_at(path: Path) -> list[ImagePath]:
-    """The image files that a user names by a path, see :func:`named_images`."""
-    return list(named_images(path).values())
-
-
 def without_images(folder: object) -> DataError:
     """The error for a folder or an archive without image files."""
     return DataError(f"{folder} has no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")

@@ -14,12 +14,17 @@ def draw_shifts(count: int, most: int, rng: torch.Generator) -> Int64[Tensor, "N
 
 
 def shift_images(
-    images: Float[Tensor, "N C H W"], shifts: Int64[Tensor, "N 2"]
+    images: Float[Tensor, "N C H W"], shifts: Int64[Tensor, "N 2"], most: int
 ) -> Float[Tensor, "N C H W"]:
-    """Each image moved downwards and to the right by its number of pixels; its edge is repeated."""
+    """Each image moved downwards and to the right by its number of pixels; its edge is repeated.
+
+    Args:
+        images: to move.
+        shifts: in pixels, from [-most, most].
+        most: the largest shift, as a number, since a GPU need not be waited for to know it.
+    """
     count, _, height, width = images.shape
     device = images.device
-    most = int(shifts.abs().max())
     padded = F.pad(images, (most,) * 4, mode="replicate")
     top, left = (most - shifts).T[..., None]  # (N, 1) each
     image = torch.arange(count, device=device)[:, None, None]

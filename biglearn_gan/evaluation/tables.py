@@ -92,20 +92,26 @@ def group_records(records: Sequence[Record]) -> RecordsByTask:
     return found
 
 
-def load_numbers(folder: Path) -> Numbers:
-    """The numbers of a folder that ``evaluate`` wrote, by task and quantity, and images per second.
+def load_numbers(evaluation: Path) -> Numbers:
+    """The numbers of an evaluation by task and quantity, and images per second where measured.
+
+    Args:
+        evaluation: a folder with ``metrics.json``, or such a file. Images per second are those of
+            ``speed.csv`` next to the file.
 
     Raises:
         UsageError: the folder holds no evaluation.
     """
-    metrics, speed = folder / "metrics.json", folder / "speed.csv"
-    for path in (metrics, speed):
-        if not path.is_file():
-            raise UsageError(f"{folder} holds no evaluation: it has no {path.name}")
+    metrics = evaluation if evaluation.is_file() else evaluation / "metrics.json"
+    if not metrics.is_file():
+        raise UsageError(f"{evaluation} holds no evaluation: it has no metrics.json")
     found = {
         key: Number(record.value, record.bound)
         for key, record in group_records(read_records(metrics)).items()
     }
+    speed = metrics.with_name("speed.csv")
+    if not speed.is_file():  # of samples that were drawn elsewhere
+        return found
     with speed.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             found[row["task"], SPEED] = Number(float(row["images_per_second"]))
@@ -167,24 +173,26 @@ def oracle_table(records: Sequence[Record]) -> str:
     return _markdown(header, rows)
 
 
-def comparison_tables(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
+def comparison_tables(evaluations: Mapping[str, Path], tasks: Sequence[str]) -> str:
     """Distance and agreement of several evaluations, one per row, and joint images per second.
 
     The last row has the floors and ceilings that all evaluations share. If they differ, each value
     is followed by its own in parentheses.
 
     Args:
-        folders: folders that ``evaluate`` wrote, by name of the row.
+        evaluations: see :func:`load_numbers`, by name of the row.
         tasks: tasks that get a column, if any evaluation has them.
     """
-    found = {name: load_numbers(folder) for name, folder in folders.items()}
+    found = {name: load_numbers(each) for name, each in evaluations.items()}
     columns = _choose_columns(found, tasks, MAIN_NAMES)
-    return _comparison(found, columns | {"joint images/s": [("joint", SPEED)]})
+    if any(("joint", SPEED) in each for each in found.values()):
+        columns["joint images/s"] = [("joint", SPEED)]
+    return _comparison(found, columns)
 
 
-def detailed_comparison_tables(folders: Mapping[str, Path], tasks: Sequence[str]) -> str:
+def detailed_comparison_tables(evaluations: Mapping[str, Path], tasks: Sequence[str]) -> str:
     """Compare precision and recall, and measures of diversity; see :func:`comparison_tables`."""
-    found = {name: load_numbers(folder) for name, folder in folders.items()}
+    found = {name: load_numbers(each) for name, each in evaluations.items()}
     columns = [_choose_columns(found, tasks, names) for names in (QUALITY_NAMES, DIVERSITY_NAMES)]
     return "\n\n".join(_comparison(found, each) for each in columns)
 

@@ -16,7 +16,7 @@ from biglearn_gan.config import DataConfig, DataSetName, FitMode, HoleColor
 from biglearn_gan.data.image_listing import (
     DataError,
 )
-from biglearn_gan.data.loading import SPLITS, load_dataset
+from biglearn_gan.data.loading import NATIVE_SIZES, SPLITS, load_dataset
 from biglearn_gan.data.mask_files import read_mask_file
 from biglearn_gan.inference.masks import (
     check_mask,
@@ -37,7 +37,7 @@ from biglearn_gan.tasks.patches import tokens_touched
 DEFAULT_NUM = 16
 """Images of a data set, or samples from nothing, if the user names no number."""
 
-COLORED = ("colored_mnist", "cifar10", "celeba")
+COLORED = ("celeba", *(name for name, (_, channels) in NATIVE_SIZES.items() if channels == 3))
 """Data sets of images with colors."""
 
 

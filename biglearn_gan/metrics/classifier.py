@@ -10,8 +10,6 @@ trained on the training split of a data set, see ``classifier_training.py``. Its
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -23,13 +21,16 @@ from torch import Tensor, nn
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.errors import UserError
-from biglearn_gan.files import make_folder, writing
+from biglearn_gan.files import make_folder, replacing_folder
 from biglearn_gan.metrics.classifier_trunk import NetworkName, make_trunk
 from biglearn_gan.models.checkpoint import CONFIG_NAME, CheckpointError, load_checkpoint
 from biglearn_gan.pixel_values import to_signed_float
 
 FEATURE_DIM = 64
 """Length of a feature vector."""
+
+CLASSIFIER_FILES = ("README.md", "config.json", "model.safetensors")
+"""What the folder of a classifier holds: its card, its configuration and its weights."""
 
 INFERENCE_ROWS = 500
 """Images per pass without gradients, to bound its memory."""
@@ -191,18 +192,13 @@ def accuracy(classifier: ImageClassifier, dataset: ImageDataset) -> float:
 
 
 def save_classifier(classifier: PretrainedClassifier, folder: str | Path, card: str) -> None:
-    """Write ``model.safetensors``, ``config.json`` and ``README.md`` (the card) into a folder.
+    """Write a folder of :data:`CLASSIFIER_FILES`; it replaces what was there.
 
     Raises:
         WriteError: the folder cannot be created or written.
     """
     folder = Path(folder)
-    make_folder(folder)
-    with (
-        tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary,
-        writing(folder / "model.safetensors"),  # the other files are small
-    ):
-        (Path(temporary) / "README.md").write_text(card, encoding="utf-8")
+    make_folder(folder.parent)
+    with replacing_folder(folder) as temporary:
+        (temporary / "README.md").write_text(card, encoding="utf-8")
         classifier.save_pretrained(temporary)
-        for file in sorted(Path(temporary).iterdir()):
-            os.replace(file, folder / file.name)

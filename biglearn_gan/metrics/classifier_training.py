@@ -23,6 +23,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.shifts import draw_shifts, shift_images
 from biglearn_gan.files import check_output_folder, make_folder
 from biglearn_gan.metrics.classifier import (
+    CLASSIFIER_FILES,
     ClassifierError,
     ClassifierT,
     ImageClassifier,
@@ -74,8 +75,8 @@ def train_classifier(
 ) -> ImageClassifier:
     """Train on randomly shifted whole images, by cross-entropy with label smoothing and AdamW.
 
-    The same data, arguments, device and number of threads give the same weights. No global state is
-    read or changed.
+    The same data, arguments, device and number of threads give the same weights. The state of
+    PyTorch's CPU generator is neither read nor changed.
 
     Args:
         dataset: with at least 64 labeled images; others are left out.
@@ -97,7 +98,8 @@ def train_classifier(
     def loss(
         classifier: ImageClassifier, inputs: Tensor, labels: Tensor, rng: torch.Generator
     ) -> Tensor:
-        logits = classifier(shift_images(inputs, draw_shifts(len(inputs), max_shift, rng)))
+        shifts = draw_shifts(len(inputs), max_shift, rng)
+        logits = classifier(shift_images(inputs, shifts, max_shift))
         return F.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
 
     return _train(
@@ -260,7 +262,7 @@ def _check_output(folder: Path) -> None:
         folder,
         written_by="train-classifier",
         replaces=files,
-        ours=files if is_classifier else (),
+        ours=[file for file in files if is_classifier and file.name in CLASSIFIER_FILES],
     )
 
 

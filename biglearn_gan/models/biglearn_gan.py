@@ -178,7 +178,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             generator: see :meth:`complete`.
             steps: see :meth:`complete`.
             order: see :meth:`complete`.
-            output: ``np`` for a uint8 array (N, H, W, C), ``pil`` for a list of PIL images.
+            output: ``np`` for an array (N, H, W, C), uint8 or, of unbounded values, float32;
+                ``pil`` for a list of PIL images.
 
         Raises:
             ValueError: ``num`` is not an integer of at least 1, ``seed`` not one of at least 0,
@@ -270,7 +271,8 @@ class BigLearnGAN(TokenModel, ModelHubMixin):
             order: order of the patches if there are several steps: ``random``, ``raster`` or
                 ``center-out``.
             output: another format: ``pt`` for a float32 tensor, ``np`` for a uint8 array with
-                channels last, ``pil`` for PIL images.
+                channels last, ``pil`` for PIL images. Tensors stay tensors, and arrays stay
+                arrays, of their own type.
 
         Raises:
             ValueError: an image or mask has the wrong size or type, an image has no hole,

@@ -40,7 +40,27 @@ _BATCH_NORM_EPS = 1e-3
 
 
 class FeatureNetworkError(UserError):
-    """A feature network that is not installed, in one sentence."""
+    """A feature network that cannot be loaded, in one sentence."""
+
+    exit_code = 2
+
+
+def load_feature_network(name: str, layers: Sequence[int]) -> nn.Module:
+    """A frozen network on the CPU that maps images to the outputs of some layers, a list.
+
+    Its images (B, 3, H, W) have ImageNet's mean and deviation taken out.
+
+    Args:
+        name: ``efficientnet``, or a network of torchvision with ``features``, such as ``vgg16``.
+        layers: blocks of EfficientNet-lite0, 0 to 15, or places in ``features``.
+
+    Raises:
+        FeatureNetworkError: there is no such network or layer, the extra ``efficientnet`` is not
+            installed, or torchvision's weights cannot be downloaded.
+    """
+    if name == "efficientnet":
+        return load_efficientnet(layers)
+    return _load_torchvision(name, layers)
 
 
 def check_efficientnet() -> Path:
@@ -83,6 +103,60 @@ def load_pooled_efficientnet() -> PooledEfficientNet:
     network = PooledEfficientNet()
     network.load_weights(weights)
     return network.requires_grad_(False).eval()
+
+
+class SequentialFeatures(nn.Module):
+    """The outputs of some layers of a sequence; later layers are left out.
+
+    Args:
+        network: its layers.
+        layers: places of the layers, from 0.
+    """
+
+    def __init__(self, network: nn.Sequential, layers: Sequence[int]):
+        super().__init__()
+        self.layers = tuple(layers)
+        self.network = network[: max(layers) + 1]
+        for module in self.network.modules():
+            if hasattr(module, "inplace"):
+                module.inplace = False  # type: ignore[assignment]  # it would change its input
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The output of each layer of ``layers``, in the order of the network."""
+        x, outputs = images, []
+        for number, layer in enumerate(self.network):
+            x = layer(x)
+            if number in self.layers:
+                outputs.append(x)
+        return outputs
+
+
+def _load_torchvision(name: str, layers: Sequence[int]) -> SequentialFeatures:
+    """See :func:`load_feature_network`."""
+    from torchvision.models import get_model, get_model_weights, list_models
+
+    with torch.device("meta"):  # without memory for weights
+        untrained = get_model(name, weights=None) if name in list_models() else None
+    features = getattr(untrained, "features", None)
+    if not isinstance(features, nn.Sequential):
+        raise FeatureNetworkError(
+            "loss.perceptual.network must be efficientnet, or a network of torchvision with "
+            f"`features`, such as vgg16, not {name!r}"
+        )
+    if max(layers) >= len(features):
+        raise FeatureNetworkError(
+            f"loss.perceptual.layers: {name} has the layers 0 to {len(features) - 1}, not "
+            f"{max(layers)}"
+        )
+    weights = get_model_weights(name).DEFAULT
+    try:
+        network = get_model(name, weights=weights)
+    except OSError as error:  # also of a name that cannot be resolved
+        raise FeatureNetworkError(
+            f"the weights of {name} cannot be downloaded from {weights.url} ({error}): put the "
+            f"file into {Path(torch.hub.get_dir()) / 'checkpoints'}"
+        ) from None
+    return SequentialFeatures(network.features, layers).requires_grad_(False).eval()
 
 
 class _SameConv(nn.Conv2d):

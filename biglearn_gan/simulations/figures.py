@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from matplotlib.patches import Ellipse
 from PIL import Image
 from torch import Tensor
 
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, replacing, write_json
 from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.simulations.grid_gmm import Measurement
 from biglearn_gan.simulations.objectives import grid_data, line_grid
@@ -66,7 +65,7 @@ def write_grid_gmm(
         "forward_kl": last.forward_kl,
         "seconds": round(last.seconds, 3),
     }
-    _write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary)
     return summary
 
 
@@ -103,7 +102,7 @@ def write_two_gmm(
         "spurious_minima": {s.name: len(s.spurious_minima()) for s in surfaces},
         "share_of_starts_solved": {d.name: round(d.share_solved, 4) for d in descents},
     }
-    _write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary)
     return summary
 
 
@@ -284,8 +283,3 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
     writer.writerows(rows)
     with replacing(path) as temporary:
         temporary.write_text(lines.getvalue(), encoding="utf-8", newline="")
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

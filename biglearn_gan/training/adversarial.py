@@ -80,7 +80,7 @@ class AdversarialTraining:
         standardization: maps the networks' tokens to pixel values, for ``loss.perceptual``.
 
     Raises:
-        FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
+        FeatureNetworkError: see :func:`load_feature_network`, for ``loss.perceptual``.
     """
 
     def __init__(

@@ -251,7 +251,7 @@ class BatchSampler:
         rng = make_rng(Stream.SHIFTS, config.train.seed, images_seen)
         for part in images:
             shifts = draw_shifts(config.train.batch_size, most, rng)[self._local_rows]
-            yield shift_images(part, copy_to(shifts, part.device))
+            yield shift_images(part, copy_to(shifts, part.device), most)
 
     def _label_is_source(self, tasks: TaskBatch) -> Bool[Tensor, " b"] | None:
         """Whether each of this process's tasks gives the label; None without labels."""

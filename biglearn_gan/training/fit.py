@@ -19,7 +19,7 @@ from biglearn_gan.data.labeled import known_labels
 from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.devices import make_accelerator, tf32_products
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.feature_networks import check_efficientnet
+from biglearn_gan.models.feature_networks import load_feature_network
 from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training.adversarial import METRIC_NAMES
 from biglearn_gan.training.batch_sampler import images_per_process
@@ -108,7 +108,7 @@ def fit(
         DataError: the dataset cannot be loaded, no image has a fully observed patch, or a process
             that decodes images was killed.
         DeviceError: this machine has no such device.
-        FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
+        FeatureNetworkError: the network of ``loss.perceptual`` cannot be loaded.
         HoleError: ``data.missing.hole`` is not a hole.
         OutputError: the folder cannot be made or written, or has files that are not a run's; the
             last good state is kept.
@@ -118,15 +118,12 @@ def fit(
         TrainingError: a loss or a weight is not finite, or a process has other weights than the
             others; the last good state is kept.
     """
-    config = count_classes(config)
-    with (
-        Processes(make_accelerator(device)) as processes,
-        RunFolder(Path(output), config) as folder,
-        tf32_products(config.train.tf32),
-    ):
+    with Processes(make_accelerator(device)) as processes, tf32_products(config.train.tf32):
         with processes.failing_together():
             images_per_process(config, processes.accelerator)
-        return _fit(config, folder, processes, on_dataset, on_progress, make_evaluation)
+        config = processes.main_first(lambda: count_classes(config))
+        with RunFolder(Path(output), config) as folder:
+            return _fit(config, folder, processes, on_dataset, on_progress, make_evaluation)
 
 
 def load_training_images(config: Config, device: torch.device) -> ImageDataset:
@@ -203,8 +200,9 @@ def _set_up(
         if processes.is_main:
             folder.check()
             folder.lock()
-        if config.loss.perceptual is not None:
-            check_efficientnet()
+    if config.loss.perceptual is not None:
+        network = config.loss.perceptual
+        processes.main_first(lambda: load_feature_network(network.network, network.layers))
     initial, dataset = processes.main_first(
         lambda: (
             None if folder.has_state else load_initial_model(config),

@@ -18,7 +18,7 @@ from biglearn_gan.models.canvas import PatchGrid
 from biglearn_gan.models.feature_networks import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
-    load_efficientnet,
+    load_feature_network,
 )
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.token_masks import TokenSequence
@@ -69,14 +69,14 @@ class PerceptualScore:
         weight: of the term in the generator's loss.
 
     Raises:
-        FeatureNetworkError: the network is not installed.
+        FeatureNetworkError: see :func:`load_feature_network`.
     """
 
     def __init__(self, config: Config, standardization: Standardization, device: torch.device):
         settings = config.loss.perceptual
         assert settings is not None
         self.weight = settings.weight
-        self.network = load_efficientnet(settings.layers).to(device)
+        self.network = load_feature_network(settings.network, settings.layers).to(device)
         self._standardization = standardization
         self._grid = PatchGrid.of(config)
         shorter = min(config.data.image_size)

@@ -102,8 +102,8 @@ class RunFolder:
             ConfigError: the folder has a training state but an invalid ``config.yaml``.
             OutputError: the folder cannot be made, lies among the images to train on, or has no
                 training state but files that a run does not write.
-            RunFolderError: the folder has the state of another configuration, or a model without
-                a training state.
+            RunFolderError: the folder has the state of another configuration, a state without
+                ``config.yaml``, or a model without a training state.
         """
         data = self._config.data
         check_output_folder(
@@ -113,9 +113,14 @@ class RunFolder:
             inputs=[Path(data.root).expanduser()] if data.is_folder else [],
             recursive=True,
         )
-        if self.has_state and self._config_file.exists():
+        if self.has_state and not self._config_file.exists():
+            raise RunFolderError(
+                f"{self.path} has a state.pt but no config.yaml that says what it is of: choose "
+                "another output folder, or remove this one"
+            )
+        if self.has_state:
             self._check_same_config(load_config(self._config_file, stored=True))
-        elif not self.has_state and self.checkpoint.exists():
+        elif self.checkpoint.exists():
             raise RunFolderError(
                 f"{self.path} has a model but no state.pt to resume from: choose another output "
                 "folder, or remove this one"

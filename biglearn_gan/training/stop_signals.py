@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,11 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     """Catch signals that stop; yield a function that says whether one has come.
 
     After the first Ctrl-C its previous handler is back, so that a second one stops immediately.
+    Outside the main thread, where Python cannot catch signals, none has ever come.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     received = False
 
     def handle(signum: int, frame: object) -> None:

@@ -14,7 +14,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import check_missing_hole
 from biglearn_gan.devices import make_accelerator
-from biglearn_gan.models.feature_networks import check_efficientnet
+from biglearn_gan.models.feature_networks import load_feature_network
 from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.schedule import TrainingSchedule
 from biglearn_gan.training.trainer import Trainer
@@ -34,12 +34,12 @@ def describe(config: Config, device: str = "auto") -> Iterator[str]:
         DeviceError: this machine has no such device.
         ConfigError: ``train.initial_model`` has other networks.
         CheckpointError: ``train.initial_model`` cannot be found or read.
-        FeatureNetworkError: the network of ``loss.perceptual`` is not installed.
+        FeatureNetworkError: the network of ``loss.perceptual`` cannot be loaded.
         HoleError: ``data.missing.hole`` is not a hole.
     """
     check_missing_hole(config.data)
     if config.loss.perceptual is not None:
-        check_efficientnet()
+        load_feature_network(config.loss.perceptual.network, config.loss.perceptual.layers)
     load_initial_model(config)
     return _descriptions(config, make_accelerator(device))
 

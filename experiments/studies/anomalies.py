@@ -18,7 +18,6 @@ and the squared difference from the nearest training image. The true change is a
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ from biglearn_gan.cli.runner import run
 from biglearn_gan.config import DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.inference.inputs import InputRequest, load_inputs
 from biglearn_gan.inference.scoring import write_map
 from biglearn_gan.inference.surprise import (
@@ -134,8 +133,7 @@ def main(
     seconds = round(time.process_time() - start)
     settings = {"images": len(batch.images), "variations": variations}
     results = {**settings, "cpu_seconds": seconds, "auc": auc, "overlap": overlap}
-    with replacing(output) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(output, results)
     typer.echo(f"{auc_table(auc)}\n\n{overlap_table(overlap)}")
     if picture is not None:
         shown = every_other(pasted, batch.images)

@@ -11,7 +11,6 @@ mismatched completions, whose pixels come from another image.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.raw_datasets import colored_mnist_hues
 from biglearn_gan.evaluation.baselines import mismatched_completion
 from biglearn_gan.evaluation.task import ModelSamples, make_task
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 
 TOLERANCE = 10.0  # degrees
 SUBJECTS = ("completions", "real", "mismatched")
@@ -60,8 +59,7 @@ def main(
     for name, shown in zip(SUBJECTS, measured, strict=True):
         errors = hue_errors(shown, hues, task.hole)
         results[name] = kept_shares(errors) | error_quantiles(errors)
-    with replacing(output) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(output, results)
     typer.echo(table(results))
 
 

@@ -20,7 +20,6 @@ The output folder gets the numbers as critic_density_ratio.json.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ from biglearn_gan.cli.runner import run
 from biglearn_gan.config import NetworkConfig, TaskComponent
 from biglearn_gan.config.task_presets import PRESETS
 from biglearn_gan.data.gaussian_fields import gaussian_field
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.gaussian_mixture import GaussianMixture
 from biglearn_gan.models.discriminator import Discriminator
 from biglearn_gan.rng import Stream, make_rng
@@ -102,8 +101,7 @@ def main(
     document: dict[str, Any] = {"steps": steps, "images": images, "seed": seed}
     document |= {"rows": [asdict(result) for result in results]}
     make_folder(output)
-    with replacing(output / "critic_density_ratio.json") as path:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_json(output / "critic_density_ratio.json", document)
 
 
 def contract_means(field: GaussianMixture, share: float) -> GaussianMixture:

@@ -15,7 +15,6 @@ start and --evaluations times later. The reference of the distance is the whole 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,7 +34,7 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import hide_labels
 from biglearn_gan.data.loading import count_classes, load_dataset
 from biglearn_gan.evaluation.during_training import TrainingEvaluation
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.trainer import Trainer
@@ -95,8 +94,7 @@ def main(
             name: list(learning_curve(changed, part, evaluation, evaluations))
             for name, changed in configs.items()
         }
-        with replacing(output) as path:
-            path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_json(output, results)
     typer.echo(table(results))
 
 

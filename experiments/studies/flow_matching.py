@@ -15,7 +15,6 @@ trainings take the same time.
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.statistics import channel_statistics
 from biglearn_gan.evaluation.comparison import TASKS, evaluate_pending
 from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, replacing, write_json
 from biglearn_gan.metrics.features import fingerprint
 from biglearn_gan.models.canvas import CanvasConvolutions, PatchGrid
 from biglearn_gan.models.embeddings import PatchEmbedding
@@ -355,8 +354,7 @@ def train_or_load(config: Config, output: Path) -> VelocityField:
     weights = output / "model.safetensors"
     if not weights.exists():
         field, spent = train(config, output / "state.pt")
-        with replacing(output / "training.json") as path:
-            path.write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
+        write_json(output / "training.json", spent)
         with replacing(weights) as path:
             save_file(field.state_dict(), path)
     field = VelocityField(config)

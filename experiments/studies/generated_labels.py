@@ -12,7 +12,6 @@ many real images.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,7 @@ from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import known_labels
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.classifier import accuracy
 from biglearn_gan.metrics.classifier_training import BATCH_SIZE, train_classifier
@@ -73,9 +72,7 @@ def main(
         )
         results[f"classifier: {name}"] = accuracy(classifier, test)
     settings = {"seed": seed, "generated": num, "budget": budget}
-    with replacing(output) as path:
-        text = json.dumps(settings | {"accuracy": results}, indent=2)
-        path.write_text(text + "\n", encoding="utf-8")
+    write_json(output, settings | {"accuracy": results})
     typer.echo(table(results))
 
 

@@ -11,7 +11,6 @@ generated image, and the true label from a test image.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +24,7 @@ from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.masked_classifier import calibration
 from biglearn_gan.metrics.metric_models import MetricModels
@@ -66,8 +65,7 @@ def main(
         },
         "generation": measure_generation(model, metric_models, test_data, num, seed),
     }
-    with replacing(output) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(output, results)
     typer.echo(table(results))
 
 

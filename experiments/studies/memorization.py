@@ -11,7 +11,6 @@ eq. 1) for logits that only compare images of one source.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,7 @@ from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
 from biglearn_gan.cli.runner import run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import named_hole
@@ -57,8 +56,7 @@ def main(
         }
         for hole in HOLES
     }
-    with replacing(output) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(output, results)
     typer.echo(table(results))
 
 

@@ -13,7 +13,6 @@ network learn the labels, not only a classifier of its features (`fine_tuned_net
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import hide_labels
 from biglearn_gan.data.loading import count_classes, load_dataset
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.models.input_checks import NetworkName
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
@@ -99,8 +98,7 @@ def main(
         results = measure_fine_tuned(networks, data_sets, counts, draws)
     else:
         results = measure_features(networks, data_sets, counts, draws)
-    with replacing(output) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(output, results)
     typer.echo(table(results, counts))
 
 

@@ -12,7 +12,6 @@ hidden, as mean and standard deviation over draws of the labels.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +28,7 @@ from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
-from biglearn_gan.files import make_folder, replacing
+from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.tasks.holes import named_hole
@@ -79,8 +78,7 @@ def main(
             changed = load_config(config, [*(overrides or ()), *changes, *seeds])
             for measure, value in train_and_measure(changed, test).items():
                 results[name].setdefault(measure, []).append(value)
-            with replacing(output) as path:
-                path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            write_json(output, results)
     typer.echo(table(results))
 
 

@@ -16,7 +16,6 @@ of each evaluation and a figure of all metrics. A finished evaluation is not rep
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ from biglearn_gan.evaluation.comparison import (
 )
 from biglearn_gan.evaluation.tables import comparison_tables, detailed_comparison_tables
 from biglearn_gan.evaluation.task import CompletionModel
-from biglearn_gan.files import replacing
+from biglearn_gan.files import write_json
 from biglearn_gan.inference.batched import complete_best
 from biglearn_gan.inference.inputs import without_labels_or_missing
 from biglearn_gan.metrics.features import fingerprint
@@ -150,8 +149,7 @@ def main(
     else:
         report(settings, "candidates", output / "best_of.png")
         areas = discrimination_auc(model, data, other_data, num)
-        with replacing(output / "discrimination_auc.json") as path:
-            path.write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
+        write_json(output / "discrimination_auc.json", areas)
         typer.echo(f"\n{auc_table(areas)}")
 
 

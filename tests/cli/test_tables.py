@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         "--summary requires a single metrics.json",
     ),
+    "two oracles": (
+        ("tables", str(ORACLE), str(AFTER)),
+        2,
+        "an evaluation of evaluate-oracle has a table of its own: name it alone",
+    ),
     "one folder twice": (
         ("tables", str(BEFORE), str(BEFORE)),
         2,
@@ -59,6 +65,15 @@ def test_several_evaluations_are_compared_in_all_their_tasks(run: Run) -> None:
     tasks = dict.fromkeys(record.task for record in read_records(BEFORE) if record.task != "real")
     expected = comparison_tables({"before": BEFORE.parent, "after": AFTER.parent}, list(tasks))
     assert run("tables", BEFORE, AFTER) == (0, f"{expected}\n", "")
+
+
+def test_the_named_file_is_compared_not_its_neighbor(run: Run, tmp_path: Path) -> None:
+    for name, path in (("metrics.json", AFTER), ("renamed.json", BEFORE)):
+        shutil.copy(path, tmp_path / name)
+    tasks = dict.fromkeys(record.task for record in read_records(BEFORE) if record.task != "real")
+    renamed = tmp_path / "renamed.json"
+    expected = comparison_tables({tmp_path.name: renamed, "after": AFTER}, list(tasks))
+    assert run("tables", renamed, AFTER) == (0, f"{expected}\n", "")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

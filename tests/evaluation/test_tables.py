@@ -178,10 +178,19 @@ def test_no_table_has_more_than_eight_columns(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "speed.csv"])
-def test_a_folder_without_its_files_is_not_an_evaluation(name: str, tmp_path: Path) -> None:
-    save(tmp_path, 10.0, RECORDS[2])
-    (tmp_path / name).unlink()
-    message = f"{tmp_path} holds no evaluation: it has no {name}"
+def test_samples_of_another_system_are_compared_without_their_speed(tmp_path: Path) -> None:
+    joint = record("fd", "joint", 2.0, floor=1.0)
+    ours = save(tmp_path / "ours", 12.0, joint)
+    theirs = save(tmp_path / "theirs", 1.0, replace(joint, value=4.0))
+    (theirs / "speed.csv").unlink()
+    lines = comparison_tables({"ours": ours, "theirs": theirs}, ["joint"]).splitlines()
+    assert lines[0] == "|  | joint: distance | joint images/s |"
+    assert lines[2:4] == ["| ours | 2 | 12 |", "| theirs | 4 | – |"]
+    lines = comparison_tables({"theirs": theirs}, ["joint"]).splitlines()
+    assert lines[0] == "|  | joint: distance |"
+
+
+def test_a_folder_without_metrics_is_not_an_evaluation(tmp_path: Path) -> None:
+    message = f"{tmp_path} holds no evaluation: it has no metrics.json"
     with pytest.raises(UsageError, match=re.escape(message)):
         load_numbers(tmp_path)

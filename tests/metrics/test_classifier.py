@@ -250,9 +250,12 @@ def test_a_classifier_replaces_only_a_classifier(tmp_path: Path) -> None:
     shutil.copy(SHIPPED / "digits/config.json", tmp_path / "model")
     (tmp_path / "notes/README.md").write_text("mine")
     (tmp_path / "broken/config.json").write_text("{")
-    for folder in (tmp_path / "model", tmp_path / "notes", tmp_path / "broken"):
+    shutil.copytree(SHIPPED / "classifier_digits", tmp_path / "annotated")
+    (tmp_path / "annotated/mine.txt").write_text("mine")
+    foreign = {"model": "config.json", "notes": "README.md", "broken": "config.json"}
+    for each, name in (foreign | {"annotated": "mine.txt"}).items():
+        folder = tmp_path / each
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        name = min(before)
         message = f"{folder} holds {name}, which `train-classifier` did not write"
         with pytest.raises(OutputError, match=re.escape(message)):
             train_and_save_classifier(DIGITS, "digits.yaml", folder, images=64)

@@ -56,6 +56,30 @@ def test_each_symptom_is_reported_once_with_advice(
     assert symptom.name in diagnostics.summary() and symptom.advice in diagnostics.summary()
 
 
+@pytest.mark.parametrize(
+    ("symptom", "healthy", "sick"),
+    [
+        (DISCRIMINATOR_WINS, line(0.151 * LN2), line(0.149 * LN2)),
+        (DISCRIMINATOR_GUESSES, line(0.984 * LN2), line(0.986 * LN2)),
+        (NO_DIVERSITY, line(0.8 * LN2, diversity=0.011), line(0.8 * LN2, diversity=0.009)),
+        (LOST_CLASSES, line(0.8 * LN2, entropy=1.71), line(0.8 * LN2, entropy=1.69)),
+    ],
+)
+def test_a_symptom_begins_at_its_threshold(
+    symptom: Symptom,
+    healthy: dict[str, float],
+    sick: dict[str, float],
+    tiny_config: Callable[..., Config],
+) -> None:
+    """The largest entropy so far is 2.2."""
+    for each, expected in ((healthy, []), (sick, [symptom])):
+        diagnostics = Diagnostics(tiny_config())
+        diagnostics.check(100, HEALTHY, share=0.5)
+        for images in (200, 300, 400):
+            diagnostics.check(images, each, share=0.6)
+        assert list(diagnostics.found) == expected
+
+
 def test_a_healthy_game_gives_no_warning(tiny_config: Callable[..., Config]) -> None:
     diagnostics = Diagnostics(tiny_config())
     for share in (0.0, 0.1, 0.5):

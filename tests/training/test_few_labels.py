@@ -21,7 +21,8 @@ from biglearn_gan.data.labeled import hide_labels
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 from biglearn_gan.training import fit
 from biglearn_gan.training.fit import load_training_images
-from biglearn_gan.training.label_losses import with_pseudo_labels
+from biglearn_gan.training.label_losses import add_label_losses, with_pseudo_labels
+from biglearn_gan.training.objectives import Objective
 from biglearn_gan.training.trainer import Trainer
 from biglearn_gan.training.training_batch import TrainingBatch
 
@@ -178,6 +179,47 @@ def test_the_generator_learns_what_the_averaged_one_predicts(
     metrics = trainer.adversarial.warm_start_step(batch, settings).metrics
     torch.testing.assert_close(metrics["loss/pseudo_label"], expected.detach())
     assert metrics["labels/known"] == 1
+
+
+def test_predictions_read_the_whole_image(trainer_of: Callable[..., Trainer]) -> None:
+    """Other targets of the same tokens change no pseudo-label."""
+    trainer = trainer_of(PSEUDO_LABELS | {"train.batch_size": 16})
+    average, rng = trainer.adversarial.average, torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in average.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=rng))  # the head starts at 0
+    batch = adversarial_batch(trainer)
+    no_target = torch.zeros_like(batch.sequence.is_target)
+    of_whole = average.label_logits(batch.real, replace(batch.sequence, is_target=no_target))
+    of_source = average.label_logits(batch.real, batch.sequence)
+    assert not torch.equal(of_whole.argmax(dim=1), of_source.argmax(dim=1))
+    found = with_pseudo_labels(batch, average, threshold=0.0).labels
+    assert found is not None and batch.labels is not None
+    unknown = batch.labels == UNKNOWN_LABEL
+    assert torch.equal(found[unknown], of_whole.argmax(dim=1)[unknown])
+
+
+def test_labels_and_pseudo_labels_have_weights_of_their_own(
+    trainer_of: Callable[..., Trainer],
+) -> None:
+    trainer = trainer_of(PSEUDO_LABELS | {"loss.label": 3.0})
+    loss, generator = trainer.config.loss, trainer.adversarial.generator
+    batch = with_pseudo_labels(
+        adversarial_batch(trainer), trainer.adversarial.average, threshold=0.0
+    )
+    assert batch.labeled is not None and batch.labels is not None
+    objective = Objective("other", torch.ones(len(batch.real)), len(batch.real))
+    add_label_losses(objective, generator, batch, loss)
+    labeled, own = (
+        F.cross_entropy(generator.label_logits(tokens, batch.sequence), labels)
+        for tokens, labels in (
+            (batch.labeled.real, batch.labeled.labels),
+            (batch.labeled.unlabeled, batch.labels),
+        )
+    )
+    torch.testing.assert_close(objective.total, 1 + 3.0 * labeled + 0.5 * own)
+    torch.testing.assert_close(objective.metrics["loss/label"], labeled)
+    torch.testing.assert_close(objective.metrics["loss/pseudo_label"], own)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(trainer_of: Callable[..., Trainer]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,17 @@ def test_the_first_ctrl_c_restores_the_previous_handler(
     assert handlers[8] is handlers[12] is handler
     assert signal.getsignal(signal.SIGINT) is handler
     assert_good_run(tmp_path / "run", 12)
+
+
+def test_a_thread_trains_as_the_main_thread_does(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    """Only the main thread of a process can catch signals."""
+    fit(tiny_config(), tmp_path / "main", device="cpu")
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(fit, tiny_config(), tmp_path / "other", device="cpu").result()
+    assert not result.interrupted
+    assert_same(load_weights(tmp_path / "other"), load_weights(tmp_path / "main"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

@@ -48,8 +48,8 @@ ORTHOGONAL: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two layers with random weights in place of EfficientNet, which need not be installed."""
-    monkeypatch.setattr(perceptual, "load_efficientnet", lambda layers: TwoLayers())
-    monkeypatch.setattr(fit_module, "check_efficientnet", lambda: None)
+    for module in (perceptual, fit_module):
+        monkeypatch.setattr(module, "load_feature_network", lambda name, layers: TwoLayers())
 
 
 class TwoLayers(nn.Module):
@@ -226,10 +226,10 @@ def test_the_network_is_no_part_of_checkpoint_or_state(
 def test_without_the_extra_a_run_ends_before_its_folder_is_made(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def missing() -> None:
+    def missing(name: str, layers: object) -> None:
         raise FeatureNetworkError("install it")
 
-    monkeypatch.setattr(fit_module, "check_efficientnet", missing)
+    monkeypatch.setattr(fit_module, "load_feature_network", missing)
     with pytest.raises(FeatureNetworkError, match="install it"):
         fit(config, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
@@ -238,9 +238,8 @@ def test_without_the_extra_a_run_ends_before_its_folder_is_made(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"loss.perceptual": {"layers": [16]}}, "layers"),
+        ({"loss.perceptual": {"layers": [16]}}, "layers 0 to 15, not 16"),
         ({"loss.perceptual": {"layers": []}}, "layers"),
-        ({"loss.perceptual": {"network": "vgg"}}, "efficientnet"),
         ({"data": {"name": "digits", "image_size": 8, "channels": 1}}, "reads color images"),
         ({"loss.fakes_per_real": 1, "loss.energy_score": 0.0}, "fakes_per_real of at least 2"),
         (ORTHOGONAL, "loss.perceptual: a token of an 'orthogonal' domain holds no pixels"),

@@ -95,6 +95,15 @@ def test_a_run_that_stopped_before_its_first_checkpoint_is_no_foreign_folder(
     RunFolder(folder.path, tiny_config({"train.seed": 5})).check()
 
 
+def test_a_state_without_its_configuration_is_not_resumed(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    """Any configuration could be that of the state."""
+    (tmp_path / "state.pt").write_text("a state")
+    with pytest.raises(RunFolderError, match=r"has a state\.pt but no config\.yaml that says"):
+        RunFolder(tmp_path, tiny_config()).check()
+
+
 def test_a_model_without_a_state_is_not_replaced(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:

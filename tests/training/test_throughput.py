@@ -11,6 +11,27 @@ from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.training import throughput
 from biglearn_gan.training.throughput import images_in_minutes
+from biglearn_gan.training.trainer import Trainer
+
+
+def test_the_time_of_steps_is_divided_by_their_images(
+    tiny_config: Callable[..., Config], tiny_dataset: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock shows the time that the steps on images from 100 on took: 0.25 s per image."""
+    config = tiny_config()
+    trained: list[int] = []
+
+    def step(trainer: Trainer) -> None:
+        trainer.images_seen += config.train.batch_size
+        trained.append(trainer.images_seen)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: 0.25 * trained[-1])
+    seconds = throughput._seconds_per_image(config, tiny_dataset, Accelerator(cpu=True), start=100)
+    assert seconds == 0.25
+    assert trained[0] == 100 + config.train.batch_size
+    timed = len(trained) - config.loss.penalty.interval
+    assert timed * config.train.batch_size * 0.25 >= throughput.TIMED_SECONDS
 
 
 def test_minutes_become_images_by_the_speed_of_both_phases(
