@@ -58,9 +58,13 @@ MEASURES = (
     "entropy",
     "agreement",
     "label-total-variation",
+    "seams",
     "diversity",
 )
 USUAL_MEASURES = ("fd", "entropy", "agreement", "diversity")
+LONGEST_NAME = 200
+"""Characters of a folder's name; file systems allow 255 bytes."""
+
 TEXT_COLUMNS = ("variant", "run", "configuration", "images", "seconds")
 
 Row = dict[str, Any]
@@ -181,8 +185,11 @@ class Run:
         threads = self.ablation.threads
         words = [self.ablation.config.stem, *self.overrides]
         words += [f"threads={threads}"] if threads > 1 else []
-        name = "-".join([*words, f"seed={self.seed}"])
-        return self.runs / name.replace("/", "_").replace(" ", "")
+        name = "-".join([*words, f"seed={self.seed}"]).replace("/", "_").replace(" ", "")
+        if len(name) > LONGEST_NAME:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+            name = f"{name[:LONGEST_NAME]}-{digest}"
+        return self.runs / name
 
     @property
     def metrics_file(self) -> Path:

@@ -43,6 +43,9 @@ OF_MNIST = (
 )
 """What such commands write, and others read."""
 
+CIFAR10 = "--checkpoint checkpoints/cifar10"
+"""A command that says this reads the folder ``cifar10`` of the clone for the tests."""
+
 READ_RECORDS = ("tables", "experiments/studies/compare_label_accuracy.py")
 """Commands that read no images."""
 
@@ -170,6 +173,8 @@ def run_command(command: str, inception_weights: Path | None) -> None:
     if needs_mnist(command) and not {*READ_RECORDS, "--data-root"} & {*words}:
         has_config = "--config" in words and "--checkpoint" not in words
         words += [f"data.root={DATA}"] if has_config else ["--data-root", str(DATA)]
+    if CIFAR10 in command:
+        words += ["--data-root", "cifar10"]
     if "evaluate_fid.py" in command:
         words += ["--inception-weights", str(inception_weights)]
     if "demo" in words:

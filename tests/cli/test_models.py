@@ -45,5 +45,5 @@ def test_models_of_the_package_and_of_this_folder_are_listed(
         ["checkpoints/mnist", "digits", "8 x 8 x 1", "none", parameters, "1.611 (1.364)"],
         ["runs/first/checkpoint", "digits", "8 x 8 x 1", "none", parameters, "not measured"],
     ]
-    assert [row[0] for row in rows[:-3]] == ["colored_mnist", "digits", "emoji", "mnist"]
+    assert [row[0] for row in rows[:-3]] == ["cifar10", "colored_mnist", "digits", "emoji", "mnist"]
     assert "digits, digits_score" in configurations

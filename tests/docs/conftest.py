@@ -33,10 +33,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pet = tmp_path / "pets" / ("cat", "dog", "more")[number % 3] / f"{number}.png"
         pet.parent.mkdir(parents=True, exist_ok=True)
         photo.save(pet)
-    for number in range(160):
-        picture = tmp_path / "cifar10" / ("train", "test")[number % 2] / str(number // 16)
+    for number in range(240):
+        picture = tmp_path / "cifar10" / ("train", "test")[number % 2] / str(number // 24)
         picture.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels[number % 4]).save(picture / f"{number}.png")
+        Image.fromarray(pixels[number % 4]).resize((32, 32)).save(picture / f"{number}.png")
     with zipfile.ZipFile(tmp_path / "emoji.zip", "w") as archive:
         for number in range(200):
             archive.write(tmp_path / f"photos/{number % 24}.png", f"72/emoji_u{number:x}.png")

@@ -144,4 +144,4 @@ def test_shipped_records_load(file: Path, tmp_path: Path) -> None:
 
 def test_records_ship_with_every_model() -> None:
     folders = {path.parents[1].name for path in SHIPPED if path.parent.name == "evaluation"}
-    assert folders == {"digits", "mnist", "colored_mnist", "emoji"}
+    assert folders == {"digits", "mnist", "colored_mnist", "cifar10", "emoji"}

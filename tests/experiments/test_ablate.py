@@ -157,6 +157,15 @@ def test_an_impossible_column_is_rejected_before_anything_runs(
         ablate.check_columns(ablation)
 
 
+def test_many_overrides_still_have_a_folder_of_their_own(values: dict[str, Any]) -> None:
+    """A file system allows 255 bytes, and the log of a run has the name of its folder."""
+    long = [f"logging.log_images={number}" for number in range(100)]
+    ablation = ablate.Ablation.model_validate(values | {"overrides": long})
+    names = [ablate.Run("narrow", seed, Path("runs"), ablation).folder.name for seed in (0, 1)]
+    assert len(set(names)) == 2
+    assert all(len(f"{name}.log") <= 255 for name in names)
+
+
 def test_a_run_gets_the_threads_of_its_ablation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

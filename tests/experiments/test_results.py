@@ -47,8 +47,14 @@ from biglearn_gan.models.progressive import OrderName
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments/results"
 CHECKPOINTS = ROOT / "checkpoints"
-MODELS = ("digits", "mnist", "colored_mnist", "emoji")
-WITH_LABELS = MODELS[:3]
+MODELS = ("digits", "mnist", "colored_mnist", "cifar10", "emoji")
+LABEL_PAGES = {
+    "digits": "labels.md",
+    "mnist": "labels.md",
+    "colored_mnist": "labels.md",
+    "cifar10": "cifar10.md",
+}
+"""Where the labels of a model are measured."""
 
 Cells = dict[tuple[str, str], str]
 """Cells of a table by (label of the row, header of the column)."""
@@ -229,6 +235,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "digits": (PAGES + "digits.md", partial(shipped_tables, "digits"), 3),
     "mnist": (PAGES + "mnist.md", partial(shipped_tables, "mnist"), 3),
     "colored_mnist": (PAGES + "colored-mnist.md", partial(shipped_tables, "colored_mnist"), 3),
+    "cifar10": (PAGES + "cifar10.md", partial(shipped_tables, "cifar10"), 3),
     "colors": (PAGES + "colored-mnist.md", color_table, 1),
     "before, mnist": (PAGES + "mnist.md", partial(before_and_after, "mnist"), 1),
     "before, colored": (PAGES + "colored-mnist.md", partial(before_and_after, "colored_mnist"), 1),
@@ -273,8 +280,8 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "schedules": (PAGES + "simulations.md", gmm_schedules_table, 1),
     "gmm gan": (PAGES + "simulations.md", gmm_gan_table, 1),
     **{
-        f"labels, {name}": (PAGES + "labels.md", partial(label_accuracy_table, name), 1)
-        for name in WITH_LABELS
+        f"labels, {name}": (PAGES + page, partial(label_accuracy_table, name), 1)
+        for name, page in LABEL_PAGES.items()
     },
     **{
         name: (PAGES + page, partial(ablation_tables, name), count)
@@ -292,6 +299,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
             ("digits_labels", "labels.md", 2),
             ("digits_augmentation", "small-data-sets.md", 1),
             ("digits_five_minutes", "digits.md", 2),
+            ("photographs", "cifar10.md", 1),
         )
     },
 }
@@ -331,13 +339,13 @@ def test_the_head_of_a_model_card_describes_the_model(name: str) -> None:
     assert "license: mit" in card
 
 
-@pytest.mark.parametrize("name", WITH_LABELS)
+@pytest.mark.parametrize("name", LABEL_PAGES)
 def test_the_agreement_of_generated_labels_is_quoted(name: str) -> None:
     results = json.loads(
         (CHECKPOINTS / name / "evaluation/label_accuracy.json").read_text(encoding="utf-8")
     )
     cells = label_accuracy.table(results).splitlines()[-1]
-    assert cells in (ROOT / PAGES / "labels.md").read_text(encoding="utf-8")
+    assert cells in (ROOT / PAGES / LABEL_PAGES[name]).read_text(encoding="utf-8")
 
 
 def test_the_kept_colors_are_those_of_the_record() -> None:

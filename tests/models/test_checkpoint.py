@@ -283,7 +283,7 @@ def test_a_path_is_not_looked_up_on_the_hub(name: str) -> None:
     [
         ("digts", "digits"),
         ("colored-mnist", "colored_mnist"),
-        ("cats", "colored_mnist, digits, emoji or mnist"),
+        ("cats", "cifar10, colored_mnist, digits, emoji or mnist"),
         ("classifier_digit", "classifier_digits, classifier_mnist or masked_classifier_digits"),
     ],
 )
