@@ -58,7 +58,7 @@ def classify(  # more than eight parameters, because every option is one
     from biglearn_gan.devices import usable_device
     from biglearn_gan.inference.classification import classify_images
     from biglearn_gan.inference.inputs import InputRequest, describe_hole, load_inputs
-    from biglearn_gan.models.input_checks import require_labels
+    from biglearn_gan.models.labels import require_labels
 
     _check_output(output)
     check_mask_color(mask, mask_color)

@@ -62,7 +62,9 @@ FullSize = Annotated[
 ]
 Label = Annotated[
     str | None,
-    typer.Option(help="Class to generate, or all for each class in turn (models with labels)."),
+    typer.Option(
+        help="Class to generate, by name or number, or all for each in turn (models with labels)."
+    ),
 ]
 Num = Annotated[
     int | None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from biglearn_gan.config.schema import GRID_FIELD_SIZE, NUM_CLASSES, DataConfig, ModelConfig
+from biglearn_gan.config.schema import CLASS_NAMES, GRID_FIELD_SIZE, DataConfig, ModelConfig
 from biglearn_gan.config.schema_tasks import PresetName, Selection, TasksConfig
 from biglearn_gan.config.schema_training import LossConfig, TrainConfig, WarmStartConfig
 from biglearn_gan.config.task_presets import PRESETS, task_components
@@ -93,7 +93,12 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
             "data.classes: this key is only for a folder or huggingface with data.labels: true; "
             "remove it"
         )
-    if data.labels and not own_images and data.name not in NUM_CLASSES:
+    if data.class_names is not None and len(data.class_names) != data.classes:
+        yield (
+            f"data.class_names: there are {len(data.class_names)} names, but data.classes is "
+            f"{data.classes}; give one name for each class"
+        )
+    if data.labels and not own_images and data.name not in CLASS_NAMES:
         yield f"data.labels: {data.name} has no labels; set it to false"
     if data.labeled_images is not None and not data.labels:
         yield "data.labeled_images: this key is only for data.labels: true; set that or remove this"
@@ -101,7 +106,7 @@ def _check_labels(data: DataConfig) -> Iterator[str]:
         yield "data.labeled_images: incomplete images need all labels; remove it or data.missing"
     if data.labeled_images is None and data.labeled_seed != 0:
         yield "data.labeled_seed: this key is only for data.labeled_images; remove it"
-    classes = NUM_CLASSES.get(data.name, data.classes)
+    classes = len(CLASS_NAMES.get(data.name, ())) or data.classes
     if data.labeled_images is not None and classes is not None and data.labeled_images % classes:
         yield (
             f"data.labeled_images: {data.labeled_images} cannot be shared equally by {classes} "

@@ -16,6 +16,7 @@ from biglearn_gan.config.schema_training import LoggingConfig, LossConfig, Train
 from biglearn_gan.config.values import (
     ConfigError,
     ImageSize,
+    Names,
     NonNegative,
     NonNegativeFloat,
     Positive,
@@ -41,14 +42,21 @@ DataSetName = Literal[
     "gaussian_field_mixture",
     "gaussian_field_grid",
 ]
-NUM_CLASSES: dict[str, int] = {
-    "digits": 10,
-    "mnist": 10,
-    "fashion_mnist": 10,
-    "colored_mnist": 10,
-    "cifar10": 10,
+_DIGITS = tuple(map(str, range(10)))
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "digits": _DIGITS,
+    "mnist": _DIGITS,
+    "colored_mnist": _DIGITS,
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "cifar10": (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
 }
-"""Classes of the data sets with labels; those of a folder are counted."""
+"""The classes of the data sets with labels, in their order; those of your own images are read."""
 
 HOLE_NAMES = (
     "joint",
@@ -149,6 +157,10 @@ class DataConfig(Section):
     """Number of classes; only for a folder or ``huggingface`` with ``labels``. None: they are
     counted when training starts."""
 
+    class_names: Names | None = None
+    """Names of the classes, in their order; only with ``classes``. None: they are read when the
+    classes are counted. They have no effect on training."""
+
     subset: str | None = None
     """For ``huggingface``: the name of a configuration of the data set, if it has several."""
 
@@ -193,12 +205,22 @@ class DataConfig(Section):
         """
         if not self.labels:
             return None
-        classes = self.classes or NUM_CLASSES.get(self.name)
-        if classes is None:
+        classes = self.classes or len(CLASS_NAMES.get(self.name, ()))
+        if not classes:
             raise ConfigError(
                 ["data.classes: the classes are not counted yet; set it to their number"]
             )
         return classes
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The name of each class, which is its number if it has none; empty without labels.
+
+        Raises:
+            ConfigError: the classes have not been counted.
+        """
+        names = self.class_names or CLASS_NAMES.get(self.name)
+        return names if self.labels and names else tuple(map(str, range(self.num_classes or 0)))
 
 
 class NetworkConfig(Section):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from biglearn_gan.config import DataConfig
+from biglearn_gan.config.schema import CLASS_NAMES
 from biglearn_gan.data.image_files import open_image
 from biglearn_gan.data.image_listing import (
     DataError,
@@ -34,13 +35,6 @@ SPLIT_NAMES = {
     "test": ("test", "testing"),
 }
 """Names of the folders of splits, in lower case; capital letters are allowed."""
-
-CIFAR10_CLASSES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
-"""Names of the classes 0 to 9, which are in alphabetical order."""
-
 
 _LABELS_NEED_FOLDERS = "but data.labels is true: put the images of each class into a folder,"
 
@@ -71,8 +65,8 @@ def read_folder(config: DataConfig, split: str) -> RawSplit:
     return raw.subset(train if split == "train" else test)
 
 
-def count_class_folders(config: DataConfig) -> int:
-    """The number of class folders of a data set of image files, in ``train/`` if there is one.
+def class_folder_names(config: DataConfig) -> tuple[str, ...]:
+    """The class folders of a data set of image files, in ``train/`` if there is one.
 
     Raises:
         DataError: the folder is missing, or it has no class folder.
@@ -84,7 +78,7 @@ def count_class_folders(config: DataConfig) -> int:
         raise DataError(
             f"{folder} has no class folders, {_LABELS_NEED_FOLDERS} or set data.labels to false"
         )
-    return len(classes)
+    return tuple(classes)
 
 
 def read_cifar10_folder(config: DataConfig, split: str) -> RawSplit | None:
@@ -112,7 +106,8 @@ def read_cifar10_folder(config: DataConfig, split: str) -> RawSplit | None:
 
 def _has_cifar10_folders(root: ImagePath) -> bool:
     """Whether ``train/`` and ``test/`` have exactly the class folders of CIFAR-10."""
-    expected = (set(CIFAR10_CLASSES), set(map(str, range(len(CIFAR10_CLASSES)))))
+    names = CLASS_NAMES["cifar10"]  # in alphabetical order
+    expected = (set(names), set(map(str, range(len(names)))))
     folders = [root / "train", root / "test"]
     return all(folder.is_dir() for folder in folders) and all(
         {entry.name for entry in folder.iterdir() if entry.is_dir()} in expected

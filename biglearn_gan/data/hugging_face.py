@@ -80,9 +80,9 @@ def read_hugging_face(config: DataConfig, split: str) -> RawSplit:
         return RawSplit([])
     name = f"{config.root} ({table.split or split})"
     image_column = _image_column(config, table)
-    labels, num_classes = _labels(config, table, splits["train"])
+    labels, names = _labels(config, table, splits["train"])
     images = TableImages(_undecoded(table, image_column), image_column, np.arange(len(table)), name)
-    raw = RawSplit(images, labels, num_classes)
+    raw = RawSplit(images, labels, None if names is None else len(names))
     if not whole:
         return raw
     size = len(table)
@@ -90,16 +90,16 @@ def read_hugging_face(config: DataConfig, split: str) -> RawSplit:
     return raw.subset(train if split == "train" else test)
 
 
-def count_hugging_face_classes(config: DataConfig) -> int:
-    """The number of classes of the training split.
+def hugging_face_class_names(config: DataConfig) -> tuple[str, ...]:
+    """The names of the classes of the training split.
 
     Raises:
         DataError: see :func:`read_hugging_face`.
     """
     train = _splits(config)["train"]
-    num_classes = _labels(config, train, train)[1]
-    assert num_classes is not None  # labels are configured
-    return num_classes
+    names = _labels(config, train, train)[1]
+    assert names is not None  # labels are configured
+    return names
 
 
 def _splits(config: DataConfig) -> dict[str, Any]:
@@ -204,8 +204,10 @@ def _image_column(config: DataConfig, table: Any) -> str:
     )
 
 
-def _labels(config: DataConfig, table: Any, train: Any) -> tuple[np.ndarray | None, int | None]:
-    """The class of each row of ``table`` and the number of classes; None without labels."""
+def _labels(
+    config: DataConfig, table: Any, train: Any
+) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+    """The class of each row of ``table`` and the names of the classes; None without labels."""
     from datasets import ClassLabel
 
     classes = [n for n, kind in train.features.items() if isinstance(kind, ClassLabel)]
@@ -227,9 +229,12 @@ def _labels(config: DataConfig, table: Any, train: Any) -> tuple[np.ndarray | No
     values = list(table[column])
     number: dict[int | str, int]
     if isinstance(kind, ClassLabel):
-        number = {label: label for label in range(kind.num_classes)}
+        names = tuple(kind.names)
+        number = {label: label for label in range(len(names))}
     else:
-        number = {value: i for i, value in enumerate(_sorted_values(config, train, column))}
+        classes_in_order = _sorted_values(config, train, column)
+        names = tuple(map(str, classes_in_order))
+        number = {value: i for i, value in enumerate(classes_in_order)}
     unknown = [value for value in values if value not in number]
     if unknown and config.labels:
         raise DataError(
@@ -238,7 +243,7 @@ def _labels(config: DataConfig, table: Any, train: Any) -> tuple[np.ndarray | No
         )
     if unknown:
         return None, None
-    return np.asarray([number[value] for value in values], dtype=np.int64), len(number)
+    return np.asarray([number[value] for value in values], dtype=np.int64), names
 
 
 def _sorted_values(config: DataConfig, train: Any, column: str) -> list[int | str]:

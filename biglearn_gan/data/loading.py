@@ -16,8 +16,8 @@ from torch import Tensor
 from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.config.checks import cross_check
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.data.folder_datasets import count_class_folders
-from biglearn_gan.data.hugging_face import count_hugging_face_classes
+from biglearn_gan.data.folder_datasets import class_folder_names
+from biglearn_gan.data.hugging_face import hugging_face_class_names
 from biglearn_gan.data.image_files import (
     list_broken,
     open_image,
@@ -64,15 +64,15 @@ def check_missing_hole(config: DataConfig) -> None:
         raise HoleError(f"data.missing.hole: {error}") from None
 
 
-COUNTERS: dict[str, Callable[[DataConfig], int]] = {
-    "folder": count_class_folders,
-    "huggingface": count_hugging_face_classes,
+CLASS_READERS: dict[str, Callable[[DataConfig], tuple[str, ...]]] = {
+    "folder": class_folder_names,
+    "huggingface": hugging_face_class_names,
 }
-"""How classes are counted, for data sets that may have any number."""
+"""What reads the names of the classes, for data sets that may have any."""
 
 
 def count_classes(config: Config) -> Config:
-    """The configuration with ``data.classes``, counted if the user left it out.
+    """The configuration with ``data.classes`` and their names, read if the user left them out.
 
     Only your own images with labels need it; any other configuration is returned unchanged.
 
@@ -81,9 +81,10 @@ def count_classes(config: Config) -> Config:
         ConfigError: ``data.labeled_images`` cannot be shared equally by the classes.
     """
     data = config.data
-    if not data.labels or data.name not in COUNTERS or data.classes is not None:
+    if not data.labels or data.name not in CLASS_READERS or data.classes is not None:
         return config
-    counted = data.model_copy(update={"classes": COUNTERS[data.name](data)})
+    names = CLASS_READERS[data.name](data)
+    counted = data.model_copy(update={"classes": len(names), "class_names": names})
     config = config.model_copy(update={"data": counted})
     if problems := list(cross_check(dict(config))):
         raise ConfigError(problems)

@@ -222,7 +222,7 @@ class _CompletionHandlers:
                 hole,
                 variations=check_number(variations, "the number of variations", 1, MAX_VARIATIONS),
                 seed=check_seed(seed),
-                label=check_label(label, self.session.model.config.data.num_classes),
+                label=check_label(label, self.session.model.config.data.label_names),
                 full_size=full_size is True,
             )
         except UserError as error:
@@ -245,7 +245,7 @@ def _build_generation_tab(session: DemoSession, folder: Path) -> None:
             result = session.sample(
                 check_number(num, "the number of images", 1, MAX_SAMPLES),
                 seed=check_seed(seed),
-                label=check_label(label, session.model.config.data.num_classes),
+                label=check_label(label, session.model.config.data.label_names),
             )
         except UserError as error:
             return _only_message(str(error))
@@ -318,7 +318,7 @@ def _only_message(sentence: str) -> tuple[Any, ...]:
 
 
 def _label_choice(session: DemoSession) -> gr.Dropdown:
-    classes = session.model.config.data.num_classes
+    classes = session.model.config.data.label_names
     return gr.Dropdown(
-        label_choices(classes), value=ANY_LABEL, label="Label", visible=classes is not None
+        label_choices(classes), value=ANY_LABEL, label="Label", visible=bool(classes)
     )

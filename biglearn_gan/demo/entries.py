@@ -7,6 +7,7 @@ value of a kind that the page never sends, such as a word in place of a number, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast, get_args
 
 import gradio as gr
@@ -59,12 +60,12 @@ def check_seed(entry: object) -> int:
     return 0 if entry is None else check_number(entry, "the seed", 0, MAX_SEED)
 
 
-def check_label(entry: object, classes: int | None) -> int:
+def check_label(entry: object, classes: Sequence[str]) -> int:
     """The label that was chosen; ``UNKNOWN_LABEL`` for any.
 
     Args:
         entry: what was sent.
-        classes: of the model; None for one without labels.
+        classes: names of the model's classes; none for one without labels.
 
     Raises:
         gradio.Error: there is no such label.
@@ -74,7 +75,7 @@ def check_label(entry: object, classes: int | None) -> int:
         return UNKNOWN_LABEL
     if not isinstance(entry, str) or entry not in choices:
         raise broken_request(f"the label must be one of {', '.join(choices)}, not {shorten(entry)}")
-    return int(entry)
+    return list(classes).index(entry)
 
 
 def check_fit(entry: object) -> FitMode:
@@ -107,6 +108,6 @@ def shorten(entry: object) -> str:
     return str(entry)[:40]
 
 
-def label_choices(classes: int | None) -> list[str]:
+def label_choices(classes: Sequence[str]) -> list[str]:
     """The labels to choose from."""
-    return [ANY_LABEL, *map(str, range(classes or 0))]
+    return [ANY_LABEL, *classes]

@@ -214,7 +214,7 @@ class DemoSession:
     def _command(self, options: list[str], seed: int, label: int) -> str:
         words = ["biglearn-gan", "sample", "--checkpoint", self._checkpoint, *options]
         if label != UNKNOWN_LABEL:
-            words += ["--label", str(label)]
+            words += ["--label", self.model.config.data.label_names[label]]
         if self._device != "cpu":
             words += ["--device", self._device]
         return shlex.join([*words, "--seed", str(seed), "--output", "samples/demo"])

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.input_checks import check_labels, range_is_known
+from biglearn_gan.models.input_checks import range_is_known
+from biglearn_gan.models.labels import check_labels
 from biglearn_gan.models.model_inputs import completion_inputs
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.pixel_values import to_signed_float, to_uint8

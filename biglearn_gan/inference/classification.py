@@ -23,10 +23,11 @@ PRINTED_CLASSES = 3
 
 @dataclass(frozen=True)
 class ClassProbabilities:
-    """p(y | x_S) of N images for all classes, and the names of the images."""
+    """p(y | x_S) of N images for all classes, and the names of the images and classes."""
 
     probabilities: Float[Tensor, "N classes"]
     names: tuple[str, ...]
+    classes: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
         """One line for each image: its most likely classes and their probabilities."""
@@ -34,7 +35,9 @@ class ClassProbabilities:
         for name, probabilities in zip(self.names, self.probabilities, strict=True):
             best = probabilities.topk(count)
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            yield f"{name:>5}: " + ", ".join(f"{label} ({p:.3f})" for label, p in pairs)
+            yield f"{name:>5}: " + ", ".join(
+                f"{self.classes[label]} ({p:.3f})" for label, p in pairs
+            )
 
     def write_csv(self, path: Path) -> None:
         """Write a row for each image: its name, its most likely class, and all probabilities.
@@ -48,9 +51,9 @@ class ClassProbabilities:
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["image", "predicted", *range(self.probabilities.shape[1])])
+            rows.writerow(["image", "predicted", *self.classes])
             for name, probabilities in zip(self.names, self.probabilities, strict=True):
-                label = int(probabilities.argmax())
+                label = self.classes[int(probabilities.argmax())]
                 rows.writerow([name, label, *(f"{p:.6f}" for p in probabilities.tolist())])
 
 
@@ -78,4 +81,5 @@ def classify_images(
         images = to_signed_float(inputs.images[rows])
         batches.append(model.classify(images, observed=~inputs.hole[rows]))
         on_images(len(rows))
-    return ClassProbabilities(torch.cat(batches), inputs.names)
+    classes = model.config.data.label_names
+    return ClassProbabilities(torch.cat(batches), inputs.names, classes)

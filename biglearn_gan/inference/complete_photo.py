@@ -18,7 +18,7 @@ from biglearn_gan.inference.masks import check_mask, is_mask_path, mask_chooser,
 from biglearn_gan.inference.photos import MaskChoice, PhotoReader
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.image_formats import array_to_tensor
-from biglearn_gan.models.input_checks import Labels
+from biglearn_gan.models.labels import Labels
 from biglearn_gan.models.mask_formats import read_mask_argument
 from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.pixel_values import to_channels_last

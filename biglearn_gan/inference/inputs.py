@@ -30,7 +30,7 @@ from biglearn_gan.inference.masks import (
 from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import SIZE_CHANGES, Photo, PhotoReader, describe_photos
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.input_checks import LabelError, require_labels
+from biglearn_gan.models.labels import label_number, require_labels
 from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.patches import tokens_touched
 
@@ -234,7 +234,7 @@ def describe_hole(
 
 
 def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N"]:
-    """The class of each of ``count`` images: one number for all, or ``all`` for each in turn.
+    """The class of each of ``count`` images: one for all, or ``all`` for each class in turn.
 
     Raises:
         LabelError: the model has no labels, or not this one.
@@ -242,6 +242,4 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
     classes = require_labels(model.config.data)
     if text == "all":
         return torch.arange(count) % classes
-    if not (text.isascii() and text.isdecimal()) or int(text) >= classes:
-        raise LabelError(f"label must be 0 to {classes - 1} or all, not {text!r}")
-    return torch.full((count,), int(text))
+    return torch.full((count,), label_number(text, model.config.data))

@@ -36,8 +36,9 @@ from biglearn_gan.models.checkpoint import (
 )
 from biglearn_gan.models.factory import upgrade_state_dict
 from biglearn_gan.models.image_formats import Images, OutputName, choose_format, convert_range
-from biglearn_gan.models.input_checks import Labels, NetworkName, choose_seed, require_labels
+from biglearn_gan.models.input_checks import NetworkName, choose_seed
 from biglearn_gan.models.keyword_options import CompleteKeywords, SampleKeywords
+from biglearn_gan.models.labels import Labels, require_labels
 from biglearn_gan.models.mask_formats import Mask
 from biglearn_gan.models.model_card import card_text
 from biglearn_gan.models.model_inputs import (

@@ -1,38 +1,27 @@
-"""Checks of the values of images, and of the labels and seeds that a model is called with."""
+"""Checks of the values of images, the seed, and the layer that a model is called with."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from biglearn_gan.config import DataConfig
 from biglearn_gan.config.schema import ModelConfig
-from biglearn_gan.errors import UsageError
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 RANGE_TOLERANCE = 1e-3
 """How far pixel values may lie outside [-1, 1]: enough for rounding, not for a missing scaling."""
-
-Labels = Int[Tensor, ""] | Int[Tensor, " N"] | Int[Tensor, "N K"] | np.ndarray | Sequence[int] | int
-"""The class of each image or of each sample. One integer is used for all images."""
 
 NetworkName = Literal["generator", "discriminator"]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 
 _hints: ContextVar[bool] = ContextVar("hints", default=True)
-
-
-class LabelError(UsageError):
-    """Labels that the model cannot use, in one sentence."""
 
 
 @contextmanager
@@ -43,17 +32,6 @@ def range_is_known() -> Iterator[None]:
         yield
     finally:
         _hints.reset(token)
-
-
-def require_labels(data: DataConfig) -> int:
-    """The number of classes that a model knows.
-
-    Raises:
-        LabelError: it was trained without labels.
-    """
-    if data.num_classes is None:
-        raise LabelError("this model was trained without labels; data.labels: true teaches them")
-    return data.num_classes
 
 
 def check_values(
@@ -104,46 +82,6 @@ def choose_seed(seed: int, generator: torch.Generator | None) -> int:
     if seed != 0:
         raise ValueError(f"give a seed or a generator, not seed {seed} and a generator")
     return int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-
-
-def check_labels(
-    labels: Labels | None, count: int, variations: int, data: DataConfig
-) -> Int64[Tensor, "N K"]:
-    """One label for each sample, on the CPU; ``UNKNOWN_LABEL`` if it is not given.
-
-    Args:
-        labels: None if no label is given; -1 for a single unknown one.
-        count: N, the number of images.
-        variations: K, the samples of each image.
-        data: the data that the model was trained on.
-
-    Raises:
-        LabelError: the model has no labels or not this one, or the number of labels is wrong.
-    """
-    if labels is None:
-        return torch.full((count, variations), UNKNOWN_LABEL)
-    num_classes = require_labels(data)
-    try:
-        values = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        raise LabelError(f"labels must be {count} integers, not {labels!r}") from None
-    if values.ndim == 0:
-        values = values.expand(count)
-    is_integer = not (
-        values.is_floating_point() or values.is_complex() or values.dtype == torch.bool
-    )
-    if not is_integer or tuple(values.shape) not in ((count,), (count, variations)):
-        raise LabelError(
-            f"labels must be {count} integers, or {variations} for each of {count}, "
-            f"not {values.dtype} of shape {tuple(values.shape)}"
-        )
-    for label in values.unique().tolist():
-        if label != UNKNOWN_LABEL and not 0 <= label < num_classes:
-            raise LabelError(
-                f"label {label} must be one of this model's {num_classes} classes, 0 to "
-                f"{num_classes - 1}"
-            )
-    return values.cpu().long().view(count, -1).expand(count, variations)
 
 
 def check_layer(network: str, layer: object, config: ModelConfig) -> None:

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import torch
 
-from biglearn_gan.models.input_checks import Labels
+from biglearn_gan.models.labels import Labels
 from biglearn_gan.models.mask_formats import Mask
 from biglearn_gan.models.progressive import OrderName
 

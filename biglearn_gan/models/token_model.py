@@ -19,13 +19,8 @@ from biglearn_gan.argument_checks import check_integer
 from biglearn_gan.config import Config
 from biglearn_gan.models.factory import build_networks
 from biglearn_gan.models.generator import Noise
-from biglearn_gan.models.input_checks import (
-    Labels,
-    NetworkName,
-    check_labels,
-    check_layer,
-    require_labels,
-)
+from biglearn_gan.models.input_checks import NetworkName, check_layer
+from biglearn_gan.models.labels import Labels, check_labels, require_labels
 from biglearn_gan.models.progressive import OrderName, check_order, split_targets
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.rng import Stream, make_rng

@@ -37,7 +37,10 @@ from biglearn_gan.models.checkpoint import CheckpointError
 from biglearn_gan.training.metrics_log import MetricsLog
 from biglearn_gan.training.run_lock import RunLock
 
-_KEYS_WITHOUT_EFFECT = {"data.root", "data.download", "data.workers", "data.memory_limit_mb"}
+_KEYS_WITHOUT_EFFECT = {
+    *("data.root", "data.download", "data.workers", "data.memory_limit_mb"),
+    "data.class_names",
+}
 """Keys that change no result, so they may differ when a run resumes."""
 
 _BUDGET_KEY = "train.max_images"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import zipfile
 from pathlib import Path
@@ -158,6 +159,23 @@ def test_train_counts_the_class_folders(run: Run, config_file: Path, tmp_path: P
     assert code == 0
     stored = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert stored["data"]["classes"] == 3
+    assert stored["data"]["class_names"] == ["bee", "cat", "dog"]
+    checkpoint = ("--checkpoint", tmp_path / "run" / "checkpoint")
+    drawn = ("--num", 2, "--label", "cat", "--output", tmp_path / "cats")
+    assert run("sample", *checkpoint, *drawn)[0] == 0
+    assert np.load(tmp_path / "cats" / "samples.npz")["labels"].tolist() == [[1], [1]]
+    read = tmp_path / "read.csv"
+    code, out, _ = run(
+        *("classify", *checkpoint, "--images", tmp_path / "photos" / "bee"),
+        *("--num", 2, "--output", read),
+    )
+    assert code == 0
+    header, *rows = csv.reader(read.read_text().splitlines())
+    assert header == ["image", "predicted", "bee", "cat", "dog"]
+    for row, line in zip(rows, out.splitlines(), strict=False):
+        likely = header[2 + int(np.argmax([float(p) for p in row[2:]]))]
+        assert row[1] == likely
+        assert f"{row[0]}: {likely} (" in line
     assert run(*command, "--output", tmp_path / "run")[0] == 0
     code, _, err = run(*command, "--output", tmp_path / "other", "data.classes=2")
     assert code == 2

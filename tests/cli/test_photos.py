@@ -14,7 +14,7 @@ from PIL import Image
 from toys import Run
 
 from biglearn_gan.config import Config, FitMode
-from biglearn_gan.data.folder_datasets import CIFAR10_CLASSES
+from biglearn_gan.config.schema import CLASS_NAMES
 from biglearn_gan.inference.complete_photo import complete_photo
 from biglearn_gan.inference.sample_writer import full_size_names
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
@@ -357,7 +357,7 @@ def test_a_gray_model_says_that_it_turns_colors_gray(
         code, out, err = run("sample", "--checkpoint", folder, *options)
         assert (code, err) == (0, "")
         assert said in out if said else "gray" not in out
-    for split, name in itertools.product(("train", "test"), CIFAR10_CLASSES):
+    for split, name in itertools.product(("train", "test"), CLASS_NAMES["cifar10"]):
         (tmp_path / "cifar" / split / name).mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(tmp_path / "cifar" / split / name / "0.png")
     code, out, err = run(

@@ -16,7 +16,7 @@ from image_folders import HEIGHT, WIDTH, all_images, channels_first, config, ran
 from PIL import Image
 
 from biglearn_gan.config import DataConfig
-from biglearn_gan.data.hugging_face import count_hugging_face_classes
+from biglearn_gan.data.hugging_face import hugging_face_class_names
 from biglearn_gan.data.image_listing import DataError
 from biglearn_gan.data.loading import has_validation, load_dataset
 
@@ -62,7 +62,7 @@ def test_a_stored_data_set_gives_its_images_and_classes(tmp_path: Path) -> None:
         assert torch.equal(all_images(dataset), channels_first(pixels))
         assert dataset.labels.tolist() == [number % 3 for number in range(len(pixels))]
         assert dataset.num_classes == 3
-    assert count_hugging_face_classes(hub(root, labels=True)) == 3
+    assert hugging_face_class_names(hub(root, labels=True)) == ("ant", "bee", "cat")
     assert not has_validation(hub(root))
 
 

@@ -19,8 +19,8 @@ from image_folders import (
     save,
 )
 
+from biglearn_gan.config.schema import CLASS_NAMES
 from biglearn_gan.data.colored_mnist import colorize
-from biglearn_gan.data.folder_datasets import CIFAR10_CLASSES
 from biglearn_gan.data.image_listing import DataError, UnavailableDataError
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.raw_datasets import colored_mnist_hues
@@ -140,7 +140,7 @@ class TestTorchvisionSets:
         assert torch.equal(all_images(test), torch.from_numpy(pixels))
         assert test.labels.tolist() == [3] * 10 + [9]
 
-    @pytest.mark.parametrize("names", [CIFAR10_CLASSES, tuple("0123456789")])
+    @pytest.mark.parametrize("names", [CLASS_NAMES["cifar10"], tuple("0123456789")])
     def test_cifar10_is_also_read_from_class_folders(self, tmp_path, names):
         for split, count in (("train", 2), ("test", 1)):
             for label, name in enumerate(names):
@@ -161,7 +161,7 @@ class TestTorchvisionSets:
 
     def test_other_images_are_not_taken_for_cifar10(self, tmp_path):
         for split in ("train", "test"):
-            for name in CIFAR10_CLASSES:
+            for name in CLASS_NAMES["cifar10"]:
                 save(tmp_path / split / name / "0.png", random_pixels(32, 64, 3))
         with pytest.raises(
             DataError, match=r"airplane/0.png has 32 x 64 pixels .* use data.name=f"

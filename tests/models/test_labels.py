@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, ConfigError, DataConfig
+from biglearn_gan.config.schema import CLASS_NAMES
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.input_checks import LabelError
+from biglearn_gan.models.labels import LabelError, label_number
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
 
@@ -144,7 +145,8 @@ def test_images_of_another_size_are_refused_with_both_sizes(model: BigLearnGAN) 
         (torch.tensor([3.0, 2.0]), "labels must be 2 integers"),
         (10, "label 10 must be"),
         ([3, 2, 1], "labels must be 2 integers"),
-        (["3", "4"], r"labels must be 2 integers, not \['3', '4'\]"),
+        (["3", "x"], "label must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not 'x'"),
+        ([["3"], ["4"]], r"labels must be 2 integers, not \[\['3'\], \['4'\]\]"),
         ([None, 3], "labels must be 2 integers"),
     ],
 )
@@ -157,6 +159,64 @@ def test_labels_can_be_one_number_a_list_or_a_tensor(model: BigLearnGAN) -> None
     expected = model.sample(3, labels=torch.tensor([7, 7, 7]))
     for labels in (7, [7, 7, 7], torch.tensor(7), torch.full((3,), 7, dtype=torch.int32)):
         assert torch.equal(model.sample(3, labels=labels), expected)
+
+
+def test_labels_can_be_names(tiny_config: Callable[..., Config]) -> None:
+    names = ("ant", "bee", "cat")
+    folder = {"data.name": "folder", "data.labels": True, "data.classes": 3}
+    model = BigLearnGAN(tiny_config(folder | {"data.class_names": names}))
+    assert torch.equal(model.sample(2, labels="cat"), model.sample(2, labels=2))
+    mixed = model.sample(2, labels=["bee", 0])  # type: ignore[list-item]
+    assert torch.equal(mixed, model.sample(2, labels=[1, 0]))
+    with pytest.raises(
+        LabelError, match="label must be one of ant, bee, cat, or 0 to 2, not 'dog'"
+    ):
+        model.sample(2, labels=["bee", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "number"),
+    [
+        (("ant", "bee"), "1", 1),
+        (("ant", "bee"), "bee", 1),
+        (("3", "7"), "7", 1),
+        (("1", "2", "0"), "2", 1),  # a name, not the number of another class
+        (None, "2", 2),
+    ],
+)
+def test_a_word_is_a_name_or_a_number(
+    names: tuple[str, ...] | None, text: str, number: int, tiny_config: Callable[..., Config]
+) -> None:
+    classes = 3 if names is None else len(names)
+    folder = {"data.name": "folder", "data.labels": True, "data.classes": classes}
+    data = tiny_config(folder | {"data.class_names": names}).data
+    assert label_number(text, data) == number
+
+
+@pytest.mark.parametrize("text", ["1", "-1", "", "cat"])
+def test_numbers_of_classes_with_numbers_as_names_are_refused(
+    text: str, tiny_config: Callable[..., Config]
+) -> None:
+    folder = {"data.name": "folder", "data.labels": True, "data.classes": 2}
+    data = tiny_config(folder | {"data.class_names": ("3", "7")}).data
+    with pytest.raises(LabelError, match=f"label must be one of 3, 7, not '{text}'"):
+        label_number(text, data)
+
+
+def test_every_class_has_a_name(tiny_config: Callable[..., Config]) -> None:
+    for name, names in CLASS_NAMES.items():
+        data = DataConfig(name=name, image_size=(8, 8), channels=1, labels=True)  # type: ignore[arg-type]
+        assert data.label_names == names and len(set(names)) == data.num_classes
+    assert tiny_config().data.label_names == ()
+    with pytest.raises(ConfigError, match=r"there are 2 names, but data\.classes is 3"):
+        tiny_config(
+            {
+                "data.name": "folder",
+                "data.labels": True,
+                "data.classes": 3,
+                "data.class_names": ("a", "b"),
+            }
+        )
 
 
 def test_a_model_without_labels_refuses_them(tiny_config: Callable[..., Config]) -> None:
