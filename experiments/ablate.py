@@ -25,6 +25,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -42,10 +43,12 @@ import typer
 import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
+from biglearn_gan.data.loading import count_classes
 from biglearn_gan.evaluation.records import BASELINES, REAL, TWO_STEP, read_records
 from biglearn_gan.files import make_folder, replacing
 
@@ -118,6 +121,11 @@ def main(
         finished = (each for each in selected if each.name in rows)
         return [rows[each.name] | {"variant": each.variant} for each in finished]
 
+    def write() -> None:
+        names = {each.name for each in selected}
+        others = [row for name, row in rows.items() if name not in names]
+        write_results(results, selected_rows(), ablation.tables, others)
+
     def finish(each: Run) -> None:
         started = time.perf_counter()
         each.train_and_evaluate()
@@ -125,14 +133,14 @@ def main(
         with lock:
             rows[each.name] = each.row()
             print(f"{each.variant}, seed {each.seed}: {seconds:.0f} s", flush=True)
-            write_results(results, selected_rows(), ablation.tables)
+            write()
 
     if only_print and not selected_rows():
         fail(f"{results}.csv has no run of this ablation: run it without --print", code=2)
     if not only_print:
         with ThreadPoolExecutor(processes) as pool:
             list(pool.map(finish, [each for each in selected if each.name not in rows]))
-        write_results(results, selected_rows(), ablation.tables)
+        write()
     typer.echo(tables_text(selected_rows(), ablation.tables))
 
 
@@ -220,7 +228,8 @@ class Run:
             CommandError: a command failed, or the folder has a run of another configuration.
         """
         if self.metrics_file.exists():
-            if load_config(self.folder / "config.yaml", stored=True) != self.config:
+            config = count_classes(self.config)
+            if load_config(self.folder / "config.yaml", stored=True) != config:
                 fail(f"{self.folder} has a run of another configuration: remove the folder", 2)
             return
         overrides = [*self.overrides, f"train.seed={self.seed}"]
@@ -279,32 +288,48 @@ def read_runs(path: Path) -> dict[str, Row]:
 
 
 def write_results(
-    results: Path, rows: Sequence[Row], tables: Mapping[str, Sequence[str]] | None = None
+    results: Path,
+    rows: Sequence[Row],
+    tables: Mapping[str, Sequence[str]] | None = None,
+    others: Sequence[Row] = (),
 ) -> None:
-    """Write the CSV and the figure, unless both exist and the CSV has these rows.
+    """Write the CSV and the figure, unless both exist with these rows and columns.
 
     Args:
         results: path of both files without the suffix.
         rows: a row per finished run.
         tables: columns by title; the figure has a panel for each column.
+        others: rows that the CSV keeps, of runs that are not asked for now.
     """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    columns = list(dict.fromkeys(column for row in [*rows, *others] for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows([*rows, *others])
+    tables = tables or {"": usual_columns(rows)}
+    shown = list(dict.fromkeys(name for names in tables.values() for name in names))
     csv_file = results.with_suffix(".csv")
     figure_file = results.with_suffix(".png")
+    content = hashlib.sha256(json.dumps([list(rows), shown]).encode()).hexdigest()
     files_exist = csv_file.exists() and figure_file.exists()
-    if files_exist and csv_file.read_text(encoding="utf-8") == text.getvalue():
+    if (
+        files_exist
+        and csv_file.read_text(encoding="utf-8") == text.getvalue()
+        and content_of(figure_file) == content
+    ):
         return
     make_folder(results.parent)
     with replacing(csv_file) as path:
         path.write_text(text.getvalue(), encoding="utf-8", newline="")
-    tables = tables or {"": usual_columns(rows)}
-    shown = list(dict.fromkeys(name for names in tables.values() for name in names))
     with replacing(figure_file) as path:
-        figure(rows, shown).savefig(path, format="png", dpi=100)
+        metadata = {"Description": content}
+        figure(rows, shown).savefig(path, format="png", dpi=100, metadata=metadata)
+
+
+def content_of(figure_file: Path) -> str | None:
+    """A hash of what a figure shows, as :func:`write_results` noted it in the PNG file."""
+    with Image.open(figure_file) as image:
+        return image.info.get("Description")
 
 
 def usual_columns(rows: Sequence[Row]) -> list[str]:

@@ -225,6 +225,13 @@ def _labels(
         )
     if column is None:
         return None, None
+    if column not in table.features:
+        if config.labels:
+            raise DataError(
+                f"{config.root} has a split without train's column of classes {column}, but "
+                "data.labels is true"
+            )
+        return None, None
     kind = train.features[column]
     values = list(table[column])
     number: dict[int | str, int]

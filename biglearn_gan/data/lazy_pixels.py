@@ -47,7 +47,8 @@ class LazyPixels:
 
     def state(self) -> str:
         """A text that changes with the images and their format."""
-        return f"{self.channels} {self.image_size}\n{self.images.state()}"
+        scaled = "" if self.resampling is Image.Resampling.BICUBIC else f" {self.resampling.name}"
+        return f"{self.channels} {self.image_size}{scaled}\n{self.images.state()}"
 
     def decode(self, image: ImageSource | np.ndarray) -> UInt8[np.ndarray, "C H W"]:
         """The pixels of one image.

@@ -103,6 +103,7 @@ def load_dataset(
     - A folder is read with all folders below it. Without ``train/`` and ``test/``, it is split by a
       fixed permutation: a tenth is test. If all images are in class folders, they have labels,
       numbered in the order of the folders' names in train. With ``unlabeled``, only some have.
+    - Test images that are stored class by class are reordered, so that the classes take turns.
     - A data set of the Hugging Face library has the labels of its column of classes.
     - CelebA has no labels.
     - Gaussian fields have 50,000 training and 5,000 test images, drawn from fixed seeds; they are
@@ -133,6 +134,8 @@ def load_dataset(
     raw, train_size = RawSplit([]), 0
     if stored_split != "validation" or config.name in WITH_OWN_VALIDATION:
         raw = READERS[config.name](config, stored_split)
+    if split == "test":
+        raw = raw.in_turns()
     if config.validation_share > 0 and split != "test":
         train_size = len(raw.images)
         train, validation = split_by_seed(train_size, round(config.validation_share * train_size))

@@ -40,6 +40,20 @@ class RawSplit:
         labels = None if self.labels is None else self.labels[indices]
         return RawSplit(_select(self.images, indices.tolist()), labels, self.num_classes)
 
+    def in_turns(self) -> RawSplit:
+        """The same images; if they are stored class by class, the classes take turns instead.
+
+        So the first images of a folder with class folders are not all of one class.
+        """
+        if self.labels is None or len(self.labels) == 0:
+            return self
+        starts = np.flatnonzero(np.diff(self.labels, prepend=self.labels[0] - 1))
+        if len(starts) > len(np.unique(self.labels)):
+            return self
+        position = np.arange(len(self.labels))
+        turns = position - starts[np.searchsorted(starts, position, side="right") - 1]
+        return self.subset(np.argsort(turns, kind="stable"))
+
 
 def _select(
     images: Sequence[ImagePath] | StoredImages | np.ndarray, indices: list[int]

@@ -84,8 +84,8 @@ def evaluate_oracle(
         progress: called with (kind, images done, images of this kind).
 
     Raises:
-        OracleError: a number is out of range, a model is not one of this field, or the joint model
-            was trained with other tasks as well.
+        OracleError: a number is out of range, a model is of another kind or size, or the joint
+            model was trained with other tasks as well.
     """
     if tasks_per_kind < 1 or sources < 1 or draws < 2 or seed < 0:
         raise OracleError(

@@ -81,6 +81,8 @@ def load_saved_samples(
             f"{hole.shape}"
         )
     if hole is None or hole.all():
+        if task not in (None, "joint"):
+            raise DataError(f"{archive}: its samples are joint, not completions ({task})")
         return joint_samples(images, dataset, num)
     empty = np.flatnonzero(~hole.any(axis=(1, 2)))
     if len(empty):

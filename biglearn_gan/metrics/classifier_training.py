@@ -7,6 +7,7 @@ ceiling of label agreement (``masked_classifier.py``).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -210,7 +211,7 @@ def train_and_save_classifier(
     make_folder(Path(folder))
     config = config.model_copy(update={"validation_share": 0.0})
     train, test = load_dataset(config, "train"), load_dataset(config, "test")
-    if test.labels is not None and len(test.labeled) == 0:
+    if train.labels is not None and len(test.labeled) == 0:
         raise ClassifierError(f"{test.name} has no labels to compare with")
     budget = images or (MASKED_IMAGES if masked else IMAGES)[network]
     train_network: Callable[..., PretrainedClassifier]
@@ -310,7 +311,7 @@ def _train(
             objective.backward()
             optimizer.step()
             if progress is not None:
-                progress((step + 1) * BATCH_SIZE, images)
+                progress((step + 1) * BATCH_SIZE, steps * BATCH_SIZE)
     return classifier.eval()
 
 
@@ -331,10 +332,10 @@ def _calibration_table(classifier: MaskedClassifier, test: ImageDataset) -> str:
 
 
 def _card_block(image_size: tuple[int, int]) -> int:
-    """Block size of the random holes in the card: the smallest with at most 4 blocks per side."""
-    side = min(image_size)
-    return next(
-        block
-        for block in range(side // 4, side + 1)
-        if block >= 1 and all(size % block == 0 for size in image_size)
-    )
+    """Block size of the random holes in the card: the smallest with at most 4 blocks per side.
+
+    If no such size divides both sides, it is the largest that does.
+    """
+    largest = math.gcd(*image_size)
+    sizes = range(math.ceil(min(image_size) / 4), largest + 1)
+    return next((size for size in sizes if largest % size == 0), largest)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from biglearn_gan.errors import UserError
+from biglearn_gan.files import check_space
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -32,6 +33,7 @@ _STAGES = (
 """EfficientNet-B0 (Tan & Le 2019, arXiv 1905.11946, table 1): kernel, stride of the first block,
 expansion, channels and number of blocks. Lite0 has neither squeeze-and-excitation nor swish."""
 
+EFFICIENTNET_BLOCKS = sum(stage[-1] for stage in _STAGES)
 _STEM_CHANNELS = 32
 POOLED_CHANNELS = 1280
 """Length of EfficientNet's feature vector, the input of its last layer."""
@@ -85,8 +87,12 @@ def load_efficientnet(layers: Sequence[int]) -> EfficientNetFeatures:
         layers: blocks whose outputs are wanted, 0 to 15.
 
     Raises:
-        FeatureNetworkError: the extra ``efficientnet`` is not installed.
+        FeatureNetworkError: there is no such block, or the extra ``efficientnet`` is not installed.
     """
+    if not all(0 <= layer < EFFICIENTNET_BLOCKS for layer in layers):
+        raise FeatureNetworkError(
+            f"EfficientNet-lite0 has the blocks 0 to {EFFICIENTNET_BLOCKS - 1}, not {list(layers)}"
+        )
     weights = torch.load(check_efficientnet(), map_location="cpu", weights_only=True)
     network = EfficientNetFeatures(layers)
     network.load_weights(weights)
@@ -151,10 +157,13 @@ def _load_torchvision(name: str, layers: Sequence[int]) -> SequentialFeatures:
     weights = get_model_weights(name).DEFAULT
     try:
         network = get_model(name, weights=weights)
-    except OSError as error:  # also of a name that cannot be resolved
+    except Exception as error:  # no network, or a damaged file, which can raise anything
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+        check_space(error, cached)
+        reason = " ".join(str(error).split())[:200]
         raise FeatureNetworkError(
-            f"the weights of {name} cannot be downloaded from {weights.url} ({error}): put the "
-            f"file into {Path(torch.hub.get_dir()) / 'checkpoints'}"
+            f"the weights of {name} cannot be loaded from {weights.url} ({reason}): put that file "
+            f"at {cached}"
         ) from None
     return SequentialFeatures(network.features, layers).requires_grad_(False).eval()
 

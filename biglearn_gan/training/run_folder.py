@@ -48,11 +48,14 @@ _BUDGET_KEY = "train.max_images"
 _KEYS_OF_LARGER_BUDGET = ("train.learning_rate.", "train.ema_half_life_images")
 """Prefixes of keys that may differ if the budget is larger, so that a run can end more finely."""
 
-_PREFIXES = (
-    *("config.yaml", "metrics.csv", "tensorboard", "grids", "state.pt", "checkpoint", "best"),
-    *(".writing-", ".lock"),
+_NAMES = (
+    *("config.yaml", "metrics.csv", "tensorboard", "grids", "state.pt"),
+    *(f"{name}{suffix}" for name in ("checkpoint", "best") for suffix in ("", ".tmp", ".old")),
 )
-"""How the names of a run's files begin, unfinished ones included."""
+"""What a run writes beside its ``config.yaml``, unfinished and replaced folders included."""
+
+_UNFINISHED = (".writing-", ".lock")
+"""How the names of unfinished files and of the lock begin."""
 
 _STATE_KEYS = ("trainer", "max_images", "original_max_images")
 _OLD_STATE_KEYS = {"first_budget": "original_max_images"}
@@ -108,6 +111,11 @@ class RunFolder:
             RunFolderError: the folder has the state of another configuration, a state without
                 ``config.yaml``, or a model without a training state.
         """
+        if self.checkpoint.exists() and not self.has_state:
+            raise RunFolderError(
+                f"{self.path} has a model but no state.pt to resume from: choose another output "
+                "folder, or remove this one"
+            )
         data = self._config.data
         check_output_folder(
             self.path,
@@ -123,11 +131,6 @@ class RunFolder:
             )
         if self.has_state:
             self._check_same_config(load_config(self._config_file, stored=True))
-        elif self.checkpoint.exists():
-            raise RunFolderError(
-                f"{self.path} has a model but no state.pt to resume from: choose another output "
-                "folder, or remove this one"
-            )
 
     def lock(self) -> None:
         """Keep other runs out of the folder, if it exists, and check it again.
@@ -287,17 +290,20 @@ class RunFolder:
         self._log.add(values)
 
     def _foreign_files(self) -> list[Path]:
-        """Files and folders that a run does not write; a hand-written config.yaml is one."""
+        """Files and folders that no run wrote: all of them without a run's ``config.yaml``."""
         paths = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [path for path in paths if not path.name.startswith(_PREFIXES)]
-        if self._config_file.exists():
-            try:
-                config = load_config(self._config_file, stored=True)
-                written = config.to_yaml() == self._config_file.read_text("utf-8")
-            except ConfigError:
-                written = False
-            foreign += [] if written else [self._config_file]
-        return foreign
+        names = _NAMES if self._has_own_config() else ()
+        return [p for p in paths if p.name not in names and not p.name.startswith(_UNFINISHED)]
+
+    def _has_own_config(self) -> bool:
+        """Whether there is a ``config.yaml`` that a run wrote, not a person."""
+        if not self._config_file.exists():
+            return False
+        try:
+            config = load_config(self._config_file, stored=True)
+        except ConfigError:
+            return False
+        return config.to_yaml() == self._config_file.read_text("utf-8")
 
     def _check_same_config(self, saved: Config) -> None:
         saved_budget, budget = saved.train.max_images, self._config.train.max_images

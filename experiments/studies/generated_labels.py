@@ -17,6 +17,7 @@ from typing import Annotated
 
 import torch
 import typer
+from label_tools import accuracy_of_model, images_for_labels, predicted_labels
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
@@ -26,13 +27,8 @@ from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import known_labels
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
-from biglearn_gan.inference.batched import draw_samples
 from biglearn_gan.metrics.classifier import accuracy
 from biglearn_gan.metrics.classifier_training import BATCH_SIZE, train_classifier
-from biglearn_gan.models.token_model import SamplingOptions
-from biglearn_gan.pixel_values import to_signed_float
-
-BATCH_ROWS = 500
 
 
 def main(
@@ -50,7 +46,7 @@ def main(
     model = BigLearnGAN.from_pretrained(checkpoint)
     if not model.config.data.labels:
         fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
-    data = with_data_root(data_root, model.config.data)
+    data = with_data_root(data_root, model.config.data.model_copy(update={"missing": None}))
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     test = test.subset(test.labeled)
     known = known_labels(train, data)
@@ -58,7 +54,7 @@ def main(
     if len(known) < BATCH_SIZE:
         fail(f"{known.name} has {len(known)} labeled images: choose at least {BATCH_SIZE}", code=2)
     make_folder(output.parent)
-    generated = generated_images(model, num, seed)
+    generated = images_for_labels(model, num, seed)
     teachers = {
         "the images with known labels": known,
         "images generated for labels": generated,
@@ -76,18 +72,6 @@ def main(
     typer.echo(table(results))
 
 
-def generated_images(model: BigLearnGAN, count: int, seed: int) -> ImageDataset:
-    """Images from nothing but a label, equally many of each class."""
-    data = model.config.data
-    assert data.num_classes is not None
-    labels = torch.arange(count) % data.num_classes
-    empty = torch.zeros(count, data.channels, *data.image_size, dtype=torch.uint8)
-    hole = torch.ones(count, *data.image_size, dtype=torch.bool)
-    options = SamplingOptions(labels=labels, seed=seed)
-    samples = draw_samples(model, empty, hole, options, batch_size=BATCH_ROWS)
-    return ImageDataset("generated", samples.images[:, 0], labels, data.num_classes)
-
-
 def joined(one: ImageDataset, other: ImageDataset) -> ImageDataset:
     """The images of both; the smaller one is repeated as often as it fits into the larger one.
 
@@ -99,18 +83,6 @@ def joined(one: ImageDataset, other: ImageDataset) -> ImageDataset:
     pixels = torch.cat([part.images_uint8(torch.arange(len(part))) for part in parts])
     labels = torch.cat([_labels(part) for part in parts])
     return ImageDataset(f"{one.name}, {other.name}", pixels, labels, one.num_classes)
-
-
-def accuracy_of_model(model: BigLearnGAN, test: ImageDataset) -> float:
-    """The share of the images whose label the model predicts."""
-    return float((predicted_labels(model, test) == _labels(test)).double().mean())
-
-
-def predicted_labels(model: BigLearnGAN, images: ImageDataset) -> Tensor:
-    """The most likely class of each image, (N,)."""
-    parts = torch.arange(len(images)).split(BATCH_ROWS)
-    pixels = (to_signed_float(images.images_uint8(part)) for part in parts)
-    return torch.cat([model.classify(part).argmax(dim=1) for part in pixels])
 
 
 def table(results: dict[str, float]) -> str:

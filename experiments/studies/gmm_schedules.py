@@ -25,7 +25,7 @@ import torch
 import typer
 
 from biglearn_gan.cli.runner import run
-from biglearn_gan.files import replacing
+from biglearn_gan.files import make_folder, replacing
 from biglearn_gan.simulations.grid_gmm import (
     OURS,
     PUBLISHED,
@@ -147,6 +147,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
     writer = csv.DictWriter(lines, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
+    make_folder(path.parent)
     with replacing(path) as temporary:
         temporary.write_text(lines.getvalue(), encoding="utf-8", newline="")
 

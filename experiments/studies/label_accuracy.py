@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
+from label_tools import images_for_labels, visible_part
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.evaluation_options import shipped_metric_models
@@ -25,16 +25,13 @@ from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
-from biglearn_gan.inference.batched import draw_samples
+from biglearn_gan.metrics.classifier import accuracy
 from biglearn_gan.metrics.masked_classifier import calibration
 from biglearn_gan.metrics.metric_models import MetricModels
-from biglearn_gan.models.token_model import SamplingOptions
 from biglearn_gan.pixel_values import to_signed_float
-from biglearn_gan.tasks.holes import named_hole
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
 CANDIDATES = (1, 2, 4)
-BATCH_ROWS = 500
 
 
 def main(
@@ -73,12 +70,9 @@ def measure_prediction(
     model: BigLearnGAN, metric_models: MetricModels, test_data: ImageDataset, hole: str, seed: int
 ) -> dict[str, float]:
     """Accuracy and calibration error of the model and of the masked classifier."""
-    count, size = len(test_data), test_data.image_size
-    images, labels = test_data.images_uint8(torch.arange(count)), test_data.labels
+    images, labels = test_data.images_uint8(torch.arange(len(test_data))), test_data.labels
     assert labels is not None and metric_models.masked_classifier is not None
-    observed = torch.ones(count, *size, dtype=torch.bool)
-    if hole != "nothing":
-        observed = ~named_hole(hole, size, model.config.model.patch_size, count, seed)
+    observed = visible_part(test_data, hole, model.patch_size, seed)
     predicted = model.classify(to_signed_float(images), observed=observed)
     of_model = calibration(predicted.double(), labels)
     of_classifier = calibration(
@@ -96,36 +90,22 @@ def measure_generation(
     model: BigLearnGAN, metric_models: MetricModels, test_data: ImageDataset, num: int, seed: int
 ) -> dict[str, float]:
     """How often the classifier reads the given label from ``num`` generated images."""
-    classes = model.config.data.num_classes
-    assert classes is not None and test_data.labels is not None
-    labels = torch.arange(num) % classes
-    empty = torch.zeros(num, test_data.channels, *test_data.image_size, dtype=torch.uint8)
-    hole = torch.ones(num, *test_data.image_size, dtype=torch.bool)
     agreements = {}
     for candidates in CANDIDATES:
-        samples = draw_samples(
-            model,
-            empty,
-            hole,
-            SamplingOptions(labels=labels, seed=seed),
-            batch_size=BATCH_ROWS,
-            best_of=candidates,
-        )
-        images = samples.images[:, 0]
-        agreements[f"best_of_{candidates}"] = agreement(metric_models, images, labels)
-    test_images = test_data.images_uint8(torch.arange(len(test_data)))
+        images = images_for_labels(model, num, seed, candidates)
+        agreements[f"best_of_{candidates}"] = agreement(metric_models, images)
     return {
         "images": num,
         **agreements,
         "test_images": len(test_data),
-        "test_agreement": agreement(metric_models, test_images, test_data.labels),
+        "test_agreement": agreement(metric_models, test_data),
     }
 
 
-def agreement(metric_models: MetricModels, images: Tensor, labels: Tensor) -> float:
+def agreement(metric_models: MetricModels, images: ImageDataset) -> float:
     """The share of images from which the classifier reads their label."""
     assert metric_models.classifier is not None
-    return float((metric_models.classifier.predict(images) == labels).double().mean())
+    return accuracy(metric_models.classifier, images)
 
 
 def table(results: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def main(
     """Print the margins as a Markdown table and write them as JSON."""
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
-    data = with_data_root(data_root, model.config.data)
+    data = with_data_root(data_root, model.config.data.model_copy(update={"missing": None}))
     splits = {split: load_dataset(data, split) for split in ("train", "test")}
     make_folder(output.parent)
     results = {

@@ -80,7 +80,7 @@ def main(
     others = {name: BigLearnGAN.from_pretrained(name) for name in other or ()}
     for name, another in others.items():
         check_same_images(name, another, model)
-    data = with_data_root(data_root, model.config.data)
+    data = with_data_root(data_root, model.config.data.model_copy(update={"missing": None}))
     if folder is not None:
         data = folder_of_classes(model.config, folder)
     train, test = load_dataset(data, "train"), load_dataset(data, "test")

@@ -4,9 +4,9 @@
         --output pseudo_labels.json train.max_images=60_000
 
 Four variants of the configuration learn from the same labels: with and without pseudo-labels, with
-and without adversarial training. All get about the same computing time: without adversarial
-training, a run has a longer warm start, whose steps are faster (``equal_time.py``). The table
-has the accuracy of the predicted labels of all test images, whole and with half of the patches
+and without adversarial training. Without adversarial training, a run has a longer warm start, whose
+steps are faster (``equal_time.py``), so that the times of all are similar. The table has the times
+and the accuracy of the predicted labels of all test images, whole and with half of the patches
 hidden, as mean and standard deviation over draws of the labels.
 """
 
@@ -22,6 +22,7 @@ import torch
 import typer
 from accelerate import Accelerator
 from equal_time import warm_start_images
+from label_tools import accuracy_of_model
 
 from biglearn_gan.cli.options import ConfigFile, Overrides
 from biglearn_gan.cli.runner import fail, run
@@ -29,9 +30,6 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
-from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.pixel_values import to_signed_float
-from biglearn_gan.tasks.holes import named_hole
 from biglearn_gan.training.fit import load_training_images
 from biglearn_gan.training.schedule import TrainingSchedule
 from biglearn_gan.training.trainer import Trainer
@@ -95,19 +93,9 @@ def train_and_measure(config: Config, test: ImageDataset) -> dict[str, float]:
         trainer.collect_metrics()
     seconds = time.process_time() - started
     model = trainer.model()
-    return {hole: accuracy(model, test, hole) for hole in HOLES} | {"seconds": round(seconds, 1)}
-
-
-def accuracy(model: BigLearnGAN, test: ImageDataset, hole: str) -> float:
-    """The share of test images whose label is predicted from what is not hidden."""
-    count = len(test)
-    observed = torch.ones(count, *test.image_size, dtype=torch.bool)
-    if hole != "nothing":
-        observed = ~named_hole(hole, test.image_size, model.patch_size, count, seed=0)
-    images = to_signed_float(test.images_uint8(torch.arange(count)))
-    assert test.labels is not None
-    predicted = model.classify(images, observed=observed).argmax(dim=1)
-    return float((predicted == test.labels).double().mean())
+    return {hole: accuracy_of_model(model, test, hole) for hole in HOLES} | {
+        "seconds": round(seconds, 1)
+    }
 
 
 def table(results: Results) -> str:

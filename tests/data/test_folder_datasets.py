@@ -14,6 +14,8 @@ from PIL import Image
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.image_files import DataError
 from biglearn_gan.data.loading import count_classes, has_validation, load_dataset
+from biglearn_gan.data.raw_split import RawSplit
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 FolderConfig = Callable[..., Config]
 
@@ -52,6 +54,36 @@ class TestTrees:
         assert shades(tmp_path, "test") == [7]
         with pytest.warns(UserWarning, match="reading all 4"):
             assert load_dataset(config(root=tmp_path), "train").labels is None
+
+    def test_the_classes_of_test_images_take_turns(self, tmp_path: Path) -> None:
+        for split in ("train", "test"):
+            class_folders(tmp_path / split, "ant", "bee", "cat", count=2)
+        assert shades(tmp_path, "train") == [0, 1, 10, 11, 20, 21]
+        assert shades(tmp_path, "test") == [0, 10, 20, 1, 11, 21]
+
+    @pytest.mark.parametrize(
+        ("labels", "order"),
+        [
+            ([0, 0, 0, 1, 2, 2], [0, 3, 4, 1, 5, 2]),
+            ([1, 1, UNKNOWN_LABEL, UNKNOWN_LABEL, 0], [0, 2, 4, 1, 3]),
+            ([0, 0, 1, 0], [0, 1, 2, 3]),  # not stored class by class
+            ([2, 0, 1], [0, 1, 2]),
+            ([5, 5], [0, 1]),
+            ([], []),
+            (None, [0, 1, 2]),
+        ],
+    )
+    def test_turns_are_those_of_classes_that_are_stored_one_after_the_other(
+        self, labels: list[int] | None, order: list[int]
+    ) -> None:
+        numbers = None if labels is None else np.asarray(labels, dtype=np.int64)
+        images = np.arange(len(order), dtype=np.uint8)[:, None, None]
+        found = RawSplit(images, numbers, None if labels is None else 6).in_turns()
+        assert isinstance(found.images, np.ndarray)
+        assert found.images[:, 0, 0].tolist() == order
+        if numbers is not None:
+            assert found.labels is not None
+            assert found.labels.tolist() == numbers[order].tolist()
 
     def test_labels_need_a_class_folder_for_every_image(self, tmp_path: Path) -> None:
         class_folders(tmp_path, "cat", "dog")

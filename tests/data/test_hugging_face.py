@@ -66,6 +66,15 @@ def test_a_stored_data_set_gives_its_images_and_classes(tmp_path: Path) -> None:
     assert not has_validation(hub(root))
 
 
+def test_a_test_split_without_the_column_of_classes_has_no_labels(tmp_path: Path) -> None:
+    train, test = table(pixels_of(4)), table(pixels_of(3, seed=1)).remove_columns("kind")
+    root = store(tmp_path / "disk", train=train, test=test)
+    assert load_dataset(hub(root), "test").labels is None
+    message = r"has a split without train's column of classes kind, but data\.labels is true"
+    with pytest.raises(DataError, match=message):
+        load_dataset(hub(root, labels=True, classes=3), "test")
+
+
 def test_parquet_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     pixels, test = pixels_of(11), pixels_of(3, seed=1)
     for number, part in enumerate((pixels[:4], pixels[4:9], pixels[9:])):

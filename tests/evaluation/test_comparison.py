@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.evaluation_options import shipped_metric_models
 from biglearn_gan.cli.options import without_missing
+from biglearn_gan.config import DataConfig
+from biglearn_gan.evaluation import comparison
 from biglearn_gan.evaluation.comparison import evaluate_pending, plot_curves, save_figure
 from biglearn_gan.evaluation.tables import Quantity, load_numbers
 
@@ -64,3 +67,25 @@ def test_each_evaluation_runs_once_and_is_plotted(
         ]
     save_figure(figure, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1500, 1470)
+
+
+def test_an_evaluation_of_other_inputs_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    evaluated: list[int] = []
+    monkeypatch.setattr(comparison, "evaluate", lambda *_, num, **__: evaluated.append(num))
+    monkeypatch.setattr(comparison, "write_report", lambda _, folder: folder.mkdir(exist_ok=True))
+    data = DataConfig(name="digits", image_size=(8, 8), channels=1)
+    whole = shipped_metric_models("digits")
+    inputs = [
+        ("weights", data, 300, whole),
+        ("weights", data, 300, whole),
+        ("others", data, 300, whole),
+        ("others", data, 200, whole),
+        ("others", data, 200, replace(whole, masked_classifier=None)),
+        ("others", data.model_copy(update={"image_size": (4, 4)}), 200, whole),
+    ]
+    for each in inputs:
+        evaluate_pending({tmp_path / "a": Gray()}, *each)
+    assert evaluated == [300, 300, 200, 200, 200]

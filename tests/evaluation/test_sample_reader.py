@@ -78,6 +78,15 @@ def test_images_without_variations_have_one(dataset: ImageDataset, tmp_path: Pat
     assert torch.equal(task.hole, holes(3))
 
 
+def test_joint_samples_are_not_completions(dataset: ImageDataset, tmp_path: Path) -> None:
+    path, images = tmp_path / "x.npz", last(random_images(3, 3, 4, 6))
+    for masks in ({}, {"masks": np.ones((3, 4, 6), bool)}):
+        np.savez(path, images=images, **masks)
+        with pytest.raises(DataError, match=r"samples are joint, not completions \(right-half\)"):
+            load_saved_samples(path, dataset, "right-half")
+        assert load_saved_samples(path, dataset, "joint")[0].name == "joint"
+
+
 GOOD = {
     "images": last(random_images(3, 2, 3, 4, 6)),
     "sources": last(random_images(3, 3, 4, 6)),

@@ -60,6 +60,24 @@ def test_unchanged_results_are_not_written_again(tmp_path: Path) -> None:
     assert [file.stat().st_mtime_ns for file in files] == before
     ablate.write_results(tmp_path / "some", rows()[:2])
     assert all(file.stat().st_mtime_ns > time for file, time in zip(files, before, strict=True))
+    pictures = {files[1].read_bytes()}
+    for table in ({"": ["fd joint"]}, {"": ["agreement random:0.5"]}):
+        ablate.write_results(tmp_path / "some", rows()[:2], table)
+        pictures.add(files[1].read_bytes())
+    assert len(pictures) == 3
+
+
+def test_rows_that_are_not_asked_for_stay_in_the_csv(
+    values: dict[str, Any], call: Call, tmp_path: Path
+) -> None:
+    tiny, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
+    tiny.write_text(yaml.safe_dump(values))
+    call(tiny, runs)
+    before = ablate.read_runs(tmp_path / "tiny.csv")
+    tiny.write_text(yaml.safe_dump(values | {"seeds": [1]}))
+    printed = call(tiny, tmp_path / "no_runs")
+    assert ablate.read_runs(tmp_path / "tiny.csv") == before and len(before) == 2
+    assert "| narrow | 1 |" in printed
 
 
 def run_script(ablation: Path, runs: Path) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from biglearn_gan.data.loading import load_dataset
 
 def test_images_are_generated_for_every_label_equally_often() -> None:
     model = BigLearnGAN.from_pretrained("digits")
-    images = generated_labels.generated_images(model, 40, seed=0)
+    images = generated_labels.images_for_labels(model, 40, seed=0)
     assert images.labels is not None
     assert torch.bincount(images.labels).tolist() == [4] * 10
     assert generated_labels.accuracy_of_model(model, images) > 0.8
@@ -82,7 +82,10 @@ def test_every_classifier_learns_from_its_images_and_is_tested_on_others(
     assert (known.name, generated.name) == (predicted.name, "generated")
     assert known.labels is not None and both.labels is not None
     assert torch.bincount(known.labels).tolist() == [10] * 10
-    assert len(predicted.labeled) == len(load_dataset(data, "train"))
+    whole = load_dataset(data, "train")
+    assert predicted.labels is not None and whole.labels is not None
+    assert torch.equal(predicted.labels, generated_labels.predicted_labels(model, whole))
+    assert 0.9 < float((predicted.labels == whole.labels).double().mean()) < 1
     results = json.loads(output.read_text(encoding="utf-8"))
     assert (results["seed"], results["generated"], results["budget"]) == (3, 70, 128)
     accuracies = list(results["accuracy"].values())
@@ -93,7 +96,7 @@ def test_every_classifier_learns_from_its_images_and_is_tested_on_others(
 def test_too_few_known_labels_are_told_before_anything_is_generated(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(generated_labels, "generated_images", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(generated_labels, "images_for_labels", lambda *_: pytest.fail("too late"))
     model = BigLearnGAN.from_pretrained("digits")
     data = model.config.data.model_copy(update={"labeled_images": 50})
     model.config = model.config.model_copy(update={"data": data})

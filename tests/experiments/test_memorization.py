@@ -14,10 +14,10 @@ from biglearn_gan.data.dataset import ImageDataset
 
 
 def model_with_margins() -> Any:
-    """Its logit is the mean of the hidden pixels, and its completions are gray."""
+    """Its logit is the mean of the hidden pixels, which are 0.5 in its completions."""
     return SimpleNamespace(
         patch_size=2,
-        complete=lambda images, hole, seed, first_image: torch.zeros_like(images)[:, None],
+        complete=lambda images, hole, seed, first_image: torch.full_like(images, 0.5)[:, None],
         rank=lambda images, hole: (images * hole[:, None]).sum((1, 2, 3)) / hole.sum((1, 2)),
     )
 
@@ -31,7 +31,7 @@ def test_each_margin_is_that_of_an_image_and_its_completion(
     found = memorization.margins(
         model_with_margins(), ImageDataset("toy:train", pixels), "right-half", 8, seed=0
     )
-    expected = (pixels.double() / 127.5 - 1)[..., 3:].mean((1, 2, 3))
+    expected = (pixels.double() / 127.5 - 1)[..., 3:].mean((1, 2, 3)) - 0.5
     order = {round(float(value), 6) for value in expected}
     assert len(found) == 8 and {round(float(value), 6) for value in found} <= order
 

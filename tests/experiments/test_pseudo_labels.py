@@ -8,6 +8,7 @@ from typing import Any
 import pseudo_labels
 import pytest
 import torch
+from label_tools import accuracy_of_model
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
@@ -26,7 +27,7 @@ def test_an_accuracy_is_the_share_of_right_predictions(hole: str, share: float) 
     images = pixels[:, None, None, None].expand(-1, 1, 4, 4)
     labels = torch.tensor([0, 1, 1, 1, 0, 0])
     dataset = ImageDataset("toy:test", images, labels, 2)
-    assert pseudo_labels.accuracy(model, dataset, hole) == pytest.approx(share)
+    assert accuracy_of_model(model, dataset, hole) == pytest.approx(share)
 
 
 def test_means_and_deviations_are_in_percent() -> None:

@@ -98,7 +98,7 @@ def test_a_classifier_learns_stripes_and_reports_progress() -> None:
     )
     assert not classifier.training
     assert accuracy(classifier, dataset) == 1.0
-    assert seen[0] == (64, 3900) and seen[-1] == (3840, 3900)
+    assert seen[0] == (64, 3840) and seen[-1] == (3840, 3840)
     swapped = ImageDataset(
         "toy:test", dataset.images_uint8(torch.arange(128)), 1 - dataset.labels, 2
     )
@@ -206,9 +206,23 @@ def test_a_card_counts_the_images_with_a_label(
         folder = tmp_path / str(masked)
         train_and_save_classifier(DIGITS, "x.yaml", folder, images=64, masked=masked)
         assert "all 100 images of toy:train with a label" in (folder / "README.md").read_text()
-    splits["test"] = none
-    with pytest.raises(ClassifierError, match="toy:train has no labels to compare with"):
-        train_and_save_classifier(DIGITS, "x.yaml", tmp_path / "none", images=64)
+    too_late = lambda *_, **__: pytest.fail("trained")  # noqa: E731
+    monkeypatch.setattr(classifier_training, "train_classifier", too_late)
+    unlabeled = ImageDataset("toy:train", whole.images_uint8(torch.arange(256)))
+    for test in (none, unlabeled):
+        splits["test"] = test
+        with pytest.raises(ClassifierError, match="toy:train has no labels to compare with"):
+            train_and_save_classifier(DIGITS, "x.yaml", tmp_path / "none", images=64)
+
+
+@pytest.mark.parametrize(
+    ("size", "block"),
+    [((8, 8), 2), ((28, 28), 7), ((10, 10), 5), ((15, 15), 5), ((6, 9), 3), ((5, 11), 1)],
+)
+def test_the_holes_of_a_card_have_at_most_four_blocks_per_side(
+    size: tuple[int, int], block: int
+) -> None:
+    assert classifier_training._card_block(size) == block
 
 
 def test_unsuitable_data_are_named() -> None:

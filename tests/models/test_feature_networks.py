@@ -107,6 +107,7 @@ def test_a_network_of_torchvision_gives_the_outputs_of_its_layers(
         ("vg16", 0, r"network must be efficientnet, .* such as vgg16, not 'vg16'"),
         ("resnet18", 0, r"with `features`, such as vgg16, not 'resnet18'"),
         ("squeezenet1_1", 13, r"layers: squeezenet1_1 has the layers 0 to 12, not 13"),
+        ("efficientnet", 16, r"EfficientNet-lite0 has the blocks 0 to 15, not \[16\]"),
     ],
 )
 def test_a_network_or_layer_that_does_not_exist_is_one_sentence(
@@ -124,7 +125,12 @@ def test_weights_that_cannot_be_downloaded_are_one_sentence(
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    message = rf"https://\S+ \(.*no network.*\): put the file into {tmp_path}/hub/checkpoints$"
+    folder = tmp_path / "hub" / "checkpoints"
+    message = rf"https://\S+ \(.*no network.*\): put that file at {folder}/squeezenet1_1-\w+\.pth$"
+    with pytest.raises(FeatureNetworkError, match=message) as caught:
+        load_feature_network("squeezenet1_1", (0,))
+    Path(str(caught.value).rpartition(" ")[2]).write_bytes(b"half a download")
+    message = r"cannot be loaded from https://\S+ \(.+\): put that file at"
     with pytest.raises(FeatureNetworkError, match=message):
         load_feature_network("squeezenet1_1", (0,))
 

@@ -71,12 +71,12 @@ def test_a_damaged_state_is_reported_in_one_sentence(
 # Foreign files
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "photos", "config.yaml"])
+@pytest.mark.parametrize("name", ["notes.txt", "photos", "best", "metrics.csv", "config.yaml"])
 def test_a_folder_with_foreign_files_is_refused(
     tiny_config: Callable[..., Config], tmp_path: Path, name: str
 ) -> None:
-    """A configuration written by hand is a foreign file too."""
-    if name == "photos":
+    """A configuration written by hand is a foreign file too, and what a run needs one for."""
+    if name in ("photos", "best"):
         (tmp_path / name).mkdir()
     else:
         (tmp_path / name).write_text("data: {name: digits}  # mine\n")
