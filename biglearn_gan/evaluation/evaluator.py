@@ -223,8 +223,9 @@ class Evaluator:
         records += self._pixel_records(task, measured)
         records += self._seams(task, measured.steps, generated)
         self._evaluate_baselines(task, ceiling)
-        originals = self._features(task.images)
-        self.report.galleries[task.name] = make_gallery(task, samples, features, originals)
+        self.report.galleries[task.name] = make_gallery(
+            task, samples, features, self._originals_features
+        )
 
     def evaluate_two_step(self, task: EvaluationTask, samples: ModelSamples) -> None:
         """Record how far images drawn in two steps are from images drawn in one."""

@@ -145,7 +145,12 @@ def _load_files(data: DataConfig, request: InputRequest) -> Inputs:
 def _load_split(data: DataConfig, request: InputRequest) -> Inputs:
     """The first images of ``dataset:split``, with their holes if the mask names files."""
     images = request.images or f"{data.name}:test"
-    pixels, notes = _read_split(data, images, request.num)
+    try:
+        pixels, notes = _read_split(data, images, request.num)
+    except DataError as error:
+        if request.images is not None:
+            raise
+        raise type(error)(f"{error}; or name images of your own with --images") from None
     names = tuple(map(str, range(len(pixels))))
     if request.erased:
         raise HoleError(

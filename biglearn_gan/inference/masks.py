@@ -200,8 +200,8 @@ def fit_hole(
         )
     height, width = resizing.image_size
     raise HoleError(
-        f"{subject} has a hole that is too thin: it covers half of no pixel of the model's "
-        f"{height} x {width}"
+        f"{subject} has a hole that is too thin: it covers less than half of every pixel of "
+        f"the model's {height} x {width}"
     )
 
 

@@ -192,8 +192,7 @@ class StandardizedFeatures:
     """Features with the mean and the deviation of a reference taken out of each dimension.
 
     A dimension that hardly varies in the reference is divided by a tenth of the root mean square of
-    all deviations, because a few rare values would otherwise outweigh everything else. In
-    photographs all 1,280 dimensions of EfficientNet vary more.
+    all deviations, because a few rare values would otherwise outweigh everything else.
 
     Args:
         features: any features.

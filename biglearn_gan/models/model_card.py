@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, DataConfig
 
 _CARD = """---
 library_name: biglearn_gan
@@ -35,6 +35,9 @@ images = model.sample(num=16, seed=0)  # (16, {channels}, {height}, {width}) {va
 | seed | {seed} |
 """
 
+LISTED_CLASSES = 20
+"""Classes whose names a card lists; of more, it says how many there are."""
+
 
 def card_text(
     config: Config, *, images_seen: int | None = None, seconds: float | None = None
@@ -66,9 +69,7 @@ def card_text(
         holes="partially masked patches supported"
         if config.reads_partial_patches
         else "a partially masked patch is regenerated whole; its known pixels are then put back",
-        labels="none"
-        if num_classes is None
-        else f"{num_classes} classes; a label that is not given is inferred from the source",
+        labels=_describe_labels(config.data),
         values="in [-1, 1]" if generator.output == "tanh" else "without bounds",
         scores="its logit is a log density ratio"
         if config.absolute_scores
@@ -77,4 +78,16 @@ def card_text(
         initial_model="" if initial is None else f", after starting from `{initial}`",
         minutes="not recorded" if seconds is None else f"{seconds / 60:.1f} minutes",
         seed=config.train.seed,
+    )
+
+
+def _describe_labels(data: DataConfig) -> str:
+    """How many classes there are, and their names if they say more than their numbers."""
+    if data.num_classes is None:
+        return "none"
+    numbers = tuple(map(str, range(data.num_classes)))
+    listed = data.label_names != numbers and data.num_classes <= LISTED_CLASSES
+    names = f" ({', '.join(data.label_names)})" if listed else ""
+    return (
+        f"{data.num_classes} classes{names}; a label that is not given is inferred from the source"
     )

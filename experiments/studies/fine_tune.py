@@ -16,7 +16,7 @@ start and --evaluations times later. The reference of the distance is the whole 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +25,11 @@ import torch
 import typer
 from accelerate import Accelerator
 from equal_time import warm_start_images
+from label_tools import fewest_labels
 
 from biglearn_gan.cli.evaluation_options import parse_counts
 from biglearn_gan.cli.options import Checkpoint, ConfigFile, Overrides
-from biglearn_gan.cli.runner import run
+from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import hide_labels
@@ -83,6 +84,7 @@ def main(
     }
     data = configs["nothing"].data
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
+    check_counts(train, numbers)
     network = ImageClassifier.from_pretrained(classifier)
     evaluation = TrainingEvaluation(network, train, test, configs["nothing"].model.patch_size)
     typer.echo(evaluation.description)
@@ -96,6 +98,23 @@ def main(
         }
         write_json(output, results)
     typer.echo(table(results))
+
+
+def check_counts(train: ImageDataset, counts: Sequence[int]) -> None:
+    """Refuse images without labels, and counts that the classes cannot share equally.
+
+    Raises:
+        CommandError: names what is allowed.
+    """
+    if train.num_classes is None:
+        fail(f"--data-root: the images of {train.name} have no labels; put them into class folders")
+    most = train.num_classes * fewest_labels(train)
+    if any(count % train.num_classes or count > most for count in counts):
+        fail(
+            f"--counts must be multiples of the {train.num_classes} classes up to {most:,}, not "
+            f"{','.join(map(str, counts))}",
+            code=2,
+        )
 
 
 def third_of_learning_rates(config: Config) -> list[str]:

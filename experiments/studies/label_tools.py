@@ -35,6 +35,13 @@ def images_for_labels(model: BigLearnGAN, count: int, seed: int, best_of: int = 
     return ImageDataset("generated", samples.images[:, 0], labels, data.num_classes)
 
 
+def fewest_labels(images: ImageDataset) -> int:
+    """The number of images of the smallest class."""
+    assert images.labels is not None and images.num_classes is not None
+    labels = images.labels[images.labeled]
+    return int(torch.bincount(labels, minlength=images.num_classes).min())
+
+
 def visible_part(
     images: ImageDataset, hidden: str, patch_size: int, seed: int = 0
 ) -> Bool[Tensor, "N H W"]:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import typer
 from fine_tuned_network import FineTunedNetwork
+from label_tools import fewest_labels
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -86,6 +87,9 @@ def main(
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     if train.num_classes is None:
         fail(f"--checkpoint {checkpoint}: its images have no labels", code=2)
+    fewest = fewest_labels(train)
+    if max(counts) > fewest:
+        fail(f"--labels must be at most {fewest:,}, the images of the smallest class", code=2)
     data_sets = train, test.subset(test.labeled)
     networks: dict[str, Network] = {
         "random weights": (untrained(model), "generator"),

@@ -404,7 +404,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a thin hole": (
         ("--images", "{tmp}/photo.png", "--mask", "{tmp}/thin.png"),
         2,
-        "thin.png has a hole that is too thin: it covers half of no pixel of the model's 8 x 8",
+        "thin.png has a hole that is too thin: it covers less than half of every pixel",
     ),
     "photos of a data set": (
         ("--mask", "center", "--full-size"),

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import fine_tune
+import pytest
 import torch
 from toys import random_images
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.runner import CommandError
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 
 class FirstWeight:
@@ -48,6 +51,19 @@ def test_some_images_are_equally_many_of_each_class() -> None:
     everything = dataset.images_uint8(torch.arange(7)).flatten(1).tolist()
     truth = {tuple(image): int(label) for image, label in zip(everything, labels, strict=True)}
     assert [truth[tuple(image)] for image in pixels] == part.labels.tolist()
+
+
+@pytest.mark.parametrize("counts", [[10, 5], [14]])
+def test_counts_that_the_classes_cannot_share_are_refused(counts: list[int]) -> None:
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 1, 0, 0, 0, 0, 1, 1, UNKNOWN_LABEL])
+    images = ImageDataset("toy:train", random_images(14, 1, 4, 4), labels, 2)
+    fine_tune.check_counts(images, [12, 2])
+    message = "--counts must be multiples of the 2 classes up to 12, not"
+    with pytest.raises(CommandError, match=message):
+        fine_tune.check_counts(images, counts)
+    unlabeled = ImageDataset("toy:train", random_images(14, 1, 4, 4))
+    with pytest.raises(CommandError, match="have no labels; put them into class folders"):
+        fine_tune.check_counts(unlabeled, [2])
 
 
 def test_the_table_has_the_last_point_of_each_curve() -> None:

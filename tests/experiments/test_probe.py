@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import fine_tuned_network
 import numpy as np
 import probe
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.runner import CommandError
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 
@@ -71,3 +74,11 @@ def test_the_table_has_means_and_deviations_of_draws() -> None:
         "|---|---|---|",
         "| raw | 60.0 ± 14.1 | 25.0 ± 0.0 |",
     ]
+
+
+def test_more_labels_than_the_smallest_class_has_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        CommandError, match=r"--labels must be at most 1\d\d, the images of the small"
+    ):
+        probe.main("digits", tmp_path / "probe.json", labels="1,2000", draws=1)
+    assert not (tmp_path / "probe.json").exists()

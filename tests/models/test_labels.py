@@ -13,6 +13,7 @@ from biglearn_gan.config import Config, ConfigError, DataConfig
 from biglearn_gan.config.schema import CLASS_NAMES
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 from biglearn_gan.models.labels import LabelError, label_number
+from biglearn_gan.models.model_card import card_text
 from biglearn_gan.models.token_model import CHUNK_ROWS
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenMasks
 
@@ -227,3 +228,15 @@ def test_a_model_without_labels_refuses_them(tiny_config: Callable[..., Config])
     ):
         with pytest.raises(LabelError, match=r"trained without labels; data\.labels: true"):
             ask()
+
+
+def test_a_card_names_classes_that_are_more_than_numbers(
+    tiny_config: Callable[..., Config],
+) -> None:
+    folder = {"data.name": "folder", "data.labels": True}
+    ants = {"data.classes": 2, "data.class_names": ("ant", "bee")}
+    assert "| labels | 2 classes (ant, bee); a label" in card_text(tiny_config(folder | ants))
+    assert "| labels | 10 classes; a label" in card_text(tiny_config({"data.labels": True}))
+    many = {"data.classes": 21, "data.class_names": tuple(f"class {n}" for n in range(21))}
+    assert "| labels | 21 classes; a label" in card_text(tiny_config(folder | many))
+    assert "| labels | none |" in card_text(tiny_config())
