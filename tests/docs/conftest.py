@@ -21,8 +21,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("experiments", "checkpoints"):
         (tmp_path / name).symlink_to(ROOT / name)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype=np.uint8)
-    hole = np.zeros((8, 8), dtype=np.uint8)
-    hole[2:6, 3:7] = 255
+    hole = np.zeros((12, 10), dtype=np.uint8)
+    hole[3:9, 3:8] = 255
     Image.fromarray(hole).save(tmp_path / "mask.png")
     for name in ("photos", "masks"):
         (tmp_path / name).mkdir()
