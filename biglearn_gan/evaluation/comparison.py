@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -64,6 +64,7 @@ def evaluate_pending(
     data: DataConfig,
     num: int,
     metric_models: MetricModels,
+    tasks: Sequence[str] = TASKS,
 ) -> None:
     """Evaluate each model into its folder, unless the folder holds the same evaluation.
 
@@ -74,12 +75,13 @@ def evaluate_pending(
         num: images per task.
         metric_models: networks that measure. Without a masked classifier there are neither ceilings
             of agreement nor label histograms, which take 64 completions of each source.
+        tasks: names of the tasks.
     """
     splits = [load_dataset(data, split) for split in ("train", "test")]
     classifiers = (metric_models.classifier, metric_models.masked_classifier)
     inputs = [fingerprint(each) for each in classifiers if each is not None]
     inputs += [split.fingerprint() for split in splits]
-    request = json.dumps([weights, inputs, TASKS, num, VARIATIONS])
+    request = json.dumps([weights, inputs, tasks, num, VARIATIONS])
     for folder, model in models.items():
         request_file = folder / "request.json"
         if request_file.exists() and request_file.read_text(encoding="utf-8") == request:
@@ -91,7 +93,7 @@ def evaluate_pending(
                 *splits,
                 num=num,
                 variations=VARIATIONS,
-                tasks=TASKS,
+                tasks=tasks,
                 settings=EvaluationSettings(progress=progress),
             )
         write_report(report, folder)

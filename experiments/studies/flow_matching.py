@@ -32,6 +32,7 @@ from biglearn_gan.cli.evaluation_options import (
     check_num,
     parse_counts,
     shipped_metric_models,
+    split_names,
 )
 from biglearn_gan.cli.options import without_missing
 from biglearn_gan.cli.runner import fail, run
@@ -41,6 +42,7 @@ from biglearn_gan.data.dataset import EpochOrder
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.data.statistics import channel_statistics
 from biglearn_gan.evaluation.comparison import TASKS, evaluate_pending
+from biglearn_gan.evaluation.protocol import check_tasks
 from biglearn_gan.evaluation.tables import comparison_tables, load_numbers
 from biglearn_gan.files import make_folder, replacing, write_json
 from biglearn_gan.metrics.features import fingerprint
@@ -300,16 +302,18 @@ def main(
         typer.Option(exists=True, file_okay=False, help="The GAN's evaluation, for the table."),
     ] = None,
     steps: Annotated[str, typer.Option(help="Numbers of Euler steps.")] = "1,2,4,8,16,64",
+    tasks: Annotated[str, typer.Option(help="Tasks of the evaluation.")] = ",".join(TASKS),
     num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 32,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
 ) -> None:
     """Train unless the output folder has weights, evaluate, and print a Markdown table."""
     torch.set_num_threads(1)
-    counts = parse_counts(steps, "--steps")
+    counts, names = parse_counts(steps, "--steps"), split_names(tasks)
     budget = [f"train.max_images={images}", f"train.batch_size={batch_size}"]
     settings = load_config(config, [*budget, "train.warm_start.share=0", *(overrides or ())])
     check_supported(settings)
+    check_tasks(names, settings.data.image_size, settings.model.patch_size)
     metric_models = replace(shipped_metric_models(settings.data.name), masked_classifier=None)
     check_num(num, metric_models)
     if gan_evaluation is not None:
@@ -317,8 +321,8 @@ def main(
     field = train_or_load(settings, output)
     samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
     data = without_missing(settings.data)
-    evaluate_pending(samplers, fingerprint(field), data, num, metric_models)
-    typer.echo(comparison_tables(table_rows(output, counts, gan_evaluation), TASKS))
+    evaluate_pending(samplers, fingerprint(field), data, num, metric_models, names)
+    typer.echo(comparison_tables(table_rows(output, counts, gan_evaluation), names))
 
 
 def check_supported(config: Config) -> None:
