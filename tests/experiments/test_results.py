@@ -94,9 +94,11 @@ def count_quotes(page: str, printed: str) -> int:
 
 def flow_matching_tables(subject: str) -> str:
     folder = RESULTS / "flow_matching" / subject
-    counts = sorted(int(path.name.removeprefix("steps_")) for path in folder.iterdir())
-    rows = flow_matching.table_rows(folder, counts, CHECKPOINTS / subject / "evaluation")
-    return comparison_tables(rows, TASKS)
+    counts = sorted(int(path.name.removeprefix("steps_")) for path in folder.glob("steps_*"))
+    gan, tasks = CHECKPOINTS / subject / "evaluation", TASKS
+    if subject == "cifar10":  # measured on fewer images and more tasks
+        gan, tasks = folder / "gan", (*TASKS[:-1], "center", "right-half", "strokes")
+    return comparison_tables(flow_matching.table_rows(folder, counts, gan), tasks)
 
 
 def steps_tables() -> str:
@@ -240,6 +242,11 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "before, mnist": (PAGES + "mnist.md", partial(before_and_after, "mnist"), 1),
     "before, colored": (PAGES + "colored-mnist.md", partial(before_and_after, "colored_mnist"), 1),
     "flow, digits": (PAGES + "flow-matching.md", partial(flow_matching_tables, "digits"), 1),
+    "flow, photographs": (
+        PAGES + "flow-matching.md",
+        partial(flow_matching_tables, "cifar10"),
+        2,
+    ),
     "flow, mnist": (PAGES + "flow-matching.md", partial(flow_matching_tables, "mnist"), 1),
     "steps": (PAGES + "steps-and-ranking.md", steps_tables, 3),
     "ranking": (PAGES + "steps-and-ranking.md", ranking_tables, 3),
