@@ -245,7 +245,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "flow, photographs": (
         PAGES + "flow-matching.md",
         partial(flow_matching_tables, "cifar10"),
-        2,
+        3,
     ),
     "flow, mnist": (PAGES + "flow-matching.md", partial(flow_matching_tables, "mnist"), 1),
     "steps": (PAGES + "steps-and-ranking.md", steps_tables, 3),

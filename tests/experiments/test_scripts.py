@@ -190,7 +190,7 @@ MISTAKES = {
         [
             (*CHECKPOINT, "--output", "x", "--labels", "1,500"),
             2,
-            "5000 needs 500 images of each class",
+            "--labels must be at most 125",
         ],
         [
             (*CHECKPOINT, "--output", "x", "--other", "checkpoints/mnist"),
