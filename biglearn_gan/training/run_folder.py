@@ -111,11 +111,6 @@ class RunFolder:
             RunFolderError: the folder has the state of another configuration, a state without
                 ``config.yaml``, or a model without a training state.
         """
-        if self.checkpoint.exists() and not self.has_state:
-            raise RunFolderError(
-                f"{self.path} has a model but no state.pt to resume from: choose another output "
-                "folder, or remove this one"
-            )
         data = self._config.data
         check_output_folder(
             self.path,
@@ -131,6 +126,11 @@ class RunFolder:
             )
         if self.has_state:
             self._check_same_config(load_config(self._config_file, stored=True))
+        elif self.checkpoint.exists():
+            raise RunFolderError(
+                f"{self.path} has a model but no state.pt to resume from: choose another output "
+                "folder, or remove this one"
+            )
 
     def lock(self) -> None:
         """Keep other runs out of the folder, if it exists, and check it again.
@@ -290,9 +290,9 @@ class RunFolder:
         self._log.add(values)
 
     def _foreign_files(self) -> list[Path]:
-        """Files and folders that no run wrote: all of them without a run's ``config.yaml``."""
+        """Files and folders that no run wrote: all but a model without a run's ``config.yaml``."""
         paths = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        names = _NAMES if self._has_own_config() else ()
+        names = _NAMES if self._has_own_config() else (self.checkpoint.name,)
         return [p for p in paths if p.name not in names and not p.name.startswith(_UNFINISHED)]
 
     def _has_own_config(self) -> bool:

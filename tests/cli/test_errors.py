@@ -217,17 +217,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such label": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "10"),
         2,
-        "label must be 0 to 9 or all, not '10'",
+        "label must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not '10'",
     ),
     "no label at all": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "-1"),
         2,
-        "label must be 0 to 9 or all, not '-1'",
+        "label must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not '-1'",
     ),
     "a label in other digits": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "٣"),
         2,
-        "label must be 0 to 9 or all, not '٣'",
+        "label must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not '٣'",
     ),
     "color of no mask": (
         (
