@@ -107,7 +107,12 @@ def input_data_config(model: BigLearnGAN, data_root: str | None) -> DataConfig:
 
 def without_missing(data: DataConfig) -> DataConfig:
     """The data set with all of its images, and all of their pixels."""
-    return data.model_copy(update={"validation_share": 0.0, "missing": None})
+    return with_all_pixels(data).model_copy(update={"validation_share": 0.0})
+
+
+def with_all_pixels(data: DataConfig) -> DataConfig:
+    """The data set with no pixel missing."""
+    return data.model_copy(update={"missing": None})
 
 
 def with_data_root(data_root: str | None, data: DataConfig) -> DataConfig:

@@ -30,7 +30,7 @@ from biglearn_gan.inference.masks import (
 from biglearn_gan.inference.photo_resizing import make_resizing
 from biglearn_gan.inference.photos import SIZE_CHANGES, Photo, PhotoReader, describe_photos
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
-from biglearn_gan.models.labels import label_number, require_labels
+from biglearn_gan.models.labels import LabelError, label_number, require_labels
 from biglearn_gan.tasks.holes import HoleError
 from biglearn_gan.tasks.patches import tokens_touched
 
@@ -247,4 +247,7 @@ def parse_labels(text: str, model: BigLearnGAN, count: int) -> Int64[Tensor, " N
     classes = require_labels(model.config.data)
     if text == "all":
         return torch.arange(count) % classes
-    return torch.full((count,), label_number(text, model.config.data))
+    try:
+        return torch.full((count,), label_number(text, model.config.data))
+    except LabelError as error:
+        raise LabelError(f"{error}; all takes each class in turn") from None

@@ -107,7 +107,7 @@ def check_counts(train: ImageDataset, counts: Sequence[int]) -> None:
         CommandError: names what is allowed.
     """
     if train.num_classes is None:
-        fail(f"--data-root: the images of {train.name} have no labels; put them into class folders")
+        fail(f"--data-root: {train.name} has no labels; put the images into class folders", code=2)
     most = train.num_classes * fewest_labels(train)
     if any(count % train.num_classes or count > most for count in counts):
         fail(

@@ -350,11 +350,11 @@ def train_or_load(config: Config, output: Path) -> VelocityField:
         CommandError: the folder holds a training of another configuration.
     """
     make_folder(output)
-    config_file, text = output / "config.yaml", config.portable().to_yaml()
-    if config_file.exists() and config_file.read_text(encoding="utf-8") != text:
+    config_file, config = output / "config.yaml", config.portable()
+    if config_file.exists() and load_config(config_file, stored=True) != config:
         fail(f"{output} holds a training of another configuration: choose another --output", 2)
     with replacing(config_file) as path:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(config.to_yaml(), encoding="utf-8")
     weights = output / "model.safetensors"
     if not weights.exists():
         field, spent = train(config, output / "state.pt")

@@ -21,7 +21,7 @@ from label_tools import accuracy_of_model, images_for_labels, predicted_labels
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_all_pixels, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.labeled import known_labels
@@ -46,7 +46,7 @@ def main(
     model = BigLearnGAN.from_pretrained(checkpoint)
     if not model.config.data.labels:
         fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
-    data = with_data_root(data_root, model.config.data.model_copy(update={"missing": None}))
+    data = with_data_root(data_root, with_all_pixels(model.config.data))
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     test = test.subset(test.labeled)
     known = known_labels(train, data)

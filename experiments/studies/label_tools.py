@@ -67,6 +67,7 @@ def predicted_labels(
 
 def accuracy_of_model(model: BigLearnGAN, images: ImageDataset, hidden: str = "nothing") -> float:
     """The share of labeled images whose label the model predicts from what is visible."""
-    assert images.labels is not None
-    right = predicted_labels(model, images, hidden) == images.labels
+    known = images.subset(images.labeled)
+    assert known.labels is not None
+    right = predicted_labels(model, known, hidden) == known.labels
     return float(right.double().mean())

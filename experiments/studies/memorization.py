@@ -20,7 +20,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_all_pixels, with_data_root
 from biglearn_gan.cli.runner import run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
@@ -46,7 +46,7 @@ def main(
     """Print the margins as a Markdown table and write them as JSON."""
     torch.set_num_threads(1)
     model = BigLearnGAN.from_pretrained(checkpoint)
-    data = with_data_root(data_root, model.config.data.model_copy(update={"missing": None}))
+    data = with_data_root(data_root, with_all_pixels(model.config.data))
     splits = {split: load_dataset(data, split) for split in ("train", "test")}
     make_folder(output.parent)
     results = {

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.evaluation_options import parse_counts
-from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_all_pixels, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
@@ -81,7 +81,7 @@ def main(
     others = {name: BigLearnGAN.from_pretrained(name) for name in other or ()}
     for name, another in others.items():
         check_same_images(name, another, model)
-    data = with_data_root(data_root, model.config.data.model_copy(update={"missing": None}))
+    data = with_data_root(data_root, with_all_pixels(model.config.data))
     if folder is not None:
         data = folder_of_classes(model.config, folder)
     train, test = load_dataset(data, "train"), load_dataset(data, "test")

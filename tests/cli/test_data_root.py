@@ -49,3 +49,4 @@ def test_a_command_on_missing_images_names_its_option(
     code, _, err = run("sample", "--checkpoint", "emoji", "--mask", "center", "--output", "out")
     assert code == 2 and err.count("\n") == 1
     assert "data is not a folder: --data-root, or data.root in training, must name a folder" in err
+    assert err.endswith("; or name images of your own with --images\n")

@@ -217,7 +217,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such label": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "10"),
         2,
-        "label must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not '10'",
+        "label must be one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not '10'; all takes each class in turn",
     ),
     "no label at all": (
         ("sample", "--checkpoint", "{labeled}", "--output", "{tmp}/out", "--label", "-1"),

@@ -12,8 +12,10 @@ from typing import Any
 import ablate
 import pytest
 import yaml
+from PIL import Image
 
 from biglearn_gan.cli.runner import CommandError
+from biglearn_gan.data.loading import count_classes
 
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., str]
@@ -157,6 +159,25 @@ def test_runs_are_trained_evaluated_and_not_repeated(
     (tmp_path / "tiny.csv").write_bytes(content.replace(found[0]["configuration"].encode(), b"old"))
     with pytest.raises(CommandError, match="for 'narrow', seed 0, of another configuration"):
         call(tiny, tmp_path / "no_runs")
+
+
+def test_a_finished_run_of_class_folders_is_known_again(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Training stores the classes that it counted, which the configuration leaves out."""
+    for name in ("ant", "bee"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "photos" / name / "0.png")
+    data = ["data.name=folder", "data.labels=true", f"data.root={tmp_path / 'photos'}"]
+    ablation = ablate.Ablation(**values | {"overrides": [*values["overrides"], *data]})
+    run = ablate.Run("narrow", 0, tmp_path / "runs", ablation)
+    run.metrics_file.parent.mkdir(parents=True)
+    run.metrics_file.touch()
+    stored = count_classes(run.config)
+    assert stored.data.classes == 2
+    (run.folder / "config.yaml").write_text(stored.to_yaml())
+    run.train_and_evaluate()  # neither fails nor trains
+    assert list(run.folder.glob("*")) and not list(run.runs.glob("*.log"))
 
 
 def test_only_print_needs_finished_runs(values: dict[str, Any], call: Call, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_counts_that_the_classes_cannot_share_are_refused(counts: list[int]) -> 
     with pytest.raises(CommandError, match=message):
         fine_tune.check_counts(images, counts)
     unlabeled = ImageDataset("toy:train", random_images(14, 1, 4, 4))
-    with pytest.raises(CommandError, match="have no labels; put them into class folders"):
+    with pytest.raises(CommandError, match="has no labels; put the images into class folders"):
         fine_tune.check_counts(unlabeled, [2])
 
 

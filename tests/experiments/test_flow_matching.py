@@ -162,6 +162,7 @@ def test_the_table_has_the_gan_and_every_number_of_steps(
         "images": 64,
         "gan_evaluation": Path("checkpoints/digits/evaluation"),
         "steps": "1,2",
+        "tasks": "joint,center",
         "num": 70,
     }
     main(**options, batch_size=32, overrides=None)
@@ -169,6 +170,11 @@ def test_the_table_has_the_gan_and_every_number_of_steps(
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
     drawn = ["flow matching, 1 step", "flow matching, 2 steps"]
     assert names[-4:] == ["GAN, one pass", *drawn, "*floor or ceiling*"]
+    assert "| joint: distance | center: distance, agreement | joint images/s |" in table
+    config = tmp_path / "flow" / "config.yaml"  # an older version knows fewer keys
+    content = config.read_text()
+    config.write_text(content.replace("  memory_limit_mb: 4096\n", ""))
+    assert config.read_text() != content
     before = (tmp_path / "flow" / "steps_1" / "metrics.json").read_bytes()
     main(**options, batch_size=32, overrides=None)  # nothing is repeated
     assert capsys.readouterr().out == table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 import torch
 from toys import random_images
 
+from biglearn_gan import BigLearnGAN
+from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 
 
@@ -41,3 +45,20 @@ def test_the_table_by_hand() -> None:
     assert margins == {"mean": 3.0, "error": pytest.approx((14 / 3) ** 0.5 / 2)}
     text = memorization.table({"joint": {"train": margins, "test": {"mean": 0.75, "error": 0.1}}})
     assert text.splitlines()[-1] == "| joint | 3.000 ± 1.080 | 0.750 ± 0.100 | 0.75 |"
+
+
+def test_a_model_of_incomplete_images_is_measured_on_complete_ones(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    missing = tiny_config({"data.missing": {"hole": "center"}})
+    BigLearnGAN(missing).save_pretrained(tmp_path / "model")
+    read: list[DataConfig] = []
+    splits = ImageDataset("toy:train", random_images(9, 1, 8, 8))
+
+    def remember(data: DataConfig, split: str) -> ImageDataset:
+        read.append(data)
+        return splits
+
+    monkeypatch.setattr(memorization, "load_dataset", remember)
+    memorization.main(str(tmp_path / "model"), tmp_path / "found.json", num=9)
+    assert len(read) == 2 and all(data.missing is None for data in read)

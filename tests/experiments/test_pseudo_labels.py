@@ -12,6 +12,7 @@ from label_tools import accuracy_of_model
 from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 
 @pytest.mark.parametrize(("hole", "share"), [("nothing", 5 / 6), ("random:0.5", 3 / 6)])
@@ -23,9 +24,9 @@ def test_an_accuracy_is_the_share_of_right_predictions(hole: str, share: float) 
         return torch.stack([~bright, bright], dim=1).float()
 
     model: Any = SimpleNamespace(patch_size=2, classify=classify)
-    pixels = torch.tensor([0, 250, 250, 250, 0, 250], dtype=torch.uint8)
+    pixels = torch.tensor([0, 250, 250, 250, 0, 250, 0], dtype=torch.uint8)
     images = pixels[:, None, None, None].expand(-1, 1, 4, 4)
-    labels = torch.tensor([0, 1, 1, 1, 0, 0])
+    labels = torch.tensor([0, 1, 1, 1, 0, 0, UNKNOWN_LABEL])
     dataset = ImageDataset("toy:test", images, labels, 2)
     assert accuracy_of_model(model, dataset, hole) == pytest.approx(share)
 

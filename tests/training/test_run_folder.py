@@ -44,6 +44,21 @@ def test_another_configuration_is_refused(
     assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
+def test_a_run_from_before_classes_had_names_resumes(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    folder = {"data.name": "folder", "data.labels": True, "data.classes": 2}
+    before = RunFolder(tmp_path / "run", tiny_config(folder))
+    with before:
+        before.create()
+        before.save_state({})
+    assert "class_names" not in (tmp_path / "run" / "config.yaml").read_text()
+    named = folder | {"data.class_names": ("ant", "bee")}
+    RunFolder(tmp_path / "run", tiny_config(named)).check()
+    with pytest.raises(RunFolderError, match=r"data\.classes = 2, not 3"):
+        RunFolder(tmp_path / "run", tiny_config(folder | {"data.classes": 3})).check()
+
+
 def test_logging_and_the_place_of_the_data_may_change(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
