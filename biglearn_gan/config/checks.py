@@ -33,6 +33,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_patches(sections["data"], sections["model"])
     if "loss" in sections:
         yield from _check_loss(sections["loss"])
+        yield from _check_mismatched_label(sections["loss"], sections.get("data"))
         yield from _check_pseudo_labels(sections["loss"], sections.get("data"))
         yield from _check_perceptual(sections)
         yield from _check_augmentation(sections)
@@ -58,10 +59,11 @@ def _check_heads(model: ModelConfig) -> Iterator[str]:
 def _check_train(train: TrainConfig) -> Iterator[str]:
     budgets = {"max_images": train.max_images, "max_minutes": train.max_minutes}
     yield from _one_of("train", budgets)
-    if train.initial_model is not None and train.warm_start.share > 0:
+    warm_start = train.warm_start
+    if train.initial_model is not None and warm_start.share > 0 and warm_start.transfer == "trunk":
         yield (
-            "train.warm_start.share: a run from train.initial_model has no warm start; set it to "
-            f"0, not {train.warm_start.share}"
+            f"train.warm_start.share: {warm_start.share} would overwrite the discriminator of "
+            "train.initial_model; set it to 0, or set train.warm_start.transfer to nothing"
         )
 
 
@@ -130,6 +132,11 @@ def _check_unlabeled(data: DataConfig) -> Iterator[str]:
             f"data.unlabeled: {name!r} is not the name of a folder next to the class folders; give "
             "its name alone, or . for images outside of folders"
         )
+
+
+def _check_mismatched_label(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:
+    if loss.mismatched_label > 0 and data is not None and not data.labels:
+        yield "loss.mismatched_label: this key is only for data.labels: true; set that or remove it"
 
 
 def _check_pseudo_labels(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:

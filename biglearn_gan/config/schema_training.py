@@ -114,6 +114,11 @@ class LossConfig(Section):
     label: NonNegativeFloat = 1.0
     """In a model with labels: weight of the label's cross-entropy, also in the warm start."""
 
+    mismatched_label: NonNegativeFloat = 0.0
+    """In a model with labels: weight of the discriminator's loss for a real image with the label of
+    another one, which it must tell from the same image with its own (Reed et al. 2016,
+    arXiv 1605.05396, algorithm 1)."""
+
     pseudo_labels: PseudoLabelsConfig | None = None
     """Predicted labels for unlabeled images; only with ``data.labeled_images`` or
     ``data.unlabeled``."""
@@ -201,7 +206,8 @@ class TrainConfig(Section):
 
     initial_model: str | None = None
     """A trained model to start from: a folder or a name on the Hugging Face hub. Its networks must
-    have the same sizes; labels may differ and are then learned anew."""
+    have the same sizes; labels may differ and are then learned anew. A warm start then needs the
+    ``transfer`` of ``nothing``, which keeps the model's discriminator."""
 
 
 class LoggingConfig(Section):

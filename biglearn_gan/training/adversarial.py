@@ -27,7 +27,7 @@ from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
-from biglearn_gan.tasks.token_masks import TokenSequence
+from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
 from biglearn_gan.training import losses
 from biglearn_gan.training.ema import update_ema
 from biglearn_gan.training.gradient_averaging import average_over_processes
@@ -47,6 +47,7 @@ METRIC_NAMES = (
     "loss/energy_score",
     "loss/perceptual",
     "loss/communication",
+    "loss/mismatched_label",
     "loss/label",
     "loss/pseudo_label",
     "labels/known",
@@ -147,6 +148,9 @@ class AdversarialTraining:
             if second_fakes is not None:
                 value = self._communication(batch, fakes.detach(), second_fakes.detach())
                 d_objective.add(-value, loss.communication)
+            if loss.mismatched_label > 0:
+                values = self._mismatched_label(batch, real)
+                d_objective.add(values, loss.mismatched_label, "loss/mismatched_label")
         inputs = samples if reuse else None
         gradients = self.update(
             "discriminator", d_objective.total, settings.discriminator_lr, inputs
@@ -284,6 +288,22 @@ class AdversarialTraining:
         rows = len(batch.real)
         pair = fakes[:rows], fakes[rows : 2 * rows]
         return losses.energy_score(batch.real, *pair, batch.sequence.is_target)
+
+    def _mismatched_label(
+        self, batch: TrainingBatch, real: Float[Tensor, " B"]
+    ) -> Float[Tensor, " B"]:
+        """The loss of each real image against itself with the label of another image.
+
+        It is 0 for images whose label is not given, and where the other label is the same or not
+        given. ``real`` are the logits with the true labels.
+        """
+        labels = batch.sequence.labels
+        assert labels is not None, "only images with labels can have another label"
+        others = labels.roll(1)
+        mismatched = self._score(batch, batch.real, replace(batch.sequence, labels=others))
+        known = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL)
+        values = losses.relativistic_discriminator(real, mismatched)
+        return torch.where(known & (labels != others), values, 0.0)
 
     def _communication(
         self, batch: TrainingBatch, fakes: Tensor, second_fakes: Tensor

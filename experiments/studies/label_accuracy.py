@@ -5,8 +5,8 @@
 
 The first table has the accuracy and the calibration error of the predicted label on all test
 images, with various holes. The numbers in parentheses are those of the masked classifier of
-`biglearn-gan evaluate`. The second table says how often the classifier reads the given label from a
-generated image, and the true label from a test image.
+`biglearn-gan evaluate`, if there is one for the images. The second table says how often the
+classifier reads the given label from a generated image, and the true label from a test image.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ import typer
 from label_tools import images_for_labels, visible_part
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli.evaluation_options import shipped_metric_models
-from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, Classifier, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.metrics.classifier import accuracy
 from biglearn_gan.metrics.masked_classifier import calibration
-from biglearn_gan.metrics.metric_models import MetricModels
+from biglearn_gan.metrics.metric_models import MetricModels, load_metric_models
 from biglearn_gan.pixel_values import to_signed_float
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
@@ -38,6 +37,7 @@ def main(
     checkpoint: Checkpoint,
     output: Annotated[Path, typer.Option(dir_okay=False, help="JSON file.")],
     data_root: DataRoot = None,
+    classifier: Classifier = None,
     num: Annotated[int, typer.Option(min=1, help="Images to generate for labels.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the holes and samples.")] = 0,
 ) -> None:
@@ -49,11 +49,18 @@ def main(
         fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
     test_data = load_dataset(with_data_root(data_root, data), "test")
     test_data = test_data.subset(test_data.labeled)
-    metric_models = shipped_metric_models(data.name, checkpoint)
-    if metric_models.masked_classifier is None:
-        fail(
-            f"no masked_classifier_{data.name} to compare with; train-classifier makes one", code=2
-        )
+    metric_models, notes = load_metric_models(
+        data.name,
+        "classifier",
+        classifier,
+        None,
+        None,
+        torch.device("cpu"),
+        checkpoint=checkpoint,
+        dataset=test_data,
+    )
+    for note in notes:
+        typer.echo(note, err=True)
     make_folder(output.parent)
     results = {
         "seed": seed,
@@ -69,21 +76,19 @@ def main(
 def measure_prediction(
     model: BigLearnGAN, metric_models: MetricModels, test_data: ImageDataset, hole: str, seed: int
 ) -> dict[str, float]:
-    """Accuracy and calibration error of the model and of the masked classifier."""
+    """Accuracy and calibration error of the model, and of a masked classifier if there is one."""
     images, labels = test_data.images_uint8(torch.arange(len(test_data))), test_data.labels
-    assert labels is not None and metric_models.masked_classifier is not None
+    assert labels is not None
     observed = visible_part(test_data, hole, model.patch_size, seed)
     predicted = model.classify(to_signed_float(images), observed=observed)
     of_model = calibration(predicted.double(), labels)
-    of_classifier = calibration(
-        metric_models.masked_classifier.probabilities(to_signed_float(images), observed), labels
-    )
-    return {
-        "accuracy": of_model.accuracy,
-        "calibration_error": of_model.error,
-        "classifier_accuracy": of_classifier.accuracy,
-        "classifier_calibration_error": of_classifier.error,
-    }
+    measured = {"accuracy": of_model.accuracy, "calibration_error": of_model.error}
+    if (masked_classifier := metric_models.masked_classifier) is not None:
+        probabilities = masked_classifier.probabilities(to_signed_float(images), observed)
+        of_classifier = calibration(probabilities, labels)
+        measured["classifier_accuracy"] = of_classifier.accuracy
+        measured["classifier_calibration_error"] = of_classifier.error
+    return measured
 
 
 def measure_generation(
@@ -115,10 +120,13 @@ def table(results: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     for hole, found in results["prediction"].items():
-        lines.append(
-            f"| {hole} | {found['accuracy']:.3f} ({found['classifier_accuracy']:.3f}) "
-            f"| {found['calibration_error']:.3f} ({found['classifier_calibration_error']:.3f}) |"
-        )
+        cells = [
+            f"{found[name]:.3f} ({found[f'classifier_{name}']:.3f})"
+            if f"classifier_{name}" in found
+            else f"{found[name]:.3f}"
+            for name in ("accuracy", "calibration_error")
+        ]
+        lines.append(f"| {hole} | {' | '.join(cells)} |")
     generation = results["generation"]
     names = [f"best of {candidates}" for candidates in CANDIDATES[1:]]
     cells = [f"{generation[f'best_of_{candidates}']:.4f}" for candidates in CANDIDATES]

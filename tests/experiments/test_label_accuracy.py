@@ -36,6 +36,8 @@ def test_a_model_that_always_predicts_three_is_right_for_threes(
     assert all(
         results["generation"][f"best_of_{count}"] < 0.4 for count in label_accuracy.CANDIDATES
     )
+    alone = {hole: {"accuracy": 0.5, "calibration_error": 0.1} for hole in results["prediction"]}
+    assert "| nothing | 0.500 | 0.100 |" in label_accuracy.table(results | {"prediction": alone})
     header = "| generated for a label | best of 2 | best of 4 | real test images |"
     assert header in label_accuracy.table(results)
 

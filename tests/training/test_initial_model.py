@@ -255,6 +255,23 @@ def test_a_card_names_the_initial_model_without_paths_of_this_machine(
         )
 
 
-def test_a_run_from_a_model_has_no_warm_start(tiny_config: Callable[..., Config]) -> None:
-    with pytest.raises(ConfigError, match=r"has no warm start; set it to 0, not 0\.25"):
+def test_a_warm_start_of_a_trained_model_keeps_its_discriminator(
+    tiny_config: Callable[..., Config], trained: Path, tmp_path: Path
+) -> None:
+    values = {"train.initial_model": str(trained), "train.warm_start.share": 0.5}
+    tiny_steps = {f"train.learning_rate.{role}": 1e-30 for role in ("generator", "discriminator")}
+    config = tiny_config(values | tiny_steps | {"train.warm_start.transfer": "nothing"})
+    before = weights_of(trained)
+    after = weights_of(fit(config, tmp_path / "run", device="cpu").checkpoint)
+    kept = {name for name in before if name.startswith("discriminator.")}
+    assert kept
+    for name in kept:
+        torch.testing.assert_close(after[name], before[name], rtol=1e-6, atol=1e-20)
+    assert any(not torch.allclose(after[name], before[name]) for name in before.keys() - kept)
+
+
+def test_a_warm_start_does_not_overwrite_the_discriminator_of_a_trained_model(
+    tiny_config: Callable[..., Config],
+) -> None:
+    with pytest.raises(ConfigError, match=r"share: 0\.25 would overwrite the discriminator"):
         tiny_config({"train.initial_model": "somewhere"})

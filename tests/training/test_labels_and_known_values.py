@@ -93,6 +93,39 @@ def test_every_weight_of_a_model_with_labels_is_trained(
     assert all(moved)
 
 
+def test_the_discriminator_tells_an_image_from_itself_with_the_label_before_it(
+    labeled: Callable[..., Config], draw_masks: Callable[..., TokenMasks]
+) -> None:
+    config = labeled({"loss.mismatched_label": 0.5})
+    labels = torch.tensor([0, 1, 1, 2, 3, 4, 5])
+    is_given = torch.tensor([True, True, True, True, False, True, True])
+    batch = training_batch(config, draw_masks(B, L, M), labels, is_given)
+    training = AdversarialTraining(config, Accelerator(cpu=True))
+    discriminator = training.discriminator
+    torch.manual_seed(7)
+    for weight in discriminator.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+
+    def score(label: int, row: int) -> Tensor:
+        sequence = replace(batch.sequence, labels=torch.full((B,), label))
+        return discriminator(batch.real, sequence)[row]
+
+    # Row 2 has the label of row 1; the labels of rows 4 and 5 are hidden or follow a hidden one.
+    terms = [(0, 0, 5), (1, 1, 0), (3, 2, 1), (6, 5, 4)]
+    with torch.no_grad():
+        values = [(score(other, row) - score(own, row)).exp() for row, own, other in terms]
+        expected = sum(float((1 + value).log()) for value in values) / B
+    before = [p.detach().clone() for p in discriminator.parameters()]
+    result = training.train_step(batch, SETTINGS, penalize=False)
+    assert float(result.metrics["loss/mismatched_label"]) == pytest.approx(expected, rel=1e-4)
+    plain = AdversarialTraining(labeled(), Accelerator(cpu=True))
+    for weight, value in zip(plain.discriminator.parameters(), before, strict=True):
+        weight.data = value
+    plain.train_step(batch, SETTINGS, penalize=False)
+    pairs = zip(discriminator.parameters(), plain.discriminator.parameters(), strict=True)
+    assert any(not torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
 def test_a_batch_has_the_label_of_each_image(
     labeled: Callable[..., Config], halves: ImageDataset
 ) -> None:
