@@ -49,7 +49,8 @@ MaskedClassifier = Annotated[
     str | None,
     typer.Option(
         "--masked-classifier",
-        help="Folder of the masked classifier (default: masked_classifier_DATA, searched alike).",
+        help="Folder of the masked classifier (default: masked_classifier_DATA, searched alike), "
+        "or none: no ceiling of agreement and no label histograms, which take most of the time.",
     ),
 ]
 InceptionWeights = Annotated[

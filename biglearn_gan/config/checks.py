@@ -33,7 +33,6 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
         yield from _check_patches(sections["data"], sections["model"])
     if "loss" in sections:
         yield from _check_loss(sections["loss"])
-        yield from _check_mismatched_label(sections["loss"], sections.get("data"))
         yield from _check_pseudo_labels(sections["loss"], sections.get("data"))
         yield from _check_perceptual(sections)
         yield from _check_augmentation(sections)
@@ -132,11 +131,6 @@ def _check_unlabeled(data: DataConfig) -> Iterator[str]:
             f"data.unlabeled: {name!r} is not the name of a folder next to the class folders; give "
             "its name alone, or . for images outside of folders"
         )
-
-
-def _check_mismatched_label(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:
-    if loss.mismatched_label > 0 and data is not None and not data.labels:
-        yield "loss.mismatched_label: this key is only for data.labels: true; set that or remove it"
 
 
 def _check_pseudo_labels(loss: LossConfig, data: DataConfig | None) -> Iterator[str]:

@@ -148,7 +148,7 @@ class AdversarialTraining:
             if second_fakes is not None:
                 value = self._communication(batch, fakes.detach(), second_fakes.detach())
                 d_objective.add(-value, loss.communication)
-            if loss.mismatched_label > 0:
+            if loss.mismatched_label > 0 and batch.labels is not None:
                 values = self._mismatched_label(batch, real)
                 d_objective.add(values, loss.mismatched_label, "loss/mismatched_label")
         inputs = samples if reuse else None
@@ -298,7 +298,7 @@ class AdversarialTraining:
         given. ``real`` are the logits with the true labels.
         """
         labels = batch.sequence.labels
-        assert labels is not None, "only images with labels can have another label"
+        assert labels is not None, "an image without a label cannot have another one"
         others = labels.roll(1)
         mismatched = self._score(batch, batch.real, replace(batch.sequence, labels=others))
         known = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL)

@@ -222,7 +222,6 @@ IMPOSSIBLE = [
         "data.labeled_images",
         "incomplete images",
     ),
-    (("loss.mismatched_label", 1), "loss.mismatched_label", "only for data.labels: true"),
     (("loss.pseudo_labels", {}), "loss.pseudo_labels", "only for data.labeled_images or data.unl"),
     (("data.unlabeled", "more"), "data.unlabeled", "only for a folder with data.labels: true"),
     (("data", LABELED | {"unlabeled": "more"}), "data.unlabeled", "only for a folder with"),

@@ -170,6 +170,12 @@ def few_labels_table() -> str:
     return compare_label_accuracy.table(draws, beside)
 
 
+def wrong_labels_table() -> str:
+    names = ("wrong_labels", "longer_warm_start")
+    row, other = (compare_label_accuracy.read(RESULTS / f"wrong_labels/{n}.json") for n in names)
+    return compare_label_accuracy.table([row], [other])
+
+
 def few_labels_completions() -> str:
     folders = {
         f"{count} labels": RESULTS / f"few_labels/completions_{count}_labels"
@@ -254,6 +260,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "absolute score": (PAGES + "steps-and-ranking.md", partial(auc_table, "ranking_score"), 1),
     "gaussian fields": (PAGES + "gaussian-fields.md", gaussian_fields_table, 1),
     "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
+    "wrong labels": (PAGES + "ablations-photographs.md", wrong_labels_table, 1),
     "few labels": (PAGES + "foundation.md", few_labels_table, 1),
     "completions with few labels": (PAGES + "foundation.md", few_labels_completions, 1),
     "generated labels": (PAGES + "foundation.md", generated_labels_table, 1),
@@ -306,7 +313,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
             ("digits_labels", "labels.md", 2),
             ("digits_augmentation", "small-data-sets.md", 1),
             ("digits_five_minutes", "digits.md", 2),
-            ("photographs", "cifar10.md", 1),
+            ("photographs", "ablations-photographs.md", 2),
         )
     },
 }
