@@ -96,7 +96,7 @@ def measure(model: Any, metric_models: MetricModels, **options: Any) -> Report:
     """Evaluate on 130 images with three completions each, unless the options say otherwise."""
     options = {"num": 130, "variations": 3, "tasks": ["random:0.5"]} | options
     train, test = options.pop("train", TRAIN), options.pop("test", TEST)
-    names = ("seed", "cache", "allow_few", "progress")
+    names = ("seed", "cache", "allow_few", "progress", "label_draws")
     settings = {name: options.pop(name) for name in names if name in options}
     return evaluate(
         model, metric_models, train, test, settings=EvaluationSettings(**settings), **options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -41,6 +42,13 @@ def evaluate(
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     variations: Annotated[int, typer.Option(min=1, help="Completions per image.")] = 8,
+    label_draws: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Completions of 1,000 images for the label total variation; 0 leaves it out.",
+        ),
+    ] = 64,
     features: Features = FeatureKind.classifier,
     classifier: Classifier = None,
     masked_classifier: MaskedClassifier = None,
@@ -91,6 +99,6 @@ def evaluate(
             num=num,
             variations=variations,
             tasks=names,
-            settings=settings,
+            settings=replace(settings, label_draws=label_draws),
         )
     write_and_print_report(report, output)

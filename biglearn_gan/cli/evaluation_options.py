@@ -15,6 +15,7 @@ from biglearn_gan.files import make_folder
 from biglearn_gan.progress import task_bars
 
 if TYPE_CHECKING:  # keeps torch out of --help
+    from biglearn_gan.data.dataset import ImageDataset
     from biglearn_gan.evaluation.evaluator import Report
     from biglearn_gan.evaluation.task import EvaluationSettings
     from biglearn_gan.metrics.metric_models import MetricModels
@@ -49,8 +50,7 @@ MaskedClassifier = Annotated[
     str | None,
     typer.Option(
         "--masked-classifier",
-        help="Folder of the masked classifier (default: masked_classifier_DATA, searched alike), "
-        "or none: no ceiling of agreement and no label histograms, which take most of the time.",
+        help="Folder of the masked classifier (default: masked_classifier_DATA, searched alike).",
     ),
 ]
 InceptionWeights = Annotated[
@@ -105,8 +105,20 @@ def write_and_print_report(report: Report, folder: Path) -> None:
     typer.echo(f"records and figures are in {folder}")
 
 
-def shipped_metric_models(data_name: str, checkpoint: str | None = None) -> MetricModels:
+def shipped_metric_models(
+    data_name: str,
+    checkpoint: str | None = None,
+    *,
+    classifier: str | None = None,
+    dataset: ImageDataset | None = None,
+) -> MetricModels:
     """The shipped classifiers of a data set, or those next to a checkpoint.
+
+    Args:
+        data_name: name of the data set.
+        checkpoint: folder (or name on the hub) of the evaluated model, or None.
+        classifier: folder of another classifier, or None for the shipped one.
+        dataset: the evaluated images; a masked classifier of other images is then left out.
 
     Raises:
         CommandError: there are none.
@@ -118,7 +130,14 @@ def shipped_metric_models(data_name: str, checkpoint: str | None = None) -> Metr
     cpu = torch.device("cpu")
     try:
         metric_models, notes = load_metric_models(
-            data_name, "classifier", None, None, None, cpu, checkpoint=checkpoint
+            data_name,
+            "classifier",
+            classifier,
+            None,
+            None,
+            cpu,
+            checkpoint=checkpoint,
+            dataset=dataset,
         )
     except MetricModelError:
         next_to = "" if checkpoint is None else f" or next to {checkpoint}"

@@ -61,8 +61,9 @@ def _check_train(train: TrainConfig) -> Iterator[str]:
     warm_start = train.warm_start
     if train.initial_model is not None and warm_start.share > 0 and warm_start.transfer == "trunk":
         yield (
-            f"train.warm_start.share: {warm_start.share} would overwrite the discriminator of "
-            "train.initial_model; set it to 0, or set train.warm_start.transfer to nothing"
+            "train.warm_start.share: a warm start would overwrite the discriminator of "
+            f"train.initial_model; set it to 0, not {warm_start.share}, or set "
+            "train.warm_start.transfer to nothing"
         )
 
 
@@ -243,6 +244,11 @@ def _one_of(key: str, values: Mapping[str, Any]) -> Iterator[str]:
 def _check_loss(loss: LossConfig) -> Iterator[str]:
     if loss.logistic == 0 and loss.relativistic == 0:
         yield "loss: logistic and relativistic are both 0; set at least one of them above 0"
+    if loss.mismatched_label > 0 and loss.logistic > 0:
+        yield (
+            "loss.mismatched_label: with it, the logits are not the absolute scores of "
+            "loss.logistic; set it or loss.logistic to 0"
+        )
     if loss.communication > 0 and loss.logistic == 0:
         yield (
             "loss.communication: it needs loss.logistic above 0, because relativistic logits are "

@@ -115,9 +115,9 @@ class LossConfig(Section):
     """In a model with labels: weight of the label's cross-entropy, also in the warm start."""
 
     mismatched_label: NonNegativeFloat = 0.0
-    """In a model with labels: weight of the discriminator's loss for a real image with the label of
-    another one, which it must tell from the same image with its own (Reed et al. 2016,
-    arXiv 1605.05396, algorithm 1)."""
+    """In a model with labels: weight of a loss of the discriminator, which learns to tell a real
+    image with its label from the same image with another label (as Reed et al. 2016,
+    arXiv 1605.05396, algorithm 1, but relativistic)."""
 
     pseudo_labels: PseudoLabelsConfig | None = None
     """Predicted labels for unlabeled images; only with ``data.labeled_images`` or
@@ -150,8 +150,9 @@ class WarmStartConfig(Section):
     """Adam's step size."""
 
     transfer: Literal["nothing", "trunk"] = "trunk"
-    """What the discriminator then starts from: ``trunk``, the generator's embeddings and blocks, or
-    ``nothing``. The networks must have equal width and heads for ``trunk``."""
+    """What the discriminator then gets from the generator: ``trunk``, its embeddings and blocks, or
+    ``nothing``, which leaves the discriminator as it is. The networks must have equal width and
+    heads for ``trunk``."""
 
 
 class LearningRateConfig(Section):
@@ -206,8 +207,8 @@ class TrainConfig(Section):
 
     initial_model: str | None = None
     """A trained model to start from: a folder or a name on the Hugging Face hub. Its networks must
-    have the same sizes; labels may differ and are then learned anew. A warm start then needs the
-    ``transfer`` of ``nothing``, which keeps the model's discriminator."""
+    have the same sizes; labels may differ and are then learned anew. With a warm start,
+    ``warm_start.transfer`` must be ``nothing``, which keeps the model's discriminator."""
 
 
 class LoggingConfig(Section):

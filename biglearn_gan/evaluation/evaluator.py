@@ -27,7 +27,7 @@ from biglearn_gan.evaluation.completion_measures import (
 )
 from biglearn_gan.evaluation.gallery import CompletionGallery, make_gallery
 from biglearn_gan.evaluation.recorder import JACKKNIFE_GROUPS, Recorder
-from biglearn_gan.evaluation.records import BASELINES, HISTOGRAM_DRAWS, REAL, Record
+from biglearn_gan.evaluation.records import BASELINES, REAL, Record
 from biglearn_gan.evaluation.task import (
     MARGINAL,
     EvaluationSettings,
@@ -318,7 +318,9 @@ class Evaluator:
         self, task: EvaluationTask, samples: SampleSource, p: Float[Tensor, "N classes"]
     ) -> list[Record]:
         """Total variation between the labels of many completions of a source and p(y | x_S)."""
-        draws = min(HISTOGRAM_DRAWS, samples.variations or HISTOGRAM_DRAWS)
+        draws = self._settings.label_draws
+        if samples.variations is not None:
+            draws = min(draws, samples.variations)
         if self._classifier is None or draws < 2:
             return []
         sources = min(HISTOGRAM_SOURCES, len(task))

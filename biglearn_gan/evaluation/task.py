@@ -18,6 +18,7 @@ from torch import Tensor
 
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.errors import UsageError
+from biglearn_gan.evaluation.records import HISTOGRAM_DRAWS
 from biglearn_gan.models.input_checks import range_is_known
 from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.progress import TaskProgress
@@ -111,12 +112,14 @@ class EvaluationSettings:
         cache: folder for the statistics of the reference, or None.
         allow_few: measure distances of fewer images than dimensions; such records have ``few``.
         progress: called with (task, images done, images in all) after every batch.
+        label_draws: completions of a source for the label total variation; below 2 leaves it out.
     """
 
     seed: int = 0
     cache: Path | None = None
     allow_few: bool = False
     progress: TaskProgress = lambda task, done, total: None
+    label_draws: int = HISTOGRAM_DRAWS
 
 
 DEFAULT_SETTINGS = EvaluationSettings()

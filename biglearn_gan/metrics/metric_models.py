@@ -29,9 +29,6 @@ from biglearn_gan.metrics.features import (
 from biglearn_gan.metrics.masked_classifier import MaskedClassifier
 
 CHECKPOINTS = Path("checkpoints")
-NO_CLASSIFIER = "none"
-"""In place of the name of a masked classifier: measure without one, which is several times faster,
-because label histograms take most of the time."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,7 @@ def load_metric_models(
         data_name: name of the data set.
         features: ``classifier``, ``efficientnet`` or ``inception``.
         classifier: folder or shipped name, or None for ``classifier_DATA``.
-        masked_classifier: folder or shipped name, None for ``masked_classifier_DATA``, or ``none``
-            for no ceiling.
+        masked_classifier: folder or shipped name, or None for ``masked_classifier_DATA``.
         inception_weights: file for ``inception``, None for pytorch-fid's own.
         device: where the networks run.
         checkpoint: folder (or name on the hub) of the evaluated model, or None.
@@ -90,11 +86,9 @@ def load_metric_models(
     """
     near = Path(checkpoint) if checkpoint is not None else None
     folder, places = find_classifier(classifier, "classifier", data_name, near)
-    masked_folder, masked_places = None, ""
-    if masked_classifier != NO_CLASSIFIER:
-        masked_folder, masked_places = find_classifier(
-            masked_classifier, "masked_classifier", data_name, near
-        )
+    masked_folder, masked_places = find_classifier(
+        masked_classifier, "masked_classifier", data_name, near
+    )
     network = None if folder is None else ImageClassifier.from_pretrained(folder).to(device)
     notes: tuple[str, ...] = ()
     masked = None
@@ -102,7 +96,7 @@ def load_metric_models(
         masked = MaskedClassifier.from_pretrained(masked_folder).to(device)
         if masked_classifier is None and (reason := _misfit(masked, dataset)):
             masked, notes = None, (f"no ceiling of agreement: {masked_folder}: {reason}",)
-    elif masked_classifier != NO_CLASSIFIER:
+    else:
         reason = f"no masked classifier was given and there is no {masked_places}"
         notes = (f"no ceiling of agreement: {reason}",)
     is_optional = classifier is None and features != "classifier"

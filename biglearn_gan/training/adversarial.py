@@ -148,7 +148,7 @@ class AdversarialTraining:
             if second_fakes is not None:
                 value = self._communication(batch, fakes.detach(), second_fakes.detach())
                 d_objective.add(-value, loss.communication)
-            if loss.mismatched_label > 0 and batch.labels is not None:
+            if batch.other_labels is not None:
                 values = self._mismatched_label(batch, real)
                 d_objective.add(values, loss.mismatched_label, "loss/mismatched_label")
         inputs = samples if reuse else None
@@ -292,18 +292,15 @@ class AdversarialTraining:
     def _mismatched_label(
         self, batch: TrainingBatch, real: Float[Tensor, " B"]
     ) -> Float[Tensor, " B"]:
-        """The loss of each real image against itself with the label of another image.
+        """-log σ(f(x; y) - f(x; y')) of each real image x, its label y, and another label y'.
 
-        It is 0 for images whose label is not given, and where the other label is the same or not
-        given. ``real`` are the logits with the true labels.
+        It is 0 where the labels are equal, or where one of them is unknown. ``real`` is f(x; y).
         """
-        labels = batch.sequence.labels
-        assert labels is not None, "an image without a label cannot have another one"
-        others = labels.roll(1)
+        labels, others = batch.sequence.labels, batch.other_labels
+        assert labels is not None and others is not None
         mismatched = self._score(batch, batch.real, replace(batch.sequence, labels=others))
-        known = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL)
-        values = losses.relativistic_discriminator(real, mismatched)
-        return torch.where(known & (labels != others), values, 0.0)
+        differ = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL) & (labels != others)
+        return torch.where(differ, losses.relativistic_discriminator(real, mismatched), 0.0)
 
     def _communication(
         self, batch: TrainingBatch, fakes: Tensor, second_fakes: Tensor

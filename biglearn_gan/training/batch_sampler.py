@@ -143,6 +143,7 @@ class BatchSampler:
             labeled=self._labeled_tokens(images_seen, images, sequence, drawn.tasks),
             augmentation=self._augmentation(images_seen),
             label_is_source=self._label_is_source(drawn.tasks),
+            other_labels=self._other_labels(images_seen),
         )
         return batch, drawn.tasks
 
@@ -258,6 +259,17 @@ class BatchSampler:
         if tasks.label_is_source is None:
             return None
         return copy_to(tasks.label_is_source[self._local_rows], self._accelerator.device)
+
+    def _other_labels(self, images_seen: int) -> Int64[Tensor, " b"] | None:
+        """For each of this process's images the label of the one before it in the global batch."""
+        config, labels = self._config, self._dataset.labels
+        is_used = config.loss.mismatched_label > 0 and config.data.labels
+        if not is_used or images_seen < self._schedule.warm_start_images:
+            return None
+        assert labels is not None
+        indices = self._order.indices(images_seen, config.train.batch_size)
+        others = labels[indices.to(labels.device)].roll(1)[self._local_rows]
+        return copy_to(others, self._accelerator.device)
 
     def _local_sequence(self, tasks: TaskBatch) -> TokenSequence:
         """The present tokens of this process's rows, on the CPU and without labels."""

@@ -64,6 +64,8 @@ class TrainingBatch:
         labeled: images to learn labels from; None if all images are labeled.
         augmentation: changes of what the discriminator sees; None as it is.
         label_is_source: True = the label is given, if it is known; None for a model without labels.
+        other_labels: the class of the image before each one in the global batch, for
+            ``loss.mismatched_label``; None without it.
     """
 
     real: Float[Tensor, "B M P"]
@@ -77,3 +79,4 @@ class TrainingBatch:
     labeled: LabeledTokens | None = None
     augmentation: Augmentation | None = None
     label_is_source: Bool[Tensor, " B"] | None = None
+    other_labels: Int64[Tensor, " B"] | None = None

@@ -19,6 +19,7 @@ import typer
 from label_tools import images_for_labels, visible_part
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.evaluation_options import shipped_metric_models
 from biglearn_gan.cli.options import Checkpoint, Classifier, DataRoot, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.dataset import ImageDataset
@@ -26,7 +27,7 @@ from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.metrics.classifier import accuracy
 from biglearn_gan.metrics.masked_classifier import calibration
-from biglearn_gan.metrics.metric_models import MetricModels, load_metric_models
+from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.pixel_values import to_signed_float
 
 HOLES = ("nothing", "random:0.25", "random:0.5", "random:0.75", "right-half")
@@ -49,18 +50,11 @@ def main(
         fail(f"--checkpoint must be a model with labels; {checkpoint} has none", code=2)
     test_data = load_dataset(with_data_root(data_root, data), "test")
     test_data = test_data.subset(test_data.labeled)
-    metric_models, notes = load_metric_models(
-        data.name,
-        "classifier",
-        classifier,
-        None,
-        None,
-        torch.device("cpu"),
-        checkpoint=checkpoint,
-        dataset=test_data,
+    metric_models = shipped_metric_models(
+        data.name, checkpoint, classifier=classifier, dataset=test_data
     )
-    for note in notes:
-        typer.echo(note, err=True)
+    assert metric_models.classifier is not None
+    metric_models.classifier.check_dataset(test_data)
     make_folder(output.parent)
     results = {
         "seed": seed,
@@ -115,14 +109,13 @@ def agreement(metric_models: MetricModels, images: ImageDataset) -> float:
 
 def table(results: dict[str, Any]) -> str:
     """Both tables as Markdown."""
-    lines = [
-        "| hidden | accuracy (masked classifier) | calibration error (masked classifier) |",
-        "|---|---|---|",
-    ]
+    is_compared = "classifier_accuracy" in results["prediction"][HOLES[0]]
+    beside = " (masked classifier)" if is_compared else ""
+    lines = [f"| hidden | accuracy{beside} | calibration error{beside} |", "|---|---|---|"]
     for hole, found in results["prediction"].items():
         cells = [
             f"{found[name]:.3f} ({found[f'classifier_{name}']:.3f})"
-            if f"classifier_{name}" in found
+            if is_compared
             else f"{found[name]:.3f}"
             for name in ("accuracy", "calibration_error")
         ]

@@ -129,6 +129,15 @@ def test_constant_completions_lose_diversity_recall_and_agreement(
         assert label.value > 0.3 > 5 * label.floor
 
 
+def test_without_label_draws_only_the_label_total_variation_is_missing(
+    metric_models: MetricModels,
+) -> None:
+    usual, without = (by_metric(Shuffled(), metric_models, label_draws=n) for n in (64, 0))
+    name = "label-total-variation130_classifier_test_random50"
+    assert usual.keys() - without.keys() == {name}
+    assert without == {key: record for key, record in usual.items() if key != name}
+
+
 def test_noise_is_far_away_and_diverse(metric_models: MetricModels) -> None:
     records = by_metric(Noise(), metric_models, variations=8)
     fd = records["fd130_classifier_test_random50"]

@@ -31,7 +31,7 @@ import steps_and_ranking
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.evaluation.comparison import TASKS
-from biglearn_gan.evaluation.records import REAL, read_records
+from biglearn_gan.evaluation.records import BASELINES, REAL, read_records
 from biglearn_gan.evaluation.tables import (
     Quantity,
     comparison_tables,
@@ -170,9 +170,11 @@ def few_labels_table() -> str:
     return compare_label_accuracy.table(draws, beside)
 
 
-def wrong_labels_table() -> str:
-    names = ("wrong_labels", "longer_warm_start")
-    row, other = (compare_label_accuracy.read(RESULTS / f"wrong_labels/{n}.json") for n in names)
+def mismatched_labels_table() -> str:
+    names = ("mismatched_labels", "recipe")
+    row, other = (
+        compare_label_accuracy.read(RESULTS / f"mismatched_label/{name}.json") for name in names
+    )
     return compare_label_accuracy.table([row], [other])
 
 
@@ -260,7 +262,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "absolute score": (PAGES + "steps-and-ranking.md", partial(auc_table, "ranking_score"), 1),
     "gaussian fields": (PAGES + "gaussian-fields.md", gaussian_fields_table, 1),
     "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
-    "wrong labels": (PAGES + "ablations-photographs.md", wrong_labels_table, 1),
+    "mismatched labels": (PAGES + "ablations-photographs.md", mismatched_labels_table, 1),
     "few labels": (PAGES + "foundation.md", few_labels_table, 1),
     "completions with few labels": (PAGES + "foundation.md", few_labels_completions, 1),
     "generated labels": (PAGES + "foundation.md", generated_labels_table, 1),
@@ -314,6 +316,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
             ("digits_augmentation", "small-data-sets.md", 1),
             ("digits_five_minutes", "digits.md", 2),
             ("photographs", "ablations-photographs.md", 2),
+            ("photographs_feature_size", "ablations-photographs.md", 1),
         )
     },
 }
@@ -329,6 +332,23 @@ def test_a_page_quotes_the_stored_records(name: str) -> None:
 def test_every_ablation_is_quoted() -> None:
     names = {path.stem for path in (ROOT / "experiments/ablations").glob("*.yaml")}
     assert names <= set(QUOTES)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((RESULTS / "ablations").glob("*.csv")), ids=lambda p: p.stem
+)
+def test_the_runs_of_an_ablation_were_measured_alike(path: Path) -> None:
+    """The baselines need no model, so they are the same in all rows of one measurement."""
+    rows = ablate.read_runs(path).values()
+    for column in {column for row in rows for column in row}:
+        if any(f" {subject} " in column for subject in BASELINES):
+            by_protocol: dict[str, list[float]] = {}
+            for row in rows:
+                if column in row:
+                    protocol = row["run"].rpartition("/")[2]
+                    by_protocol.setdefault(protocol, []).append(row[column])
+            for values in by_protocol.values():
+                assert max(values) - min(values) < 1e-4, column
 
 
 def test_a_quote_with_another_cell_is_none() -> None:

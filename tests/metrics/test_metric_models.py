@@ -62,14 +62,6 @@ def test_a_checkpoint_that_is_not_a_folder_has_no_neighbors(
     assert metric_models.classifier is not None and metric_models.classifier.num_classes == 5
 
 
-def test_none_stands_for_no_masked_classifier(places: list[Path]) -> None:
-    save_pair(places[0], 3)
-    cpu = torch.device("cpu")
-    metric_models, notes = load_metric_models("toys", "classifier", None, "none", None, cpu)
-    assert metric_models.classifier is not None and metric_models.masked_classifier is None
-    assert notes == ()
-
-
 def test_a_message_names_all_places(places: list[Path]) -> None:
     name = "classifier_toys"
     searched = f"no checkpoints/{name} nor {places[1].resolve() / name} nor {places[2] / name}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from training_tools import ThreeProcesses
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import EpochOrder, ImageDataset
@@ -93,13 +95,14 @@ def test_every_weight_of_a_model_with_labels_is_trained(
     assert all(moved)
 
 
-def test_the_discriminator_tells_an_image_from_itself_with_the_label_before_it(
+def test_the_discriminator_tells_an_image_from_itself_with_another_label(
     labeled: Callable[..., Config], draw_masks: Callable[..., TokenMasks]
 ) -> None:
     config = labeled({"loss.mismatched_label": 0.5})
     labels = torch.tensor([0, 1, 1, 2, 3, 4, 5])
-    is_given = torch.tensor([True, True, True, True, False, True, True])
+    is_given = torch.arange(B) != 4
     batch = training_batch(config, draw_masks(B, L, M), labels, is_given)
+    others = torch.tensor([5, 0, 1, UNKNOWN_LABEL, 2, 3, 4])
     training = AdversarialTraining(config, Accelerator(cpu=True))
     discriminator = training.discriminator
     torch.manual_seed(7)
@@ -110,20 +113,58 @@ def test_the_discriminator_tells_an_image_from_itself_with_the_label_before_it(
         sequence = replace(batch.sequence, labels=torch.full((B,), label))
         return discriminator(batch.real, sequence)[row]
 
-    # Row 2 has the label of row 1; the labels of rows 4 and 5 are hidden or follow a hidden one.
-    terms = [(0, 0, 5), (1, 1, 0), (3, 2, 1), (6, 5, 4)]
+    # Row 2 has the same label twice, row 3 has no other label, and that of row 4 is hidden.
+    pairs = [(0, 0, 5), (1, 1, 0), (5, 4, 3), (6, 5, 4)]
     with torch.no_grad():
-        values = [(score(other, row) - score(own, row)).exp() for row, own, other in terms]
+        values = [(score(other, row) - score(own, row)).exp() for row, own, other in pairs]
         expected = sum(float((1 + value).log()) for value in values) / B
-    before = [p.detach().clone() for p in discriminator.parameters()]
-    result = training.train_step(batch, SETTINGS, penalize=False)
-    assert float(result.metrics["loss/mismatched_label"]) == pytest.approx(expected, rel=1e-4)
-    plain = AdversarialTraining(labeled(), Accelerator(cpu=True))
-    for weight, value in zip(plain.discriminator.parameters(), before, strict=True):
-        weight.data = value
-    plain.train_step(batch, SETTINGS, penalize=False)
-    pairs = zip(discriminator.parameters(), plain.discriminator.parameters(), strict=True)
-    assert any(not torch.equal(ours, theirs) for ours, theirs in pairs)
+    totals = {}
+    update = training.update
+
+    def watched(network: str, objective: Tensor, *rest: Any) -> Tensor | None:
+        totals[network] = float(objective.detach())
+        return update(network, objective, *rest)
+
+    training.update = watched  # type: ignore[method-assign]
+    metrics = training.train_step(replace(batch, other_labels=others), SETTINGS, False).metrics
+    assert float(metrics["loss/mismatched_label"]) == pytest.approx(expected, rel=1e-4)
+    total = float(metrics["loss/discriminator"]) + 0.5 * expected
+    assert totals["discriminator"] == pytest.approx(total, rel=1e-4)
+
+
+def test_another_label_is_that_of_the_image_before_in_the_batch(
+    labeled: Callable[..., Config], halves: ImageDataset
+) -> None:
+    config = labeled({"loss.mismatched_label": 0.5, "train.warm_start.share": 0.5})
+    sampler = Trainer(config, halves, Accelerator(cpu=True), 40).batch_sampler
+    assert sampler.draw(0)[0].other_labels is None
+    indices = EpochOrder(len(halves), 0).indices(32, 4)
+    assert halves.labels is not None
+    assert torch.equal(sampler.draw(32)[0].other_labels, halves.labels[indices][[3, 0, 1, 2]])
+    unused = Trainer(labeled(), halves, Accelerator(cpu=True), 40).batch_sampler
+    assert unused.draw(32)[0].other_labels is None
+
+
+def test_several_processes_have_the_other_labels_of_one(
+    labeled: Callable[..., Config], halves: ImageDataset
+) -> None:
+    changes = {"loss.mismatched_label": 0.5, "train.warm_start.share": 0.0, "train.batch_size": 9}
+
+    def drawn(accelerator: Accelerator) -> Tensor:
+        sampler = Trainer(labeled(changes), halves, accelerator, 18).batch_sampler
+        others = sampler.draw(9)[0].other_labels
+        assert others is not None
+        return others
+
+    whole, parts = drawn(Accelerator(cpu=True)), []
+    for index in range(3):
+        accelerator = ThreeProcesses(cpu=True)
+        accelerator.state.process_index = index
+        try:
+            parts.append(drawn(accelerator))
+        finally:
+            accelerator.state.process_index = 0
+    assert torch.equal(torch.cat(parts), whole)
 
 
 def test_a_batch_has_the_label_of_each_image(
