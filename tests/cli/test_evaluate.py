@@ -147,6 +147,18 @@ def test_samples_of_any_system_are_measured(
     assert code == 0 and "half has only 80 of the 81 images" in out
 
 
+def test_label_draws_choose_the_completions_of_the_label_total_variation(
+    run: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    evaluate = ("evaluate", "--checkpoint", checkpoint, "--num", 80, "--variations", 1)
+    evaluate = (*evaluate, "--tasks", "right-half", "--output", tmp_path / "metrics")
+    name = "label-total-variation80_classifier_test_right-half"
+    code, out, _ = run(*evaluate, "--label-draws", 3)
+    assert code == 0 and f"{name}_3-draws" in out
+    code, out, _ = run(*evaluate, "--label-draws", 0)
+    assert code == 0 and name not in out and "agreement80_classifier_test_right-half" in out
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [(None, "names no data set"), ("folder", "names 'folder'")]
 )

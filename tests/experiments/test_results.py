@@ -187,6 +187,18 @@ def few_labels_completions() -> str:
     return comparison_tables(folders, tasks)
 
 
+def cifar10_training_table() -> str:
+    folders = {
+        "before": RESULTS / "cifar10_training/start",
+        "after the warm start": RESULTS / "cifar10_training/warm_start",
+        "24,000 images": RESULTS / "cifar10_training/24000",
+        "48,000 images": RESULTS / "cifar10_training/48000",
+        "72,000 images": RESULTS / "cifar10_training/72000",
+        "stronger penalties, 16,000 images": RESULTS / "cifar10_training/penalties",
+    }
+    return comparison_tables(folders, ("joint", "random:0.25", "random:0.5", "right-half"))
+
+
 def generated_labels_table() -> str:
     path = RESULTS / "few_labels/generated_labels.json"
     return generated_labels.table(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
@@ -246,6 +258,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "mnist": (PAGES + "mnist.md", partial(shipped_tables, "mnist"), 3),
     "colored_mnist": (PAGES + "colored-mnist.md", partial(shipped_tables, "colored_mnist"), 3),
     "cifar10": (PAGES + "cifar10.md", partial(shipped_tables, "cifar10"), 3),
+    "cifar10 training": (PAGES + "cifar10.md", cifar10_training_table, 1),
     "colors": (PAGES + "colored-mnist.md", color_table, 1),
     "before, mnist": (PAGES + "mnist.md", partial(before_and_after, "mnist"), 1),
     "before, colored": (PAGES + "colored-mnist.md", partial(before_and_after, "colored_mnist"), 1),
