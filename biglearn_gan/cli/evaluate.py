@@ -31,6 +31,7 @@ from biglearn_gan.cli.options import (
     with_data_root,
     without_missing,
 )
+from biglearn_gan.evaluation.records import HISTOGRAM_DRAWS
 
 
 # Typer makes an option of every parameter, hence their number.
@@ -48,7 +49,7 @@ def evaluate(
             min=0,
             help="Completions of 1,000 images for the label total variation; 0 leaves it out.",
         ),
-    ] = 64,
+    ] = HISTOGRAM_DRAWS,
     features: Features = FeatureKind.classifier,
     classifier: Classifier = None,
     masked_classifier: MaskedClassifier = None,
