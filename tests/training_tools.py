@@ -16,7 +16,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from biglearn_gan.progress import TrainingProgress
 from biglearn_gan.training import losses
@@ -66,6 +66,20 @@ class ThreeProcesses(Accelerator):
     """An accelerator that claims to be one of three processes."""
 
     num_processes = 3  # type: ignore[assignment]
+
+
+class TwoLayers(nn.Module):
+    """In place of EfficientNet: two maps of 16 x 16 pixels, with 7 x 7 and with 5 x 5 places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(0)
+        self.first = 0.3 * torch.randn(4, 3, 3, 3, generator=rng)
+        self.second = 0.3 * torch.randn(5, 4, 3, 3, generator=rng)
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        first = torch.conv2d(pictures, self.first, stride=2).tanh()
+        return [first, torch.conv2d(first, self.second)]
 
 
 def train(trainer: Trainer, steps: int | None = None) -> Trainer:

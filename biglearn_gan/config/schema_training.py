@@ -39,15 +39,32 @@ class PenaltyConfig(Section):
     """γ falls to this multiple by the end of training, linearly with the learning rate."""
 
 
+class FeatureDiscriminatorConfig(Section):
+    """A second discriminator, which reads the frozen network's feature maps instead of pixels.
+
+    It has the width and the heads of ``model.discriminator``, and is no part of a checkpoint.
+    """
+
+    weight: PositiveFloat = 1.0
+    """Weight of the term in the generator's loss."""
+
+    depth: Positive = 2
+    """Number of blocks."""
+
+    penalty: NonNegativeFloat = 1.6
+    """γ of its exact gradient penalties on the features of real and of generated images, with the
+    ``interval`` and the ``final_factor`` of ``loss.penalty``."""
+
+
 class PerceptualConfig(Section):
-    """An energy score in the features of a frozen network; for color images."""
+    """Losses in the features of a frozen network; for color images."""
 
     network: str = "efficientnet"
     """``efficientnet``: EfficientNet-lite0, which needs the extra of this name; or the name of a
     network of torchvision with ``features``, such as ``vgg16``, whose weights are downloaded."""
 
     weight: PositiveFloat = 4.0
-    """Weight of the term in the generator's loss."""
+    """Weight of the energy score in the generator's loss."""
 
     layers: Layers = (2, 4, 10)
     """The layers whose outputs are compared: blocks of EfficientNet-lite0, 0 to 15, or places in
@@ -55,6 +72,9 @@ class PerceptualConfig(Section):
 
     size: Positive = 32
     """Pixels of the shorter side to which pictures are scaled for the network."""
+
+    adversarial: FeatureDiscriminatorConfig | None = None
+    """A second discriminator, of these features."""
 
 
 class PseudoLabelsConfig(Section):

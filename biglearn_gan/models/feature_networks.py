@@ -111,6 +111,13 @@ def load_pooled_efficientnet() -> PooledEfficientNet:
     return network.requires_grad_(False).eval()
 
 
+def normalize_channels(
+    features: Float[Tensor, "B C H W"], eps: float = 1e-3
+) -> Float[Tensor, "B C H W"]:
+    """Feature maps divided by their root mean square over channels, with ε under the root."""
+    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + eps)
+
+
 class SequentialFeatures(nn.Module):
     """The outputs of some layers of a sequence; later layers are left out.
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from biglearn_gan.config import Config
@@ -27,13 +27,18 @@ from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.models.transformer import twice_differentiable_attention
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.patches import gather_tokens
-from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL, TokenSequence
+from biglearn_gan.tasks.token_masks import TokenSequence
 from biglearn_gan.training import losses
 from biglearn_gan.training.ema import update_ema
+from biglearn_gan.training.feature_game import FeatureGame
 from biglearn_gan.training.gradient_averaging import average_over_processes
-from biglearn_gan.training.label_losses import add_label_losses, with_pseudo_labels
+from biglearn_gan.training.label_losses import (
+    add_label_losses,
+    mismatched_label,
+    with_pseudo_labels,
+)
 from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
-from biglearn_gan.training.perceptual import PerceptualScore
+from biglearn_gan.training.perceptual import BatchFeatures, PerceptualFeatures
 from biglearn_gan.training.schedule import StepSettings
 from biglearn_gan.training.training_batch import TrainingBatch
 
@@ -46,6 +51,8 @@ METRIC_NAMES = (
     "loss/generator",
     "loss/energy_score",
     "loss/perceptual",
+    "loss/feature_discriminator",
+    "loss/feature_generator",
     "loss/communication",
     "loss/mismatched_label",
     "loss/label",
@@ -55,6 +62,7 @@ METRIC_NAMES = (
     "logits/fake",
     "penalty/real",
     "penalty/fake",
+    "penalty/features",
 )
 """Every name that the metrics of a step can have."""
 
@@ -95,16 +103,22 @@ class AdversarialTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(make_rng(Stream.WEIGHTS, config.train.seed).initial_seed())
             generator, discriminator = build_networks(config)
+            self.perceptual, self.feature_game = None, None
+            if (perceptual := config.loss.perceptual) is not None:
+                standardization = standardization or Standardization(config)
+                self.perceptual = PerceptualFeatures(config, standardization, accelerator.device)
+                if perceptual.adversarial is not None:
+                    self.feature_game = FeatureGame(config, self.perceptual)
         self.generator = generator.to(accelerator.device)
         self.discriminator = discriminator.to(accelerator.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.perceptual = None
-        if config.loss.perceptual is not None:
-            standardization = standardization or Standardization(config)
-            self.perceptual = PerceptualScore(config, standardization, accelerator.device)
+        trained: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+        if self.feature_game is not None:
+            self.feature_game.discriminator.to(accelerator.device)
+            trained["feature_discriminator"] = self.feature_game.discriminator
         self.optimizers = {
-            "generator": Adam(self.generator.parameters(), betas=ADAM_BETAS, fused=True),
-            "discriminator": Adam(self.discriminator.parameters(), betas=ADAM_BETAS, fused=True),
+            name: Adam(network.parameters(), betas=ADAM_BETAS, fused=True)
+            for name, network in trained.items()
         }
 
     def warm_start_step(self, batch: TrainingBatch, settings: StepSettings) -> StepResult:
@@ -149,12 +163,16 @@ class AdversarialTraining:
                 value = self._communication(batch, fakes.detach(), second_fakes.detach())
                 d_objective.add(-value, loss.communication)
             if batch.other_labels is not None:
-                values = self._mismatched_label(batch, real)
+                mismatched = replace(batch.sequence, labels=batch.other_labels)
+                values = mismatched_label(batch, real, self._score(batch, batch.real, mismatched))
                 d_objective.add(values, loss.mismatched_label, "loss/mismatched_label")
         inputs = samples if reuse else None
         gradients = self.update(
             "discriminator", d_objective.total, settings.discriminator_lr, inputs
         )
+
+        features = self._features(batch, fakes)
+        feature_objective, feature_term = self._feature_step(batch, features, settings, penalize)
 
         with self._autocast():
             real = real.detach().repeat(k)  # (K B,)
@@ -166,16 +184,14 @@ class AdversarialTraining:
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
                 g_objective.add(energy, loss.energy_score, "loss/energy_score")
-            if self.perceptual is not None:
-                energy = self.perceptual(batch.real, fakes, batch.sequence, batch.view)
-                g_objective.add(energy, self.perceptual.weight, "loss/perceptual")
+            self._add_perceptual_terms(g_objective, features, feature_term)
             if second_fakes is not None:
                 value = self._communication(batch, fakes, second_fakes)
                 g_objective.add(value, loss.communication, "loss/communication")
             add_label_losses(g_objective, self.generator, batch, loss)
         self.update("generator", g_objective.total, settings.generator_lr)
         self.update_average(settings.ema_decay)
-        return _combine(d_objective, g_objective)
+        return _combine(d_objective, feature_objective, g_objective)
 
     def init_from(self, generator: Generator, discriminator: Discriminator) -> None:
         """Start from trained networks; the moving average starts from ``generator``.
@@ -187,10 +203,9 @@ class AdversarialTraining:
             "discriminator": discriminator,
             "average": generator,
         }
-        for name, network in self._networks().items():
-            network.load_state_dict(
-                adapt_state_dict(sources[name].state_dict(), network.state_dict())
-            )
+        for name, source in sources.items():
+            network = self.networks()[name]
+            network.load_state_dict(adapt_state_dict(source.state_dict(), network.state_dict()))
 
     def transfer_to_discriminator(self) -> None:
         """Start the discriminator from what the generator learned in the warm start."""
@@ -200,28 +215,32 @@ class AdversarialTraining:
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimizer states."""
         return {
-            **{name: network.state_dict() for name, network in self._networks().items()},
+            **{name: network.state_dict() for name, network in self.networks().items()},
             **{f"{name}_optimizer": o.state_dict() for name, o in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from a :meth:`state_dict`."""
-        for name, network in self._networks().items():
+        for name, network in self.networks().items():
             network.load_state_dict(upgrade_state_dict(state[name]))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"{name}_optimizer"])
 
     def parameters(self) -> Iterator[Tensor]:
         """The weights of all networks."""
-        for network in self._networks().values():
+        for network in self.networks().values():
             yield from network.parameters()
 
-    def _networks(self) -> dict[str, Generator | Discriminator]:
-        return {
+    def networks(self) -> dict[str, nn.Module]:
+        """All networks by name: the averaged generator is not trained itself."""
+        networks: dict[str, nn.Module] = {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "average": self.average,
         }
+        if self.feature_game is not None:
+            networks["feature_discriminator"] = self.feature_game.discriminator
+        return networks
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 if configured (accelerate can only set it for the whole process)."""
@@ -283,24 +302,53 @@ class AdversarialTraining:
             logits, self._score(batch, perturbed, batch.sequence), sigma
         )
 
+    def _features(self, batch: TrainingBatch, fakes: Tensor) -> BatchFeatures | None:
+        """What the frozen network sees; None without ``loss.perceptual``."""
+        if self.perceptual is None:
+            return None
+        if self.feature_game is None:
+            fakes = fakes[: 2 * len(batch.real)]
+        with self._autocast():
+            return self.perceptual(batch.real, fakes, batch.sequence, batch.view)
+
+    def _feature_step(
+        self,
+        batch: TrainingBatch,
+        features: BatchFeatures | None,
+        settings: StepSettings,
+        penalize: bool,
+    ) -> tuple[Objective, Float[Tensor, " B"]] | tuple[None, None]:
+        """Update the discriminator of features, if there is one.
+
+        Returns:
+            Its objective, and the generator's term against the updated weights.
+        """
+        game = self.feature_game
+        if game is None or features is None:
+            return None, None
+        factor = settings.penalty_factor if penalize else None
+        with twice_differentiable_attention() if penalize else self._autocast():
+            objective, real = game.discriminator_objective(batch, features, factor)
+        self.update("feature_discriminator", objective.total, settings.discriminator_lr)
+        with self._autocast():
+            return objective, game.generator_term(batch, features, real)
+
+    def _add_perceptual_terms(
+        self, objective: Objective, features: BatchFeatures | None, feature_term: Tensor | None
+    ) -> None:
+        """The generator's terms in the features of the frozen network."""
+        settings = self.config.loss.perceptual
+        if settings is None or features is None:
+            return
+        objective.add(features.energy_score(), settings.weight, "loss/perceptual")
+        if settings.adversarial is not None and feature_term is not None:
+            objective.add(feature_term, settings.adversarial.weight, "loss/feature_generator")
+
     def _energy_score(self, batch: TrainingBatch, fakes: Tensor) -> Float[Tensor, " B"]:
         """Energy score of the first two fakes of each image."""
         rows = len(batch.real)
         pair = fakes[:rows], fakes[rows : 2 * rows]
         return losses.energy_score(batch.real, *pair, batch.sequence.is_target)
-
-    def _mismatched_label(
-        self, batch: TrainingBatch, real: Float[Tensor, " B"]
-    ) -> Float[Tensor, " B"]:
-        """-log σ(f(x; y) - f(x; y')) of each real image x, its label y, and another label y'.
-
-        It is 0 where the labels are equal, or where one of them is unknown. ``real`` is f(x; y).
-        """
-        labels, others = batch.sequence.labels, batch.other_labels
-        assert labels is not None and others is not None
-        mismatched = self._score(batch, batch.real, replace(batch.sequence, labels=others))
-        differ = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL) & (labels != others)
-        return torch.where(differ, losses.relativistic_discriminator(real, mismatched), 0.0)
 
     def _communication(
         self, batch: TrainingBatch, fakes: Tensor, second_fakes: Tensor
@@ -368,15 +416,20 @@ class AdversarialTraining:
         update_ema(self.average.parameters(), self.generator.parameters(), decay)
 
 
-def _combine(d_objective: Objective, g_objective: Objective) -> StepResult:
-    """What both objectives report.
+def _combine(
+    d_objective: Objective, feature_objective: Objective | None, g_objective: Objective
+) -> StepResult:
+    """What all objectives report.
 
-    If a term of the discriminator is not finite, its update has spoiled the generator's terms, so
-    only the discriminator's show which images are the cause.
+    If a term of a discriminator is not finite, its update has spoiled the generator's terms, so
+    only the discriminators' show which images are the cause.
     """
-    metrics = d_objective.metrics | g_objective.metrics
-    intact = d_objective.per_sample.isfinite().all()
+    metrics, per_sample = d_objective.metrics, d_objective.per_sample
+    if feature_objective is not None:
+        metrics = metrics | feature_objective.metrics
+        per_sample = per_sample + feature_objective.per_sample
+    intact = per_sample.isfinite().all()
     return StepResult(
-        {name: value.detach() for name, value in metrics.items()},
-        d_objective.per_sample + torch.where(intact, g_objective.per_sample, 0.0),
+        {name: value.detach() for name, value in (metrics | g_objective.metrics).items()},
+        per_sample + torch.where(intact, g_objective.per_sample, 0.0),
     )

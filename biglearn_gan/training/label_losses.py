@@ -1,4 +1,4 @@
-"""The label's cross-entropy, also if only some images are labeled.
+"""Losses of labels: their cross-entropy, also if only some images are labeled, and mismatched ones.
 
 Unlabeled images can get pseudo-labels: confident predictions of an averaged network (Tarvainen and
 Valpola 2017, arXiv 1703.01780) for the whole image, which the trained network must predict from a
@@ -79,6 +79,24 @@ def with_pseudo_labels(batch: TrainingBatch, average: Generator, threshold: floa
         sequence=replace(batch.sequence, labels=given),
         second_split=None if second is None else replace(second, labels=given),
     )
+
+
+def mismatched_label(
+    batch: TrainingBatch, real: Float[Tensor, " B"], mismatched: Float[Tensor, " B"]
+) -> Float[Tensor, " B"]:
+    """-log σ(f(x; y) - f(x; y')) of each real image x, its label y, and another label y'.
+
+    It is 0 where the labels are equal, or where one of them is unknown.
+
+    Args:
+        batch: with ``other_labels``.
+        real: f(x; y).
+        mismatched: f(x; y').
+    """
+    labels, others = batch.sequence.labels, batch.other_labels
+    assert labels is not None and others is not None
+    differ = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL) & (labels != others)
+    return torch.where(differ, losses.relativistic_discriminator(real, mismatched), 0.0)
 
 
 def _cross_entropy(

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from biglearn_gan.models.feature_networks import normalize_channels
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
 
@@ -160,7 +161,7 @@ def feature_energy_score(
     """
     scores = []
     for maps in zip(real, first, second, strict=True):
-        x, x1, x2 = (_normalize_channels(features) for features in maps)
+        x, x1, x2 = (normalize_channels(features) for features in maps)
         to_real = _map_distance(x1, x) + _map_distance(x2, x)
         scores.append(0.5 * to_real - 0.5 * _map_distance(x1, x2))
     return torch.stack(scores).mean(dim=0)
@@ -190,12 +191,6 @@ def target_norm(
     whole = (squares.sum(dim=1) / count + eps).sqrt()
     tokens = ((squares + eps).sqrt() * is_target).sum(dim=1) / count
     return 0.5 * whole + 0.5 * tokens
-
-
-def _normalize_channels(
-    features: Float[Tensor, "B C H W"], eps: float = 1e-3
-) -> Float[Tensor, "B C H W"]:
-    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + eps)
 
 
 def _map_distance(

@@ -1,4 +1,4 @@
-"""The energy score in the features of a frozen network: ``loss.perceptual``.
+"""Losses in the features of a frozen network: ``loss.perceptual``.
 
 Distances of pixels do not see what people see. In features of a network trained on ImageNet, they
 come closer. The frozen network is not part of a checkpoint.
@@ -56,17 +56,38 @@ class View:
         shifted = F.pad(pictures, (right, -right, down, -down))
         return shifted.flip(-1) if self.is_flipped else shifted
 
+    def flip_back(self, maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Feature maps of shown pictures, with left and right as in the pictures."""
+        return maps.flip(-1) if self.is_flipped else maps
 
-class PerceptualScore:
-    """The energy score of pictures in the features of the configured network.
+
+@dataclass(frozen=True)
+class BatchFeatures:
+    """Feature maps of a batch, one for each layer; those of the fakes have gradients.
+
+    Attributes:
+        real: of the B real pictures, with any number of channels and any size.
+        fakes: of the K B fakes, first those of all pictures, then second ones, and so on.
+    """
+
+    real: list[Float[Tensor, "B _ _ _"]]
+    fakes: list[Float[Tensor, "KB _ _ _"]]
+
+    def energy_score(self) -> Float[Tensor, " B"]:
+        """The energy score of the first two fakes of each real picture."""
+        rows = len(self.real[0])
+        first = [maps[:rows] for maps in self.fakes]
+        second = [maps[rows : 2 * rows] for maps in self.fakes]
+        return losses.feature_energy_score(self.real, first, second)
+
+
+class PerceptualFeatures:
+    """The features of pictures in the configured network.
 
     Args:
         config: with ``loss.perceptual``.
         standardization: maps the networks' tokens to pixel values.
         device: of the tokens.
-
-    Attributes:
-        weight: of the term in the generator's loss.
 
     Raises:
         FeatureNetworkError: see :func:`load_feature_network`.
@@ -75,7 +96,6 @@ class PerceptualScore:
     def __init__(self, config: Config, standardization: Standardization, device: torch.device):
         settings = config.loss.perceptual
         assert settings is not None
-        self.weight = settings.weight
         self.network = load_feature_network(settings.network, settings.layers).to(device)
         self._standardization = standardization
         self._grid = PatchGrid.of(config)
@@ -94,8 +114,8 @@ class PerceptualScore:
         fakes: Float[Tensor, "KB M P"],
         sequence: TokenSequence,
         view: View | None = None,
-    ) -> Float[Tensor, " B"]:
-        """The energy score of the first two fakes of each real picture.
+    ) -> BatchFeatures:
+        """The feature maps of real pictures and their fakes.
 
         Args:
             real: the present tokens of real pictures.
@@ -105,14 +125,16 @@ class PerceptualScore:
         """
         view = view or View()
         with torch.no_grad():
-            of_real = self._features(real, sequence, view)
-        first, second = [], []
-        pair = fakes[: 2 * len(real)]
-        for features in self._features(pair, sequence.repeat(2), view):
-            one, other = features.chunk(2)
-            first.append(one)
-            second.append(other)
-        return losses.feature_energy_score(of_real, first, second)
+            of_real = self._maps(real, sequence, view)
+        return BatchFeatures(
+            of_real, self._maps(fakes, sequence.repeat(len(fakes) // len(real)), view)
+        )
+
+    def map_shapes(self) -> list[tuple[int, int, int]]:
+        """Channels, height and width of each feature map."""
+        empty = torch.zeros(1, 3, *self._size, device=self._mean.device)
+        with torch.no_grad():
+            return [tuple(features.shape[1:]) for features in self.network(empty)]
 
     def pictures(
         self, tokens: Float[Tensor, "R M P"], sequence: TokenSequence
@@ -122,8 +144,8 @@ class PerceptualScore:
         values = ((values + 1) / 2 - self._mean) / self._deviation
         return self._grid.place(values, sequence)
 
-    def _features(self, tokens: Tensor, sequence: TokenSequence, view: View) -> list[Tensor]:
+    def _maps(self, tokens: Tensor, sequence: TokenSequence, view: View) -> list[Tensor]:
         shown = view.show(self.pictures(tokens, sequence))
         if shown.shape[2:] != self._size:
             shown = F.interpolate(shown, self._size, mode="bilinear", align_corners=False)
-        return self.network(shown)
+        return [view.flip_back(maps) for maps in self.network(shown)]

@@ -47,12 +47,12 @@ def describe(config: Config, device: str = "auto") -> Iterator[str]:
 def _descriptions(config: Config, accelerator: Accelerator) -> Iterator[str]:
     dataset = random_images(config, config.train.batch_size, accelerator.device)
     trainer = Trainer(config, dataset, accelerator, max_images=ENDLESS)
-    adversarial = trainer.adversarial
-    generator, discriminator = (
-        sum(p.numel() for p in network.parameters())
-        for network in (adversarial.generator, adversarial.discriminator)
+    networks = trainer.adversarial.networks()
+    del networks["average"]
+    yield ", ".join(
+        f"{name.replace('_', ' ')} {sum(p.numel() for p in network.parameters()):,} parameters"
+        for name, network in networks.items()
     )
-    yield f"generator {generator:,} parameters, discriminator {discriminator:,} parameters"
     yield f"{config.token_count} tokens of {config.token_dim} values per image"
     trainer.images_seen = trainer.schedule.warm_start_images
     for _ in range(config.loss.penalty.interval):

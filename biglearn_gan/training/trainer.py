@@ -172,14 +172,8 @@ class Trainer:
 
     def check_processes(self) -> None:
         """Raise TrainingError if a process has other weights. All processes must call this."""
-        adversarial = self.adversarial
-        networks = {
-            "generator": adversarial.generator,
-            "discriminator": adversarial.discriminator,
-            "average": adversarial.average,
-        }
         try:
-            check_same_weights(networks, self.accelerator)
+            check_same_weights(self.adversarial.networks(), self.accelerator)
         except DifferentWeightsError as error:
             raise TrainingError(
                 f"{error} at {self.images_seen:,} images: check its device and its version of "

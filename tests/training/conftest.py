@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from accelerate import Accelerator
+from training_tools import TwoLayers
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.training import fit, perceptual
 from biglearn_gan.training.trainer import Trainer
 
 
@@ -24,3 +26,10 @@ def make_trainer(
         return Trainer(config, tiny_dataset, Accelerator(cpu=True), config.train.max_images)
 
     return make
+
+
+@pytest.fixture
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers with random weights in place of EfficientNet, which need not be installed."""
+    for module in (perceptual, fit):
+        monkeypatch.setattr(module, "load_feature_network", lambda name, layers: TwoLayers())

@@ -11,10 +11,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import gradcheck
 from toys import random_images
-from training_tools import assert_same, train
+from training_tools import TwoLayers, assert_same, train
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.dataset import ImageDataset
@@ -27,9 +27,9 @@ from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.patches import gather_tokens, patchify, pixels_of_tokens
 from biglearn_gan.tasks.token_masks import TokenMasks
 from biglearn_gan.training import fit as fit_module
-from biglearn_gan.training import losses, perceptual
+from biglearn_gan.training import losses
 from biglearn_gan.training.fit import fit
-from biglearn_gan.training.perceptual import PerceptualScore, View
+from biglearn_gan.training.perceptual import PerceptualFeatures, View
 from biglearn_gan.training.trainer import Trainer
 
 ON: dict[str, Any] = {
@@ -38,30 +38,13 @@ ON: dict[str, Any] = {
     "train.max_images": 24,
 }
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 ORTHOGONAL: dict[str, Any] = {
     "tasks": {"components": [{"name": "x", "weight": 1, "domain": "orthogonal"}]},
     "model.generator.output": "linear",
     "train.warm_start.share": 0.0,
 }
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two layers with random weights in place of EfficientNet, which need not be installed."""
-    for module in (perceptual, fit_module):
-        monkeypatch.setattr(module, "load_feature_network", lambda name, layers: TwoLayers())
-
-
-class TwoLayers(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.first = 0.3 * torch.randn(4, 3, 3, 3, generator=rng)
-        self.second = 0.3 * torch.randn(5, 4, 3, 3, generator=rng)
-
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        first = torch.conv2d(pictures, self.first, stride=2).tanh()
-        return [first, torch.conv2d(first, self.second)]
 
 
 @pytest.fixture
@@ -75,10 +58,10 @@ def config(tiny_config: Callable[..., Config]) -> Config:
 
 
 @pytest.fixture
-def score(config: Config) -> PerceptualScore:
+def features(config: Config) -> PerceptualFeatures:
     standardization = Standardization(config)
     standardization.set_statistics(torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.5, 0.25, 1.5]))
-    return PerceptualScore(config, standardization, torch.device("cpu"))
+    return PerceptualFeatures(config, standardization, torch.device("cpu"))
 
 
 def test_a_score_by_hand() -> None:
@@ -94,17 +77,17 @@ def test_a_score_by_hand() -> None:
 
 
 def test_the_network_reads_pictures_with_the_statistics_of_imagenet(
-    score: PerceptualScore, draw_masks: Callable[..., TokenMasks]
+    features: PerceptualFeatures, draw_masks: Callable[..., TokenMasks]
 ) -> None:
     """Absent pixels are 0, ImageNet's mean."""
     images = 3 * torch.randn(2, 3, 8, 8)  # fakes are not clamped here
     masks = draw_masks(2, 16, 7)
     sequence = masks.sequence()
-    tokens = gather_tokens(score._standardization(patchify(images, 2)), sequence.positions)
+    tokens = gather_tokens(features._standardization(patchify(images, 2)), sequence.positions)
     mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     present = pixels_of_tokens(masks.union, (4, 4), 2)[:, None]
     expected = torch.where(present, ((images + 1) / 2 - mean) / deviation, 0.0)
-    torch.testing.assert_close(score.pictures(tokens, sequence), expected)
+    torch.testing.assert_close(features.pictures(tokens, sequence), expected)
 
 
 def test_a_view_shifts_and_mirrors_all_pictures_alike() -> None:
@@ -120,7 +103,7 @@ def test_a_view_shifts_and_mirrors_all_pictures_alike() -> None:
 
 
 def test_absent_tokens_change_neither_the_loss_nor_its_gradients(
-    score: PerceptualScore, draw_masks: Callable[..., TokenMasks]
+    features: PerceptualFeatures, draw_masks: Callable[..., TokenMasks]
 ) -> None:
     masks = draw_masks(3, 16, 9)
     sequence = masks.sequence()
@@ -129,7 +112,7 @@ def test_absent_tokens_change_neither_the_loss_nor_its_gradients(
     def results(whole: Tensor) -> tuple[Tensor, Tensor]:
         leaf = whole.clone().requires_grad_()
         tokens = gather_tokens(leaf, sequence.repeat(3).positions)
-        values = score(tokens[:3], tokens[3:], sequence, View((1, -1), True))
+        values = features(tokens[:3], tokens[3:], sequence, View((1, -1), True)).energy_score()
         values.sum().backward()
         assert leaf.grad is not None
         return values.detach(), leaf.grad
@@ -144,27 +127,29 @@ def test_absent_tokens_change_neither_the_loss_nor_its_gradients(
 
 
 def test_a_score_is_least_for_the_real_picture_and_only_fakes_get_gradients(
-    score: PerceptualScore, draw_masks: Callable[..., TokenMasks]
+    features: PerceptualFeatures, draw_masks: Callable[..., TokenMasks]
 ) -> None:
     sequence = draw_masks(3, 16, 9).sequence()
     real = torch.randn(3, 9, 12, requires_grad=True)
     fakes = torch.randn(6, 9, 12, requires_grad=True)
-    perfect = score(real, real.detach().repeat(2, 1, 1), sequence, View())
+    perfect = features(real, real.detach().repeat(2, 1, 1), sequence, View()).energy_score()
     assert (perfect.abs() < 1e-3).all()
-    values = score(real, fakes, sequence, View())
+    values = features(real, fakes, sequence, View()).energy_score()
     assert (values > 0.01).all()
     values.sum().backward()
     assert real.grad is None and fakes.grad is not None and fakes.grad.any(dim=2).all()
     third = torch.cat([fakes, torch.randn(3, 9, 12)])
-    assert torch.equal(score(real, third, sequence), values)
+    assert torch.equal(features(real, third, sequence).energy_score(), values)
 
 
 def test_gradients_against_finite_differences(
-    float64: None, score: PerceptualScore, draw_masks: Callable[..., TokenMasks]
+    float64: None, features: PerceptualFeatures, draw_masks: Callable[..., TokenMasks]
 ) -> None:
     sequence = draw_masks(1, 16, 3).sequence()
     real, fakes = torch.randn(1, 3, 12), torch.randn(2, 3, 12, requires_grad=True)
-    assert gradcheck(lambda x: score(real, x, sequence, View((0, 1), True)), fakes)
+    assert gradcheck(
+        lambda x: features(real, x, sequence, View((0, 1), True)).energy_score(), fakes
+    )
 
 
 def test_a_run_is_reproducible_resumes_exactly_and_does_not_train_the_network(
@@ -257,5 +242,5 @@ def test_pictures_that_are_not_square_keep_their_shape(
 ) -> None:
     data = {"name": "folder", "image_size": [6, 10], "channels": 3}
     config = tiny_config(ON | {"data": data})
-    score = PerceptualScore(config, Standardization(config), torch.device("cpu"))
-    assert score._size == (16, 27)
+    features = PerceptualFeatures(config, Standardization(config), torch.device("cpu"))
+    assert features._size == (16, 27)

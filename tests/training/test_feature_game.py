@@ -1,0 +1,272 @@
+"""The game against a discriminator of features: its losses by hand, and what it leaves alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor
+from toys import random_images
+from training_tools import assert_same, train
+
+from biglearn_gan.config import Config, NetworkConfig
+from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.models.feature_discriminator import FeatureDiscriminator
+from biglearn_gan.models.standardization import Standardization
+from biglearn_gan.tasks.patches import gather_tokens
+from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
+from biglearn_gan.training import fit as fit_module
+from biglearn_gan.training.feature_game import FeatureGame
+from biglearn_gan.training.fit import fit
+from biglearn_gan.training.perceptual import BatchFeatures, PerceptualFeatures, View
+from biglearn_gan.training.throughput import describe
+from biglearn_gan.training.trainer import Trainer
+from biglearn_gan.training.training_batch import TrainingBatch
+
+pytestmark = pytest.mark.usefixtures("small_network")
+
+PENALTY = 0.7
+
+ON: dict[str, Any] = {
+    "data": {
+        "name": "cifar10",
+        "image_size": 8,
+        "channels": 3,
+        "standardize": True,
+        "labels": True,
+    },
+    "loss.perceptual": {
+        "layers": [1, 2],
+        "size": 16,
+        "adversarial": {"depth": 1, "weight": 0.5, "penalty": PENALTY},
+    },
+    "loss.mismatched_label": 0.25,
+    "train.max_images": 24,
+}
+OFF = ON | {"loss.perceptual": {"layers": [1, 2], "size": 16}}
+
+
+@pytest.fixture
+def dataset() -> ImageDataset:
+    return ImageDataset("toy:train", random_images(13, 3, 8, 8), torch.arange(13) % 10, 10)
+
+
+@pytest.fixture
+def config(tiny_config: Callable[..., Config]) -> Config:
+    return tiny_config(ON)
+
+
+@pytest.fixture
+def make(dataset: ImageDataset, tiny_config: Callable[..., Config]) -> Callable[..., Trainer]:
+    """A trainer at its first adversarial step."""
+
+    def trainer(changes: dict[str, Any] = ON) -> Trainer:
+        result = Trainer(tiny_config(changes), dataset, Accelerator(cpu=True), 24)
+        result.images_seen = result.schedule.warm_start_images
+        return result
+
+    return trainer
+
+
+def small_discriminator(
+    grid_size: tuple[int, int], map_shapes: list[tuple[int, int, int]]
+) -> FeatureDiscriminator:
+    return FeatureDiscriminator(grid_size, map_shapes, NetworkConfig(width=8, depth=1, heads=2))
+
+
+def everything(rows: int, tokens: int) -> TokenSequence:
+    target = torch.ones(rows, tokens, dtype=torch.bool)
+    return TokenMasks(~target, target).sequence()
+
+
+def test_a_token_holds_what_all_maps_show_at_its_place() -> None:
+    """A map of 2 x 4 places on a grid of 1 x 2 tokens, and one that is coarser than the grid."""
+    discriminator = small_discriminator((1, 2), [(1, 2, 4), (1, 1, 1)])
+    fine = torch.tensor([[3.0, -3, 5, -5], [7, 7, -9, 9]]).view(1, 1, 2, 4)
+    coarse = torch.full((1, 1, 1, 1), 4.0)
+    tokens = discriminator.tokens([fine, coarse], everything(1, 2))
+    expected = torch.tensor([[1.0, -1, 1, 1, 1], [1, -1, -1, 1, 1]])  # divided by their size
+    torch.testing.assert_close(tokens[0], expected, atol=1e-3, rtol=0)
+    one = everything(1, 2)
+    last = replace(one, positions=one.positions[:, 1:], is_target=one.is_target[:, 1:])
+    assert torch.equal(discriminator.tokens([fine, coarse], last), tokens[:, 1:])
+
+
+def test_maps_of_any_size_are_fitted_to_the_grid() -> None:
+    discriminator = small_discriminator((2, 3), [(4, 5, 7)])
+    maps = torch.randn(1, 4, 5, 7)
+    tokens = discriminator.tokens([maps], everything(1, 6))
+    assert tokens.shape == (1, 6, 4 * 2 * 2)
+    assert discriminator(tokens, everything(1, 6)).shape == (1,)
+
+
+def test_maps_of_a_mirrored_view_lie_as_the_pictures_do(
+    config: Config, draw_masks: Callable[..., TokenMasks]
+) -> None:
+    features = PerceptualFeatures(config, Standardization(config), torch.device("cpu"))
+    features.network = torch.nn.Identity()
+    features.network.forward = lambda shown: [shown]  # type: ignore[method-assign]
+    sequence = draw_masks(2, 16, 7).sequence()
+    tokens = torch.randn(2, 7, 12)
+    as_it_is, mirrored = (
+        features(tokens, tokens, sequence, View((0, 0), is_flipped)) for is_flipped in (False, True)
+    )
+    torch.testing.assert_close(mirrored.real, as_it_is.real)
+    torch.testing.assert_close(mirrored.fakes, as_it_is.fakes)
+
+
+def test_absent_tokens_change_neither_the_logits_nor_their_gradients(
+    config: Config, draw_masks: Callable[..., TokenMasks]
+) -> None:
+    features = PerceptualFeatures(config, Standardization(config), torch.device("cpu"))
+    discriminator = FeatureGame(config, features).discriminator
+    masks = draw_masks(3, 16, 9)
+    sequence = replace(masks.sequence(), labels=torch.tensor([0, 3, -1]))
+    whole = torch.randn(3, 16, 12)
+
+    def results(whole: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = whole.clone().requires_grad_()
+        maps = features(*[gather_tokens(leaf, sequence.positions)] * 2, sequence).fakes
+        logits = discriminator(discriminator.tokens(maps, sequence), sequence)
+        (gradient,) = torch.autograd.grad(logits.sum(), leaf)
+        return logits.detach(), gradient
+
+    logits, gradient = results(whole)
+    absent = ~masks.union[..., None].expand_as(whole)
+    other_logits, other_gradient = results(torch.where(absent, math.nan, whole))
+    assert torch.equal(other_logits, logits)
+    assert torch.equal(other_gradient, gradient)
+    assert not gradient[absent].any() and gradient[~absent].any()
+
+
+def played(trainer: Trainer) -> tuple[FeatureGame, TrainingBatch, BatchFeatures]:
+    """The game of a trainer with large weights, its batch, and the features of random fakes."""
+    game, perceptual = trainer.adversarial.feature_game, trainer.adversarial.perceptual
+    assert game is not None and perceptual is not None
+    torch.manual_seed(3)
+    for weight in game.discriminator.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    batch, _ = trainer.batch_sampler.draw(trainer.images_seen)
+    fakes = torch.randn(2 * len(batch.real), *batch.real.shape[1:])
+    return game, batch, perceptual(batch.real, fakes, batch.sequence, batch.view)
+
+
+def test_both_losses_are_relativistic_on_pairs_of_one_picture(
+    make: Callable[..., Trainer],
+) -> None:
+    game, batch, features = played(make())
+    discriminator, rows = game.discriminator, len(batch.real)
+
+    def logits(maps: list[Tensor], labels: Tensor | None) -> Tensor:
+        sequence = replace(batch.sequence, labels=labels)
+        return discriminator(discriminator.tokens(maps, sequence), sequence)
+
+    halves = [[maps[:rows] for maps in features.fakes], [maps[rows:] for maps in features.fakes]]
+    with torch.no_grad():
+        real = logits(features.real, batch.sequence.labels)
+        first, second = (logits(maps, batch.sequence.labels) for maps in halves)
+        mismatched = logits(features.real, batch.other_labels)
+    objective, real_logits = game.discriminator_objective(batch, features, None)
+    torch.testing.assert_close(real_logits, real)
+    pairs = torch.stack([first - real, second - real])
+    loss = F.softplus(pairs).mean()
+    torch.testing.assert_close(objective.metrics["loss/feature_discriminator"], loss)
+    labels, others = batch.sequence.labels, batch.other_labels
+    assert labels is not None and others is not None
+    differ = (labels >= 0) & (others >= 0) & (labels != others)
+    wrong = (F.softplus(mismatched - real) * differ).mean()
+    assert differ.any()
+    torch.testing.assert_close(objective.total, loss + 0.25 * wrong)
+    reply = game.generator_term(batch, features, real_logits)
+    torch.testing.assert_close(reply, F.softplus(-pairs).mean(dim=0))
+
+
+def test_the_penalty_is_of_the_features_of_targets(make: Callable[..., Trainer]) -> None:
+    """½ ‖∇ f‖² of reals and of fakes, times γ, the interval and the factor of the schedule."""
+    trainer = make(ON | {"loss.mismatched_label": 0.0, "loss.penalty.interval": 3})
+    game, batch, features = played(trainer)
+    plain = float(game.discriminator_objective(batch, features, None)[0].total.detach())
+    objective, _ = game.discriminator_objective(batch, features, 0.5)
+    discriminator, sums = game.discriminator, []
+    for maps, repeats in ((features.real, 1), (features.fakes, 2)):
+        sequence = batch.sequence.repeat(repeats)
+        tokens = discriminator.tokens([m.detach() for m in maps], sequence).requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(tokens, sequence).sum(), tokens)
+        squares = gradient.square().sum(dim=2)[sequence.is_target]
+        sums.append(0.5 * float(squares.sum()) / len(tokens))
+    assert float(objective.metrics["penalty/features"].detach()) == pytest.approx(sum(sums), rel=1e-4)
+    expected = plain + PENALTY * 3 * 0.5 * sum(sums)
+    assert float(objective.total.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_step_trains_the_discriminator_of_features_and_through_it_the_generator(
+    make: Callable[..., Trainer],
+) -> None:
+    def head_gradient(weight: float) -> tuple[Tensor, Trainer]:
+        perceptual = ON["loss.perceptual"]
+        adversarial = perceptual["adversarial"] | {"weight": weight}
+        trainer = make(ON | {"loss.perceptual": perceptual | {"adversarial": adversarial}})
+        seen: list[Tensor] = []
+        head = trainer.adversarial.generator.head.weight
+        trainer.adversarial.optimizers["generator"].register_step_pre_hook(
+            lambda *_: seen.append(head.grad.clone())
+        )
+        trainer.step()
+        return seen[0], trainer
+
+    (at_1, trainer), (at_2, _), (at_3, _) = (head_gradient(weight) for weight in (1.0, 2.0, 3.0))
+    assert not torch.equal(at_1, at_2)
+    torch.testing.assert_close(at_3 - at_2, at_2 - at_1, rtol=1e-3, atol=1e-6)
+    untrained, game = make().adversarial.feature_game, trainer.adversarial.feature_game
+    assert untrained is not None and game is not None
+    moved = [
+        not torch.equal(one, other)
+        for one, other in zip(
+            game.discriminator.parameters(), untrained.discriminator.parameters(), strict=True
+        )
+    ]
+    assert all(moved)
+    metrics = trainer.take_metrics()
+    assert metrics["loss/feature_generator"] > 0 and metrics["loss/feature_discriminator"] > 0
+
+
+def test_a_run_resumes_exactly(make: Callable[..., Trainer]) -> None:
+    whole = train(make())
+    resumed = make()
+    resumed.load_state_dict(train(make(), steps=2).state_dict())
+    assert_same(train(resumed).state_dict(), whole.state_dict())
+
+
+def test_the_other_networks_start_with_the_same_weights(make: Callable[..., Trainer]) -> None:
+    on, off = make().adversarial, make(OFF).adversarial
+    assert_same(on.generator.state_dict(), off.generator.state_dict())
+    assert_same(on.discriminator.state_dict(), off.discriminator.state_dict())
+
+
+def test_it_is_no_part_of_the_checkpoint_and_starts_anew_from_one(
+    config: Config, dataset: ImageDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fit_module, "load_dataset", lambda *_: dataset)
+    result = fit(config, tmp_path / "first", device="cpu")
+    names = load_file(result.checkpoint / "model.safetensors")
+    assert {name.partition(".")[0] for name in names} == {
+        "generator",
+        "discriminator",
+        "standardization",
+    }
+    initial = {"initial_model": str(result.checkpoint), "max_images": 8}
+    going_on = config.model_copy(update={"train": config.train.model_copy(update=initial)})
+    assert fit(going_on, tmp_path / "second", device="cpu").checkpoint.exists()
+
+
+def test_a_description_counts_its_parameters(config: Config) -> None:
+    (line,) = [text for text in describe(config, "cpu") if "parameters" in text]
+    assert ", feature discriminator " in line
