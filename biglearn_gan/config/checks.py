@@ -286,6 +286,12 @@ def _check_perceptual(sections: Mapping[str, Any]) -> Iterator[str]:
             "loss.perceptual.layers: efficientnet has the layers 0 to 15, not "
             f"{max(loss.perceptual.layers)}"
         )
+    adversarial, penalty = loss.perceptual.adversarial, loss.penalty
+    if adversarial is not None and adversarial.penalty > 0 and max(penalty.r1, penalty.r2) == 0:
+        yield (
+            "loss.perceptual.adversarial.penalty: steps with penalties need loss.penalty.r1 or r2 "
+            "above 0; raise one of them or set this to 0"
+        )
     yield from _needs_pixels("loss.perceptual", sections)
 
 

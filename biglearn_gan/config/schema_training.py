@@ -42,7 +42,8 @@ class PenaltyConfig(Section):
 class FeatureDiscriminatorConfig(Section):
     """A second discriminator, which reads the frozen network's feature maps instead of pixels.
 
-    It has the width and the heads of ``model.discriminator``, and is no part of a checkpoint.
+    It has the width and the heads of ``model.discriminator``, and is no part of a checkpoint. It
+    does not see ``loss.augmentation``.
     """
 
     weight: PositiveFloat = 1.0

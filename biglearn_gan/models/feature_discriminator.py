@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,7 +42,7 @@ class FeatureDiscriminator(nn.Module):
         super().__init__()
         self.grid_size = grid_size
         rows, columns = grid_size
-        self.parts = [max(1, height // rows) for _, height, _ in map_shapes]
+        self.parts = [math.ceil(height / rows) for _, height, _ in map_shapes]
         token_dim = sum(
             channels * parts**2
             for (channels, *_), parts in zip(map_shapes, self.parts, strict=True)
@@ -54,7 +55,8 @@ class FeatureDiscriminator(nn.Module):
         """What all maps show at the places of the tokens.
 
         Each map is divided by its root mean square over channels. A map that is finer than the grid
-        of tokens has several places for each token, and a coarser one repeats its values.
+        of tokens has several places for each token, and a coarser one repeats its values. Maps that
+        do not fit are stretched, so that no value is lost.
 
         Args:
             maps: of the pictures, in the order of ``map_shapes``.

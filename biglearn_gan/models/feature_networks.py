@@ -151,7 +151,8 @@ def _load_torchvision(name: str, layers: Sequence[int]) -> SequentialFeatures:
     with torch.device("meta"):  # without memory for weights
         untrained = get_model(name, weights=None) if name in list_models() else None
     features = getattr(untrained, "features", None)
-    if not isinstance(features, nn.Sequential):
+    has_channels_last = name.startswith("swin")
+    if has_channels_last or not isinstance(features, nn.Sequential):
         raise FeatureNetworkError(
             "loss.perceptual.network must be efficientnet, or a network of torchvision with "
             f"`features`, such as vgg16, not {name!r}"

@@ -1,4 +1,4 @@
-"""Adversarial training: both networks with their optimizers, and one step of training.
+"""Adversarial training: the networks with their optimizers, and one step of training.
 
 Nothing here knows data sets, files or budgets. A step depends only on the networks and on a batch
 of real tokens, their tasks and the noise for it.
@@ -7,7 +7,7 @@ of real tokens, their tasks and the noise for it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +38,7 @@ from biglearn_gan.training.label_losses import (
     with_pseudo_labels,
 )
 from biglearn_gan.training.objectives import Objective, discriminator_loss, generator_loss
-from biglearn_gan.training.perceptual import BatchFeatures, PerceptualFeatures
+from biglearn_gan.training.perceptual import PerceptualFeatures
 from biglearn_gan.training.schedule import StepSettings
 from biglearn_gan.training.training_batch import TrainingBatch
 
@@ -81,7 +81,7 @@ class StepResult:
 
 
 class AdversarialTraining:
-    """Generator, discriminator, the generator's moving average, and both optimizers.
+    """Generator, discriminators, the generator's moving average, and the optimizers.
 
     Args:
         config: of the run.
@@ -171,8 +171,9 @@ class AdversarialTraining:
             "discriminator", d_objective.total, settings.discriminator_lr, inputs
         )
 
-        features = self._features(batch, fakes)
-        feature_objective, feature_term = self._feature_step(batch, features, settings, penalize)
+        feature_objectives, perceptual_terms = self._perceptual_step(
+            batch, fakes, settings, penalize
+        )
 
         with self._autocast():
             real = real.detach().repeat(k)  # (K B,)
@@ -184,19 +185,21 @@ class AdversarialTraining:
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
                 g_objective.add(energy, loss.energy_score, "loss/energy_score")
-            self._add_perceptual_terms(g_objective, features, feature_term)
+            for term in perceptual_terms:
+                g_objective.add(*term)
             if second_fakes is not None:
                 value = self._communication(batch, fakes, second_fakes)
                 g_objective.add(value, loss.communication, "loss/communication")
             add_label_losses(g_objective, self.generator, batch, loss)
         self.update("generator", g_objective.total, settings.generator_lr)
         self.update_average(settings.ema_decay)
-        return _combine(d_objective, feature_objective, g_objective)
+        return _combine([d_objective, *feature_objectives], g_objective)
 
     def init_from(self, generator: Generator, discriminator: Discriminator) -> None:
         """Start from trained networks; the moving average starts from ``generator``.
 
-        See :func:`adapt_state_dict` for weights that these networks do not have.
+        A discriminator of features stays as it is. See :func:`adapt_state_dict` for weights that
+        these networks do not have.
         """
         sources = {
             "generator": generator,
@@ -302,47 +305,33 @@ class AdversarialTraining:
             logits, self._score(batch, perturbed, batch.sequence), sigma
         )
 
-    def _features(self, batch: TrainingBatch, fakes: Tensor) -> BatchFeatures | None:
-        """What the frozen network sees; None without ``loss.perceptual``."""
-        if self.perceptual is None:
-            return None
-        if self.feature_game is None:
-            fakes = fakes[: 2 * len(batch.real)]
-        with self._autocast():
-            return self.perceptual(batch.real, fakes, batch.sequence, batch.view)
-
-    def _feature_step(
-        self,
-        batch: TrainingBatch,
-        features: BatchFeatures | None,
-        settings: StepSettings,
-        penalize: bool,
-    ) -> tuple[Objective, Float[Tensor, " B"]] | tuple[None, None]:
+    def _perceptual_step(
+        self, batch: TrainingBatch, fakes: Tensor, settings: StepSettings, penalize: bool
+    ) -> tuple[list[Objective], list[tuple[Tensor, float, str]]]:
         """Update the discriminator of features, if there is one.
 
         Returns:
-            Its objective, and the generator's term against the updated weights.
+            Its objective, and values, weights and names of the generator's terms in features, of
+            the second against the updated discriminator. Both are empty without
+            ``loss.perceptual``.
         """
-        game = self.feature_game
-        if game is None or features is None:
-            return None, None
-        factor = settings.penalty_factor if penalize else None
+        loss, game = self.config.loss.perceptual, self.feature_game
+        if loss is None or self.perceptual is None:
+            return [], []
+        shown = fakes[: 2 * len(batch.real)] if game is None else fakes
+        with self._autocast():
+            features = self.perceptual(batch.real, shown, batch.sequence, batch.view)
+        terms = [(features.energy_score(), loss.weight, "loss/perceptual")]
+        if game is None:
+            return [], terms
+        tokens = game.tokens(batch, features)
         with twice_differentiable_attention() if penalize else self._autocast():
-            objective, real = game.discriminator_objective(batch, features, factor)
+            factor = settings.penalty_factor if penalize else None
+            objective, real = game.discriminator_objective(batch, tokens, factor)
         self.update("feature_discriminator", objective.total, settings.discriminator_lr)
         with self._autocast():
-            return objective, game.generator_term(batch, features, real)
-
-    def _add_perceptual_terms(
-        self, objective: Objective, features: BatchFeatures | None, feature_term: Tensor | None
-    ) -> None:
-        """The generator's terms in the features of the frozen network."""
-        settings = self.config.loss.perceptual
-        if settings is None or features is None:
-            return
-        objective.add(features.energy_score(), settings.weight, "loss/perceptual")
-        if settings.adversarial is not None and feature_term is not None:
-            objective.add(feature_term, settings.adversarial.weight, "loss/feature_generator")
+            value = game.generator_term(batch, tokens, real)
+        return [objective], [*terms, (value, game.weight, "loss/feature_generator")]
 
     def _energy_score(self, batch: TrainingBatch, fakes: Tensor) -> Float[Tensor, " B"]:
         """Energy score of the first two fakes of each image."""
@@ -416,20 +405,18 @@ class AdversarialTraining:
         update_ema(self.average.parameters(), self.generator.parameters(), decay)
 
 
-def _combine(
-    d_objective: Objective, feature_objective: Objective | None, g_objective: Objective
-) -> StepResult:
+def _combine(discriminators: Sequence[Objective], generator: Objective) -> StepResult:
     """What all objectives report.
 
     If a term of a discriminator is not finite, its update has spoiled the generator's terms, so
     only the discriminators' show which images are the cause.
     """
-    metrics, per_sample = d_objective.metrics, d_objective.per_sample
-    if feature_objective is not None:
-        metrics = metrics | feature_objective.metrics
-        per_sample = per_sample + feature_objective.per_sample
+    metrics: dict[str, Tensor] = {}
+    for objective in (*discriminators, generator):
+        metrics |= objective.metrics
+    per_sample = torch.stack([objective.per_sample for objective in discriminators]).sum(dim=0)
     intact = per_sample.isfinite().all()
     return StepResult(
-        {name: value.detach() for name, value in (metrics | g_objective.metrics).items()},
-        per_sample + torch.where(intact, g_objective.per_sample, 0.0),
+        {name: value.detach() for name, value in metrics.items()},
+        per_sample + torch.where(intact, generator.per_sample, 0.0),
     )

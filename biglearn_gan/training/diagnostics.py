@@ -63,6 +63,10 @@ DISCRIMINATOR_WINS = Symptom(
     "the discriminator recognizes every fake",
     "raise loss.penalty.r1 and r2, or lower train.learning_rate.discriminator",
 )
+FEATURE_DISCRIMINATOR_WINS = Symptom(
+    "the discriminator of features recognizes every fake",
+    "raise loss.perceptual.adversarial.penalty",
+)
 DISCRIMINATOR_GUESSES = Symptom(
     "the discriminator cannot distinguish real from fake at all",
     "lower loss.penalty.r1 and r2, or raise train.learning_rate.discriminator",
@@ -137,7 +141,8 @@ class Diagnostics:
         """The share of adversarial training after which a symptom counts."""
         if symptom in (LEARNS_NO_IMAGES, LEARNS_NO_LABELS):
             return self._first_share
-        return -math.inf if symptom is DISCRIMINATOR_WINS else SETTLED_SHARE
+        winning = (DISCRIMINATOR_WINS, FEATURE_DISCRIMINATOR_WINS)
+        return -math.inf if symptom in winning else SETTLED_SHARE
 
     def _symptoms(self, metrics: Mapping[str, float]) -> dict[Symptom, bool]:
         """Whether each symptom is present, for those that the metrics can show."""
@@ -146,6 +151,9 @@ class Diagnostics:
             ratio = metrics["loss/discriminator"] / self._blind_loss
             present[DISCRIMINATOR_WINS] = ratio < WINNING_SHARE
             present[DISCRIMINATOR_GUESSES] = ratio > BLIND_SHARE
+        if "loss/feature_discriminator" in metrics:
+            ratio = metrics["loss/feature_discriminator"] / self._blind_loss
+            present[FEATURE_DISCRIMINATOR_WINS] = ratio < WINNING_SHARE
         if "evaluation/diversity" in metrics:
             present[NO_DIVERSITY] = metrics["evaluation/diversity"] < MIN_DIVERSITY
         if "evaluation/entropy" in metrics:

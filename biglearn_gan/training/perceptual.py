@@ -18,6 +18,7 @@ from biglearn_gan.models.canvas import PatchGrid
 from biglearn_gan.models.feature_networks import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
+    FeatureNetworkError,
     load_feature_network,
 )
 from biglearn_gan.models.standardization import Standardization
@@ -57,7 +58,7 @@ class View:
         return shifted.flip(-1) if self.is_flipped else shifted
 
     def flip_back(self, maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Feature maps of shown pictures, with left and right as in the pictures."""
+        """Feature maps of shown pictures, with left and right as in the pictures; still shifted."""
         return maps.flip(-1) if self.is_flipped else maps
 
 
@@ -131,10 +132,21 @@ class PerceptualFeatures:
         )
 
     def map_shapes(self) -> list[tuple[int, int, int]]:
-        """Channels, height and width of each feature map."""
+        """Channels, height and width of each feature map.
+
+        Raises:
+            FeatureNetworkError: the pictures are too small for the network.
+        """
         empty = torch.zeros(1, 3, *self._size, device=self._mean.device)
-        with torch.no_grad():
-            return [tuple(features.shape[1:]) for features in self.network(empty)]
+        try:
+            with torch.no_grad():
+                return [tuple(features.shape[1:]) for features in self.network(empty)]
+        except RuntimeError:
+            height, width = self._size
+            raise FeatureNetworkError(
+                f"loss.perceptual: pictures of {height} x {width} pixels are too small for these "
+                "layers; raise loss.perceptual.size"
+            ) from None
 
     def pictures(
         self, tokens: Float[Tensor, "R M P"], sequence: TokenSequence

@@ -106,6 +106,7 @@ def test_a_network_of_torchvision_gives_the_outputs_of_its_layers(
     [
         ("vg16", 0, r"network must be efficientnet, .* such as vgg16, not 'vg16'"),
         ("resnet18", 0, r"with `features`, such as vgg16, not 'resnet18'"),
+        ("swin_t", 0, r"with `features`, such as vgg16, not 'swin_t'"),
         ("squeezenet1_1", 13, r"layers: squeezenet1_1 has the layers 0 to 12, not 13"),
         ("efficientnet", 16, r"EfficientNet-lite0 has the blocks 0 to 15, not \[16\]"),
     ],

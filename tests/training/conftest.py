@@ -11,7 +11,7 @@ from training_tools import TwoLayers
 
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.training import fit, perceptual
+from biglearn_gan.training import fit, perceptual, throughput
 from biglearn_gan.training.trainer import Trainer
 
 
@@ -31,5 +31,5 @@ def make_trainer(
 @pytest.fixture
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two layers with random weights in place of EfficientNet, which need not be installed."""
-    for module in (perceptual, fit):
+    for module in (perceptual, fit, throughput):
         monkeypatch.setattr(module, "load_feature_network", lambda name, layers: TwoLayers())

@@ -12,6 +12,7 @@ from biglearn_gan.config import Config, load_config
 from biglearn_gan.training.diagnostics import (
     DISCRIMINATOR_GUESSES,
     DISCRIMINATOR_WINS,
+    FEATURE_DISCRIMINATOR_WINS,
     LEARNS_NO_IMAGES,
     LEARNS_NO_LABELS,
     LOST_CLASSES,
@@ -32,6 +33,10 @@ def line(discriminator: float, entropy: float = 2.2, diversity: float = 0.2) -> 
     }
 
 
+def features(loss: float) -> dict[str, float]:
+    return line(0.8 * LN2) | {"loss/feature_discriminator": loss}
+
+
 HEALTHY = line(0.8 * LN2)
 
 
@@ -39,6 +44,7 @@ HEALTHY = line(0.8 * LN2)
     ("symptom", "sick"),
     [
         (DISCRIMINATOR_WINS, line(0.05 * LN2)),
+        (FEATURE_DISCRIMINATOR_WINS, features(0.05 * LN2)),
         (DISCRIMINATOR_GUESSES, line(0.999 * LN2)),
         (NO_DIVERSITY, line(0.8 * LN2, diversity=0.001)),
         (LOST_CLASSES, line(0.8 * LN2, entropy=1.2)),
@@ -60,6 +66,7 @@ def test_each_symptom_is_reported_once_with_advice(
     ("symptom", "healthy", "sick"),
     [
         (DISCRIMINATOR_WINS, line(0.151 * LN2), line(0.149 * LN2)),
+        (FEATURE_DISCRIMINATOR_WINS, features(0.151 * LN2), features(0.149 * LN2)),
         (DISCRIMINATOR_GUESSES, line(0.984 * LN2), line(0.986 * LN2)),
         (NO_DIVERSITY, line(0.8 * LN2, diversity=0.011), line(0.8 * LN2, diversity=0.009)),
         (LOST_CLASSES, line(0.8 * LN2, entropy=1.71), line(0.8 * LN2, entropy=1.69)),

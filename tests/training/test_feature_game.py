@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ from torch import Tensor
 from toys import random_images
 from training_tools import assert_same, train
 
-from biglearn_gan.config import Config, NetworkConfig
+from biglearn_gan.config import Config, ConfigError, NetworkConfig
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.models.feature_discriminator import FeatureDiscriminator
+from biglearn_gan.models.feature_networks import FeatureNetworkError, normalize_channels
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 from biglearn_gan.training import fit as fit_module
-from biglearn_gan.training.feature_game import FeatureGame
+from biglearn_gan.training.feature_game import FeatureGame, FeatureTokens
 from biglearn_gan.training.fit import fit
-from biglearn_gan.training.perceptual import BatchFeatures, PerceptualFeatures, View
+from biglearn_gan.training.perceptual import PerceptualFeatures, View
 from biglearn_gan.training.throughput import describe
 from biglearn_gan.training.trainer import Trainer
 from biglearn_gan.training.training_batch import TrainingBatch
@@ -61,7 +63,7 @@ def dataset() -> ImageDataset:
 
 @pytest.fixture
 def config(tiny_config: Callable[..., Config]) -> Config:
-    return tiny_config(ON)
+    return tiny_config(deepcopy(ON))
 
 
 @pytest.fixture
@@ -69,7 +71,8 @@ def make(dataset: ImageDataset, tiny_config: Callable[..., Config]) -> Callable[
     """A trainer at its first adversarial step."""
 
     def trainer(changes: dict[str, Any] = ON) -> Trainer:
-        result = Trainer(tiny_config(changes), dataset, Accelerator(cpu=True), 24)
+        config = tiny_config(deepcopy(changes))
+        result = Trainer(config, dataset, Accelerator(cpu=True), config.train.max_images)
         result.images_seen = result.schedule.warm_start_images
         return result
 
@@ -104,7 +107,9 @@ def test_maps_of_any_size_are_fitted_to_the_grid() -> None:
     discriminator = small_discriminator((2, 3), [(4, 5, 7)])
     maps = torch.randn(1, 4, 5, 7)
     tokens = discriminator.tokens([maps], everything(1, 6))
-    assert tokens.shape == (1, 6, 4 * 2 * 2)
+    assert tokens.shape == (1, 6, 4 * 3 * 3)
+    values = normalize_channels(maps).flatten()
+    assert torch.isin(values, tokens.flatten()).all()
     assert discriminator(tokens, everything(1, 6)).shape == (1,)
 
 
@@ -121,6 +126,16 @@ def test_maps_of_a_mirrored_view_lie_as_the_pictures_do(
     )
     torch.testing.assert_close(mirrored.real, as_it_is.real)
     torch.testing.assert_close(mirrored.fakes, as_it_is.fakes)
+
+
+def test_pictures_that_are_too_small_for_the_network_are_one_sentence(
+    tiny_config: Callable[..., Config],
+) -> None:
+    perceptual = ON["loss.perceptual"] | {"size": 4}
+    config = tiny_config(deepcopy(ON) | {"loss.perceptual": perceptual})
+    features = PerceptualFeatures(config, Standardization(config), torch.device("cpu"))
+    with pytest.raises(FeatureNetworkError, match="4 x 4 pixels are too small"):
+        FeatureGame(config, features)
 
 
 def test_absent_tokens_change_neither_the_logits_nor_their_gradients(
@@ -147,8 +162,8 @@ def test_absent_tokens_change_neither_the_logits_nor_their_gradients(
     assert not gradient[absent].any() and gradient[~absent].any()
 
 
-def played(trainer: Trainer) -> tuple[FeatureGame, TrainingBatch, BatchFeatures]:
-    """The game of a trainer with large weights, its batch, and the features of random fakes."""
+def played(trainer: Trainer) -> tuple[FeatureGame, TrainingBatch, FeatureTokens]:
+    """The game of a trainer with large weights, its batch, and the tokens of random fakes."""
     game, perceptual = trainer.adversarial.feature_game, trainer.adversarial.perceptual
     assert game is not None and perceptual is not None
     torch.manual_seed(3)
@@ -156,25 +171,23 @@ def played(trainer: Trainer) -> tuple[FeatureGame, TrainingBatch, BatchFeatures]
         torch.nn.init.normal_(weight, std=0.3)
     batch, _ = trainer.batch_sampler.draw(trainer.images_seen)
     fakes = torch.randn(2 * len(batch.real), *batch.real.shape[1:])
-    return game, batch, perceptual(batch.real, fakes, batch.sequence, batch.view)
+    features = perceptual(batch.real, fakes, batch.sequence, batch.view)
+    return game, batch, game.tokens(batch, features)
 
 
 def test_both_losses_are_relativistic_on_pairs_of_one_picture(
     make: Callable[..., Trainer],
 ) -> None:
-    game, batch, features = played(make())
-    discriminator, rows = game.discriminator, len(batch.real)
+    game, batch, tokens = played(make())
 
-    def logits(maps: list[Tensor], labels: Tensor | None) -> Tensor:
-        sequence = replace(batch.sequence, labels=labels)
-        return discriminator(discriminator.tokens(maps, sequence), sequence)
+    def logits(tokens: Tensor, labels: Tensor | None) -> Tensor:
+        return game.discriminator(tokens, replace(batch.sequence, labels=labels))
 
-    halves = [[maps[:rows] for maps in features.fakes], [maps[rows:] for maps in features.fakes]]
     with torch.no_grad():
-        real = logits(features.real, batch.sequence.labels)
-        first, second = (logits(maps, batch.sequence.labels) for maps in halves)
-        mismatched = logits(features.real, batch.other_labels)
-    objective, real_logits = game.discriminator_objective(batch, features, None)
+        real = logits(tokens.real, batch.sequence.labels)
+        first, second = (logits(half, batch.sequence.labels) for half in tokens.fakes.chunk(2))
+        mismatched = logits(tokens.real, batch.other_labels)
+    objective, real_logits = game.discriminator_objective(batch, tokens, None)
     torch.testing.assert_close(real_logits, real)
     pairs = torch.stack([first - real, second - real])
     loss = F.softplus(pairs).mean()
@@ -185,26 +198,66 @@ def test_both_losses_are_relativistic_on_pairs_of_one_picture(
     wrong = (F.softplus(mismatched - real) * differ).mean()
     assert differ.any()
     torch.testing.assert_close(objective.total, loss + 0.25 * wrong)
-    reply = game.generator_term(batch, features, real_logits)
+    reply = game.generator_term(batch, tokens, real_logits)
     torch.testing.assert_close(reply, F.softplus(-pairs).mean(dim=0))
 
 
 def test_the_penalty_is_of_the_features_of_targets(make: Callable[..., Trainer]) -> None:
     """½ ‖∇ f‖² of reals and of fakes, times γ, the interval and the factor of the schedule."""
     trainer = make(ON | {"loss.mismatched_label": 0.0, "loss.penalty.interval": 3})
-    game, batch, features = played(trainer)
-    plain = float(game.discriminator_objective(batch, features, None)[0].total.detach())
-    objective, _ = game.discriminator_objective(batch, features, 0.5)
-    discriminator, sums = game.discriminator, []
-    for maps, repeats in ((features.real, 1), (features.fakes, 2)):
-        sequence = batch.sequence.repeat(repeats)
-        tokens = discriminator.tokens([m.detach() for m in maps], sequence).requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(tokens, sequence).sum(), tokens)
+    game, batch, tokens = played(trainer)
+    plain = float(game.discriminator_objective(batch, tokens, None)[0].total.detach())
+    objective, _ = game.discriminator_objective(batch, tokens, 0.5)
+    total = 0.0
+    for values, repeats in ((tokens.real, 1), (tokens.fakes, 2)):
+        sequence, leaf = batch.sequence.repeat(repeats), values.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(game.discriminator(leaf, sequence).sum(), leaf)
         squares = gradient.square().sum(dim=2)[sequence.is_target]
-        sums.append(0.5 * float(squares.sum()) / len(tokens))
-    assert float(objective.metrics["penalty/features"].detach()) == pytest.approx(sum(sums), rel=1e-4)
-    expected = plain + PENALTY * 3 * 0.5 * sum(sums)
+        total += 0.5 * float(squares.sum()) / len(leaf)
+    measured = float(objective.metrics["penalty/features"].detach())
+    assert measured == pytest.approx(total, rel=1e-4)
+    expected = plain + PENALTY * 3 * 0.5 * total
     assert float(objective.total.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_penalty_its_steps_have_none(make: Callable[..., Trainer]) -> None:
+    perceptual = ON["loss.perceptual"]
+    adversarial = perceptual["adversarial"] | {"penalty": 0.0}
+    trainer = make(ON | {"loss.perceptual": perceptual | {"adversarial": adversarial}})
+    game, batch, tokens = played(trainer)
+    assert "penalty/features" not in game.discriminator_objective(batch, tokens, 1.0)[0].metrics
+
+
+def test_a_penalty_without_steps_for_it_is_refused(tiny_config: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match="steps with penalties need"):
+        tiny_config(deepcopy(ON) | {"loss.penalty": {"r1": 0, "r2": 0}})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.precision": "bfloat16"},
+        {"loss.reuse_fake_pass": True, "loss.penalty.interval": 2},
+        {"loss.penalty.kind": "finite_difference"},
+        {"loss.augmentation": {"flip_rotate": 0.5}},
+        {"tasks.partial_patches": 0.9},
+        {"loss.fakes_per_real": 3},
+    ],
+)
+def test_it_goes_with_every_other_option(
+    changes: dict[str, Any], make: Callable[..., Trainer]
+) -> None:
+    """The discriminator of features learns to tell real pictures from the untrained fakes."""
+    steady = {"train.learning_rate": {"discriminator": 0.02, "generator": 1e-9}}
+    trainer = make(
+        ON | {"train.max_images": 4_000, "train.warm_start.share": 0.0} | steady | changes
+    )
+    train(trainer, steps=12)
+    early = trainer.take_metrics()["loss/feature_discriminator"]
+    train(trainer, steps=60)
+    trainer.take_metrics()
+    train(trainer, steps=12)
+    assert trainer.take_metrics()["loss/feature_discriminator"] < early
 
 
 def test_a_step_trains_the_discriminator_of_features_and_through_it_the_generator(
