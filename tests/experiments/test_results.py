@@ -189,12 +189,14 @@ def few_labels_completions() -> str:
 
 def cifar10_training_table() -> str:
     folders = {
-        "before": RESULTS / "cifar10_training/start",
+        "first model": RESULTS / "cifar10_training/start",
         "after the warm start": RESULTS / "cifar10_training/warm_start",
         "24,000 images": RESULTS / "cifar10_training/24000",
         "48,000 images": RESULTS / "cifar10_training/48000",
         "72,000 images": RESULTS / "cifar10_training/72000",
-        "stronger penalties, 16,000 images": RESULTS / "cifar10_training/penalties",
+        "16,000 images, no warm start": RESULTS / "cifar10_training/penalties",
+        "16,800 after the 24,000": RESULTS / "cifar10_training/penalties_after_24000",
+        "56,000 with features": RESULTS / "cifar10_training/features",
     }
     return comparison_tables(folders, ("joint", "random:0.25", "random:0.5", "right-half"))
 
@@ -229,7 +231,8 @@ def augmentation_tables() -> str:
     folders = {
         "without, 300,000 images": RESULTS / "augmentation/without",
         "with, 200,000 images": RESULTS / "augmentation/with",
-        "and 30,000 without shifts": CHECKPOINTS / "emoji/evaluation",
+        "and 30,000 without shifts": RESULTS / "augmentation/without_shifts",
+        "and 16,000 with a discriminator of features": CHECKPOINTS / "emoji/evaluation",
     }
     records = read_records(RESULTS / "augmentation/without/metrics.json")
     return comparison_tables(
