@@ -252,11 +252,11 @@ def test_it_goes_with_every_other_option(
     trainer = make(
         ON | {"train.max_images": 4_000, "train.warm_start.share": 0.0} | steady | changes
     )
-    train(trainer, steps=12)
+    train(trainer, steps=6)
     early = trainer.take_metrics()["loss/feature_discriminator"]
-    train(trainer, steps=60)
+    train(trainer, steps=20)
     trainer.take_metrics()
-    train(trainer, steps=12)
+    train(trainer, steps=6)
     assert trainer.take_metrics()["loss/feature_discriminator"] < early
 
 
