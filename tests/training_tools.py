@@ -90,6 +90,17 @@ def train(trainer: Trainer, steps: int | None = None) -> Trainer:
     return trainer
 
 
+def head_gradient(trainer: Trainer) -> Tensor:
+    """The gradient of the weights of the generator's head in the next step, which is taken."""
+    seen: list[Tensor] = []
+    head = trainer.adversarial.generator.head.weight
+    trainer.adversarial.optimizers["generator"].register_step_pre_hook(
+        lambda *_: seen.append(head.grad.clone())
+    )
+    trainer.step()
+    return seen[0]
+
+
 def spoil_loss(
     monkeypatch: pytest.MonkeyPatch, name: str, spoiled_rows: Callable[[Tensor], Tensor]
 ) -> None:

@@ -163,8 +163,7 @@ class AdversarialTraining:
                 value = self._communication(batch, fakes.detach(), second_fakes.detach())
                 d_objective.add(-value, loss.communication)
             if batch.other_labels is not None:
-                mismatched = replace(batch.sequence, labels=batch.other_labels)
-                values = mismatched_label(batch, real, self._score(batch, batch.real, mismatched))
+                values = mismatched_label(batch, real, partial(self._score, batch, batch.real))
                 d_objective.add(values, loss.mismatched_label, "loss/mismatched_label")
         inputs = samples if reuse else None
         gradients = self.update(

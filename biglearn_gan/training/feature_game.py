@@ -5,7 +5,8 @@ It is played beside the one in pixels. Its discriminator is only used in trainin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -94,9 +95,8 @@ class FeatureGame:
             penalties = values[:rows] + values[rows:].view(k, rows).mean(dim=0)  # R1 + R2, (B,)
             objective.add(penalties, self._penalty * penalty_factor, "penalty/features")
         if batch.other_labels is not None:
-            mismatched = replace(batch.sequence, labels=batch.other_labels)
-            logits = self.discriminator(tokens.real, mismatched).float()
-            values = mismatched_label(batch, real, logits)
+            score = partial(self.discriminator, tokens.real)
+            values = mismatched_label(batch, real, score)
             objective.add(values, self._loss.mismatched_label)
         return objective, real.detach()
 

@@ -7,6 +7,7 @@ part of it (FixMatch, Sohn et al. 2020, arXiv 2001.07685, eq. 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -82,7 +83,9 @@ def with_pseudo_labels(batch: TrainingBatch, average: Generator, threshold: floa
 
 
 def mismatched_label(
-    batch: TrainingBatch, real: Float[Tensor, " B"], mismatched: Float[Tensor, " B"]
+    batch: TrainingBatch,
+    real: Float[Tensor, " B"],
+    score: Callable[[TokenSequence], Float[Tensor, " B"]],
 ) -> Float[Tensor, " B"]:
     """-log σ(f(x; y) - f(x; y')) of each real image x, its label y, and another label y'.
 
@@ -91,11 +94,12 @@ def mismatched_label(
     Args:
         batch: with ``other_labels``.
         real: f(x; y).
-        mismatched: f(x; y').
+        score: f(x; y') for the batch's tasks with other labels.
     """
     labels, others = batch.sequence.labels, batch.other_labels
     assert labels is not None and others is not None
     differ = (labels != UNKNOWN_LABEL) & (others != UNKNOWN_LABEL) & (labels != others)
+    mismatched = score(replace(batch.sequence, labels=others))
     return torch.where(differ, losses.relativistic_discriminator(real, mismatched), 0.0)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.autograd import gradcheck
 from toys import random_images
-from training_tools import TwoLayers, assert_same, train
+from training_tools import TwoLayers, assert_same, head_gradient, train
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.dataset import ImageDataset
@@ -172,7 +172,7 @@ def test_a_run_is_reproducible_resumes_exactly_and_does_not_train_the_network(
 def test_the_term_is_added_with_its_weight(config: Config, dataset: ImageDataset) -> None:
     """The gradients of the generator change in proportion to the weight."""
 
-    def head_gradient(weight: float) -> Tensor:
+    def gradient(weight: float) -> Tensor:
         settings = config.loss.perceptual
         assert settings is not None
         loss = config.loss.model_copy(
@@ -181,15 +181,9 @@ def test_the_term_is_added_with_its_weight(config: Config, dataset: ImageDataset
         other = config.model_copy(update={"loss": loss})
         trainer = Trainer(other, dataset, Accelerator(cpu=True), 24)
         trainer.images_seen = trainer.schedule.warm_start_images
-        seen: list[Tensor] = []
-        head = trainer.adversarial.generator.head.weight
-        trainer.adversarial.optimizers["generator"].register_step_pre_hook(
-            lambda *_: seen.append(head.grad.clone())
-        )
-        trainer.step()
-        return seen[0]
+        return head_gradient(trainer)
 
-    at_1, at_2, at_3 = (head_gradient(weight) for weight in (1.0, 2.0, 3.0))
+    at_1, at_2, at_3 = (gradient(weight) for weight in (1.0, 2.0, 3.0))
     assert not torch.equal(at_1, at_2)
     torch.testing.assert_close(at_3 - at_2, at_2 - at_1, rtol=1e-3, atol=1e-6)
 
