@@ -202,6 +202,11 @@ def _check_weights(tasks: TasksConfig, preset: PresetName) -> Iterator[str]:
 def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
     if tasks.partial_patches > 0 and model.patch_size == 1:
         yield "tasks.partial_patches: no hole cuts through a patch of one pixel; set it to 0"
+    if model.generator.canvas_features > 0 and model.generator.canvas_channels == 0:
+        yield (
+            f"model.generator.canvas_features: {model.generator.canvas_features} channels need "
+            "convolutions to read them; set it to 0, or model.generator.canvas_channels above 0"
+        )
     reaches_across = model.generator.canvas_channels + model.discriminator.overlap > 0
     for number, component in enumerate(tasks.components or ()):
         if component.domain == "orthogonal" and reaches_across:

@@ -252,6 +252,11 @@ class GeneratorConfig(NetworkConfig):
     """Hidden channels of two 3 x 3 convolutions over the completed picture, which remove seams
     between patches; 0 leaves them out."""
 
+    canvas_features: NonNegative = 0
+    """Channels, besides the picture, that the transformer passes to these convolutions for each
+    pixel. Without them, it learns to hide messages to the convolutions in a fine texture, which
+    they do not remove completely (measured)."""
+
     output: Literal["tanh", "linear"] = "tanh"
     """``tanh`` for images in [-1, 1], ``linear`` for data without bounds. With
     ``data.standardize``, images are clamped to [-1, 1] in place of the tanh."""

@@ -1,7 +1,7 @@
 """Tokens as one picture again: convolutions that reach across the borders of patches.
 
-A canvas holds the values of all present tokens and two maps of their roles. Absent pixels are 0 in
-all of its channels, as are pixels beyond the image. Their values are never read.
+A canvas holds the values of all present tokens, two maps of their roles, and maybe features. Absent
+pixels are 0 in all of its channels, as are pixels beyond the image. Their values are never read.
 """
 
 from __future__ import annotations
@@ -41,19 +41,28 @@ class PatchGrid:
         return cls(config.grid_size, config.model.patch_size, config.data.channels)
 
     def compose(
-        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
+        self,
+        tokens: Float[Tensor, "B M P"],
+        sequence: TokenSequence,
+        features: Float[Tensor, "B M _"] | None = None,
     ) -> Float[Tensor, "B _ H W"]:
-        """The canvas, (B, C + 2, H, W): values, and maps of given and generated pixels.
+        """The canvas, (B, C + 2 + F, H, W): values, roles, and features of the pixels.
+
+        The maps of roles are those of given and of generated pixels.
 
         Args:
             tokens: values of the present tokens.
             sequence: positions and roles of the tokens.
+            features: F values for each pixel of a token, channel by channel; F = 0 if None.
         """
         rows, length, _ = tokens.shape
         pixels = self.patch_size**2
         generated = sequence.generated_values[..., :pixels]  # channels of a pixel share a role
         generated = generated.expand(rows, length, pixels).to(tokens.dtype)
-        return self.place(torch.cat([tokens, 1 - generated, generated], dim=-1), sequence)
+        parts = [tokens, 1 - generated, generated]
+        return self.place(
+            torch.cat(parts if features is None else [*parts, features], dim=-1), sequence
+        )
 
     def place(
         self, tokens: Float[Tensor, "B M Q"], sequence: TokenSequence
@@ -73,28 +82,39 @@ class CanvasConvolutions(nn.Module):
 
     Args:
         grid: how the tokens are arranged.
+        width: D, of the transformer's states.
         hidden_channels: channels between the two convolutions.
+        feature_channels: F, features of each pixel, which the states are mapped to.
     """
 
-    def __init__(self, grid: PatchGrid, hidden_channels: int):
+    def __init__(self, grid: PatchGrid, width: int, hidden_channels: int, feature_channels: int):
         super().__init__()
         self.grid = grid
-        self.conv1 = nn.Conv2d(grid.channels + ROLE_CHANNELS, hidden_channels, 3, padding=1)
+        self.features = None
+        if feature_channels > 0:
+            self.features = nn.Linear(width, feature_channels * grid.patch_size**2)
+        inputs = grid.channels + ROLE_CHANNELS + feature_channels
+        self.conv1 = nn.Conv2d(inputs, hidden_channels, 3, padding=1)
         self.conv2 = nn.Conv2d(hidden_channels, grid.channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
         assert self.conv2.bias is not None
         nn.init.zeros_(self.conv2.bias)
 
     def forward(
-        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence
+        self,
+        tokens: Float[Tensor, "B M P"],
+        sequence: TokenSequence,
+        states: Float[Tensor, "B M D"],
     ) -> Float[Tensor, "B M P"]:
         """What to add to each token.
 
         Args:
             tokens: values of the present tokens, source and generated target.
             sequence: positions and roles of the tokens.
+            states: of the transformer at the tokens, for the features.
         """
-        canvas = self.grid.compose(tokens, sequence)  # (B, C + 2, H, W)
+        features = None if self.features is None else self.features(states)  # (B, M, F p²)
+        canvas = self.grid.compose(tokens, sequence, features)  # (B, C + 2 + F, H, W)
         correction = self.conv2(F.gelu(self.conv1(canvas)))  # (B, C, H, W)
         return gather_tokens(patchify(correction, self.grid.patch_size), sequence.positions)
 

@@ -43,13 +43,21 @@ def adapt_state_dict(trained: Mapping[str, Tensor], new: Mapping[str, Tensor]) -
 
     Returns:
         The trained weights. The layer of known values is 0 if the trained network had none. All
-        weights of labels stay those of ``new`` if the number of classes differs.
+        weights of labels stay those of ``new`` if the number of classes differs, and those of the
+        convolutions if their sizes differ. Then the layer before trained convolutions is also that
+        of ``new``, because it was trained for them.
     """
     adapted = {name: torch.zeros_like(new[name]) for name in new if ".known_values." in name}
     adapted |= trained
-    if _label_rows(trained) != _label_rows(new):
-        adapted = {name: value for name, value in adapted.items() if not _is_of_label(name)}
-        adapted |= {name: value for name, value in new.items() if _is_of_label(name)}
+    labels: tuple[str, ...] = ("label.", "label_head.")
+    output: tuple[str, ...] = ("canvas.",)
+    if _select(trained, output):
+        output = ("canvas.", "head.")
+    for part in (labels, output):
+        old, fresh = _select(trained, part), _select(new, part)
+        if _shapes(old) != _shapes(fresh):
+            adapted = {name: value for name, value in adapted.items() if name not in old}
+            adapted |= fresh
     return adapted
 
 
@@ -67,10 +75,9 @@ def upgrade_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return upgraded
 
 
-def _label_rows(weights: Mapping[str, Tensor]) -> int:
-    """Rows of the label's embedding: the number of classes and one; 0 without labels."""
-    return len(weights.get("label.value", ()))
+def _select(weights: Mapping[str, Tensor], part: tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: value for name, value in weights.items() if name.startswith(part)}
 
 
-def _is_of_label(name: str) -> bool:
-    return name.startswith(("label.", "label_head."))
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}

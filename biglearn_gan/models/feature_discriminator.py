@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from biglearn_gan.config import NetworkConfig
@@ -50,7 +50,10 @@ class FeatureDiscriminator(nn.Module):
         self.network = Discriminator(rows * columns, token_dim, config, num_classes)
 
     def tokens(
-        self, maps: Sequence[Float[Tensor, "B _ _ _"]], sequence: TokenSequence
+        self,
+        maps: Sequence[Float[Tensor, "B _ _ _"]],
+        sequence: TokenSequence,
+        shift: tuple[float, float] = (0.0, 0.0),
     ) -> Float[Tensor, "B M Q"]:
         """What all maps show at the places of the tokens.
 
@@ -61,13 +64,20 @@ class FeatureDiscriminator(nn.Module):
         Args:
             maps: of the pictures, in the order of ``map_shapes``.
             sequence: positions of the tokens.
+            shift: of the pictures to the bottom and to the right, as shares of their height and
+                width. Tokens read what was shifted; what lies outside now is 0.
         """
-        rows, columns = self.grid_size
         aligned = []
         for features, parts in zip(maps, self.parts, strict=True):
-            size = (parts * rows, parts * columns)
-            resized = F.interpolate(normalize_channels(features), size, mode="nearest")
-            aligned.append(F.pixel_unshuffle(resized, parts))
+            (rows, rows_shown), (columns, columns_shown) = (
+                _places(parts * tokens, cells, share, features.device)
+                for tokens, cells, share in zip(
+                    self.grid_size, features.shape[2:], shift, strict=True
+                )
+            )
+            placed = normalize_channels(features)[:, :, rows[:, None], columns]
+            placed = placed * (rows_shown[:, None] & columns_shown)
+            aligned.append(F.pixel_unshuffle(placed, parts))
         stacked = torch.cat(aligned, dim=1)  # (B, Q, rows, columns)
         return gather_tokens(stacked.flatten(2).transpose(1, 2), sequence.positions)
 
@@ -82,3 +92,16 @@ class FeatureDiscriminator(nn.Module):
                 values of targets are known is not read.
         """
         return self.network(tokens, replace(sequence, known_values=None))
+
+
+def _places(
+    count: int, cells: int, shift: float, device: torch.device
+) -> tuple[Int64[Tensor, " count"], Bool[Tensor, " count"]]:
+    """The cells of a map where ``count`` evenly spaced places of a picture lie after a shift.
+
+    Returns:
+        A cell for each place, and whether the place is still inside of the picture.
+    """
+    centers = (torch.arange(count, device=device) + 0.5) / count + shift
+    cell = (centers * cells).floor().long()
+    return cell.clamp(0, cells - 1), (centers >= 0) & (centers < 1)

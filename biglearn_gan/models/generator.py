@@ -81,7 +81,8 @@ class Generator(nn.Module):
         self.canvas = None
         if config.canvas_channels > 0:
             assert grid is not None, "convolutions need to know where the tokens stand"
-            self.canvas = CanvasConvolutions(grid, config.canvas_channels)
+            channels = config.canvas_channels, config.canvas_features
+            self.canvas = CanvasConvolutions(grid, width, *channels)
 
     def forward(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise
@@ -97,11 +98,12 @@ class Generator(nn.Module):
             Tokens with generated targets, in [-1, 1] if the output is ``tanh``.
         """
         states = self._encode(tokens, sequence, noise)  # (B, M or M + 1, D)
-        drawn = self.head(states[:, : tokens.shape[1]])  # (B, M, P)
+        states = states[:, : tokens.shape[1]]  # (B, M, D)
+        drawn = self.head(states)  # (B, M, P)
         composed = torch.where(sequence.generated_values, self._to_values(drawn), tokens)
         if self.canvas is None:
             return composed  # (B, M, P)
-        drawn = drawn + self.canvas(composed, sequence)
+        drawn = drawn + self.canvas(composed, sequence, states)
         return torch.where(sequence.generated_values, self._to_values(drawn), tokens)
 
     def label_logits(

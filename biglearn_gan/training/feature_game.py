@@ -40,8 +40,8 @@ class FeatureGame:
     They are those of the game in pixels, with the weights ``loss.logistic``, ``loss.relativistic``
     and ``loss.mismatched_label``; augmentation and the communication game are left out. The
     features count as the discriminator's inputs, so its penalties are about them, and its step
-    costs no pass of the frozen network. The penalties are always exact, and only about the tokens
-    of targets, although features at source tokens also see generated pixels near them.
+    costs no pass of the frozen network. The penalties are always exact, and about all tokens: the
+    features at source tokens also see generated pixels near them.
 
     Args:
         config: with ``loss.perceptual.adversarial``.
@@ -58,6 +58,7 @@ class FeatureGame:
         assert settings is not None
         self.weight = settings.weight
         self._loss = config.loss
+        self._image_size = config.data.image_size
         self._penalty = settings.penalty * config.loss.penalty.interval
         sizes = config.model.discriminator.model_copy(update={"depth": settings.depth})
         self.discriminator = FeatureDiscriminator(
@@ -67,8 +68,9 @@ class FeatureGame:
     def tokens(self, batch: TrainingBatch, features: BatchFeatures) -> FeatureTokens:
         """The features of a batch as tokens, in float32 also if the frozen network used less."""
         repeated = batch.sequence.repeat(self._loss.fakes_per_real)
-        real = self.discriminator.tokens(features.real, batch.sequence)
-        fakes = self.discriminator.tokens(features.fakes, repeated)
+        shift = (0.0, 0.0) if batch.view is None else batch.view.shift_share(self._image_size)
+        real = self.discriminator.tokens(features.real, batch.sequence, shift)
+        fakes = self.discriminator.tokens(features.fakes, repeated, shift)
         return FeatureTokens(real.to(batch.real.dtype), fakes.to(batch.real.dtype))
 
     def discriminator_objective(
@@ -91,7 +93,7 @@ class FeatureGame:
         pairs = discriminator_loss(self._loss, real.repeat(k), fake)  # (K B,)
         objective = Objective("loss/feature_discriminator", pairs, rows)
         if penalty_factor is not None and has_penalty:
-            values = losses.exact_penalty(logits, samples, sequence.is_target[..., None])
+            values = losses.exact_penalty(logits, samples)
             penalties = values[:rows] + values[rows:].view(k, rows).mean(dim=0)  # R1 + R2, (B,)
             objective.add(penalties, self._penalty * penalty_factor, "penalty/features")
         if batch.other_labels is not None:

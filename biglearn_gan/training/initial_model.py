@@ -12,12 +12,12 @@ from biglearn_gan.models.biglearn_gan import BigLearnGAN
 def load_initial_model(config: Config) -> BigLearnGAN | None:
     """The model of ``train.initial_model``, or None if the key is not set.
 
-    Warns if the labels of the model and the run differ.
+    Warns if the labels or the convolutions of the model and the run differ.
 
     Raises:
         CheckpointError: the model cannot be found or read.
-        ConfigError: its networks differ from those of the run (labels may differ), or it was
-            trained with partial patches and the run has none.
+        ConfigError: its networks differ from those of the run (labels and the generator's
+            convolutions may differ), or it was trained with partial patches and the run has none.
     """
     name = config.train.initial_model
     if name is None:
@@ -28,9 +28,10 @@ def load_initial_model(config: Config) -> BigLearnGAN | None:
     ]
     if problems:
         raise ConfigError(problems)
-    note = _label_note(model.config.data, config.data)
-    if note is not None:
-        warnings.warn(f"train.initial_model: {name} {note}", stacklevel=2)
+    notes = _label_note(model.config.data, config.data), _canvas_note(model.config, config)
+    for note in notes:
+        if note is not None:
+            warnings.warn(f"train.initial_model: {name} {note}", stacklevel=2)
     return model
 
 
@@ -51,11 +52,30 @@ def _label_note(trained: DataConfig, run: DataConfig) -> str | None:
     )
 
 
+def _canvas_note(trained: Config, run: Config) -> str | None:
+    """What happens to the convolutions of the trained model, or None if they stay the same."""
+    before, after = (
+        {key: value for key, value in config.flat("model").items() if _is_of_canvas(key)}
+        for config in (trained, run)
+    )
+    for key, value in before.items():
+        if value != after[key]:
+            return (
+                f"has {key} = {value} and the run has {after[key]}; the run learns the layers "
+                "at its end from scratch"
+            )
+    return None
+
+
+def _is_of_canvas(key: str) -> bool:
+    return key.startswith("model.generator.canvas_")
+
+
 def _problems(trained: Config, run: Config) -> Iterator[str]:
     """What the run cannot take over from the trained model."""
     run_settings = _network_settings(run)
     for key, value in _network_settings(trained).items():
-        if value != run_settings[key]:
+        if value != run_settings[key] and not _is_of_canvas(key):
             yield f"{key} = {value}, but the run has {run_settings[key]}"
     if trained.reads_partial_patches and not run.reads_partial_patches:
         yield "tasks.partial_patches above 0, so the run needs tasks.partial_patches above 0 too"

@@ -95,17 +95,21 @@ def communication(
 
 
 def exact_penalty(
-    logits: Float[Tensor, " B"], tokens: Float[Tensor, "B M P"], generated: Bool[Tensor, "B M #P"]
+    logits: Float[Tensor, " B"],
+    tokens: Float[Tensor, "B M P"],
+    generated: Bool[Tensor, "B M #P"] | None = None,
 ) -> Float[Tensor, " B"]:
     """½ ‖∇ f‖² over the generated values, by double backward (Mescheder et al. 2018, eq. 9).
 
     Args:
         logits: computed from ``tokens`` inside ``transformer.twice_differentiable_attention``.
         tokens: require a gradient.
-        generated: True = the value is generated.
+        generated: True = the value is generated; None if all values count.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), tokens, create_graph=True)
-    return 0.5 * (gradient * generated).square().sum(dim=(1, 2))
+    if generated is not None:
+        gradient = gradient * generated
+    return 0.5 * gradient.square().sum(dim=(1, 2))
 
 
 def perturb_targets(

@@ -92,7 +92,8 @@ class VelocityField(nn.Module):
         self.head = nn.Linear(size.width, config.token_dim)
         self.canvas = None
         if size.canvas_channels > 0:
-            self.canvas = CanvasConvolutions(PatchGrid.of(config), size.canvas_channels)
+            channels = size.canvas_channels, size.canvas_features
+            self.canvas = CanvasConvolutions(PatchGrid.of(config), size.width, *channels)
         self.standardization = Standardization(config)
 
     def forward(
@@ -109,11 +110,12 @@ class VelocityField(nn.Module):
         angles = t[:, None] * torch.logspace(0, 2, FREQUENCIES) * math.pi / 2
         conditioning = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
         x = self.embedding(tokens, sequence)
-        velocity = self.head(self.trunk(x, conditioning))  # (B, M, P)
+        states = self.trunk(x, conditioning)  # (B, M, D)
+        velocity = self.head(states)  # (B, M, P)
         if self.canvas is None:
             return velocity
         rest = sequence.is_target[..., None] * (1 - t)[:, None, None]
-        return velocity + self.canvas(tokens + rest * velocity, sequence)
+        return velocity + self.canvas(tokens + rest * velocity, sequence, states)
 
 
 class FlowModel:

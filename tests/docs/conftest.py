@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,12 @@ from biglearn_gan.simulations import grid_gmm
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like a clone in which a user put masks and images; it is the current one."""
-    for name in ("experiments", "checkpoints"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    """A folder like a clone in which a user put masks and images; it is the current one.
+
+    Scripts of experiments write results beside themselves, so these are copies.
+    """
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype=np.uint8)
     hole = np.zeros((12, 10), dtype=np.uint8)
     hole[3:9, 3:8] = 255

@@ -23,8 +23,8 @@ def field(request: pytest.FixtureRequest, tiny_config: Callable[..., Config]) ->
     torch.manual_seed(0)
     if request.param == "plain":
         return VelocityField(tiny_config())
-    changes = {"data.standardize": True, "model.generator.canvas_channels": 3}
-    field = VelocityField(tiny_config(changes))
+    canvas = {"model.generator.canvas_channels": 3, "model.generator.canvas_features": 2}
+    field = VelocityField(tiny_config({"data.standardize": True} | canvas))
     field.standardization.set_statistics(torch.tensor([0.25]), torch.tensor([0.5]))
     assert field.canvas is not None
     torch.nn.init.normal_(field.canvas.conv2.weight)
@@ -118,7 +118,7 @@ def test_convolutions_see_the_picture_that_the_velocity_leads_to(
     torch.nn.init.zeros_(field.head.weight)  # the velocity is 1
     seen: list[Tensor] = []
 
-    def correction(tokens: Tensor, sequence: TokenSequence) -> Tensor:
+    def correction(tokens: Tensor, sequence: TokenSequence, states: Tensor) -> Tensor:
         seen.append(tokens)
         return torch.full_like(tokens, 0.5)
 

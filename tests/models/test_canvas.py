@@ -28,6 +28,7 @@ ACROSS: dict[str, Any] = {
     "model.generator.canvas_channels": 5,
     "model.discriminator.overlap": 1,
 }
+WITH_FEATURES = ACROSS | {"model.generator.canvas_features": 3}
 
 
 @pytest.fixture
@@ -38,10 +39,16 @@ def masks(draw_masks: Callable[..., TokenMasks]) -> TokenMasks:
     return TokenMasks(drawn.source, drawn.target, known & drawn.target[..., None])
 
 
+@pytest.fixture(params=[ACROSS, WITH_FEATURES], ids=["without features", "with features"])
+def across(request: pytest.FixtureRequest, tiny_config: Callable[..., Config]) -> Config:
+    """A model with convolutions."""
+    return tiny_config(request.param)
+
+
 @pytest.fixture
-def model(tiny_config: Callable[..., Config]) -> BigLearnGAN:
+def model(across: Config) -> BigLearnGAN:
     """A model whose convolutions have random weights."""
-    model = BigLearnGAN(tiny_config(ACROSS)).eval()
+    model = BigLearnGAN(across).eval()
     assert model.generator.canvas is not None and model.discriminator.overlap is not None
     randomize(model.generator.canvas)
     randomize(model.discriminator.overlap)
@@ -67,6 +74,14 @@ def test_the_canvas_holds_values_and_roles_of_present_pixels_only(masks: TokenMa
     assert (~present).any() and pixels.any()
 
 
+def test_features_lie_behind_the_roles_at_their_pixels(masks: TokenMasks) -> None:
+    sequence, features = masks.sequence(), torch.randn(2, 3, 4, 6)
+    tokens = gather_tokens(patchify(features, 2), sequence.positions)
+    canvas = GRID.compose(torch.randn(2, 4, 8), sequence, tokens)
+    present = pixels_of_tokens(masks.union, (2, 3), 2)
+    assert torch.equal(canvas[:, 4:], torch.where(present[:, None], features, 0.0))
+
+
 def test_an_extended_patch_ends_one_pixel_beyond_its_border() -> None:
     """A pixel changes the embedding of its own patch, and of patches that it touches."""
     embedding = OverlapEmbedding(GRID, 1, 3)
@@ -87,20 +102,20 @@ def test_an_extended_patch_ends_one_pixel_beyond_its_border() -> None:
 
 def test_both_are_nothing_at_first(masks: TokenMasks) -> None:
     sequence, tokens = masks.sequence(), torch.randn(2, 4, 8)
-    assert not CanvasConvolutions(GRID, 5)(tokens, sequence).any()
+    assert not CanvasConvolutions(GRID, 7, 5, 3)(tokens, sequence, torch.randn(2, 4, 7)).any()
     assert not OverlapEmbedding(GRID, 1, 3)(tokens, sequence).any()
 
 
 def test_a_new_model_computes_what_the_same_model_does_without_convolutions(
-    tiny_config: Callable[..., Config],
+    tiny_config: Callable[..., Config], across: Config
 ) -> None:
     plain = BigLearnGAN(tiny_config({"tasks.partial_patches": 0.5}))
-    across = BigLearnGAN(tiny_config(ACROSS))
-    missing, unexpected = across.load_state_dict(plain.state_dict(), strict=False)
+    model = BigLearnGAN(across)
+    missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
     assert missing and not unexpected
     images, hole = torch.rand(3, 1, 8, 8) * 2 - 1, torch.rand(3, 8, 8) < 0.5
-    assert torch.equal(across.complete(images, hole, seed=1), plain.complete(images, hole, seed=1))
-    assert torch.equal(across.rank(images, hole), plain.rank(images, hole))
+    assert torch.equal(model.complete(images, hole, seed=1), plain.complete(images, hole, seed=1))
+    assert torch.equal(model.rank(images, hole), plain.rank(images, hole))
 
 
 def test_absent_tokens_change_neither_outputs_nor_gradients(
@@ -144,6 +159,9 @@ def test_known_pixels_of_the_next_patch_reach_a_generated_one_by_convolution(
 ) -> None:
     """With a trunk that passes nothing on, only the convolutions can."""
     nn.init.zeros_(model.generator.head.weight)
+    assert model.generator.canvas is not None
+    if model.generator.canvas.features is not None:
+        nn.init.zeros_(model.generator.canvas.features.weight)
     images, hole = torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)
     hole[:, :, 4:] = True
     drawn = model.complete(images, hole, seed=1)[0, 0, 0]
@@ -154,12 +172,8 @@ def test_known_pixels_of_the_next_patch_reach_a_generated_one_by_convolution(
 
 
 def test_rows_of_a_batch_do_not_mix(
-    float64: None, tiny_config: Callable[..., Config], draw_masks: Callable[..., TokenMasks]
+    float64: None, model: BigLearnGAN, draw_masks: Callable[..., TokenMasks]
 ) -> None:
-    model = BigLearnGAN(tiny_config(ACROSS))
-    assert model.generator.canvas is not None and model.discriminator.overlap is not None
-    randomize(model.generator.canvas)
-    randomize(model.discriminator.overlap)
     sequence, tokens = draw_masks(3, 16, 9).sequence(), torch.randn(3, 9, 4)
     noise = model.generator.draw_noise(3, 9, torch.Generator().manual_seed(1))
     drawn, logits = model.generator(tokens, sequence, noise), model.discriminator(tokens, sequence)
@@ -176,10 +190,11 @@ def test_gradients_against_finite_differences(float64: None, masks: TokenMasks) 
     """Also second derivatives of the discriminator, which a gradient penalty takes."""
     sequence = masks.sequence()
     tokens = torch.randn(2, 4, 8, requires_grad=True)
-    convolutions, embedding = CanvasConvolutions(GRID, 2), OverlapEmbedding(GRID, 1, 3)
+    convolutions, embedding = CanvasConvolutions(GRID, 2, 2, 1), OverlapEmbedding(GRID, 1, 3)
     randomize(convolutions)
     randomize(embedding)
-    assert gradcheck(lambda x: convolutions(x, sequence), tokens)
+    states = torch.randn(2, 4, 2, requires_grad=True)
+    assert gradcheck(lambda x, y: convolutions(x, sequence, y), (tokens, states))
     assert gradcheck(lambda x: embedding(x, sequence), tokens)
     network = NetworkConfig(width=4, depth=1, heads=2)
     discriminator = Discriminator(6, 8, network, None, True, GRID, overlap=1)
@@ -200,6 +215,11 @@ def test_every_weight_gets_a_gradient_in_training(
         assert module is not None
         for parameter in module.parameters():
             assert parameter.grad is not None and parameter.grad.any()
+
+
+def test_features_without_convolutions_are_refused(tiny_config: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match="canvas_features: 2 channels need convolutions"):
+        tiny_config({"model.generator.canvas_features": 2})
 
 
 def test_tokens_of_another_domain_have_no_picture(tiny_config: Callable[..., Config]) -> None:

@@ -65,7 +65,7 @@ def oblong(
     values = oblong_config.to_dict()
     values["tasks"]["partial_patches"] = 0.5
     values["data"]["standardize"] = True
-    values["model"]["generator"]["canvas_channels"] = 4
+    values["model"]["generator"] |= {"canvas_channels": 4, "canvas_features": 2}
     torch.manual_seed(0)
     model = BigLearnGAN(parse_config(values))
     assert model.generator.canvas is not None

@@ -113,6 +113,26 @@ def test_maps_of_any_size_are_fitted_to_the_grid() -> None:
     assert discriminator(tokens, everything(1, 6)).shape == (1,)
 
 
+@pytest.mark.parametrize("shift", [(0, 0), (1, -2), (-2, 1), (2, 2)])
+@pytest.mark.parametrize("is_flipped", [False, True])
+def test_tokens_follow_the_pictures_of_a_shifted_view(
+    shift: tuple[int, int], is_flipped: bool
+) -> None:
+    """The maps are the pixels: each patch holds its own ones, and 0 for those shifted out."""
+    pictures = torch.rand(2, 3, 12, 8) + 0.5
+    view = View(shift, is_flipped)
+    maps = view.flip_back(view.show(pictures))
+    discriminator = small_discriminator((6, 4), [(3, 12, 8)])
+    sequence = everything(2, 24)
+    shown = discriminator.tokens([maps], sequence, view.shift_share((12, 8)))
+    (down, right), expected = shift, pictures.clone()
+    for side, steps in ((2, down), (3, right)):
+        lost = slice(-steps, None) if steps > 0 else slice(0, -steps)
+        expected.narrow(side, 0, expected.shape[side]).transpose(side, -1)[..., lost] = 0
+    unmoved = discriminator.tokens([expected], sequence)
+    torch.testing.assert_close(shown, unmoved)
+
+
 def test_maps_of_a_mirrored_view_lie_as_the_pictures_do(
     config: Config, draw_masks: Callable[..., TokenMasks]
 ) -> None:
@@ -202,7 +222,7 @@ def test_both_losses_are_relativistic_on_pairs_of_one_picture(
     torch.testing.assert_close(reply, F.softplus(-pairs).mean(dim=0))
 
 
-def test_the_penalty_is_of_the_features_of_targets(make: Callable[..., Trainer]) -> None:
+def test_the_penalty_is_of_all_features(make: Callable[..., Trainer]) -> None:
     """½ ‖∇ f‖² of reals and of fakes, times γ, the interval and the factor of the schedule."""
     trainer = make(ON | {"loss.mismatched_label": 0.0, "loss.penalty.interval": 3})
     game, batch, tokens = played(trainer)
@@ -212,8 +232,7 @@ def test_the_penalty_is_of_the_features_of_targets(make: Callable[..., Trainer])
     for values, repeats in ((tokens.real, 1), (tokens.fakes, 2)):
         sequence, leaf = batch.sequence.repeat(repeats), values.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(game.discriminator(leaf, sequence).sum(), leaf)
-        squares = gradient.square().sum(dim=2)[sequence.is_target]
-        total += 0.5 * float(squares.sum()) / len(leaf)
+        total += 0.5 * float(gradient.square().sum()) / len(leaf)
     measured = float(objective.metrics["penalty/features"].detach())
     assert measured == pytest.approx(total, rel=1e-4)
     expected = plain + PENALTY * 3 * 0.5 * total

@@ -6,6 +6,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,38 @@ def test_with_partial_patches_holes_of_whole_patches_give_the_same_samples(
     hole[:, 2:6, 4:6] = True  # whole patches
     assert torch.equal(model.complete(images, hole), initial.complete(images, hole))
     assert torch.equal(model.rank(images, hole), initial.rank(images, hole))
+
+
+@pytest.mark.parametrize("before", [{"canvas_channels": 3}, {}], ids=str)
+@pytest.mark.parametrize("after", [{"canvas_channels": 5, "canvas_features": 2}, {}], ids=str)
+def test_other_convolutions_start_as_none(
+    tiny_config: Callable[..., Config],
+    tmp_path: Path,
+    before: dict[str, int],
+    after: dict[str, int],
+) -> None:
+    """And so does the layer that was trained for them. Everything else stays."""
+
+    def config(canvas: dict[str, int], changes: dict[str, Any]) -> Config:
+        settings = {f"model.generator.{key}": value for key, value in canvas.items()}
+        return tiny_config(settings | changes)
+
+    torch.manual_seed(41)
+    trained = BigLearnGAN(config(before, {}))
+    for name, weight in trained.generator.named_parameters():
+        if name.startswith("canvas."):
+            torch.nn.init.normal_(weight)
+    trained.save_pretrained(tmp_path / "trained")
+    run = config(after, {"train.initial_model": str(tmp_path / "trained")} | NO_WARM_START)
+    differ = pytest.warns(UserWarning, match="learns the layers at its end from scratch")
+    with differ if before or after else nullcontext():
+        initial = load_initial_model(run)
+    assert initial is not None
+    model = BigLearnGAN(run)
+    model.load_state_dict(initial_state(run, initial))
+    assert torch.equal(model.generator.head.weight, trained.generator.head.weight) != bool(before)
+    trained.generator.canvas, trained.generator.head = None, model.generator.head
+    assert torch.equal(model.sample(num=2, seed=1), trained.sample(num=2, seed=1))
 
 
 def initial_state(config: Config, initial: BigLearnGAN) -> dict[str, Tensor]:
