@@ -261,6 +261,8 @@ def test_a_penalty_without_steps_for_it_is_refused(tiny_config: Callable[..., Co
         {"loss.augmentation": {"flip_rotate": 0.5}},
         {"tasks.partial_patches": 0.9},
         {"loss.fakes_per_real": 3},
+        {"data.missing": {"hole": "center"}},
+        {"data.labeled_images": 10, "loss.pseudo_labels": {"threshold": 0.5}},
     ],
 )
 def test_it_goes_with_every_other_option(
