@@ -76,6 +76,7 @@ BUDGETS = {
     "experiments/studies/incomplete_images.py": ["--holes", "none,random:0.5:2"],
     "experiments/studies/generated_labels.py": ["--num", "64", "--budget", "64"],
     "experiments/studies/label_accuracy.py": ["--num", "100"],
+    "experiments/studies/spectrum.py": ["--num", "50"],
     "experiments/studies/steps_and_ranking.py": ["--steps", "1,2", "--orders", "random"],
 }
 """What is added to a command that has this word."""

@@ -254,8 +254,8 @@ class GeneratorConfig(NetworkConfig):
 
     canvas_features: NonNegative = 0
     """Channels, besides the picture, that the transformer passes to these convolutions for each
-    pixel. Without them, it learns to hide messages to the convolutions in a fine texture, which
-    they do not remove completely (measured)."""
+    pixel. Without them, the picture that it passes on gets a fine texture, which the
+    convolutions do not remove completely (measured)."""
 
     output: Literal["tanh", "linear"] = "tanh"
     """``tanh`` for images in [-1, 1], ``linear`` for data without bounds. With

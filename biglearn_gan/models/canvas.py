@@ -1,7 +1,8 @@
 """Tokens as one picture again: convolutions that reach across the borders of patches.
 
-A canvas holds the values of all present tokens, two maps of their roles, and maybe features. Absent
-pixels are 0 in all of its channels, as are pixels beyond the image. Their values are never read.
+A canvas holds the values of all present tokens, two maps of their roles, and features if there are
+any. Absent pixels are 0 in all of its channels, as are pixels beyond the image. Their values are
+never read.
 """
 
 from __future__ import annotations
@@ -46,9 +47,7 @@ class PatchGrid:
         sequence: TokenSequence,
         features: Float[Tensor, "B M _"] | None = None,
     ) -> Float[Tensor, "B _ H W"]:
-        """The canvas, (B, C + 2 + F, H, W): values, roles, and features of the pixels.
-
-        The maps of roles are those of given and of generated pixels.
+        """The canvas, (B, C + 2 + F, H, W): values, maps of given and generated pixels, features.
 
         Args:
             tokens: values of the present tokens.
@@ -87,7 +86,7 @@ class CanvasConvolutions(nn.Module):
         feature_channels: F, features of each pixel, which the states are mapped to.
     """
 
-    def __init__(self, grid: PatchGrid, width: int, hidden_channels: int, feature_channels: int):
+    def __init__(self, grid: PatchGrid, width: int, *, hidden_channels: int, feature_channels: int):
         super().__init__()
         self.grid = grid
         self.features = None

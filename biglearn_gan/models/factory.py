@@ -35,7 +35,7 @@ def build_networks(config: Config) -> tuple[Generator, Discriminator]:
 
 
 def adapt_state_dict(trained: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a trained network for a new one of the same sizes that reads other inputs.
+    """The weights of a trained network for a new one with other inputs, labels or convolutions.
 
     Args:
         trained: state dict of the trained network.
@@ -49,11 +49,8 @@ def adapt_state_dict(trained: Mapping[str, Tensor], new: Mapping[str, Tensor]) -
     """
     adapted = {name: torch.zeros_like(new[name]) for name in new if ".known_values." in name}
     adapted |= trained
-    labels: tuple[str, ...] = ("label.", "label_head.")
-    output: tuple[str, ...] = ("canvas.",)
-    if _select(trained, output):
-        output = ("canvas.", "head.")
-    for part in (labels, output):
+    output = ("canvas.", "head.") if _select(trained, ("canvas.",)) else ("canvas.",)
+    for part in (("label.", "label_head."), output):
         old, fresh = _select(trained, part), _select(new, part)
         if _shapes(old) != _shapes(fresh):
             adapted = {name: value for name, value in adapted.items() if name not in old}

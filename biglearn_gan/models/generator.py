@@ -81,8 +81,12 @@ class Generator(nn.Module):
         self.canvas = None
         if config.canvas_channels > 0:
             assert grid is not None, "convolutions need to know where the tokens stand"
-            channels = config.canvas_channels, config.canvas_features
-            self.canvas = CanvasConvolutions(grid, width, *channels)
+            self.canvas = CanvasConvolutions(
+                grid,
+                width,
+                hidden_channels=config.canvas_channels,
+                feature_channels=config.canvas_features,
+            )
 
     def forward(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise

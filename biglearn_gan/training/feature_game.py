@@ -58,17 +58,20 @@ class FeatureGame:
         assert settings is not None
         self.weight = settings.weight
         self._loss = config.loss
-        self._image_size = config.data.image_size
         self._penalty = settings.penalty * config.loss.penalty.interval
         sizes = config.model.discriminator.model_copy(update={"depth": settings.depth})
         self.discriminator = FeatureDiscriminator(
-            config.grid_size, features.map_shapes(), sizes, config.data.num_classes
+            config.data.image_size,
+            config.grid_size,
+            features.map_shapes(),
+            sizes,
+            config.data.num_classes,
         )
 
     def tokens(self, batch: TrainingBatch, features: BatchFeatures) -> FeatureTokens:
         """The features of a batch as tokens, in float32 also if the frozen network used less."""
         repeated = batch.sequence.repeat(self._loss.fakes_per_real)
-        shift = (0.0, 0.0) if batch.view is None else batch.view.shift_share(self._image_size)
+        shift = (0, 0) if batch.view is None else batch.view.shift
         real = self.discriminator.tokens(features.real, batch.sequence, shift)
         fakes = self.discriminator.tokens(features.fakes, repeated, shift)
         return FeatureTokens(real.to(batch.real.dtype), fakes.to(batch.real.dtype))

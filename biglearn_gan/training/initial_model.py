@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from biglearn_gan.config import Config, ConfigError, DataConfig
+from biglearn_gan.config import Config, ConfigError, DataConfig, GeneratorConfig
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 
@@ -28,7 +28,10 @@ def load_initial_model(config: Config) -> BigLearnGAN | None:
     ]
     if problems:
         raise ConfigError(problems)
-    notes = _label_note(model.config.data, config.data), _canvas_note(model.config, config)
+    notes = (
+        _label_note(model.config.data, config.data),
+        _canvas_note(model.config.model.generator, config.model.generator),
+    )
     for note in notes:
         if note is not None:
             warnings.warn(f"train.initial_model: {name} {note}", stacklevel=2)
@@ -52,19 +55,23 @@ def _label_note(trained: DataConfig, run: DataConfig) -> str | None:
     )
 
 
-def _canvas_note(trained: Config, run: Config) -> str | None:
+def _canvas_note(trained: GeneratorConfig, run: GeneratorConfig) -> str | None:
     """What happens to the convolutions of the trained model, or None if they stay the same."""
-    before, after = (
-        {key: value for key, value in config.flat("model").items() if _is_of_canvas(key)}
-        for config in (trained, run)
+    if _canvas_sizes(trained) == _canvas_sizes(run):
+        return None
+    if trained.canvas_channels == 0:
+        return "has no convolutions; the run learns them from scratch"
+    note = "the run learns the generator's output layer from scratch"
+    if run.canvas_channels == 0:
+        return f"has convolutions and the run has none; they are dropped, and {note}"
+    return (
+        f"has convolutions with {_canvas_sizes(trained)} and the run with {_canvas_sizes(run)}; "
+        f"{note}, and the convolutions too"
     )
-    for key, value in before.items():
-        if value != after[key]:
-            return (
-                f"has {key} = {value} and the run has {after[key]}; the run learns the layers "
-                "at its end from scratch"
-            )
-    return None
+
+
+def _canvas_sizes(config: GeneratorConfig) -> str:
+    return f"canvas_channels={config.canvas_channels}, canvas_features={config.canvas_features}"
 
 
 def _is_of_canvas(key: str) -> bool:

@@ -99,7 +99,7 @@ def exact_penalty(
     tokens: Float[Tensor, "B M P"],
     generated: Bool[Tensor, "B M #P"] | None = None,
 ) -> Float[Tensor, " B"]:
-    """½ ‖∇ f‖² over the generated values, by double backward (Mescheder et al. 2018, eq. 9).
+    """½ ‖∇ f‖² over the generated or all values, by double backward (Mescheder et al. 2018, eq. 9).
 
     Args:
         logits: computed from ``tokens`` inside ``transformer.twice_differentiable_attention``.

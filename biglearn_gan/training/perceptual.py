@@ -57,11 +57,6 @@ class View:
         shifted = F.pad(pictures, (right, -right, down, -down))
         return shifted.flip(-1) if self.is_flipped else shifted
 
-    def shift_share(self, image_size: tuple[int, int]) -> tuple[float, float]:
-        """The shift as shares of the height and width."""
-        (down, right), (height, width) = self.shift, image_size
-        return down / height, right / width
-
     def flip_back(self, maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Feature maps of shown pictures, with left and right as in the pictures; still shifted."""
         return maps.flip(-1) if self.is_flipped else maps

@@ -92,8 +92,12 @@ class VelocityField(nn.Module):
         self.head = nn.Linear(size.width, config.token_dim)
         self.canvas = None
         if size.canvas_channels > 0:
-            channels = size.canvas_channels, size.canvas_features
-            self.canvas = CanvasConvolutions(PatchGrid.of(config), size.width, *channels)
+            self.canvas = CanvasConvolutions(
+                PatchGrid.of(config),
+                size.width,
+                hidden_channels=size.canvas_channels,
+                feature_channels=size.canvas_features,
+            )
         self.standardization = Standardization(config)
 
     def forward(

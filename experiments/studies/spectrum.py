@@ -20,7 +20,7 @@ from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
-from biglearn_gan.cli.runner import run
+from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
 from biglearn_gan.pixel_values import to_signed_float
@@ -39,6 +39,8 @@ def main(
     """Print the ratios as a Markdown table and write them as JSON."""
     model = BigLearnGAN.from_pretrained(checkpoint)
     test_data = load_dataset(with_data_root(data_root, model.config.data), "test")
+    if num > len(test_data):
+        fail(f"--num must be at most {len(test_data)}, the number of test images, not {num}", 2)
     chosen = torch.randperm(len(test_data), generator=torch.Generator().manual_seed(seed))[:num]
     real = band_powers(to_signed_float(test_data.images_uint8(chosen)))
     ratios = {"images": ratios_to(real, band_powers(model.sample(num=num, seed=seed)))}
@@ -55,7 +57,7 @@ def main(
 def band_powers(images: Float[Tensor, "N C H W"]) -> Float[Tensor, " bands"]:
     """The mean power of all images between each two ``EDGES``, of their gray values.
 
-    The mean of each image is taken off first.
+    The mean of each image is taken off first. Images of at least 6 x 6 pixels have all bands.
     """
     gray = images.double().mean(dim=1)
     gray = gray - gray.mean(dim=(1, 2), keepdim=True)

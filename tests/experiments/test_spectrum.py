@@ -13,6 +13,7 @@ import torch
 from toys import random_images
 
 from biglearn_gan import BigLearnGAN
+from biglearn_gan.cli.runner import CommandError
 from biglearn_gan.config import Config
 from biglearn_gan.data.dataset import ImageDataset
 
@@ -72,3 +73,18 @@ def test_both_columns_are_ratios_to_the_test_images(
         "| 0 to 0.2 | 2 |",
         "| 0.2 to 0.3 | 0.5 |",
     ]
+
+
+def test_more_images_than_there_are_is_one_sentence(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    BigLearnGAN(tiny_config()).save_pretrained(tmp_path / "model")
+    images = ImageDataset("toy:test", random_images(9, 1, 8, 8))
+    monkeypatch.setattr(spectrum, "load_dataset", lambda *_: images)
+    with pytest.raises(CommandError, match="--num must be at most 9"):
+        spectrum.main(str(tmp_path / "model"), tmp_path / "spectrum.json", num=10)
+
+
+@pytest.mark.parametrize("side", [6, 7, 9, 32])
+def test_every_band_has_frequencies(side: int) -> None:
+    assert spectrum.band_powers(torch.rand(2, 3, side, side)).isfinite().all()

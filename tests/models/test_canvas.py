@@ -102,7 +102,8 @@ def test_an_extended_patch_ends_one_pixel_beyond_its_border() -> None:
 
 def test_both_are_nothing_at_first(masks: TokenMasks) -> None:
     sequence, tokens = masks.sequence(), torch.randn(2, 4, 8)
-    assert not CanvasConvolutions(GRID, 7, 5, 3)(tokens, sequence, torch.randn(2, 4, 7)).any()
+    convolutions = CanvasConvolutions(GRID, 7, hidden_channels=5, feature_channels=3)
+    assert not convolutions(tokens, sequence, torch.randn(2, 4, 7)).any()
     assert not OverlapEmbedding(GRID, 1, 3)(tokens, sequence).any()
 
 
@@ -190,7 +191,8 @@ def test_gradients_against_finite_differences(float64: None, masks: TokenMasks) 
     """Also second derivatives of the discriminator, which a gradient penalty takes."""
     sequence = masks.sequence()
     tokens = torch.randn(2, 4, 8, requires_grad=True)
-    convolutions, embedding = CanvasConvolutions(GRID, 2, 2, 1), OverlapEmbedding(GRID, 1, 3)
+    convolutions = CanvasConvolutions(GRID, 2, hidden_channels=2, feature_channels=1)
+    embedding = OverlapEmbedding(GRID, 1, 3)
     randomize(convolutions)
     randomize(embedding)
     states = torch.randn(2, 4, 2, requires_grad=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -18,10 +19,11 @@ from torch import Tensor
 from toys import random_images
 from training_tools import assert_same, head_gradient, train
 
-from biglearn_gan.config import Config, ConfigError, NetworkConfig
+from biglearn_gan.config import Config, ConfigError, NetworkConfig, load_config
 from biglearn_gan.data.dataset import ImageDataset
 from biglearn_gan.models.feature_discriminator import FeatureDiscriminator
 from biglearn_gan.models.feature_networks import FeatureNetworkError, normalize_channels
+from biglearn_gan.models.generator import Noise
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.patches import gather_tokens
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
@@ -34,6 +36,8 @@ from biglearn_gan.training.trainer import Trainer
 from biglearn_gan.training.training_batch import TrainingBatch
 
 pytestmark = pytest.mark.usefixtures("small_network")
+
+ROOT = Path(__file__).parents[2]
 
 PENALTY = 0.7
 
@@ -80,9 +84,12 @@ def make(dataset: ImageDataset, tiny_config: Callable[..., Config]) -> Callable[
 
 
 def small_discriminator(
-    grid_size: tuple[int, int], map_shapes: list[tuple[int, int, int]]
+    image_size: tuple[int, int],
+    grid_size: tuple[int, int],
+    map_shapes: list[tuple[int, int, int]],
 ) -> FeatureDiscriminator:
-    return FeatureDiscriminator(grid_size, map_shapes, NetworkConfig(width=8, depth=1, heads=2))
+    sizes = NetworkConfig(width=8, depth=1, heads=2)
+    return FeatureDiscriminator(image_size, grid_size, map_shapes, sizes)
 
 
 def everything(rows: int, tokens: int) -> TokenSequence:
@@ -92,7 +99,7 @@ def everything(rows: int, tokens: int) -> TokenSequence:
 
 def test_a_token_holds_what_all_maps_show_at_its_place() -> None:
     """A map of 2 x 4 places on a grid of 1 x 2 tokens, and one that is coarser than the grid."""
-    discriminator = small_discriminator((1, 2), [(1, 2, 4), (1, 1, 1)])
+    discriminator = small_discriminator((4, 8), (1, 2), [(1, 2, 4), (1, 1, 1)])
     fine = torch.tensor([[3.0, -3, 5, -5], [7, 7, -9, 9]]).view(1, 1, 2, 4)
     coarse = torch.full((1, 1, 1, 1), 4.0)
     tokens = discriminator.tokens([fine, coarse], everything(1, 2))
@@ -104,7 +111,7 @@ def test_a_token_holds_what_all_maps_show_at_its_place() -> None:
 
 
 def test_maps_of_any_size_are_fitted_to_the_grid() -> None:
-    discriminator = small_discriminator((2, 3), [(4, 5, 7)])
+    discriminator = small_discriminator((8, 12), (2, 3), [(4, 5, 7)])
     maps = torch.randn(1, 4, 5, 7)
     tokens = discriminator.tokens([maps], everything(1, 6))
     assert tokens.shape == (1, 6, 4 * 3 * 3)
@@ -116,21 +123,52 @@ def test_maps_of_any_size_are_fitted_to_the_grid() -> None:
 @pytest.mark.parametrize("shift", [(0, 0), (1, -2), (-2, 1), (2, 2)])
 @pytest.mark.parametrize("is_flipped", [False, True])
 def test_tokens_follow_the_pictures_of_a_shifted_view(
-    shift: tuple[int, int], is_flipped: bool
+    tiny_config: Callable[..., Config],
+    draw_masks: Callable[..., TokenMasks],
+    shift: tuple[int, int],
+    is_flipped: bool,
 ) -> None:
     """The maps are the pixels: each patch holds its own ones, and 0 for those shifted out."""
-    pictures = torch.rand(2, 3, 12, 8) + 0.5
-    view = View(shift, is_flipped)
-    maps = view.flip_back(view.show(pictures))
-    discriminator = small_discriminator((6, 4), [(3, 12, 8)])
-    sequence = everything(2, 24)
-    shown = discriminator.tokens([maps], sequence, view.shift_share((12, 8)))
-    (down, right), expected = shift, pictures.clone()
-    for side, steps in ((2, down), (3, right)):
-        lost = slice(-steps, None) if steps > 0 else slice(0, -steps)
-        expected.narrow(side, 0, expected.shape[side]).transpose(side, -1)[..., lost] = 0
-    unmoved = discriminator.tokens([expected], sequence)
-    torch.testing.assert_close(shown, unmoved)
+    size = ON | {"data": ON["data"] | {"image_size": [8, 12], "standardize": False}}
+    config = tiny_config(deepcopy(size))
+    features = PerceptualFeatures(config, Standardization(config), torch.device("cpu"))
+    features.network = torch.nn.Identity()
+    features.network.forward = lambda shown: [shown]  # type: ignore[method-assign]
+    features._size = (8, 12)
+    game = FeatureGame(config, features)
+    sequence, view = draw_masks(2, 24, 11).sequence(), View(shift, is_flipped)
+    tokens, fakes = torch.rand(2, 11, 12), torch.rand(4, 11, 12)
+    batch = TrainingBatch(tokens, sequence, Noise(tokens[:, 0], tokens), view=view)
+    seen = game.tokens(batch, features(tokens, fakes, sequence, view))
+    for values, found in ((tokens, seen.real), (fakes, seen.fakes)):
+        repeated = sequence.repeat(len(values) // 2)
+        pictures = features.pictures(values, repeated)
+        for side, steps in ((2, shift[0]), (3, shift[1])):
+            lost = slice(-steps, None) if steps > 0 else slice(0, -steps)
+            pictures.transpose(side, -1)[..., lost] = 0
+        expected = game.discriminator.tokens([pictures], repeated)
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_shift_of_half_a_place_or_less_than_a_cell_keeps_the_order_of_cells() -> None:
+    """By hand: 24 pixels, 6 tokens of 4 pixels, and maps of 6, 3 and 12 cells."""
+
+    def cells_of(count: int, shift: int) -> list[float]:
+        discriminator = small_discriminator((24, 24), (6, 6), [(2, count, count)])
+        channel = torch.arange(1.0, count + 1).expand(count, count)
+        maps = torch.stack([channel, torch.ones(count, count)])[None]  # the ratio is the number
+        tokens = discriminator.tokens([maps], everything(1, 36), (0, shift))[0, :6]
+        values, ones = tokens.view(6, 2, -1)[:, :, : max(1, count // 6)].unbind(dim=1)
+        return (values / ones).nan_to_num(0).flatten().round().tolist()
+
+    assert cells_of(6, 0) == [1, 2, 3, 4, 5, 6]
+    assert cells_of(6, 2) == [2, 3, 4, 5, 6, 0]
+    assert cells_of(6, 1) == [1, 2, 3, 4, 5, 6]
+    assert cells_of(6, -2) == [1, 2, 3, 4, 5, 6]
+    assert cells_of(6, -3) == [0, 1, 2, 3, 4, 5]
+    assert cells_of(3, 0) == [1, 1, 2, 2, 3, 3]
+    assert cells_of(3, 3) == [1, 2, 2, 3, 3, 0]
+    assert cells_of(12, 2) == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0]
 
 
 def test_maps_of_a_mirrored_view_lie_as_the_pictures_do(
@@ -311,6 +349,23 @@ def test_a_run_resumes_exactly(make: Callable[..., Trainer]) -> None:
     resumed = make()
     resumed.load_state_dict(train(make(), steps=2).state_dict())
     assert_same(train(resumed).state_dict(), whole.state_dict())
+
+
+def test_several_threads_sum_in_the_same_order_every_time() -> None:
+    """With networks of the size of the shipped ones, whose gradients several threads sum."""
+    overrides = ["train.warm_start.share=0.0", "loss.perceptual.layers=[1, 2]"]
+    config = load_config(ROOT / "experiments" / "cifar10_cpu.yaml", overrides)
+    pictures = ImageDataset("toy:train", random_images(32, 3, 32, 32), torch.arange(32) % 10, 10)
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, os.cpu_count() or 1))
+    try:
+        one, other = (
+            train(Trainer(config, pictures, Accelerator(cpu=True), 10**6), steps=3)
+            for _ in range(2)
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert_same(one.state_dict(), other.state_dict())
 
 
 def test_the_other_networks_start_with_the_same_weights(make: Callable[..., Trainer]) -> None:

@@ -1,4 +1,4 @@
-"""A run starts from a trained model with the same networks and refuses all others."""
+"""A run starts from a trained model with networks of the same sizes and refuses all others."""
 
 from __future__ import annotations
 
@@ -72,19 +72,28 @@ def test_with_partial_patches_holes_of_whole_patches_give_the_same_samples(
     assert torch.equal(model.rank(images, hole), initial.rank(images, hole))
 
 
-@pytest.mark.parametrize("before", [{"canvas_channels": 3}, {}], ids=str)
-@pytest.mark.parametrize("after", [{"canvas_channels": 5, "canvas_features": 2}, {}], ids=str)
-def test_other_convolutions_start_as_none(
+@pytest.mark.parametrize(
+    ("before", "after", "note"),
+    [
+        ((0, 0), (5, 2), "has no convolutions; the run learns them from scratch"),
+        ((3, 0), (0, 0), "has convolutions and the run has none; .* output layer from scratch"),
+        ((3, 0), (3, 2), "canvas_features=0 and the run .* canvas_features=2; .* output layer"),
+        ((3, 2), (5, 2), "canvas_channels=3.* and the run with canvas_channels=5.* output layer"),
+        ((3, 2), (3, 2), None),
+    ],
+)
+def test_other_convolutions_start_at_zero_with_a_new_output_layer(
     tiny_config: Callable[..., Config],
     tmp_path: Path,
-    before: dict[str, int],
-    after: dict[str, int],
+    before: tuple[int, int],
+    after: tuple[int, int],
+    note: str | None,
 ) -> None:
-    """And so does the layer that was trained for them. Everything else stays."""
+    """Without trained convolutions, the output layer stays; the same convolutions stay too."""
 
-    def config(canvas: dict[str, int], changes: dict[str, Any]) -> Config:
-        settings = {f"model.generator.{key}": value for key, value in canvas.items()}
-        return tiny_config(settings | changes)
+    def config(canvas: tuple[int, int], changes: dict[str, Any]) -> Config:
+        names = "model.generator.canvas_channels", "model.generator.canvas_features"
+        return tiny_config(dict(zip(names, canvas, strict=True)) | changes)
 
     torch.manual_seed(41)
     trained = BigLearnGAN(config(before, {}))
@@ -93,14 +102,16 @@ def test_other_convolutions_start_as_none(
             torch.nn.init.normal_(weight)
     trained.save_pretrained(tmp_path / "trained")
     run = config(after, {"train.initial_model": str(tmp_path / "trained")} | NO_WARM_START)
-    differ = pytest.warns(UserWarning, match="learns the layers at its end from scratch")
-    with differ if before or after else nullcontext():
+    with nullcontext() if note is None else pytest.warns(UserWarning, match=note):
         initial = load_initial_model(run)
     assert initial is not None
     model = BigLearnGAN(run)
     model.load_state_dict(initial_state(run, initial))
-    assert torch.equal(model.generator.head.weight, trained.generator.head.weight) != bool(before)
-    trained.generator.canvas, trained.generator.head = None, model.generator.head
+    keeps_head = before in (after, (0, 0))
+    assert torch.equal(model.generator.head.weight, trained.generator.head.weight) == keeps_head
+    if before != after:
+        trained.generator.canvas = None
+    trained.generator.head = model.generator.head
     assert torch.equal(model.sample(num=2, seed=1), trained.sample(num=2, seed=1))
 
 
