@@ -27,6 +27,7 @@ import memorization
 import probe
 import pseudo_labels
 import pytest
+import spectrum
 import steps_and_ranking
 
 from biglearn_gan import BigLearnGAN
@@ -197,6 +198,7 @@ def cifar10_training_table() -> str:
         "16,000 images, no warm start": RESULTS / "cifar10_training/penalties",
         "16,800 after the 24,000": RESULTS / "cifar10_training/penalties_after_24000",
         "56,000 with features": RESULTS / "cifar10_training/features",
+        "72,000 with canvas features": RESULTS / "cifar10_training/canvas_features",
     }
     return comparison_tables(folders, ("joint", "random:0.25", "random:0.5", "right-half"))
 
@@ -245,6 +247,11 @@ def memorization_table(name: str) -> str:
     return memorization.table(json.loads(path.read_text(encoding="utf-8")))
 
 
+def spectrum_table(name: str) -> str:
+    path = RESULTS / f"spectrum/{name}.json"
+    return spectrum.table(json.loads(path.read_text(encoding="utf-8"))["ratios_to_real_images"])
+
+
 def color_table() -> str:
     path = CHECKPOINTS / "colored_mnist/color_consistency.json"
     return color_consistency.table(json.loads(path.read_text(encoding="utf-8")))
@@ -279,6 +286,10 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "gaussian fields": (PAGES + "gaussian-fields.md", gaussian_fields_table, 1),
     "density ratio": (PAGES + "gaussian-fields.md", critic_table, 1),
     "mismatched labels": (PAGES + "ablations-photographs.md", mismatched_labels_table, 1),
+    **{
+        f"spectrum, {name}": (PAGES + "ablations-photographs.md", partial(spectrum_table, name), 1)
+        for name in ("without_features", "with_features")
+    },
     "few labels": (PAGES + "foundation.md", few_labels_table, 1),
     "completions with few labels": (PAGES + "foundation.md", few_labels_completions, 1),
     "generated labels": (PAGES + "foundation.md", generated_labels_table, 1),
