@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from biglearn_gan import BigLearnGAN
-from biglearn_gan.cli.options import Checkpoint, DataRoot, with_data_root
+from biglearn_gan.cli.options import Checkpoint, DataRoot, with_all_pixels, with_data_root
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.data.loading import load_dataset
 from biglearn_gan.files import make_folder, write_json
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Print the ratios as a Markdown table and write them as JSON."""
     model = BigLearnGAN.from_pretrained(checkpoint)
-    test_data = load_dataset(with_data_root(data_root, model.config.data), "test")
+    test_data = load_dataset(with_data_root(data_root, with_all_pixels(model.config.data)), "test")
     if num > len(test_data):
         fail(f"--num must be at most {len(test_data)}, the number of test images, not {num}", 2)
     chosen = torch.randperm(len(test_data), generator=torch.Generator().manual_seed(seed))[:num]

@@ -14,7 +14,7 @@ from toys import random_images
 
 from biglearn_gan import BigLearnGAN
 from biglearn_gan.cli.runner import CommandError
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, DataConfig
 from biglearn_gan.data.dataset import ImageDataset
 
 ROWS, COLUMNS = torch.meshgrid(torch.arange(20), torch.arange(30), indexing="ij")
@@ -73,6 +73,22 @@ def test_both_columns_are_ratios_to_the_test_images(
         "| 0 to 0.2 | 2 |",
         "| 0.2 to 0.3 | 0.5 |",
     ]
+
+
+def test_a_model_of_incomplete_images_is_compared_with_complete_ones(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    missing = tiny_config({"data.missing": {"hole": "center"}})
+    BigLearnGAN(missing).save_pretrained(tmp_path / "model")
+    read: list[DataConfig] = []
+
+    def remember(data: DataConfig, split: str) -> ImageDataset:
+        read.append(data)
+        return ImageDataset(f"toy:{split}", random_images(9, 1, 8, 8))
+
+    monkeypatch.setattr(spectrum, "load_dataset", remember)
+    spectrum.main(str(tmp_path / "model"), tmp_path / "spectrum.json", num=9)
+    assert [data.missing for data in read] == [None]
 
 
 def test_more_images_than_there_are_is_one_sentence(
