@@ -229,7 +229,7 @@ class TrainConfig(Section):
     initial_model: str | None = None
     """A trained model to start from: a folder or a name on the Hugging Face hub. Its networks must
     have the same sizes; labels and the generator's convolutions may differ and are then learned
-    anew, such convolutions with the generator's output layer. With a warm start,
+    anew. If the model had convolutions, so is the generator's output layer. With a warm start,
     ``warm_start.transfer`` must be ``nothing``, which keeps the model's discriminator."""
 
 

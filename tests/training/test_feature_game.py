@@ -150,7 +150,7 @@ def test_tokens_follow_the_pictures_of_a_shifted_view(
         torch.testing.assert_close(found, expected)
 
 
-def test_a_shift_of_half_a_place_or_less_than_a_cell_keeps_the_order_of_cells() -> None:
+def test_a_token_of_a_shifted_picture_reads_the_cell_that_its_patch_went_to() -> None:
     """By hand: 24 pixels, 6 tokens of 4 pixels, and maps of 6, 3 and 12 cells."""
 
     def cells_of(count: int, shift: int) -> list[float]:
