@@ -180,7 +180,9 @@ def assert_good_run(run: Path, images_seen: int) -> None:
 
 
 def subprocess_environment(**changes: str) -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | changes
 
 

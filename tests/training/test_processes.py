@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from image_folders import split_folder
 from training_tools import (
     ALL_RANDOMNESS,
     assert_good_run,
@@ -27,7 +29,7 @@ from training_tools import (
     torchrun,
 )
 
-from biglearn_gan.config import Config
+from biglearn_gan.config import Config, parse_config
 from biglearn_gan.training.fit import fit
 
 
@@ -38,6 +40,29 @@ def free_ports(count: int) -> list[str]:
         for server in servers:
             server.bind(("127.0.0.1", 0))
         return [str(server.getsockname()[1]) for server in servers]
+
+
+def run_in_two_processes(script: str, folder: Path, ports: int) -> None:
+    """Run a script twice, as two gloo processes, with ``folder`` and free ports as arguments."""
+    arguments = [sys.executable, "-c", script, str(folder), *free_ports(ports)]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    errors = [folder / f"errors.{rank}" for rank in "01"]
+    workers = [
+        subprocess.Popen(
+            arguments,
+            stdout=subprocess.DEVNULL,
+            stderr=file.open("wb"),
+            env=subprocess_environment(RANK=rank, LOCAL_RANK=rank, **shared),
+        )
+        for rank, file in zip("01", errors, strict=True)
+    ]
+    try:
+        codes = [worker.wait(timeout=300) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert codes == [0, 0], "".join(file.read_text() for file in errors)
 
 
 HALF_PRECISION = """
@@ -147,6 +172,48 @@ def test_two_processes_equal_one(
             assert bool(row_of_two[name]) == bool(value)
             if value:
                 assert float(row_of_two[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4)
+
+
+FEATURES: dict[str, Any] = {
+    "data": {"name": "folder", "image_size": 8, "channels": 3, "standardize": True},
+    "loss.logistic": 1.0,
+    "loss.perceptual": {"layers": [1, 2], "size": 16, "adversarial": {"depth": 1, "penalty": 0.7}},
+    "train.max_images": 24,
+    "train.warm_start.share": 0.0,
+}
+"""A discriminator of features from the first step on, for six steps with two penalties."""
+
+FEATURE_WORKER = """
+import os, sys
+from pathlib import Path
+import torch
+from training_tools import TwoLayers
+from biglearn_gan.config import load_config
+from biglearn_gan.training import fit, perceptual, throughput
+
+folder, os.environ["MASTER_PORT"] = Path(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+for module in (perceptual, fit, throughput):
+    module.load_feature_network = lambda name, layers: TwoLayers()
+fit.fit(load_config(folder / "tiny.yaml"), folder / "two", device="cpu")
+"""
+
+
+@pytest.mark.usefixtures("small_network")
+def test_two_processes_train_one_discriminator_of_features(
+    tiny_values: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Its weights and those of the others are one process's, to float32 tolerance."""
+    split_folder(tmp_path / "images", train=24, size=(8, 8))
+    values = tiny_values(copy.deepcopy(FEATURES))
+    values["data"]["root"] = str(tmp_path / "images")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values))
+    fit(parse_config(values), tmp_path / "one", device="cpu")
+    run_in_two_processes(FEATURE_WORKER, tmp_path, ports=1)
+    one, two = (load_state(tmp_path / run)["trainer"]["adversarial"] for run in ("one", "two"))
+    for network in ("feature_discriminator", "discriminator", "generator"):
+        for name, weight in one[network].items():
+            torch.testing.assert_close(two[network][name], weight, rtol=0, atol=1e-4, msg=name)
 
 
 def test_two_processes_refuse_an_indivisible_batch_before_they_write(
@@ -277,24 +344,7 @@ def test_two_processes_stop_together_resume_and_agree_on_a_budget_in_minutes(
     that is gone.
     """
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_values()))
-    arguments = [sys.executable, "-c", WORKER, str(tmp_path), *free_ports(8)]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    workers = [
-        subprocess.Popen(
-            arguments,
-            stdout=subprocess.DEVNULL,
-            stderr=(tmp_path / f"errors.{rank}").open("wb"),
-            env=subprocess_environment(RANK=rank, LOCAL_RANK=rank, **shared),
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        codes = [worker.wait(timeout=300) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    assert codes == [0, 0], "".join((tmp_path / f"errors.{rank}").read_text() for rank in (0, 1))
+    run_in_two_processes(WORKER, tmp_path, ports=8)
 
     main, second = (json.loads((tmp_path / f"results.{rank}").read_text()) for rank in (0, 1))
     assert [result[:3] for result in main] == [result[:3] for result in second]
