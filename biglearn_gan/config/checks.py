@@ -207,6 +207,11 @@ def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
             f"model.generator.canvas_features: {model.generator.canvas_features} channels need "
             "convolutions to read them; set it to 0, or model.generator.canvas_channels above 0"
         )
+    if model.generator.canvas_detached and model.generator.canvas_channels == 0:
+        yield (
+            "model.generator.canvas_detached: there are no convolutions; set it to false, or "
+            "model.generator.canvas_channels above 0"
+        )
     reaches_across = model.generator.canvas_channels + model.discriminator.overlap > 0
     for number, component in enumerate(tasks.components or ()):
         if component.domain == "orthogonal" and reaches_across:

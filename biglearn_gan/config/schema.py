@@ -257,6 +257,10 @@ class GeneratorConfig(NetworkConfig):
     pixel. Without them, the picture that it passes on gets a fine texture, which the
     convolutions do not remove completely. With them, scattered holes were completed worse."""
 
+    canvas_detached: bool = False
+    """Whether no gradient flows through the picture that these convolutions read. The transformer
+    then learns to draw a picture itself, and cannot use it to pass a pattern to them."""
+
     output: Literal["tanh", "linear"] = "tanh"
     """``tanh`` for images in [-1, 1], ``linear`` for data without bounds. With
     ``data.standardize``, images are clamped to [-1, 1] in place of the tanh."""

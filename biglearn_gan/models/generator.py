@@ -107,6 +107,8 @@ class Generator(nn.Module):
         composed = torch.where(sequence.generated_values, self._to_values(drawn), tokens)
         if self.canvas is None:
             return composed  # (B, M, P)
+        if self.config.canvas_detached:
+            composed = composed.detach()
         drawn = drawn + self.canvas(composed, sequence, states)
         return torch.where(sequence.generated_values, self._to_values(drawn), tokens)
 

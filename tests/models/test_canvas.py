@@ -219,9 +219,44 @@ def test_every_weight_gets_a_gradient_in_training(
             assert parameter.grad is not None and parameter.grad.any()
 
 
-def test_features_without_convolutions_are_refused(tiny_config: Callable[..., Config]) -> None:
-    with pytest.raises(ConfigError, match="canvas_features: 2 channels need convolutions"):
-        tiny_config({"model.generator.canvas_features": 2})
+def test_a_detached_picture_draws_the_same_and_passes_no_gradient_to_the_transformer(
+    draw_masks: Callable[..., TokenMasks], tiny_config: Callable[..., Config]
+) -> None:
+    """The head's gradient is as if what the convolutions add were a constant."""
+    sequence, tokens = draw_masks(3, 16, 9).sequence(), torch.randn(3, 9, 4)
+    linear = ACROSS | {"model.generator.output": "linear"}
+    attached, detached = (
+        BigLearnGAN(tiny_config(linear | {"model.generator.canvas_detached": value})).generator
+        for value in (False, True)
+    )
+    assert attached.canvas is not None
+    randomize(attached.canvas)
+    detached.load_state_dict(attached.state_dict())
+    noise = attached.draw_noise(3, 9, torch.Generator().manual_seed(1))
+    weights, gradients = torch.randn(3, 9, 4), []
+    generators = (attached, detached)
+    drawn = [generator(tokens, sequence, noise) for generator in generators]
+    assert torch.equal(*drawn)
+    for generator, values in zip(generators, drawn, strict=True):
+        (gradient,) = torch.autograd.grad((weights * values).sum(), generator.head.bias)
+        gradients.append(gradient)
+    expected = (weights * sequence.generated_values).sum(dim=(0, 1))
+    torch.testing.assert_close(gradients[1], expected)
+    assert not gradients[0].allclose(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("canvas_features", 2, "canvas_features: 2 channels need convolutions"),
+        ("canvas_detached", True, "canvas_detached: there are no convolutions"),
+    ],
+)
+def test_options_of_convolutions_without_convolutions_are_refused(
+    tiny_config: Callable[..., Config], key: str, value: object, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny_config({f"model.generator.{key}": value})
 
 
 def test_tokens_of_another_domain_have_no_picture(tiny_config: Callable[..., Config]) -> None:
