@@ -264,6 +264,11 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
             "loss.communication: it needs loss.logistic above 0, because relativistic logits are "
             "defined only up to a constant for each source"
         )
+    if loss.logit_centering > 0 and loss.reuse_fake_pass:
+        yield (
+            "loss.reuse_fake_pass: with loss.logit_centering, the discriminator's loss does not "
+            "increase with every fake logit, so the pass cannot be reused; set one of them to 0"
+        )
     penalty = loss.penalty
     if loss.reuse_fake_pass and penalty.interval == 1 and max(penalty.r1, penalty.r2) > 0:
         yield (

@@ -122,6 +122,10 @@ class LossConfig(Section):
     relativistic: NonNegativeFloat = 1.0
     """Weight of the relativistic loss, on pairs of a real and a generated image of one source."""
 
+    logit_centering: NonNegativeFloat = 0.0
+    """Weight of (f(real) + f(fake))² in the discriminator's loss, which centers relativistic logits
+    at 0; 0.01 in arXiv 2511.22475."""
+
     energy_score: NonNegativeFloat = 1.0
     """Weight of the energy score in the generator's loss; needs two ``fakes_per_real``."""
 

@@ -46,6 +46,15 @@ def relativistic_generator(
     return F.softplus(real - fake)
 
 
+def logit_centering(real: Float[Tensor, " B"], fake: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """(f(real) + f(fake))², a term of the discriminator (Lin et al. 2025, arXiv 2511.22475).
+
+    Relativistic losses leave the level of the logits free, so it can drift; this keeps it at 0.
+    """
+    _same_shape(real, fake)
+    return (real + fake).square()
+
+
 def generator_gradients(
     discriminator_gradients: Float[Tensor, "B M P"],
     discriminator_loss: Callable[[Tensor], Tensor],

@@ -56,8 +56,11 @@ def discriminator_loss(
     loss: LossConfig, real: Float[Tensor, " KB"], fake: Float[Tensor, " KB"]
 ) -> Float[Tensor, " KB"]:
     """The discriminator's loss for each pair of a real and a fake logit."""
-    logistic = loss.logistic * losses.logistic_discriminator(real, fake)
-    return logistic + loss.relativistic * losses.relativistic_discriminator(real, fake)
+    values = loss.logistic * losses.logistic_discriminator(real, fake)
+    values = values + loss.relativistic * losses.relativistic_discriminator(real, fake)
+    if loss.logit_centering > 0:
+        values = values + loss.logit_centering * losses.logit_centering(real, fake)
+    return values
 
 
 def generator_loss(

@@ -213,6 +213,11 @@ IMPOSSIBLE = [
         "loss.reuse_fake_pass",
         "every step has one",
     ),
+    (
+        ("loss", {"reuse_fake_pass": True, "logit_centering": 0.01}),
+        "loss.reuse_fake_pass",
+        "with loss.logit_centering",
+    ),
     (("loss.fakes_per_real", 1), "loss.energy_score", "fakes_per_real of at least 2, not 1"),
     (("train.max_minutes", 5), "train", "max_minutes, not max_images and max_minutes"),
     (("data.labeled_images", 10), "data.labeled_images", "only for data.labels: true"),

@@ -48,6 +48,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "communication": 0.8,
         "reuse_fake_pass": True,
     },
+    "logit_centering": {"relativistic": 0.7, "logit_centering": 0.9},
     "finite_difference": {"penalty": {"kind": "finite_difference", "sigma": 0.11, "interval": 1}},
     "every_step": {"penalty": {"r1": 0.3, "r2": 0.0, "interval": 1}},
     "lazy": {"penalty": {"r1": 0.0, "r2": 0.3, "interval": 5}},
@@ -195,7 +196,10 @@ class PlainStep:
                 fake = self.score(discriminator, drawn, b)
                 logistic = -real.sigmoid().log() - (-fake).sigmoid().log()
                 relativistic = -(real - fake).sigmoid().log()
-                pairs.append(loss.logistic * logistic + loss.relativistic * relativistic)
+                centering = loss.logit_centering * (real + fake) ** 2
+                pairs.append(
+                    loss.logistic * logistic + loss.relativistic * relativistic + centering
+                )
                 if penalize:
                     draw = None if draws is None else draws[(1 + k) * B + b]
                     fake_penalties.append(self.penalty(discriminator, drawn, b, draw))

@@ -54,6 +54,13 @@ def test_relativistic_by_hand() -> None:
     torch.testing.assert_close(by_hand, expected, rtol=0, atol=2e-6)
 
 
+def test_logit_centering_by_hand() -> None:
+    """The squared sums of the logits; it is 0 where a real and a fake have opposite logits."""
+    real, fake = torch.tensor([0.5, 2.0, -3.0]), torch.tensor([0.5, -2.0, 1.0])
+    by_hand = losses.logit_centering(real, fake)
+    torch.testing.assert_close(by_hand, torch.tensor([1.0, 0.0, 4.0]))
+
+
 def test_communication_by_hand() -> None:
     """Four different values, each in its place; log σ(0.75) + log σ(-3) = -0.386 - 3.049."""
     first_on_first, second_on_first = 0.5, 1.25
@@ -115,6 +122,7 @@ PAIRED: list[Callable[[Tensor, Tensor], Tensor]] = [
     losses.logistic_discriminator,
     losses.relativistic_discriminator,
     losses.relativistic_generator,
+    losses.logit_centering,
     lambda a, b: losses.communication(a, a, a, b),
     lambda a, b: losses.communication(a, b, a, a),
     lambda a, b: losses.communication(a, a, b, a),
