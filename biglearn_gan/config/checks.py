@@ -22,6 +22,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
     yield from task_problems
     if "model" in sections:
         yield from _check_heads(sections["model"])
+        yield from _check_convolutions(sections["model"], sections.get("loss"))
     if "data" in sections:
         yield from _check_data_set(sections["data"], sections.get("model"))
         yield from _check_missing(sections["data"])
@@ -52,6 +53,23 @@ def _check_heads(model: ModelConfig) -> Iterator[str]:
             yield (
                 f"model.{role}.heads: {network.heads} heads do not divide the width "
                 f"{network.width}; choose a divisor of {network.width}"
+            )
+
+
+def _check_convolutions(model: ModelConfig, loss: LossConfig | None) -> Iterator[str]:
+    generator = model.generator
+    if generator.canvas_channels > 0:
+        return
+    options: dict[str, bool | float] = {
+        "model.generator.canvas_features": generator.canvas_features,
+        "model.generator.canvas_detached": generator.canvas_detached,
+        "loss.canvas_energy_score": 0 if loss is None else loss.canvas_energy_score,
+    }
+    for key, value in options.items():
+        if value:
+            yield (
+                f"{key}: the generator has no convolutions; leave it out, or set "
+                "model.generator.canvas_channels above 0"
             )
 
 
@@ -202,16 +220,6 @@ def _check_weights(tasks: TasksConfig, preset: PresetName) -> Iterator[str]:
 def _check_tokens(tasks: TasksConfig, model: ModelConfig) -> Iterator[str]:
     if tasks.partial_patches > 0 and model.patch_size == 1:
         yield "tasks.partial_patches: no hole cuts through a patch of one pixel; set it to 0"
-    if model.generator.canvas_features > 0 and model.generator.canvas_channels == 0:
-        yield (
-            f"model.generator.canvas_features: {model.generator.canvas_features} channels need "
-            "convolutions to read them; set it to 0, or model.generator.canvas_channels above 0"
-        )
-    if model.generator.canvas_detached and model.generator.canvas_channels == 0:
-        yield (
-            "model.generator.canvas_detached: there are no convolutions; set it to false, or "
-            "model.generator.canvas_channels above 0"
-        )
     reaches_across = model.generator.canvas_channels + model.discriminator.overlap > 0
     for number, component in enumerate(tasks.components or ()):
         if component.domain == "orthogonal" and reaches_across:
@@ -275,11 +283,11 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
             "loss.reuse_fake_pass: steps with a penalty cannot reuse the pass, and with "
             "loss.penalty.interval 1 every step has one; set the interval above 1"
         )
-    if loss.energy_score > 0 and loss.fakes_per_real < 2:
-        yield (
-            "loss.energy_score: it needs loss.fakes_per_real of at least 2, not "
-            f"{loss.fakes_per_real}"
-        )
+    for key in ("energy_score", "canvas_energy_score"):
+        if getattr(loss, key) > 0 and loss.fakes_per_real < 2:
+            yield (
+                f"loss.{key}: it needs loss.fakes_per_real of at least 2, not {loss.fakes_per_real}"
+            )
 
 
 def _check_perceptual(sections: Mapping[str, Any]) -> Iterator[str]:
