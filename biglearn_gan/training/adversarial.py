@@ -202,16 +202,20 @@ class AdversarialTraining:
         """Start from trained networks; the moving average starts from ``generator``.
 
         A discriminator of features stays as it is. See :func:`adapt_state_dict` for weights that
-        these networks do not have.
+        these networks do not have. If only these networks detach what the convolutions read, the
+        convolutions start from scratch: they were trained to cancel a texture in it.
         """
+        drawn = generator.state_dict()
+        if self.generator.config.canvas_detached and not generator.config.canvas_detached:
+            drawn = {name: value for name, value in drawn.items() if not name.startswith("canvas.")}
         sources = {
-            "generator": generator,
-            "discriminator": discriminator,
-            "average": generator,
+            "generator": drawn,
+            "discriminator": discriminator.state_dict(),
+            "average": drawn,
         }
-        for name, source in sources.items():
+        for name, trained in sources.items():
             network = self.networks()[name]
-            network.load_state_dict(adapt_state_dict(source.state_dict(), network.state_dict()))
+            network.load_state_dict(adapt_state_dict(trained, network.state_dict()))
 
     def transfer_to_discriminator(self) -> None:
         """Start the discriminator from what the generator learned in the warm start."""

@@ -57,10 +57,17 @@ def _label_note(trained: DataConfig, run: DataConfig) -> str | None:
 
 def _canvas_note(trained: GeneratorConfig, run: GeneratorConfig) -> str | None:
     """What happens to the convolutions of the trained model, or None if they stay the same."""
-    if _canvas_sizes(trained) == _canvas_sizes(run):
+    if trained.canvas_channels == run.canvas_channels == 0:
         return None
     if trained.canvas_channels == 0:
         return "has no convolutions; the run learns them from scratch"
+    if run.canvas_detached and not trained.canvas_detached:
+        return (
+            "was trained with canvas_detached=false and the run is with true; the run learns the "
+            "convolutions from scratch"
+        )
+    if _canvas_sizes(trained) == _canvas_sizes(run):
+        return None
     note = "the run learns the generator's output layer from scratch"
     if run.canvas_channels == 0:
         return f"has convolutions and the run has none; they are dropped, and {note}"

@@ -80,20 +80,27 @@ def test_with_partial_patches_holes_of_whole_patches_give_the_same_samples(
         ((3, 0), (3, 2), "canvas_features=0 and the run .* canvas_features=2; .* output layer"),
         ((3, 2), (5, 2), "canvas_channels=3.* and the run with canvas_channels=5.* output layer"),
         ((3, 2), (3, 2), None),
+        ((3, 0, True), (3, 0, True), None),
+        ((3, 0, True), (3, 0, False), None),
+        ((3, 0, False), (3, 0, True), "canvas_detached=false .* the convolutions from scratch"),
+        ((3, 0, False), (5, 2, True), "canvas_detached=false .* the convolutions from scratch"),
     ],
 )
 def test_other_convolutions_start_at_zero_with_a_new_output_layer(
     tiny_config: Callable[..., Config],
     tmp_path: Path,
-    before: tuple[int, int],
-    after: tuple[int, int],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
     note: str | None,
 ) -> None:
-    """Without trained convolutions, the output layer stays; the same convolutions stay too."""
+    """The output layer stays if the model had no convolutions, or if only the run detaches them."""
 
-    def config(canvas: tuple[int, int], changes: dict[str, Any]) -> Config:
-        names = "model.generator.canvas_channels", "model.generator.canvas_features"
-        return tiny_config(dict(zip(names, canvas, strict=True)) | changes)
+    def config(canvas: tuple[int, ...], changes: dict[str, Any]) -> Config:
+        options = ("canvas_channels", "canvas_features", "canvas_detached")
+        values = {
+            f"model.generator.{key}": value for key, value in zip(options, canvas, strict=False)
+        }
+        return tiny_config(values | changes)
 
     torch.manual_seed(41)
     trained = BigLearnGAN(config(before, {}))
@@ -107,9 +114,9 @@ def test_other_convolutions_start_at_zero_with_a_new_output_layer(
     assert initial is not None
     model = BigLearnGAN(run)
     model.load_state_dict(initial_state(run, initial))
-    keeps_head = before in (after, (0, 0))
+    keeps_head = note is None or before == (0, 0) or "canvas_detached" in note
     assert torch.equal(model.generator.head.weight, trained.generator.head.weight) == keeps_head
-    if before != after:
+    if note is not None:
         trained.generator.canvas = None
     trained.generator.head = model.generator.head
     assert torch.equal(model.sample(num=2, seed=1), trained.sample(num=2, seed=1))
