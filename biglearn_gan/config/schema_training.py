@@ -122,6 +122,10 @@ class LossConfig(Section):
     relativistic: NonNegativeFloat = 1.0
     """Weight of the relativistic loss, on pairs of a real and a generated image of one source."""
 
+    adversarial: NonNegativeFloat = 1.0
+    """Weight of the discriminator's judgement in the generator's loss, with the weights of
+    ``logistic`` and ``relativistic``; the discriminator's own loss does not have it."""
+
     logit_centering: NonNegativeFloat = 0.0
     """Weight of (f(real) + f(fake))² in the discriminator's loss, which centers relativistic logits
     at 0; 0.01 in arXiv 2511.22475."""

@@ -181,7 +181,7 @@ class AdversarialTraining:
                 g_objective = self._reuse_fake_pass(real, fake, fakes, gradients[rows:])
             else:
                 pairs = generator_loss(loss, real, self._score(batch, fakes, batch.sequence))
-                g_objective = Objective("loss/generator", pairs, rows)
+                g_objective = Objective("loss/generator", pairs, rows, loss.adversarial)
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
                 g_objective.add(energy, loss.energy_score, "loss/energy_score")
@@ -385,7 +385,7 @@ class AdversarialTraining:
             partial(generator_loss, loss, real),
             fake,
         )
-        objective.total = (gradients * fakes).sum()  # its gradient is ``gradients``
+        objective.total = loss.adversarial * (gradients * fakes).sum()  # its gradient is right
         return objective
 
     def update(

@@ -20,6 +20,7 @@ class Objective:
         name: of the first term, in the log.
         values: (K B,), the first term, for each pair of a real and a fake.
         rows: B.
+        weight: of the first term.
 
     Attributes:
         total: the objective, a scalar.
@@ -27,8 +28,8 @@ class Objective:
         metrics: means of the terms by name, without their weights.
     """
 
-    def __init__(self, name: str, values: Float[Tensor, " KB"], rows: int):
-        self.total: Float[Tensor, ""] = values.mean()
+    def __init__(self, name: str, values: Float[Tensor, " KB"], rows: int, weight: float = 1.0):
+        self.total: Float[Tensor, ""] = weight * values.mean()
         self.per_sample: Float[Tensor, " B"] = values.detach().view(-1, rows).mean(dim=0)
         self.metrics: dict[str, Tensor] = {name: values.mean()}
 
