@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from biglearn_gan.config.schema import CLASS_NAMES, GRID_FIELD_SIZE, DataConfig, ModelConfig
+from biglearn_gan.config.schema import (
+    CLASS_NAMES,
+    GRID_FIELD_SIZE,
+    DataConfig,
+    GeneratorConfig,
+    ModelConfig,
+)
 from biglearn_gan.config.schema_tasks import PresetName, Selection, TasksConfig
 from biglearn_gan.config.schema_training import LossConfig, TrainConfig, WarmStartConfig
 from biglearn_gan.config.task_presets import PRESETS, task_components
@@ -22,7 +28,7 @@ def cross_check(sections: Mapping[str, Any]) -> Iterator[str]:
     yield from task_problems
     if "model" in sections:
         yield from _check_heads(sections["model"])
-        yield from _check_convolutions(sections["model"], sections.get("loss"))
+        yield from _check_convolutions(sections["model"].generator)
     if "data" in sections:
         yield from _check_data_set(sections["data"], sections.get("model"))
         yield from _check_missing(sections["data"])
@@ -56,19 +62,11 @@ def _check_heads(model: ModelConfig) -> Iterator[str]:
             )
 
 
-def _check_convolutions(model: ModelConfig, loss: LossConfig | None) -> Iterator[str]:
-    generator = model.generator
-    if generator.canvas_channels > 0:
-        return
-    options: dict[str, bool | float] = {
-        "model.generator.canvas_features": generator.canvas_features,
-        "model.generator.canvas_detached": generator.canvas_detached,
-        "loss.canvas_energy_score": 0 if loss is None else loss.canvas_energy_score,
-    }
-    for key, value in options.items():
-        if value:
+def _check_convolutions(generator: GeneratorConfig) -> Iterator[str]:
+    for key in ("canvas_features", "canvas_detached"):
+        if getattr(generator, key) and generator.canvas_channels == 0:
             yield (
-                f"{key}: the generator has no convolutions; leave it out, or set "
+                f"model.generator.{key}: the generator has no convolutions; leave it out, or set "
                 "model.generator.canvas_channels above 0"
             )
 
@@ -283,11 +281,11 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
             "loss.reuse_fake_pass: steps with a penalty cannot reuse the pass, and with "
             "loss.penalty.interval 1 every step has one; set the interval above 1"
         )
-    for key in ("energy_score", "canvas_energy_score"):
-        if getattr(loss, key) > 0 and loss.fakes_per_real < 2:
-            yield (
-                f"loss.{key}: it needs loss.fakes_per_real of at least 2, not {loss.fakes_per_real}"
-            )
+    if loss.energy_score > 0 and loss.fakes_per_real < 2:
+        yield (
+            "loss.energy_score: it needs loss.fakes_per_real of at least 2, not "
+            f"{loss.fakes_per_real}"
+        )
 
 
 def _check_perceptual(sections: Mapping[str, Any]) -> Iterator[str]:

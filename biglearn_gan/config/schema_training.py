@@ -133,10 +133,6 @@ class LossConfig(Section):
     energy_score: NonNegativeFloat = 1.0
     """Weight of the energy score in the generator's loss; needs two ``fakes_per_real``."""
 
-    canvas_energy_score: NonNegativeFloat = 0.0
-    """Weight of the energy score of what the transformer draws, before the convolutions of
-    ``model.generator.canvas_channels``. Without it, only their sum must look real."""
-
     perceptual: PerceptualConfig | None = None
     """An energy score in the features of a frozen network, besides the one of pixel values."""
 

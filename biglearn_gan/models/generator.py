@@ -101,24 +101,16 @@ class Generator(nn.Module):
         Returns:
             Tokens with generated targets, in [-1, 1] if the output is ``tanh``.
         """
-        return self.draw(tokens, sequence, noise)[1]
-
-    def draw(
-        self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise
-    ) -> tuple[Float[Tensor, "B M P"], Float[Tensor, "B M P"]]:
-        """What the transformer draws, and the same after the convolutions, if there are any.
-
-        The arguments are those of :meth:`forward`, which returns the second part.
-        """
         states = self._encode(tokens, sequence, noise)  # (B, M or M + 1, D)
         states = states[:, : tokens.shape[1]]  # (B, M, D)
         drawn = self.head(states)  # (B, M, P)
         composed = torch.where(sequence.generated_values, self._to_values(drawn), tokens)
         if self.canvas is None:
-            return composed, composed  # (B, M, P)
-        read = composed.detach() if self.config.canvas_detached else composed
-        drawn = drawn + self.canvas(read, sequence, states)
-        return composed, torch.where(sequence.generated_values, self._to_values(drawn), tokens)
+            return composed  # (B, M, P)
+        if self.config.canvas_detached:
+            composed = composed.detach()
+        drawn = drawn + self.canvas(composed, sequence, states)
+        return torch.where(sequence.generated_values, self._to_values(drawn), tokens)
 
     def label_logits(
         self, tokens: Float[Tensor, "B M P"], sequence: TokenSequence

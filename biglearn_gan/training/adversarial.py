@@ -50,7 +50,6 @@ METRIC_NAMES = (
     "loss/discriminator",
     "loss/generator",
     "loss/energy_score",
-    "loss/canvas_energy_score",
     "loss/perceptual",
     "loss/feature_discriminator",
     "loss/feature_generator",
@@ -126,7 +125,7 @@ class AdversarialTraining:
         """Update the generator as a masked autoencoder: squared error on the targets."""
         batch = self._with_pseudo_labels(batch)
         with self._autocast():
-            _, predicted = self._generate_fakes(batch, repeats=1)  # (B, M, P)
+            predicted = self._generate_fakes(batch, repeats=1)  # (B, M, P)
             error = losses.squared_error(batch.real, predicted.float(), batch.sequence.is_target)
             objective = Objective("warm_start/squared_error", error, len(batch.real))
             add_label_losses(objective, self.generator, batch, self.config.loss)
@@ -146,7 +145,7 @@ class AdversarialTraining:
         loss, rows, k = self.config.loss, len(batch.real), self.config.loss.fakes_per_real
         batch = self._with_pseudo_labels(batch)
         with self._autocast():
-            drawn, fakes = self._generate_fakes(batch, repeats=k)  # (K B, M, P) each
+            fakes = self._generate_fakes(batch, repeats=k)  # (K B, M, P)
             second_fakes = self._generate_second_split(batch)  # (B, M, P), or None
 
         reuse = loss.reuse_fake_pass and not penalize
@@ -185,9 +184,6 @@ class AdversarialTraining:
             if loss.energy_score > 0:
                 energy = self._energy_score(batch, fakes)
                 g_objective.add(energy, loss.energy_score, "loss/energy_score")
-            if loss.canvas_energy_score > 0:
-                energy = self._energy_score(batch, drawn)
-                g_objective.add(energy, loss.canvas_energy_score, "loss/canvas_energy_score")
             for term in perceptual_terms:
                 g_objective.add(*term)
             if second_fakes is not None:
@@ -264,17 +260,14 @@ class AdversarialTraining:
         exact = self.config.loss.penalty.kind == "exact"
         return twice_differentiable_attention() if exact else nullcontext()
 
-    def _generate_fakes(
-        self, batch: TrainingBatch, repeats: int
-    ) -> tuple[Float[Tensor, "RB M P"], Float[Tensor, "RB M P"]]:
-        """``repeats`` fakes per image before and after the convolutions, scored tokens only."""
+    def _generate_fakes(self, batch: TrainingBatch, repeats: int) -> Float[Tensor, "RB M P"]:
+        """``repeats`` fakes per image, with the tokens that are scored."""
         noise = batch.noise.rows(slice(repeats * len(batch.real)))
         superset = batch.superset
         if superset is None:
             return self._generate(batch.real, batch.sequence, noise)
-        drawn, fakes = self._generate(superset.real, superset.sequence, noise)  # (R B, W, P)
-        scored = superset.scored.repeat(repeats, 1)
-        return gather_tokens(drawn, scored), gather_tokens(fakes, scored)
+        fakes = self._generate(superset.real, superset.sequence, noise)  # (R B, W, P)
+        return gather_tokens(fakes, superset.scored.repeat(repeats, 1))
 
     def _generate_second_split(self, batch: TrainingBatch) -> Float[Tensor, "B M P"] | None:
         """One fake per image for the second split of the communication game, if there is one."""
@@ -283,13 +276,13 @@ class AdversarialTraining:
         rows, length, _ = batch.real.shape
         noise = batch.noise.rows(slice(-rows, None))
         noise = replace(noise, token_noise=noise.token_noise[:, :length])
-        return self._generate(batch.real, batch.second_split, noise)[1]
+        return self._generate(batch.real, batch.second_split, noise)
 
     def _generate(
         self, real: Float[Tensor, "B M P"], sequence: TokenSequence, noise: Noise
-    ) -> tuple[Float[Tensor, "RB M P"], Float[Tensor, "RB M P"]]:
+    ) -> Float[Tensor, "RB M P"]:
         repeats = len(noise.z) // len(real)
-        return self.generator.draw(real.repeat(repeats, 1, 1), sequence.repeat(repeats), noise)
+        return self.generator(real.repeat(repeats, 1, 1), sequence.repeat(repeats), noise)
 
     def _score(
         self, batch: TrainingBatch, tokens: Float[Tensor, "RB M P"], sequence: TokenSequence

@@ -247,11 +247,7 @@ def test_a_detached_picture_draws_the_same_and_passes_no_gradient_to_the_transfo
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [
-        ("model.generator.canvas_features", 2),
-        ("model.generator.canvas_detached", True),
-        ("loss.canvas_energy_score", 0.5),
-    ],
+    [("model.generator.canvas_features", 2), ("model.generator.canvas_detached", True)],
 )
 def test_options_of_convolutions_without_convolutions_are_refused(
     tiny_config: Callable[..., Config], key: str, value: object

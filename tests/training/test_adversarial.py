@@ -53,7 +53,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "every_step": {"penalty": {"r1": 0.3, "r2": 0.0, "interval": 1}},
     "lazy": {"penalty": {"r1": 0.0, "r2": 0.3, "interval": 5}},
     "no_energy": {"energy_score": 0.0},
-    "energy_of_what_is_drawn": {"canvas_energy_score": 1.7},
+    "half_of_the_discriminator": {"adversarial": 0.5},
+    "half_of_the_discriminator_and_reuse_fake_pass": {
+        "logistic": 0.6,
+        "adversarial": 0.5,
+        "reuse_fake_pass": True,
+    },
     "one_fake": {"energy_score": 0.0, "fakes_per_real": 1},
     "three_fakes": {"fakes_per_real": 3},
     "partial_patches": {},
@@ -71,16 +76,11 @@ def make_training(tiny_config: Callable[..., Config]) -> Callable[..., Adversari
     def make(
         loss: dict[str, Any] | None = None, partial_patches: bool = False
     ) -> AdversarialTraining:
-        changes = {"loss": loss or {}, "tasks.partial_patches": 0.5 * partial_patches}
-        if "canvas_energy_score" in changes["loss"]:
-            changes["model.generator.canvas_channels"] = 3
-        result = AdversarialTraining(tiny_config(changes), Accelerator(cpu=True))
+        config = tiny_config({"loss": loss or {}, "tasks.partial_patches": 0.5 * partial_patches})
+        result = AdversarialTraining(config, Accelerator(cpu=True))
         torch.manual_seed(5)
-        # logits far from zero, an average that differs from the generator, convolutions that do not
-        # return 0
+        # logits far from zero, and an average that differs from the generator
         with torch.no_grad():
-            if result.generator.canvas is not None:
-                nn.init.normal_(result.generator.canvas.conv2.weight, std=0.3)
             for parameter in result.average.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
             result.discriminator.head.weight.mul_(5)
@@ -155,13 +155,6 @@ class PlainStep:
         """Fake k of image b, (1, M, P)."""
         noise = self.batch.noise.rows(slice(k * B + b, k * B + b + 1))
         return generator(self.batch.real[b : b + 1], sequence.rows(slice(b, b + 1)), noise)
-
-    def drawn(self, generator: Generator, k: int, b: int) -> Tensor:
-        """The same fake before the convolutions."""
-        convolutions, generator.canvas = generator.canvas, None
-        x = self.fake(generator, k, b, self.batch.sequence)
-        generator.canvas = convolutions
-        return x
 
     def score(
         self, discriminator: Discriminator, x: Tensor, b: int, second: bool = False
@@ -249,7 +242,7 @@ class PlainStep:
         """
         loss, batch = self.loss, self.batch
         judge = old_discriminator if loss.reuse_fake_pass and not penalize else discriminator
-        pairs, energies, energies_of_drawn, agreements = [], [], [], []
+        pairs, energies, agreements = [], [], []
         for b in range(B):
             real = self.score(old_discriminator, batch.real[b : b + 1], b).detach()
             drawn = [self.fake(generator, k, b, batch.sequence) for k in self.fakes]
@@ -258,28 +251,18 @@ class PlainStep:
                 logistic, relativistic = -fake.sigmoid().log(), -(fake - real).sigmoid().log()
                 pairs.append(loss.logistic * logistic + loss.relativistic * relativistic)
             if loss.energy_score:
-                energies.append(self.energy(b, *drawn[:2]))
-            if loss.canvas_energy_score:
-                pair = [self.drawn(generator, k, b) for k in (0, 1)]
-                energies_of_drawn.append(self.energy(b, *pair))
+                target = batch.sequence.is_target[b]
+                x, x1, x2 = (t[target] for t in (batch.real[b], drawn[0][0], drawn[1][0]))
+                energies.append((norm(x1 - x) + norm(x2 - x) - norm(x1 - x2)) / 2)
             if batch.second_split is not None:
                 x2 = self.fake(generator, self.fakes[-1], b, batch.second_split)
                 agreements.append(self.communication(discriminator, drawn[0], x2, b))
-        objective = torch.stack(pairs).mean()
+        objective = loss.adversarial * torch.stack(pairs).mean()
         if energies:
             objective = objective + loss.energy_score * torch.stack(energies).mean()
-        if energies_of_drawn:
-            value = torch.stack(energies_of_drawn).mean()
-            objective = objective + loss.canvas_energy_score * value
         if agreements:
             objective = objective + loss.communication * torch.stack(agreements).mean()
         return objective
-
-    def energy(self, b: int, x1: Tensor, x2: Tensor) -> Tensor:
-        """The energy score of two fakes of image b."""
-        target = self.batch.sequence.is_target[b]
-        x, x1, x2 = (t[target] for t in (self.batch.real[b], x1[0], x2[0]))
-        return (norm(x1 - x) + norm(x2 - x) - norm(x1 - x2)) / 2
 
 
 def norm(u: Tensor) -> Tensor:
@@ -327,7 +310,6 @@ def test_an_adversarial_step_follows_the_formulas(
     expected = {"loss/discriminator", "loss/generator", "logits/real", "logits/fake"}
     expected |= {"penalty/real", "penalty/fake"} if penalize else set()
     expected |= {"loss/energy_score"} if loss.energy_score else set()
-    expected |= {"loss/canvas_energy_score"} if loss.canvas_energy_score else set()
     expected |= {"loss/communication"} if loss.communication else set()
     assert result.metrics.keys() == expected <= set(METRIC_NAMES)
     assert not any(value.requires_grad for value in result.metrics.values())
