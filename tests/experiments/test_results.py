@@ -199,6 +199,7 @@ def cifar10_training_table() -> str:
         "16,800 after the 24,000": RESULTS / "cifar10_training/penalties_after_24000",
         "56,000 with features": RESULTS / "cifar10_training/features",
         "72,000 with canvas features": RESULTS / "cifar10_training/canvas_features",
+        "40,000 with loss.adversarial=0.25": RESULTS / "cifar10_training/quarter",
     }
     return comparison_tables(folders, ("joint", "random:0.25", "random:0.5", "right-half"))
 
