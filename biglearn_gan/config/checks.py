@@ -265,6 +265,11 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
             "loss.mismatched_label: with it, the logits are not the absolute scores of "
             "loss.logistic; set it or loss.logistic to 0"
         )
+    if loss.logit_centering > 0 and loss.logistic > 0:
+        yield (
+            "loss.logit_centering: with it, the logits are not the absolute scores of "
+            "loss.logistic; set it or loss.logistic to 0"
+        )
     if loss.communication > 0 and loss.logistic == 0:
         yield (
             "loss.communication: it needs loss.logistic above 0, because relativistic logits are "

@@ -122,13 +122,13 @@ class LossConfig(Section):
     relativistic: NonNegativeFloat = 1.0
     """Weight of the relativistic loss, on pairs of a real and a generated image of one source."""
 
-    adversarial: NonNegativeFloat = 1.0
-    """Weight of the discriminator's judgement in the generator's loss, with the weights of
-    ``logistic`` and ``relativistic``; the discriminator's own loss does not have it."""
+    adversarial: PositiveFloat = 1.0
+    """Weight of the discriminator of pixels in the generator's loss, besides the weights of
+    ``logistic`` and ``relativistic``; that of features has ``perceptual.adversarial.weight``."""
 
     logit_centering: NonNegativeFloat = 0.0
-    """Weight of (f(real) + f(fake))² in the discriminator's loss, which centers relativistic logits
-    at 0; 0.01 in arXiv 2511.22475."""
+    """Weight of (f(real) + f(fake))² in the loss of each discriminator, which centers relativistic
+    logits at 0 (Lin et al. 2025, arXiv 2511.22475)."""
 
     energy_score: NonNegativeFloat = 1.0
     """Weight of the energy score in the generator's loss; needs two ``fakes_per_real``."""
@@ -237,8 +237,9 @@ class TrainConfig(Section):
     initial_model: str | None = None
     """A trained model to start from: a folder or a name on the Hugging Face hub. Its networks must
     have the same sizes; labels and the generator's convolutions may differ and are then learned
-    anew. If the model had convolutions, so is the generator's output layer. With a warm start,
-    ``warm_start.transfer`` must be ``nothing``, which keeps the model's discriminator."""
+    anew. If the model had convolutions, so is the generator's output layer, unless only the run
+    sets ``canvas_detached``. With a warm start, ``warm_start.transfer`` must be ``nothing``, which
+    keeps the model's discriminator."""
 
 
 class LoggingConfig(Section):

@@ -378,7 +378,9 @@ class AdversarialTraining:
             partial(generator_loss, loss, real),
             fake,
         )
-        objective.total = loss.adversarial * (gradients * fakes).sum()  # its gradient is right
+        objective.total = (
+            loss.adversarial * (gradients * fakes).sum()
+        )  # not the loss; only its gradient counts
         return objective
 
     def update(

@@ -37,11 +37,11 @@ class FeatureTokens:
 class FeatureGame:
     """The losses of both players on one batch.
 
-    They are those of the game in pixels, with the weights ``loss.logistic``, ``loss.relativistic``
-    and ``loss.mismatched_label``; augmentation and the communication game are left out. The
-    features count as the discriminator's inputs, so its penalties are about them, and its step
-    costs no pass of the frozen network. The penalties are always exact, and about all tokens: the
-    features at source tokens also see generated pixels near them.
+    They are those of the game in pixels, with the weights ``loss.logistic``, ``loss.relativistic``,
+    ``loss.logit_centering`` and ``loss.mismatched_label``; augmentation and the communication game
+    are left out. The features count as the discriminator's inputs, so its penalties are about them,
+    and its step costs no pass of the frozen network. The penalties are always exact, and about all
+    tokens: the features at source tokens also see generated pixels near them.
 
     Args:
         config: with ``loss.perceptual.adversarial``.

@@ -207,6 +207,7 @@ IMPOSSIBLE = [
     ),
     (("loss.relativistic", 0.0), "loss", "at least one of them"),
     (("loss", {"mismatched_label": 1, "logistic": 1}), "loss.mismatched_label", "logistic to 0"),
+    (("loss", {"logit_centering": 1, "logistic": 1}), "loss.logit_centering", "logistic to 0"),
     (("loss.communication", 0.5), "loss.communication", "needs loss.logistic above 0"),
     (
         ("loss", {"reuse_fake_pass": True, "penalty": {"interval": 1}}),

@@ -400,7 +400,15 @@ def test_the_head_of_a_model_card_describes_the_model(name: str) -> None:
     by_hand = ("# ", "model = ", "| data |", "| images seen |", "| training time |")
     for line in card_text(config).splitlines():
         assert line.startswith(by_hand) or line in card
+    assert f"# BigLearn-GAN on {name}" in card
+    assert f'model = BigLearnGAN.from_pretrained("{name}")' in card
     assert "license: mit" in card
+
+
+def test_the_index_of_experiments_lists_every_ablation() -> None:
+    index = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
+    names = {path.stem for path in (ROOT / "experiments/ablations").glob("*.yaml")}
+    assert names == {name for name in names if f"`{name}`" in index}
 
 
 @pytest.mark.parametrize("name", LABEL_PAGES)

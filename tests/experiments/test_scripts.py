@@ -34,6 +34,11 @@ FINE_TUNE = (
 FEW = "--num must be at least 64, as many as features have dimensions, not 5"
 
 MISTAKES = {
+    "average_models": (
+        [(*NOWHERE, *NOWHERE, "--output", "x"), 2, UNKNOWN],
+        [DIGITS, 2, "--checkpoint must be given at least twice"],
+        [(*DIGITS, "--checkpoint", "mnist"), 2, "digits and mnist have generators of different"],
+    ),
     "make_animation": (
         [(*NOWHERE, "--output", "x.gif"), 2, UNKNOWN],
         [DIGITS, 2, "--output must name a .gif file, not x"],

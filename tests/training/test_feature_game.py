@@ -233,10 +233,13 @@ def played(trainer: Trainer) -> tuple[FeatureGame, TrainingBatch, FeatureTokens]
     return game, batch, game.tokens(batch, features)
 
 
+@pytest.mark.parametrize("centering", [0.0, 0.3])
 def test_both_losses_are_relativistic_on_pairs_of_one_picture(
-    make: Callable[..., Trainer],
+    make: Callable[..., Trainer], centering: float
 ) -> None:
-    game, batch, tokens = played(make())
+    """Only the discriminator's has ``loss.logit_centering``; ``loss.adversarial`` is for pixels."""
+    weights = {"loss.logit_centering": centering, "loss.adversarial": 0.5}
+    game, batch, tokens = played(make(ON | weights))
 
     def logits(tokens: Tensor, labels: Tensor | None) -> Tensor:
         return game.discriminator(tokens, replace(batch.sequence, labels=labels))
@@ -248,7 +251,8 @@ def test_both_losses_are_relativistic_on_pairs_of_one_picture(
     objective, real_logits = game.discriminator_objective(batch, tokens, None)
     torch.testing.assert_close(real_logits, real)
     pairs = torch.stack([first - real, second - real])
-    loss = F.softplus(pairs).mean()
+    centers = torch.stack([first + real, second + real]).square()
+    loss = (F.softplus(pairs) + centering * centers).mean()
     torch.testing.assert_close(objective.metrics["loss/feature_discriminator"], loss)
     labels, others = batch.sequence.labels, batch.other_labels
     assert labels is not None and others is not None
