@@ -200,6 +200,7 @@ def cifar10_training_table() -> str:
         "56,000 with features": RESULTS / "cifar10_training/features",
         "72,000 with canvas features": RESULTS / "cifar10_training/canvas_features",
         "40,000 with loss.adversarial=0.25": RESULTS / "cifar10_training/quarter",
+        "the average of two": RESULTS / "cifar10_training/averaged",
     }
     return comparison_tables(folders, ("joint", "random:0.25", "random:0.5", "right-half"))
 
