@@ -258,8 +258,8 @@ class GeneratorConfig(NetworkConfig):
     convolutions do not remove completely. With them, scattered holes were completed worse."""
 
     canvas_detached: bool = False
-    """Whether no gradient flows through the picture that these convolutions read. The transformer
-    then learns to draw a picture itself, and cannot use it to pass a pattern to them."""
+    """Whether no gradient flows through the picture that these convolutions read, so that the
+    transformer does not learn to pass them a pattern in it; a fine texture can still remain."""
 
     output: Literal["tanh", "linear"] = "tanh"
     """``tanh`` for images in [-1, 1], ``linear`` for data without bounds. With

@@ -378,9 +378,8 @@ class AdversarialTraining:
             partial(generator_loss, loss, real),
             fake,
         )
-        objective.total = (
-            loss.adversarial * (gradients * fakes).sum()
-        )  # not the loss; only its gradient counts
+        # Not the loss itself, but a scalar with its gradient.
+        objective.total = loss.adversarial * (gradients * fakes).sum()
         return objective
 
     def update(
