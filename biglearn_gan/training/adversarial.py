@@ -32,6 +32,7 @@ from biglearn_gan.training import losses
 from biglearn_gan.training.ema import update_ema
 from biglearn_gan.training.feature_game import FeatureGame
 from biglearn_gan.training.gradient_averaging import average_over_processes
+from biglearn_gan.training.initial_model import replaces_convolutions
 from biglearn_gan.training.label_losses import (
     add_label_losses,
     mismatched_label,
@@ -198,16 +199,15 @@ class AdversarialTraining:
         """Start from trained networks; the moving average starts from ``generator``.
 
         A discriminator of features stays as it is. See :func:`adapt_state_dict` for weights that
-        these networks do not have. If only these networks detach what the convolutions read, the
-        convolutions start from scratch: they were trained to cancel a texture in it.
+        these networks do not have, and :func:`replaces_convolutions`.
         """
-        drawn = generator.state_dict()
-        if self.generator.config.canvas_detached and not generator.config.canvas_detached:
-            drawn = {name: value for name, value in drawn.items() if not name.startswith("canvas.")}
+        weights = generator.state_dict()
+        if replaces_convolutions(generator.config, self.generator.config):
+            weights = {name: w for name, w in weights.items() if not name.startswith("canvas.")}
         sources = {
-            "generator": drawn,
+            "generator": weights,
             "discriminator": discriminator.state_dict(),
-            "average": drawn,
+            "average": weights,
         }
         for name, trained in sources.items():
             network = self.networks()[name]

@@ -38,6 +38,14 @@ def load_initial_model(config: Config) -> BigLearnGAN | None:
     return model
 
 
+def replaces_convolutions(trained: GeneratorConfig, run: GeneratorConfig) -> bool:
+    """Whether convolutions start from scratch because only the run detaches what they read.
+
+    Those of the trained model were trained to cancel a texture in it.
+    """
+    return run.canvas_detached and not trained.canvas_detached
+
+
 def _label_note(trained: DataConfig, run: DataConfig) -> str | None:
     """What happens to the labels of the trained model, or None if they stay the same."""
     trained_classes, run_classes = trained.num_classes, run.num_classes
@@ -61,7 +69,7 @@ def _canvas_note(trained: GeneratorConfig, run: GeneratorConfig) -> str | None:
         return None
     if trained.canvas_channels == 0:
         return "has no convolutions; the run learns them from scratch"
-    if run.canvas_detached and not trained.canvas_detached:
+    if replaces_convolutions(trained, run):
         return (
             "was trained with canvas_detached=false and the run is with true; the run learns the "
             "convolutions from scratch"
