@@ -34,7 +34,7 @@ from biglearn_gan.cli.evaluation_options import (
     shipped_metric_models,
     split_names,
 )
-from biglearn_gan.cli.options import without_missing
+from biglearn_gan.cli.options import Classifier, without_missing
 from biglearn_gan.cli.runner import fail, run
 from biglearn_gan.config import Config, load_config
 from biglearn_gan.config.task_presets import task_components
@@ -311,6 +311,7 @@ def main(
     tasks: Annotated[str, typer.Option(help="Tasks of the evaluation.")] = ",".join(TASKS),
     num: Annotated[int, typer.Option(min=1, help="Images per task.")] = 10_000,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 32,
+    classifier: Classifier = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
 ) -> None:
     """Train unless the output folder has weights, evaluate, and print a Markdown table."""
@@ -320,13 +321,16 @@ def main(
     settings = load_config(config, [*budget, "train.warm_start.share=0", *(overrides or ())])
     check_supported(settings)
     check_tasks(names, settings.data.image_size, settings.model.patch_size)
-    metric_models = replace(shipped_metric_models(settings.data.name), masked_classifier=None)
+    metric_models = shipped_metric_models(settings.data.name, classifier=classifier)
+    metric_models = replace(metric_models, masked_classifier=None)
+    data = without_missing(settings.data)
+    assert metric_models.classifier is not None
+    metric_models.classifier.check_dataset(load_dataset(data, "test"))
     check_num(num, metric_models)
     if gan_evaluation is not None:
         load_numbers(gan_evaluation)
     field = train_or_load(settings, output)
     samplers = {output / f"steps_{count}": FlowModel(field, count) for count in counts}
-    data = without_missing(settings.data)
     evaluate_pending(samplers, fingerprint(field), data, num, metric_models, names)
     typer.echo(comparison_tables(table_rows(output, counts, gan_evaluation), names))
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from biglearn_gan.cli.runner import CommandError
 from biglearn_gan.config import Config
 from biglearn_gan.evaluation.task import CompletionModel
+from biglearn_gan.metrics.classifier import ClassifierError
 from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.token_masks import TokenMasks, TokenSequence
 
@@ -183,3 +184,16 @@ def test_the_table_has_the_gan_and_every_number_of_steps(
         CommandError, match="holds a training of another configuration: choose another --output"
     ):
         main(**options | {"images": 96}, batch_size=32, overrides=None)
+
+
+def test_a_classifier_of_other_images_is_refused_before_the_training(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    with pytest.raises(ClassifierError, match="28"):
+        main(
+            config=root / "experiments" / "digits.yaml",
+            output=tmp_path / "flow",
+            images=64,
+            num=70,
+            classifier=str(root / "checkpoints" / "classifier_mnist"),
+        )
+    assert not (tmp_path / "flow").exists()
