@@ -236,7 +236,8 @@ def augmentation_tables() -> str:
         "without, 300,000 images": RESULTS / "augmentation/without",
         "with, 200,000 images": RESULTS / "augmentation/with",
         "and 30,000 without shifts": RESULTS / "augmentation/without_shifts",
-        "and 16,000 with a discriminator of features": CHECKPOINTS / "emoji/evaluation",
+        "and 16,000 with a discriminator of features": RESULTS / "augmentation/with_features",
+        "and 24,000 with a corrected one": CHECKPOINTS / "emoji/evaluation",
     }
     records = read_records(RESULTS / "augmentation/without/metrics.json")
     return comparison_tables(
