@@ -99,6 +99,8 @@ def flow_matching_tables(subject: str) -> str:
     gan, tasks = CHECKPOINTS / subject / "evaluation", TASKS
     if subject == "cifar10":  # measured on fewer images and more tasks
         gan, tasks = folder / "gan", (*TASKS[:-1], "center", "right-half", "strokes")
+    if subject == "cifar10_16":
+        gan, tasks = folder / "gan", ("joint", "random:0.5", "right-half", "center")
     return comparison_tables(flow_matching.table_rows(folder, counts, gan), tasks)
 
 
@@ -201,6 +203,8 @@ def cifar10_training_table() -> str:
         "72,000 with canvas features": RESULTS / "cifar10_training/canvas_features",
         "40,000 with loss.adversarial=0.25": RESULTS / "cifar10_training/quarter",
         "the average of two": RESULTS / "cifar10_training/averaged",
+        "42,000 from there": RESULTS / "cifar10_training/continued",
+        "the average of three": RESULTS / "cifar10_training/averaged_of_three",
     }
     return comparison_tables(folders, ("joint", "random:0.25", "random:0.5", "right-half"))
 
@@ -280,6 +284,11 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         PAGES + "flow-matching.md",
         partial(flow_matching_tables, "cifar10"),
         3,
+    ),
+    "flow, small photographs": (
+        PAGES + "flow-matching.md",
+        partial(flow_matching_tables, "cifar10_16"),
+        1,
     ),
     "flow, mnist": (PAGES + "flow-matching.md", partial(flow_matching_tables, "mnist"), 1),
     "steps": (PAGES + "steps-and-ranking.md", steps_tables, 3),
