@@ -275,6 +275,11 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
     "mnist": (PAGES + "mnist.md", partial(shipped_tables, "mnist"), 3),
     "colored_mnist": (PAGES + "colored-mnist.md", partial(shipped_tables, "colored_mnist"), 3),
     "cifar10": (PAGES + "cifar10.md", partial(shipped_tables, "cifar10"), 3),
+    "cifar10, EfficientNet": (
+        PAGES + "cifar10.md",
+        lambda: evaluation_tables(read_records(RESULTS / "cifar10_efficientnet/metrics.json")),
+        2,
+    ),
     "cifar10 training": (PAGES + "cifar10.md", cifar10_training_table, 1),
     "colors": (PAGES + "colored-mnist.md", color_table, 1),
     "before, mnist": (PAGES + "mnist.md", partial(before_and_after, "mnist"), 1),
