@@ -53,6 +53,7 @@ BUDGETS = {
     "train": ["train.max_images=64", "logging.checkpoint_images=32"],
     "train-classifier": ["--images", "1280"],
     "evaluate": ["--num", "100", "--variations", "2", "--tasks", "joint,random:0.5"],
+    "efficientnet": ["--force"],  # 100 images are few for 1,280 features
     "evaluate-oracle": ["--sources", "2", "--draws", "4"],
     "two-gmm": ["--task", "joint"],
     "experiments/benchmarks/ablation_cost.py": ["--rounds", "1", "--steps", "1"],
