@@ -96,11 +96,11 @@ def count_quotes(page: str, printed: str) -> int:
 def flow_matching_tables(subject: str) -> str:
     folder = RESULTS / "flow_matching" / subject
     counts = sorted(int(path.name.removeprefix("steps_")) for path in folder.glob("steps_*"))
-    gan, tasks = CHECKPOINTS / subject / "evaluation", TASKS
-    if subject == "cifar10":  # measured on fewer images and more tasks
-        gan, tasks = folder / "gan", (*TASKS[:-1], "center", "right-half", "strokes")
-    if subject == "cifar10_16":
-        gan, tasks = folder / "gan", ("joint", "random:0.5", "right-half", "center")
+    gan = folder / "gan"  # measured on as many images as flow matching
+    if not gan.exists():
+        gan = CHECKPOINTS / subject / "evaluation"
+    records = read_records(folder / f"steps_{counts[0]}" / "metrics.json")
+    tasks = list(dict.fromkeys(record.task for record in records if record.task != REAL))
     return comparison_tables(flow_matching.table_rows(folder, counts, gan), tasks)
 
 
