@@ -71,6 +71,8 @@ BUDGETS = {
     "experiments/studies/fine_tune.py": [
         *("--budget", "64", "--counts", "50", "--evaluations", "1"),
     ],
+    "experiments/studies/low_contrast.py": ["--images", "64"],
+    "samples/emoji_efficientnet": ["--num", "20"],  # as many test pictures as there are
     "experiments/studies/memorization.py": ["--num", "50"],
     "experiments/studies/probe.py": ["--draws", "1", "--labels", "1"],
     "experiments/studies/pseudo_labels.py": ["--draws", "1", "train.max_images=64"],

@@ -24,7 +24,7 @@ from biglearn_gan.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 
-ALL_RANDOMNESS: dict[str, Any] = {
+MOST_RANDOMNESS: dict[str, Any] = {
     "data.horizontal_flip": True,
     "tasks": {
         "components": [
@@ -52,7 +52,8 @@ ALL_RANDOMNESS: dict[str, Any] = {
         "penalty": {"kind": "finite_difference", "interval": 2},
     },
 }
-"""Changes to the tiny configuration that use every source of randomness of a step."""
+"""Changes to the tiny configuration that draw flips, tasks, domains, noise, perturbations and
+second splits. Tests of augmentation, few labels and features have what is left."""
 
 SEVERAL_TASKS: list[dict[str, Any]] = [
     {"name": "joint", "weight": 0.3},

@@ -278,7 +278,8 @@ def _check_loss(loss: LossConfig) -> Iterator[str]:
     if loss.logit_centering > 0 and loss.reuse_fake_pass:
         yield (
             "loss.reuse_fake_pass: with loss.logit_centering, the discriminator's loss does not "
-            "increase with every fake logit, so the pass cannot be reused; set one of them to 0"
+            "increase with every fake logit, so the pass cannot be reused; set this to false or "
+            "loss.logit_centering to 0"
         )
     penalty = loss.penalty
     if loss.reuse_fake_pass and penalty.interval == 1 and max(penalty.r1, penalty.r2) > 0:

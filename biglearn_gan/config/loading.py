@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,10 @@ def _describe(section: str, item: Any) -> str:
 
 
 def _unknown_key(key: str, allowed: Iterable[str]) -> str:
-    return f"{key}: unknown key; allowed here: {', '.join(allowed)}"
+    names = list(allowed)
+    similar = get_close_matches(key.rpartition(".")[2], names, n=1)
+    hint = f", perhaps {similar[0]}" if similar else ""
+    return f"{key}: unknown key{hint}; allowed here: {', '.join(names)}"
 
 
 def _allowed_keys(section: str, location: list[Any]) -> list[str]:

@@ -17,6 +17,9 @@ from biglearn_gan.pixel_values import to_signed_float, to_uint8
 from biglearn_gan.tasks.patches import tokens_covered
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
+HASHED_IMAGES = 64
+"""Images that tell a data set from others, evenly spaced in it."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -96,6 +99,19 @@ class ImageDataset:
             pixels = self._pixels.cpu().contiguous().numpy().tobytes()
             return hashlib.sha256(shape + pixels).hexdigest()
         return hashlib.sha256(self._pixels.state().encode()).hexdigest()
+
+    def content_hash(self) -> str:
+        """A hash of the number of images, and of up to 64 of them with their labels.
+
+        It is the same for images in memory and in files, wherever these are.
+        """
+        count = len(self)
+        indices = torch.linspace(0, count - 1, min(count, HASHED_IMAGES)).long()
+        digest = hashlib.sha256(str(count).encode())
+        digest.update(self.images_uint8(indices).cpu().contiguous().numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.cpu()[indices].numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def labeled(self) -> Int64[Tensor, " M"]:

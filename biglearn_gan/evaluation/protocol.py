@@ -33,7 +33,7 @@ from biglearn_gan.evaluation.task import (
     make_sourceless_task,
     make_task,
 )
-from biglearn_gan.metrics.features import EfficientNetVectors, StandardizedFeatures
+from biglearn_gan.metrics.features import EfficientNetFeatures, StandardizedFeatures
 from biglearn_gan.metrics.metric_models import MetricModels
 from biglearn_gan.metrics.reference_statistics import reference_statistics
 from biglearn_gan.rng import Stream, make_rng
@@ -205,7 +205,7 @@ def _standardize(
 ) -> MetricModels:
     """EfficientNet's features with the training split's mean and deviation taken out."""
     features = metric_models.features
-    if not isinstance(features, EfficientNetVectors):
+    if not isinstance(features, EfficientNetFeatures):
         return metric_models
     moments = reference_statistics(
         features,

@@ -16,8 +16,8 @@ from biglearn_gan.metrics.frechet import (
     GaussianStatistics,
     frechet_distance,
     frechet_distance_with_error,
-    jackknife_error,
 )
+from biglearn_gan.metrics.jackknife import jackknife_error, leave_out
 from biglearn_gan.metrics.kernel_distance import kernel_distance
 from biglearn_gan.metrics.precision_recall import precision_recall
 
@@ -87,17 +87,14 @@ class Recorder:
         """
         count = len(two_step)
         value = self.compute_distance(two_step, self.statistics(one_step))
-        parts = torch.arange(count).tensor_split(JACKKNIFE_GROUPS)
+        rests = list(leave_out(count, JACKKNIFE_GROUPS))
         error = None
-        if count - len(parts[0]) >= self.features.dimensions:
-            values = torch.empty(JACKKNIFE_GROUPS, dtype=torch.float64)
-            for group, part in enumerate(parts):
-                rest = torch.ones(count, dtype=torch.bool)
-                rest[part] = False
-                values[group] = self.compute_distance(
-                    two_step[rest], self.statistics(one_step[rest])
-                )
-            error = jackknife_error(values)
+        if int(rests[0].sum()) >= self.features.dimensions:
+            values = [
+                self.compute_distance(two_step[kept], self.statistics(one_step[kept]))
+                for kept in rests
+            ]
+            error = jackknife_error(torch.tensor(values, dtype=torch.float64))
         few = count < self.features.dimensions
         record = self.record("fd", self.features.name, task, count, value, error)
         return replace(record, floor=floor, few=few, subject=TWO_STEP)

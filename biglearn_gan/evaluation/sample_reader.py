@@ -18,6 +18,7 @@ from biglearn_gan.data.image_files import load_images
 from biglearn_gan.data.image_listing import DataError
 from biglearn_gan.data.loading import NATIVE_SIZES
 from biglearn_gan.evaluation.task import EvaluationTask, ProtocolError, make_sourceless_task
+from biglearn_gan.rng import Stream, make_rng
 from biglearn_gan.tasks.holes import named_hole
 
 FIXED_HOLES = ("left-half", "right-half", "top-half", "bottom-half", "center", "border")
@@ -47,7 +48,8 @@ def load_saved_samples(
     """Load samples, and the task that they belong to.
 
     Args:
-        path: a folder of image files (joint samples), or an ``.npz`` with the keys that
+        path: a folder of image files (joint samples, in a random order that is always the same), or
+            an ``.npz`` with the keys that
             ``biglearn-gan sample`` writes: ``images`` (N, K, H, W, C) or (N, H, W, C), uint8; for
             completions also ``masks`` (N, H, W), True = generated, and ``sources`` (N, H, W, C).
             In a folder that ``sample`` wrote, ``samples.npz`` is read.
@@ -251,13 +253,15 @@ def _block_sizes(holes: Bool[Tensor, "N H W"]) -> list[int]:
 
 
 def _load_folder(path: Path, dataset: ImageDataset, num: int | None) -> UInt8[Tensor, "N 1 C H W"]:
+    """The images in a random order: files may be sorted by class, and measures compare parts."""
     loaded = load_images(path, dataset.image_size, dataset.channels, num)
     if loaded.resized:
         raise DataError(
             f"{path}: {loaded.resized} of {len(loaded.pixels)} images have another size than "
             f"{dataset.name}'s {dataset.image_size[0]} x {dataset.image_size[1]} pixels"
         )
-    return loaded.pixels[:, None]
+    order = torch.randperm(len(loaded.pixels), generator=make_rng(Stream.SOURCES, 0))
+    return loaded.pixels[order][:, None]
 
 
 def _find_archive(path: Path) -> Path | None:

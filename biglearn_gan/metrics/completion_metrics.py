@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from biglearn_gan.metrics.frechet import jackknife_error
+from biglearn_gan.metrics.jackknife import jackknife_error, leave_out
 from biglearn_gan.pixel_values import to_signed_float
 from biglearn_gan.tasks.token_masks import UNKNOWN_LABEL
 
@@ -68,11 +68,8 @@ def entropy_error(labels: Int64[Tensor, " N"], num_classes: int, groups: int) ->
     """Jackknife error of :func:`entropy` over ``groups`` parts; None if there are fewer labels."""
     if len(labels) < groups:
         return None
-    parts = labels.tensor_split(groups)
-    rests = [torch.cat([*parts[:i], *parts[i + 1 :]]) for i in range(groups)]
-    return jackknife_error(
-        torch.tensor([entropy(rest, num_classes) for rest in rests], dtype=torch.float64)
-    )
+    values = [entropy(labels[kept], num_classes) for kept in leave_out(len(labels), groups)]
+    return jackknife_error(torch.tensor(values, dtype=torch.float64))
 
 
 def diversity(

@@ -22,12 +22,8 @@ from biglearn_gan.errors import UserError
 from biglearn_gan.files import check_space
 from biglearn_gan.metrics.classifier import FEATURE_DIM, INFERENCE_ROWS, ImageClassifier
 from biglearn_gan.metrics.frechet import GaussianStatistics
-from biglearn_gan.models.feature_networks import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-    POOLED_CHANNELS,
-    load_pooled_efficientnet,
-)
+from biglearn_gan.models.efficientnet import POOLED_CHANNELS, load_pooled_efficientnet
+from biglearn_gan.models.feature_networks import IMAGENET_DEVIATION, IMAGENET_MEAN
 from biglearn_gan.pixel_values import to_signed_float
 
 INCEPTION_ROWS = 50
@@ -151,7 +147,7 @@ class InceptionFeatures:
         return _finite(torch.cat(parts), "the Inception network")
 
 
-class EfficientNetVectors:
+class EfficientNetFeatures:
     """The pooled 1,280 features of EfficientNet-lite0; gray images are repeated to RGB.
 
     Their scales differ much, so that :class:`StandardizedFeatures` should be measured in. Images

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from biglearn_gan.metrics.jackknife import jackknife_error
+
 
 class GaussianStatistics:
     """Count, mean and covariance of the feature vectors seen so far; memory grows with D² only.
@@ -122,7 +124,7 @@ def frechet_distance_with_error(
 ) -> tuple[float, float | None]:
     """The distance of the union of all groups to a reference, and its standard error.
 
-    The error is that of :func:`jackknife_error`, with the reference held fixed. It is None if the
+    The error is that of the jackknife, with the reference held fixed. It is None if the
     groups without one have fewer vectors than dimensions.
 
     Raises:
@@ -143,16 +145,6 @@ def frechet_distance_with_error(
         dtype=torch.float64,
     )
     return value, jackknife_error(values)
-
-
-def jackknife_error(values: Float[Tensor, " G"]) -> float:
-    """The standard error of a statistic, from its G values without one of G equal groups each.
-
-    ``√((G - 1) / G · Σ (θ_g - mean)²)`` (Efron & Tibshirani 1993, *An Introduction to the
-    Bootstrap*, eq. 11.5, with groups instead of observations).
-    """
-    groups = len(values)
-    return float(((values - values.mean()).square().sum() * (groups - 1) / groups).sqrt())
 
 
 def _merged(groups: Sequence[GaussianStatistics]) -> GaussianStatistics:

@@ -22,7 +22,7 @@ from biglearn_gan.metrics.classifier import (
 )
 from biglearn_gan.metrics.features import (
     ClassifierFeatures,
-    EfficientNetVectors,
+    EfficientNetFeatures,
     Features,
     InceptionFeatures,
 )
@@ -108,7 +108,7 @@ def load_metric_models(
     if inception_weights is not None:
         raise MetricModelError("weights of the Inception network require the features inception")
     if features == "efficientnet":
-        return MetricModels(EfficientNetVectors(device), network, masked), notes
+        return MetricModels(EfficientNetFeatures(device), network, masked), notes
     if network is None and dataset is not None and dataset.labels is None:
         raise MetricModelError(
             f"there is no classifier for {data_name} (no {places}), whose images have no labels to "

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from biglearn_gan.metrics.frechet import jackknife_error
+from biglearn_gan.metrics.jackknife import jackknife_error, leave_out
 
 
 def border_steps(
@@ -70,12 +70,7 @@ def seam_error(steps: Float[Tensor, "N 4"], groups: int) -> float | None:
     """Jackknife error of :func:`seam_ratio` over ``groups`` parts of the rows; None if too few."""
     if len(steps) < groups:
         return None
-    parts = torch.arange(len(steps)).tensor_split(groups)
-    values = []
-    for part in parts:
-        rest = torch.ones(len(steps), dtype=torch.bool)
-        rest[part] = False
-        values.append(seam_ratio(steps[rest]))
+    values = [seam_ratio(steps[kept]) for kept in leave_out(len(steps), groups)]
     if None in values:
         return None
     return jackknife_error(torch.tensor(values, dtype=torch.float64))

@@ -27,7 +27,7 @@ from biglearn_gan.training.diagnostics import Diagnostics
 from biglearn_gan.training.initial_model import load_initial_model
 from biglearn_gan.training.monitor import Evaluation, PeriodicEvaluation, training_grid
 from biglearn_gan.training.processes import Processes
-from biglearn_gan.training.run_folder import RunFolder
+from biglearn_gan.training.run_folder import RunFolder, RunFolderError
 from biglearn_gan.training.stop_signals import stop_signals
 from biglearn_gan.training.throughput import images_in_minutes
 from biglearn_gan.training.trainer import Trainer, TrainingError
@@ -113,7 +113,8 @@ def fit(
         OutputError: the folder cannot be made or written, or has files that are not a run's; the
             last good state is kept.
         ProcessError: another process of the run failed.
-        RunFolderError: the folder cannot be read, or has a run of another configuration.
+        RunFolderError: the folder cannot be read, or has a run of another configuration or of
+            other images.
         RunLockError: another run is training in the folder.
         TrainingError: a loss or a weight is not finite, or a process has other weights than the
             others; the last good state is kept.
@@ -221,6 +222,12 @@ def _set_up(
             folder.create()
     with processes.failing_together():
         state = folder.load_state()
+        if state is not None and state["data"] not in (None, dataset.content_hash()):
+            raise RunFolderError(
+                f"{folder.path} was trained on other images than these {len(dataset):,} of "
+                f"{dataset.name}: choose another output folder, or start there from its model with "
+                "train.initial_model"
+            )
 
     if state is not None:
         max_images = config.train.max_images or state["max_images"]
@@ -352,6 +359,7 @@ def _save(folder: RunFolder, trainer: Trainer) -> None:
             "trainer": trainer.state_dict(),
             "max_images": trainer.schedule.max_images,
             "original_max_images": trainer.schedule.original_max_images,
+            "data": trainer.dataset.content_hash(),
         }
     )
     _save_model(folder, trainer, model, grid)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from biglearn_gan.config import Config
 from biglearn_gan.models.canvas import PatchGrid
+from biglearn_gan.models.efficientnet import FeatureNetworkError
 from biglearn_gan.models.feature_networks import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
-    FeatureNetworkError,
     load_feature_network,
 )
 from biglearn_gan.models.standardization import Standardization

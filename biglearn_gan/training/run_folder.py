@@ -185,6 +185,8 @@ class RunFolder:
     def load_state(self) -> dict[str, Any] | None:
         """The saved training state with its tensors on the CPU, or None in a new folder.
 
+        Its ``data``, a hash of the images, is None in states of earlier versions.
+
         Raises:
             RunFolderError: ``state.pt`` cannot be read, or is not a training state.
         """
@@ -193,7 +195,7 @@ class RunFolder:
         path = self.path / "state.pt"
         try:
             state = upgrade_state(torch.load(path, map_location="cpu", weights_only=True))
-            return {key: state[key] for key in _STATE_KEYS}
+            return {key: state[key] for key in _STATE_KEYS} | {"data": state.get("data")}
         except MemoryError:
             raise
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import psutil
 import torch
@@ -55,8 +56,9 @@ def _descriptions(config: Config, accelerator: Accelerator) -> Iterator[str]:
     )
     yield f"{config.token_count} tokens of {config.token_dim} values per image"
     trainer.images_seen = trainer.schedule.warm_start_images
-    for _ in range(config.loss.penalty.interval):
-        trainer.step()
+    with closing(trainer):
+        for _ in range(config.loss.penalty.interval):
+            trainer.step()
     if accelerator.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(accelerator.device)
     else:
@@ -99,14 +101,14 @@ def _seconds_per_image(
     trainer = Trainer(config, dataset, accelerator, max_images=ENDLESS)
     trainer.images_seen = start
     cycle = config.loss.penalty.interval
-    for _ in range(cycle):
-        trainer.step()
-    images, started = trainer.images_seen, time.perf_counter()
-    while True:
+    with closing(trainer):
         for _ in range(cycle):
             trainer.step()
-        elapsed = [time.perf_counter() - started]
-        broadcast_object_list(elapsed)
-        if elapsed[0] >= TIMED_SECONDS:
-            trainer.close()
-            return elapsed[0] / (trainer.images_seen - images)
+        images, started = trainer.images_seen, time.perf_counter()
+        while True:
+            for _ in range(cycle):
+                trainer.step()
+            elapsed = [time.perf_counter() - started]
+            broadcast_object_list(elapsed)
+            if elapsed[0] >= TIMED_SECONDS:
+                return elapsed[0] / (trainer.images_seen - images)

@@ -14,6 +14,7 @@ by the protocol of `biglearn-gan evaluate`. Finished models and evaluations are 
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +118,7 @@ def train(config: Config, dataset: ImageDataset, folder: Path) -> None:
     """Train for ``train.max_images`` images and save the model."""
     assert config.train.max_images is not None
     trainer = Trainer(config, dataset, make_accelerator("cpu"), config.train.max_images)
-    with unit_bars() as on_start:
+    with unit_bars() as on_start, closing(trainer):
         advance = on_start("image", config.train.max_images)
         while not trainer.finished:
             trainer.step()

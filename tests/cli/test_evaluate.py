@@ -15,7 +15,7 @@ from biglearn_gan.config import Config
 from biglearn_gan.evaluation.records import read_records, write_records
 from biglearn_gan.metrics import metric_models
 from biglearn_gan.metrics.classifier import ImageClassifier, save_classifier
-from biglearn_gan.metrics.features import EfficientNetVectors, InceptionFeatures
+from biglearn_gan.metrics.features import EfficientNetFeatures, InceptionFeatures
 from biglearn_gan.models.biglearn_gan import BigLearnGAN
 
 EVALUATE = ("evaluate", "--checkpoint", "{checkpoint}", "--output", "{tmp}/m")
@@ -222,12 +222,12 @@ def test_images_without_labels_need_features_of_another_network(
     assert code == 0
     measured = {line.split("_")[0] for line in out.splitlines() if line.startswith("| ")}
     assert {"| fd11few", "| diversity11"} < measured and "| agreement11" not in measured
-    monkeypatch.setattr(metric_models, "EfficientNetVectors", Pixels)
+    monkeypatch.setattr(metric_models, "EfficientNetFeatures", Pixels)
     code, out, _ = run(*command, "--features", "efficientnet")
     assert code == 0 and "| fd11few_pixels20-standardized_test_center |" in out
 
 
-class Pixels(EfficientNetVectors):
+class Pixels(EfficientNetFeatures):
     """Twenty pixels of an image, in place of EfficientNet, which need not be installed."""
 
     name, dimensions, fingerprint = "pixels20", 20, "0"

@@ -99,7 +99,7 @@ FOLDER = LABELED | {"name": "folder"}
 # One mistake each: the change, the key that its message begins with, and what the message says.
 UNKNOWN = [
     (("color", 1), "color", "unknown key; allowed here: data, tasks, model"),
-    (("data.nam", "digits"), "data.nam", "unknown key; allowed here: name, root"),
+    (("data.nam", "digits"), "data.nam", "unknown key, perhaps name; allowed here: name, root"),
     (("train.learning_rate.both", 1.0), "train.learning_rate.both", "generator, discrimin"),
     (("model.generator.dropout", 0.1), "model.generator.dropout", "width, depth, heads"),
     (components(share=1.0), "tasks.components.0.share", "name, weight, union, target"),

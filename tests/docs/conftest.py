@@ -37,6 +37,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pet = tmp_path / "pets" / ("cat", "dog", "more")[number % 3] / f"{number}.png"
         pet.parent.mkdir(parents=True, exist_ok=True)
         photo.save(pet)
+    (tmp_path / "drawings").symlink_to(tmp_path / "pets")
     for number in range(240):
         picture = tmp_path / "cifar10" / ("train", "test")[number % 2] / str(number // 24)
         picture.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from toy_models import TEST, TRAIN, Noise, Perfect, by_metric
 
 from biglearn_gan.evaluation.completion_measures import measure_pixels
 from biglearn_gan.evaluation.task import make_task
-from biglearn_gan.metrics.features import EfficientNetVectors
+from biglearn_gan.metrics.features import EfficientNetFeatures
 from biglearn_gan.metrics.frechet import GaussianStatistics, frechet_distance
 from biglearn_gan.metrics.metric_models import MetricModels
 
@@ -101,7 +101,7 @@ def test_kernel_distances_are_near_zero_for_real_images_only(metric_models: Metr
     assert noise.value > 10 * noise.error
 
 
-class Rows(EfficientNetVectors):
+class Rows(EfficientNetFeatures):
     """The means of the eight rows of an image, on different scales."""
 
     name, dimensions, fingerprint = "rows", 8, "0"

@@ -56,10 +56,25 @@ def test_a_folder_holds_joint_samples(dataset: ImageDataset, tmp_path: Path) -> 
         Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / f"{number}.png")
     task, saved = load_saved_samples(tmp_path, dataset, None)
     assert task.name == "joint" and len(task) == 3
-    assert torch.equal(saved.images, images[:, None])
+    assert sorted(saved.images.flatten(1).tolist()) == sorted(images.flatten(1).tolist())
     Image.new("RGB", (4, 4)).save(tmp_path / "3.png")
     with pytest.raises(DataError, match=r"1 of 4 images have another size than toy:test's 4 x 6"):
         load_saved_samples(tmp_path, dataset, None)
+
+
+def test_images_of_a_folder_do_not_come_sorted_by_class(
+    dataset: ImageDataset, tmp_path: Path
+) -> None:
+    """Measures compare parts of the images with parts of the data, and the order stays the same."""
+    for number in range(40):
+        folder = tmp_path / ("dark" if number < 20 else "light")
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (6, 4), (number * 5,) * 3).save(folder / f"{number}.png")
+    _, saved = load_saved_samples(tmp_path, dataset, None)
+    is_dark = saved.images.flatten(1)[:, 0] < 100
+    assert is_dark.sum() == 20
+    assert 3 < is_dark[:20].sum() < 17
+    assert torch.equal(load_saved_samples(tmp_path, dataset, None)[1].images, saved.images)
 
 
 def last(images: Tensor) -> np.ndarray:

@@ -23,6 +23,7 @@ import generated_labels
 import gmm_gan
 import gmm_schedules
 import label_accuracy
+import low_contrast
 import memorization
 import probe
 import pseudo_labels
@@ -281,6 +282,13 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         2,
     ),
     "cifar10 training": (PAGES + "cifar10.md", cifar10_training_table, 1),
+    "low contrast": (
+        PAGES + "small-data-sets.md",
+        lambda: low_contrast.table(
+            json.loads((RESULTS / "low_contrast/folder.json").read_text(encoding="utf-8"))
+        ),
+        1,
+    ),
     "colors": (PAGES + "colored-mnist.md", color_table, 1),
     "before, mnist": (PAGES + "mnist.md", partial(before_and_after, "mnist"), 1),
     "before, colored": (PAGES + "colored-mnist.md", partial(before_and_after, "colored_mnist"), 1),

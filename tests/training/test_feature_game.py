@@ -21,8 +21,9 @@ from training_tools import assert_same, head_gradient, train
 
 from biglearn_gan.config import Config, ConfigError, NetworkConfig, load_config
 from biglearn_gan.data.dataset import ImageDataset
+from biglearn_gan.models.efficientnet import FeatureNetworkError
 from biglearn_gan.models.feature_discriminator import FeatureDiscriminator
-from biglearn_gan.models.feature_networks import FeatureNetworkError, normalize_channels
+from biglearn_gan.models.feature_networks import normalize_channels
 from biglearn_gan.models.generator import Noise
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.patches import gather_tokens
@@ -279,6 +280,33 @@ def test_the_penalty_is_of_all_features(make: Callable[..., Trainer]) -> None:
     assert measured == pytest.approx(total, rel=1e-4)
     expected = plain + PENALTY * 3 * 0.5 * total
     assert float(objective.total.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_gradients_of_the_generator_against_finite_differences(
+    float64: None, make: Callable[..., Trainer]
+) -> None:
+    """From its term through shifted and mirrored tokens of features to the fakes."""
+    trainer = make(ON | {"train.batch_size": 1})
+    game, batch, _ = played(trainer)
+    perceptual = trainer.adversarial.perceptual
+    assert perceptual is not None
+    view = View((1, -1), is_flipped=True)
+    real = torch.randn(len(batch.real))
+
+    def term(fakes: Tensor) -> Tensor:
+        features = perceptual(batch.real, fakes, batch.sequence, view)
+        tokens = game.tokens(replace(batch, view=view), features)
+        return game.generator_term(batch, tokens, real)
+
+    fakes = torch.randn(2 * len(batch.real), *batch.real.shape[1:], requires_grad=True)
+    gradient = torch.autograd.grad(term(fakes).sum(), fakes)[0]
+    assert gradient.abs().max() > 0.01
+    for _ in range(5):
+        direction = torch.randn_like(fakes)
+        with torch.no_grad():
+            difference = (term(fakes + 1e-3 * direction) - term(fakes - 1e-3 * direction)).sum()
+        expected = float(difference) / 2e-3  # of float32 logits
+        assert float((gradient * direction).sum()) == pytest.approx(expected, rel=0.01, abs=2e-3)
 
 
 def test_without_a_penalty_its_steps_have_none(make: Callable[..., Trainer]) -> None:

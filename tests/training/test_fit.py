@@ -14,7 +14,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 from training_tools import (
-    ALL_RANDOMNESS,
+    MOST_RANDOMNESS,
     ThreeProcesses,
     assert_good_run,
     assert_same,
@@ -42,7 +42,7 @@ from biglearn_gan.training.trainer import Trainer, TrainingError
 def test_a_run_stopped_by_ctrl_c_resumes_exactly(
     tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    config = tiny_config(ALL_RANDOMNESS)
+    config = tiny_config(MOST_RANDOMNESS)
     handler = signal.getsignal(signal.SIGINT)
     uninterrupted = tmp_path / "uninterrupted"
     result = fit(config, uninterrupted, device="cpu")

@@ -18,11 +18,8 @@ from training_tools import TwoLayers, assert_same, head_gradient, train
 
 from biglearn_gan.config import Config, ConfigError
 from biglearn_gan.data.dataset import ImageDataset
-from biglearn_gan.models.feature_networks import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-    FeatureNetworkError,
-)
+from biglearn_gan.models.efficientnet import FeatureNetworkError
+from biglearn_gan.models.feature_networks import IMAGENET_DEVIATION, IMAGENET_MEAN
 from biglearn_gan.models.standardization import Standardization
 from biglearn_gan.tasks.patches import gather_tokens, patchify, pixels_of_tokens
 from biglearn_gan.tasks.token_masks import TokenMasks

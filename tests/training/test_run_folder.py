@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
+from toys import random_images
 from training_tools import assert_same, load_state, load_weights, press_ctrl_c_at
 
 from biglearn_gan.config import Config
@@ -66,6 +68,28 @@ def test_logging_and_the_place_of_the_data_may_change(
     fit(tiny_config(), run, device="cpu", on_progress=press_ctrl_c_at(4))
     changed = tiny_config({"logging.log_images": 12, "data.root": "elsewhere"})
     assert fit(changed, run, device="cpu").images_seen == 48
+
+
+def test_a_run_goes_on_with_its_images_in_another_folder_and_not_with_others(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    for name, count, seed in (("one", 9, 0), ("fewer", 7, 0), ("others", 9, 1)):
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(random_images(count, 1, 8, 8, seed=seed)):
+            Image.fromarray(image[0].numpy()).save(tmp_path / name / f"{number}.png")
+
+    def config(name: str) -> Config:
+        return tiny_config({"data.name": "folder", "data.root": str(tmp_path / name)})
+
+    run = tmp_path / "run"
+    fit(config("one"), run, device="cpu", on_progress=press_ctrl_c_at(4))
+    before = load_state(run)
+    for name in ("fewer", "others"):
+        with pytest.raises(RunFolderError, match=r"run was trained on other images than these"):
+            fit(config(name), run, device="cpu")
+    assert_same(load_state(run), before)
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert fit(config("moved"), run, device="cpu").images_seen == 48
 
 
 def test_a_damaged_state_is_reported_in_one_sentence(

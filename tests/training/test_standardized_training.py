@@ -60,9 +60,12 @@ def test_a_resumed_run_keeps_the_statistics_that_it_began_with(
 def test_a_state_from_before_there_were_statistics_is_read(
     tiny_config: Callable[..., Config],
 ) -> None:
-    state = train(make_trainer(tiny_config(), dataset()), steps=4).state_dict()
+    before = train(make_trainer(tiny_config(), dataset()), steps=4)
+    state = before.state_dict()
     del state["standardization"]
-    make_trainer(tiny_config(), dataset()).load_state_dict(state)
+    resumed = make_trainer(tiny_config(), dataset())
+    resumed.load_state_dict(state)
+    assert_same(resumed.state_dict(), before.state_dict())
 
 
 def test_a_run_from_a_trained_model_keeps_its_statistics(
