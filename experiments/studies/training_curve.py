@@ -56,7 +56,10 @@ def main(
     ] = "joint,random:0.25,random:0.5,right-half",
 ) -> None:
     """Draw one panel per measure, with a line per task."""
-    figure = draw(read_states(states), tasks.split(","))
+    found, names = read_states(states), tasks.split(",")
+    if not any(value_of(state.records, "fd", task) for state in found for task in names):
+        fail(f"{states}: no state has a distance for --tasks {tasks}", code=2)
+    figure = draw(found, names)
     make_folder(output.parent)
     with replacing(output) as file:
         FigureCanvasAgg(figure).print_png(file)
@@ -87,9 +90,15 @@ def read_states(path: Path) -> list[State]:
 
 
 def draw(states: Sequence[State], tasks: Sequence[str]) -> Figure:
-    """The figure; a task without a measure has no line in its panel."""
-    figure = Figure(figsize=(4 * len(PANELS), 4.5), layout="constrained")
-    for axes, (measure, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    """The figure; a task without a measure has no line, and a measure without tasks no panel."""
+    panels = [
+        (measure, title)
+        for measure, title in PANELS.items()
+        if any(value_of(state.records, measure, task) for state in states for task in tasks)
+    ]
+    figure = Figure(figsize=(4 * len(panels), 4.5), layout="constrained")
+    subplots = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (measure, title) in zip(subplots, panels, strict=True):
         for number, task in enumerate(tasks):
             draw_task(axes, states, measure, task, f"C{number}")
         axes.set_title(title, fontsize=10)

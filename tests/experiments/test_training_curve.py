@@ -44,3 +44,13 @@ def test_states_come_by_core_hours_with_the_values_of_their_records(tmp_path: Pa
 def test_a_row_that_cannot_be_read_is_one_sentence(tmp_path: Path, row: str) -> None:
     with pytest.raises(CommandError, match=r"hours\.csv"):
         training_curve.read_states(write(tmp_path / "hours.csv", row))
+
+
+def test_a_measure_that_no_state_has_gets_no_panel(tmp_path: Path) -> None:
+    """Joint samples have no original to agree with."""
+    states = training_curve.read_states(write(tmp_path / "hours.csv", f"one,{RECORD},1"))
+    titles = [axes.get_title() for axes in training_curve.draw(states, ["joint"]).axes]
+    assert not any("agreement" in title for title in titles)
+    assert titles[0].startswith("Fréchet distance")
+    with pytest.raises(CommandError, match=r"no state has a distance for --tasks letters"):
+        training_curve.main(tmp_path / "hours.csv", tmp_path / "x.png", "letters")
