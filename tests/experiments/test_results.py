@@ -355,6 +355,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         name: (PAGES + page, partial(ablation_tables, name), count)
         for name, page, count in (
             ("photographs_recipe", "ablations-photographs.md", 2),
+            ("photographs_seeds", "ablations-photographs.md", 2),
             ("digits_tasks", "ablations.md", 2),
             ("digits_objective", "ablations.md", 1),
             ("digits_noise", "ablations.md", 1),
