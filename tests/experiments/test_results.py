@@ -356,6 +356,7 @@ QUOTES: dict[str, tuple[str, Callable[[], str], int]] = {
         for name, page, count in (
             ("photographs_recipe", "ablations-photographs.md", 2),
             ("photographs_seeds", "ablations-photographs.md", 2),
+            ("photographs_patches", "ablations-photographs.md", 1),
             ("digits_tasks", "ablations.md", 2),
             ("digits_objective", "ablations.md", 1),
             ("digits_noise", "ablations.md", 1),
