@@ -106,7 +106,7 @@ class ImageDataset:
         It is the same for images in memory and in files, wherever these are.
         """
         count = len(self)
-        indices = torch.linspace(0, count - 1, min(count, HASHED_IMAGES)).long()
+        indices = torch.arange(0, count, max(1, count // HASHED_IMAGES))[:HASHED_IMAGES]
         digest = hashlib.sha256(str(count).encode())
         digest.update(self.images_uint8(indices).cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
